@@ -1,0 +1,150 @@
+"""All settings come from the environment; a value that cannot be used stops the start with its name (docs: README)."""
+
+import ipaddress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+from environs import Env, EnvError
+from marshmallow.validate import OneOf, Range
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = Env(eager=False)
+
+DEBUG = env.bool("DEBUG", False)
+HTTPS = env.bool("HTTPS", False)
+SECRET_KEY = env.str("SECRET_KEY", "debug-only-not-a-secret" if DEBUG else "")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", [])
+CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", [])
+TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", [])
+ROBOT_AUTH = env.str("ROBOT_AUTH", "open" if DEBUG else "key", validate=OneOf(["key", "open"]))
+REDIS_URL = env.str("REDIS_URL", "")
+
+INGEST_FLUSH_INTERVAL_MS = env.int("INGEST_FLUSH_INTERVAL_MS", 20, validate=Range(1, 1000))
+INGEST_MAX_PENDING_BYTES = env.int("INGEST_MAX_PENDING_BYTES", 64 * 2**20, validate=Range(2**20, 2**36))
+INGEST_WRITER = env.str("INGEST_WRITER", "auto", validate=OneOf(["auto", "bulk_create"]))
+
+MEDIA_ROOT = env.path("MEDIA_ROOT", BASE_DIR / "media")
+VIDEO_MAX_BYTES = env.int("VIDEO_MAX_BYTES", 2 * 2**30, validate=Range(2**10, 2**40))
+LOG_FORMAT = env.str("LOG_FORMAT", "text", validate=OneOf(["text", "json"]))
+DATABASE = env.dj_db_url("DATABASE_URL", "sqlite:///db.sqlite3")
+
+try:
+    env.seal()
+except EnvError as error:
+    raise ImproperlyConfigured(str(error)) from None
+if not SECRET_KEY:
+    raise ImproperlyConfigured("SECRET_KEY is empty; a long random string expected (or DEBUG=1 on your own machine)")
+if REDIS_URL and urlsplit(REDIS_URL).scheme not in ("redis", "rediss", "unix"):
+    raise ImproperlyConfigured("REDIS_URL is not usable; redis://host:port/0 expected")
+try:
+    TRUSTED_PROXIES = [ipaddress.ip_network(proxy) for proxy in TRUSTED_PROXIES]
+except ValueError as error:
+    raise ImproperlyConfigured(f"TRUSTED_PROXIES: {error}; addresses or networks expected") from None
+
+INSTALLED_APPS = [
+    "robots",
+    "teleop",
+    "videos",
+    "loadtest",
+    "channels",
+    "rest_framework",
+    "rest_framework.authtoken",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+match DATABASE.get("ENGINE"):
+    case "django.db.backends.postgresql":
+        # Under ASGI every request has a thread of its own: without a pool that is a connection each.
+        DATABASE.setdefault("OPTIONS", {}).update(pool={"min_size": 1, "max_size": 4, "timeout": 10}, connect_timeout=5)
+    case "django.db.backends.sqlite3":
+        if DATABASE["NAME"] != ":memory:":
+            DATABASE["NAME"] = str(BASE_DIR / DATABASE["NAME"])
+        DATABASE["OPTIONS"] = {
+            # Readers never block the writer (WAL), and a commit survives the power cut (FULL).
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL",
+            # A transaction takes the write lock when it begins, so it waits instead of failing half-way.
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+        }
+    case engine:
+        raise ImproperlyConfigured(f"DATABASE_URL is for {engine}; sqlite:///FILE or postgresql://... expected")
+DATABASES = {"default": DATABASE}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+if REDIS_URL:
+    CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_connect_timeout": 2}]},
+        }
+    }
+else:
+    CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = True  # `serve` needs no collectstatic
+WHITENOISE_AUTOREFRESH = DEBUG
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+}
+MEDIA_URL = "media/"
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+if HTTPS:
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = True
+    SECURE_HSTS_SECONDS = 365 * 24 * 3600
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
+    SECURE_REDIRECT_EXEMPT = [r"^health"]  # load balancers ask from inside, without TLS
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"text": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "text"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+}

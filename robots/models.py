@@ -1,0 +1,60 @@
+import hashlib
+import re
+import secrets
+
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models.functions import Now
+
+from robots.querysets import RobotQuerySet
+
+ROBOT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+def hash_key(key: str) -> str:
+    """SHA-256 in hex: the keys are 256 random bits, so there is nothing for a slow hash to protect."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+class Robot(models.Model):
+    """One robot: who it is, the hash of its key, and when it was last heard of (written by the ingest workers)."""
+
+    class Status(models.TextChoices):
+        ONLINE = "online"
+        OFFLINE = "offline"
+        ERROR = "error"
+
+    id = models.CharField(
+        max_length=64,
+        primary_key=True,
+        validators=[RegexValidator(rf"\A{ROBOT_ID.pattern}\Z", f"id must match {ROBOT_ID.pattern}")],
+    )
+    name = models.CharField(max_length=200, null=True, blank=True)
+    robot_type = models.CharField(max_length=100, null=True, blank=True)
+    status = models.CharField(max_length=10, choices=Status, default=Status.OFFLINE)
+    last_heartbeat = models.DateTimeField(null=True, blank=True)
+    ip_address = models.GenericIPAddressField(null=True, blank=True)
+    meta_info = models.JSONField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    key_hash = models.CharField(max_length=64, blank=True, default="", editable=False)
+    last_error_code = models.CharField(max_length=40, blank=True, default="")
+    last_error_detail = models.TextField(blank=True, default="")
+    last_error_at = models.DateTimeField(null=True, blank=True)
+
+    objects = RobotQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return self.id
+
+    def issue_key(self) -> str:
+        """A new key (256 bits, URL-safe), returned this once: only its hash is kept, and the old key is void."""
+        key = secrets.token_urlsafe(32)
+        self.key_hash = hash_key(key)
+        self.save(update_fields=["key_hash"])
+        return key
+
+    def has_key(self, key: str) -> bool:
+        return bool(self.key_hash) and secrets.compare_digest(self.key_hash, hash_key(key))

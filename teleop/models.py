@@ -1,0 +1,107 @@
+from django.db import models
+from django.db.models.functions import Now
+
+from robots.models import Robot
+from teleop.fields import OrderedJSONField
+from teleop.querysets import TeleopFrameQuerySet, TeleopSessionQuerySet
+
+STAFF_LABELS = ("task", "success", "tags", "note")
+
+
+class SessionIsLive(Exception):
+    """A live session cannot be deleted: its robot would go on streaming into nothing."""
+
+
+class TeleopSession(models.Model):
+    """One recording of one robot; `key` is the name its client gave it, by which it is resumed."""
+
+    id = models.AutoField(primary_key=True)  # 4 bytes, as it stands in every frame
+    # The unique key begins with robot, so an index of its own would be the same again.
+    robot = models.ForeignKey(Robot, models.PROTECT, related_name="sessions", db_index=False)
+    key = models.CharField(max_length=64)
+    start_time = models.DateTimeField(db_default=Now())
+    end_time = models.DateTimeField(null=True, blank=True)
+    fps = models.IntegerField(default=60)
+    frame_count = models.IntegerField(default=0)
+    meta_info = models.JSONField(null=True, blank=True)
+    # Keys of meta_info that staff have set: what the robot says of them later does not count.
+    staff_labels = models.JSONField(default=list, blank=True, editable=False)
+    # The connection that has the session now (or had it last). Only it writes end_time, frame_count and presence.
+    holder = models.CharField(max_length=64, blank=True, default="", editable=False)
+    # By the database's clock; its holder's heartbeat too: a live session that no one updated for 30 s is stale.
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    objects = TeleopSessionQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["robot", "key"], name="session_key_of_robot")]
+        indexes = [
+            # The sweep and "who is live" read a hundred rows of a hundred thousand. updated_at is not in it, so
+            # that a heartbeat stays a heap-only update.
+            models.Index(fields=["robot"], condition=models.Q(end_time=None), name="live_sessions"),
+            models.Index(fields=["-start_time", "-id"], name="sessions_newest_first"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.robot_id} {self.start_time:%Y-%m-%d %H:%M:%S}" if self.start_time else self.robot_id
+
+    @property
+    def is_live(self) -> bool:
+        return self.end_time is None
+
+    def merge_meta(self, changes: dict, by_staff: bool = False) -> None:
+        """Merges shallowly, null removes a key; of task, success, tags and note the staff's word is the last.
+
+        Changes the fields only: the caller holds the row's lock and saves.
+        """
+        meta, labels = dict(self.meta_info or {}), set(self.staff_labels)
+        for name, value in changes.items():
+            if by_staff and name in STAFF_LABELS:
+                labels.add(name)
+            elif name in labels:
+                continue
+            if value is None:
+                meta.pop(name, None)
+            else:
+                meta[name] = value
+        self.meta_info, self.staff_labels = meta, sorted(labels)
+
+    def count_frames(self) -> None:
+        """Sets frame_count, start_time and end_time from the frames that are stored; changes the fields only."""
+        frames = self.frames.order_by("frame_index")
+        first, last = frames.first_timestamp(), frames.reverse().first_timestamp()
+        self.frame_count = frames.count()
+        self.start_time = first or self.start_time
+        self.end_time = last or self.start_time
+
+    def delete(self, *args, **kwargs):
+        """Removes the frames in bounded batches, then the row; raises SessionIsLive."""
+        if self.is_live:
+            raise SessionIsLive(f"session {self.pk} is live; end it first")
+        self.frames.delete_in_batches()
+        return super().delete(*args, **kwargs)
+
+
+class TeleopFrame(models.Model):
+    """One moment of a session: `data` is what the robot sent, less frame_index and timestamp, in its key order.
+
+    An index and a constraint cost every insert (docs/performance.md): the unique key serves every query, and the
+    session's robot implies the frame's.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    # Columns from wide to narrow, so that PostgreSQL pads nothing.
+    timestamp = models.DateTimeField()
+    session = models.ForeignKey(TeleopSession, models.DO_NOTHING, related_name="frames", db_index=False)
+    frame_index = models.IntegerField()
+    robot = models.ForeignKey(Robot, models.DO_NOTHING, related_name="+", db_index=False, db_constraint=False)
+    data = OrderedJSONField()
+
+    objects = TeleopFrameQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["session", "frame_index"], name="frame_of_session")]
+
+    def __str__(self) -> str:
+        return f"{self.session_id}/{self.frame_index}"
+
