@@ -1,0 +1,37 @@
+"""The robot's half of the teleop protocol: a threaded and an asyncio client over one core without I/O."""
+
+from .aio import AsyncRobotClient
+from .errors import (
+    AcknowledgedFramesLost,
+    ClientClosed,
+    DisconnectedByStaff,
+    FrameRefused,
+    HandshakeRefused,
+    KeyRevoked,
+    MessageRefused,
+    SessionEnded,
+    SessionTaken,
+    TeleopError,
+    TeleopTimeout,
+)
+from .protocol import ClientProtocol, Delays, Stats
+from .threaded import RobotClient
+
+__all__ = [
+    "AcknowledgedFramesLost",
+    "AsyncRobotClient",
+    "ClientClosed",
+    "ClientProtocol",
+    "Delays",
+    "DisconnectedByStaff",
+    "FrameRefused",
+    "HandshakeRefused",
+    "KeyRevoked",
+    "MessageRefused",
+    "RobotClient",
+    "SessionEnded",
+    "SessionTaken",
+    "Stats",
+    "TeleopError",
+    "TeleopTimeout",
+]

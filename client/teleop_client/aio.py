@@ -1,0 +1,228 @@
+"""The asyncio client: one task that connects, writes and reads for one ClientProtocol."""
+
+import asyncio
+import contextlib
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.typing import Subprotocol
+
+from .encoding import SUBPROTOCOL, websocket_url
+from .errors import ClientClosed, TeleopError, TeleopTimeout
+from .protocol import DEFAULT_DELAYS, ClientProtocol, Delays, Stats
+
+logger = logging.getLogger("teleop_client")
+
+FLUSH_ON_ERROR_S = 2.0
+
+
+class AsyncRobotClient:
+    """Streams one session of one robot; connects, comes back and resends by itself.
+
+    `session` names the session to resume after the process has restarted; without it a new one is begun. `on_ack`
+    gets the seconds from `send` to acknowledgement of each frame acknowledged, `on_error` every TeleopError; both are
+    called from the event loop and must be quick.
+
+    As a context manager it ends the session on leaving; on leaving by an exception it sends what it can within two
+    seconds and leaves the session open, to be resumed.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        robot_id: str,
+        key: str | None = None,
+        session: str | None = None,
+        *,
+        fps: int = 60,
+        meta_info: dict[str, Any] | None = None,
+        max_held_frames: int = 100_000,
+        max_held_bytes: int = 64 << 20,
+        delays: Delays = DEFAULT_DELAYS,
+        connect_timeout_s: float = 10.0,
+        ping_interval_s: float = 20.0,
+        ping_timeout_s: float = 20.0,
+        on_ack: Callable[[list[float]], None] | None = None,
+        on_error: Callable[[TeleopError], None] | None = None,
+    ) -> None:
+        self.session = session or str(uuid.uuid4())
+        self.robot_id = robot_id
+        self.protocol = ClientProtocol(
+            fps=fps,
+            meta_info=meta_info,
+            max_held_frames=max_held_frames,
+            max_held_bytes=max_held_bytes,
+            delays=delays,
+            on_ack=on_ack,
+            on_error=on_error,
+        )
+        self._connect_timeout_s = connect_timeout_s
+        self._connect = connect(
+            websocket_url(url, robot_id, self.session),
+            additional_headers={"Authorization": f"Bearer {key}"} if key else None,
+            subprotocols=[Subprotocol(SUBPROTOCOL)],
+            compression=None,  # costs more CPU than the bytes are worth at 60 small messages a second
+            open_timeout=connect_timeout_s,
+            ping_interval=ping_interval_s,
+            ping_timeout=ping_timeout_s,
+            close_timeout=2,
+        )
+        self._task: asyncio.Task[None] | None = None
+        self._writable = asyncio.Event()
+        self._progress = asyncio.Event()
+
+    # The robot's side
+
+    def start(self) -> Self:
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name=f"teleop {self.robot_id}")
+        return self
+
+    def send(
+        self,
+        observation: dict[str, Any] | None,
+        action: dict[str, Any] | None = None,
+        timestamp: float | None = None,
+        **extra: Any,
+    ) -> int | None:
+        """Hold one frame for sending and return its index, or None if it was dropped: memory full, or stopped.
+
+        Never waits. Raises ValueError for what the server would refuse: NaN, over 64 KiB, no object.
+        """
+        index = self.hold(observation, action, timestamp, **extra)
+        self.wake()
+        return index
+
+    def hold(self, observation: Any, action: Any = None, timestamp: float | None = None, **extra: Any) -> int | None:
+        """`send` for another thread, which then has to see that `wake` is called in the event loop."""
+        if self._task is None or self._task.cancelled():
+            raise ClientClosed("the client is not running: `start()` it, or use it as a context manager")
+        return self.protocol.send(observation, action, time.time() if timestamp is None else timestamp, extra)
+
+    def wake(self) -> None:
+        self._writable.set()
+
+    @property
+    def stats(self) -> Stats:
+        return self.protocol.stats
+
+    async def wait_connected(self, timeout: float | None = None) -> None:
+        """Wait for the server's greeting. Raises TeleopTimeout, or what has stopped the client."""
+        await self._wait(lambda: self.protocol.greeted, timeout, "connected")
+
+    async def flush(self, timeout: float | None = 30.0) -> None:
+        """Wait until every frame is acknowledged or refused. Raises TeleopTimeout, or what has stopped the client."""
+        await self._wait(lambda: not self.protocol.pending, timeout, "all acknowledged")
+
+    async def end(self, timeout: float | None = 30.0, meta_info: dict[str, Any] | None = None) -> int:
+        """End the session once everything is stored, and close; the server's count of its frames.
+
+        Raises TeleopTimeout (call it again to wait longer), or what has stopped the client.
+        """
+        self.protocol.end(meta_info)
+        self.wake()
+        await self._wait(lambda: self.protocol.done, timeout, "ended")
+        await self.close()
+        return self.protocol.frame_count or 0
+
+    async def close(self) -> None:
+        """Close without ending the session. Frames not acknowledged are forgotten: `flush` first."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def __aenter__(self) -> Self:
+        return self.start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._task is None or self._task.cancelled():
+                return
+            if error is None:
+                await self.end()
+            else:
+                with contextlib.suppress(TeleopError):
+                    await self.flush(FLUSH_ON_ERROR_S)
+        finally:
+            await self.close()
+
+    # The connection's side
+
+    async def _wait(self, condition: Callable[[], bool], timeout_s: float | None, what: str) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not condition() and not self.protocol.done:
+                    if self._task is None or self._task.done():
+                        raise ClientClosed("the client is closed")
+                    self._progress.clear()
+                    await self._progress.wait()
+        except TimeoutError:
+            stats = self.stats
+            state = f"{stats.pending} frames held; last error: {stats.last_error}"
+            raise TeleopTimeout(f"not {what} within {timeout_s} s: {state}") from None
+        if self.protocol.error is not None:
+            raise self.protocol.error
+
+    async def _run(self) -> None:
+        try:
+            while (delay_s := await self._connect_once()) is not None:
+                self._progress.set()
+                await asyncio.sleep(delay_s)
+        finally:
+            self._progress.set()
+
+    async def _connect_once(self) -> float | None:
+        """One connection, from handshake to close; the seconds to wait before the next."""
+        try:
+            async with self._connect as connection:
+                self.protocol.connected()
+                return await self._talk(connection)
+        except InvalidStatus as error:
+            return self.protocol.refused(error.response.status_code)
+        except (OSError, InvalidHandshake) as error:
+            return self.protocol.closed(1006, repr(error))
+        except Exception as error:
+            # Whatever this is, the robot's frames are worth another attempt.
+            logger.exception("unexpected")
+            return self.protocol.closed(1006, repr(error))
+
+    async def _talk(self, connection: ClientConnection) -> float | None:
+        async with asyncio.TaskGroup() as tasks:
+            writer = tasks.create_task(self._write(connection))
+            code, reason = await self._read(connection)
+            writer.cancel()
+        return self.protocol.closed(code, reason)
+
+    async def _read(self, connection: ClientConnection) -> tuple[int, str]:
+        """Everything the server says; its close code and reason."""
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                self._receive(await connection.recv())
+            async for message in connection:
+                self._receive(message)
+        except TimeoutError:
+            return 1006, f"no greeting within {self._connect_timeout_s} s"
+        except ConnectionClosed:
+            pass
+        return connection.close_code or 1006, connection.close_reason or ""
+
+    def _receive(self, message: str | bytes) -> None:
+        self.protocol.receive(message)
+        self._writable.set()
+        self._progress.set()
+
+    async def _write(self, connection: ClientConnection) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                self._writable.clear()
+                while (message := self.protocol.next_message()) is not None:
+                    await connection.send(message, text=True)
+                await self._writable.wait()

@@ -1,0 +1,55 @@
+"""All errors in one tree. Some are raised, some only handed to `on_error`; each docstring says which."""
+
+
+class TeleopError(Exception):
+    """What everything below is."""
+
+
+class ClientClosed(TeleopError):
+    """Raised when a client is used before it was started, or after `end()` or `close()`."""
+
+
+class TeleopTimeout(TeleopError, TimeoutError):
+    """Raised when a call did not get done in the time given; the client goes on trying until it is closed."""
+
+
+class Fatal(TeleopError):
+    """The client has stopped: handed to `on_error` once, then raised by every call that waits."""
+
+
+class HandshakeRefused(Fatal):
+    """Wrong or missing key, unknown robot or bad id (HTTP 403); only reported if the client was connected before."""
+
+
+class KeyRevoked(Fatal):
+    """The robot's key was revoked (4401)."""
+
+
+class SessionTaken(Fatal):
+    """Another connection resumed the same session (4409)."""
+
+
+class SessionEnded(Fatal):
+    """The server ended the session while frames were still held here (staff can do that)."""
+
+
+class DisconnectedByStaff(TeleopError):
+    """Reported only: staff disconnected the robot (4403); the client comes back after a minute."""
+
+
+class MessageRefused(TeleopError):
+    """Reported only: the server refused a message that is no frame, or closed because of one."""
+
+
+class AcknowledgedFramesLost(TeleopError):
+    """Reported only: the server no longer has frames that it had acknowledged."""
+
+
+class FrameRefused(TeleopError):
+    """Reported only: the server will never store this frame, so it is dropped."""
+
+    def __init__(self, frame_index: int, code: str, detail: str) -> None:
+        super().__init__(f"frame {frame_index} refused: {code}: {detail}")
+        self.frame_index = frame_index
+        self.code = code
+        self.detail = detail

@@ -1,0 +1,121 @@
+"""A server for the tests: speaks the protocol over real sockets, stores in dicts, and can be told to misbehave."""
+
+import asyncio
+import json
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+
+class FakeServer:
+    """What it stores outlives `stop`, as a database does; `start` comes back on the same port."""
+
+    def __init__(self, max_unacked: int = 6000) -> None:
+        self.sessions: dict[str, dict[int, dict[str, Any]]] = {}
+        self.messages: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
+        self.max_unacked = max_unacked
+        self.port = 0
+        self.status: int | None = None  # answer the handshake with this
+        self.greet = True
+        self.ack = True
+        self.end = True
+        self.cut_every: int | None = None  # drop the connection after so many messages, the last ones not stored
+        self.duplicates = 0
+        self._server: Server | None = None
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    async def start(self) -> "FakeServer":
+        self._server = await serve(
+            self._robot,
+            "127.0.0.1",
+            self.port,
+            subprotocols=["teleop.v1"],
+            process_request=self._door,
+            compression=None,
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def stop(self, code: int = 1012) -> None:
+        assert self._server
+        self._server.close(code=code)
+        await self._server.wait_closed()
+
+    def kill(self) -> None:
+        """As kill -9 does: no close frame, and no one listens any more."""
+        assert self._server
+        self._server.close(close_connections=False)
+        for connection in list(self._server.connections):
+            connection.transport.abort()
+
+    async def __aenter__(self) -> "FakeServer":
+        return await self.start()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def close_robots(self, code: int, reason: str = "") -> None:
+        assert self._server
+        for connection in list(self._server.connections):
+            await connection.close(code, reason)
+
+    def _door(self, connection: ServerConnection, request: Any) -> Any:
+        self.headers.append(dict(request.headers.raw_items()))
+        self.paths.append(request.path)
+        return connection.respond(HTTPStatus(self.status), "") if self.status else None
+
+    async def _robot(self, connection: ServerConnection) -> None:
+        key = parse_qs(urlsplit(connection.request.path).query)["session"][0]
+        stored = self.sessions.setdefault(key, {})
+        if not self.greet:
+            await connection.wait_closed()
+        greeting = {"session_id": 17, "session": key, "next_frame_index": max(stored, default=-1) + 1}
+        await self._say(connection, {"type": "session", "max_unacked": self.max_unacked} | greeting)
+        try:
+            async for number_text in _numbered(connection):
+                if await self._message(connection, stored, *number_text):
+                    return
+        except ConnectionClosed:
+            pass
+
+    async def _message(self, connection: ServerConnection, stored: dict[int, Any], number: int, text: str) -> bool:
+        message = json.loads(text)
+        self.messages.append(message)
+        if self.cut_every and number > self.cut_every:
+            connection.transport.abort()
+            return True
+        if message.get("type") == "end" and self.end:
+            await self._say(connection, {"type": "ended", "session_id": 17, "frame_count": len(stored)})
+            return True
+        for frame in message.get("frames") or ([message] if "frame_index" in message else []):
+            self.duplicates += frame["frame_index"] in stored
+            stored.setdefault(frame["frame_index"], frame)
+            last = frame["frame_index"]
+        if self.ack and "type" not in message:
+            await self._say(connection, {"type": "ack", "frame_index": last})
+        return False
+
+    async def _say(self, connection: ServerConnection, message: dict[str, Any]) -> None:
+        await connection.send(json.dumps(message))
+
+
+async def _numbered(connection: ServerConnection) -> Any:
+    number = 0
+    async for text in connection:
+        number += 1
+        yield number, text
+
+
+async def until(condition: Any, timeout_s: float = 5.0) -> None:
+    """Wait for what no event tells of."""
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await asyncio.sleep(0.002)
