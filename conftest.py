@@ -1,0 +1,101 @@
+"""Fixtures for the tests of every app. `make test` runs them on SQLite and on PostgreSQL, `pytest` on SQLite."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.services import Server
+
+# Read by the settings, here and in each server that a test starts.
+folder = tempfile.TemporaryDirectory(prefix="teleop-tests-", ignore_cleanup_errors=True)
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+os.environ.setdefault("DATABASE_URL", f"sqlite:///{folder.name}/db.sqlite3")
+os.environ |= {"SECRET_KEY": "tests", "DEBUG": "0", "MEDIA_ROOT": f"{folder.name}/media"}
+
+from django.conf import settings  # noqa: E402
+from django.core.management import CommandError  # noqa: E402
+from django.db import connection  # noqa: E402
+from django.test import TransactionTestCase  # noqa: E402
+
+database = settings.DATABASES["default"]
+if "sqlite3" in database["ENGINE"]:  # Django's default is memory, which a server cannot open
+    database["TEST"] = {"NAME": str(Path(database["NAME"]).with_name("test.sqlite3"))}
+
+available = {
+    "sqlite": connection.vendor == "sqlite",
+    "postgresql": connection.vendor == "postgresql",
+    "redis": bool(settings.REDIS_URL),
+}
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what touches the database: it runs on both."""
+    for item in items:
+        fixtures, cls = getattr(item, "fixturenames", ()), getattr(item, "cls", None)
+        if item.get_closest_marker("django_db") or "django_db_setup" in fixtures or _is_database_test(cls):
+            item.add_marker("database")
+
+
+def _is_database_test(cls: type | None) -> bool:
+    return bool(cls) and issubclass(cls, TransactionTestCase)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for service, is_there in available.items():
+        if item.get_closest_marker(service) and not is_there:
+            pytest.fail(f"needs {service}, which this run has not: `make test` runs it", pytrace=False)
+
+
+def flush(case: TransactionTestCase, once: Callable = TransactionTestCase._fixture_teardown) -> None:
+    """TRUNCATE meets a server that goes on writing: one of the two may be told that they deadlock."""
+    for tries_left in (2, 1, 0):
+        try:
+            once(case)
+            return
+        except CommandError:
+            if not tries_left:
+                raise
+
+
+TransactionTestCase._fixture_teardown = flush
+
+
+@pytest.fixture(scope="session")
+def _server(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("server"), DATABASE_URL=_test_database_url())
+    yield server.start()
+    server.stop()
+
+
+@pytest.fixture
+def server(_server: Server, transactional_db: None) -> Iterator[Server]:
+    """`manage.py serve` on the tests' database; one process for all tests, a new one after a test that ended it."""
+    if not _server.pids:
+        _server.start()
+    before = len(_server.output())
+    yield _server
+    print(_server.output()[before:])  # pytest shows it if the test failed
+
+
+@pytest.fixture
+def start_server(transactional_db: None, tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """`start_server("--workers", "2", INGEST_WRITER="bulk_create")` starts one more, until the test ends."""
+    servers = []
+
+    def start(*options: str, **environment: str) -> Server:
+        servers.append(Server(tmp_path, *options, **{"DATABASE_URL": _test_database_url()} | environment))
+        return servers[-1].start()
+
+    yield start
+    for server in servers:
+        server.stop()
+        print(server.output())
+
+
+def _test_database_url() -> str:
+    """DATABASE_URL with the name of the test database in place of its own."""
+    return f"{os.environ['DATABASE_URL'].rpartition('/')[0]}/{Path(connection.settings_dict['NAME']).name}"

@@ -1,0 +1,295 @@
+"""PostgreSQL, Redis and the server: real processes on free ports, with temporary folders, gone afterwards in any case.
+
+    python -m tests.services COMMAND ...    runs COMMAND with DATABASE_URL and REDIS_URL of a new pair
+
+A test that stops, kills or freezes one starts its own (`with postgres() as database:`), as others use the pair's.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Self, TypeVar
+
+import psutil
+import psycopg
+import redis as redis_client
+from psycopg import sql
+
+ROOT = Path(__file__).parent.parent
+T = TypeVar("T")
+S = TypeVar("S", bound="Service")
+
+
+def wait_until(condition: Callable[[], T], timeout: float = 10, what: str = "") -> T:
+    """The first true value of `condition()`, asked every 20 ms; an AssertionError after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {timeout} s: {what or condition}"
+        time.sleep(0.02)
+    return value
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Service:
+    """A process and its children, on a port of its own, its output in `log`."""
+
+    stop_signal = signal.SIGTERM
+    runs_as: str | None = None  # a system user, if ours will not do
+    process: subprocess.Popen
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.log = folder / f"{type(self).__name__.lower()}-{self.port}.log"
+
+    def command(self) -> list[str | Path]:
+        raise NotImplementedError
+
+    def environment(self) -> dict[str, str]:
+        return dict(os.environ)
+
+    def answers(self) -> bool:
+        raise NotImplementedError
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def pids(self) -> list[int]:
+        return [process.pid for process in self._processes()]
+
+    def start(self) -> Self:
+        # Not even SIGKILL of the tests leaves one behind: the kernel then stops what they started.
+        command = ["setpriv", "--pdeathsig", self.stop_signal.name.removeprefix("SIG")]
+        if self.runs_as:
+            command += ["--reuid", self.runs_as, "--regid", self.runs_as, "--init-groups"]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, *self.command()],
+                cwd=ROOT,
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for the tests, which then stop it
+            )
+        try:
+            wait_until(self._is_up, 30, f"{self.log.name} up")
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def stop(self, how: signal.Signals | None = None, timeout: float = 15) -> int:
+        """Ask it to end, kill it if it does not; the exit code (negative: the signal that ended it)."""
+        if self.process.poll() is None:
+            self.thaw()
+            self.process.send_signal(how or self.stop_signal)
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return self.process.returncode
+
+    def terminate(self) -> None:
+        """Ask it to end and wait for nothing."""
+        self.process.terminate()
+
+    def restart(self) -> Self:
+        self.stop()
+        return self.start()
+
+    def kill(self) -> None:
+        """SIGKILL to all its processes at once, as the kernel does when memory runs out, or a power cut."""
+        self.freeze()
+        killed = self._signal(signal.SIGKILL)
+        self.process.wait()
+        # A container's PID 1 may reap no orphans: a zombie holds nothing any more and counts as gone.
+        wait_until(lambda: not any(map(_runs, killed)), what="death")
+
+    def freeze(self) -> None:
+        """SIGSTOP to all its processes; a second time to those born while the first went round."""
+        self._signal(signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def _processes(self) -> list[psutil.Process]:
+        if self.process.poll() is not None:
+            return []
+        parent = psutil.Process(self.pid)
+        return [parent, *parent.children(recursive=True)]
+
+    def _signal(self, number: signal.Signals) -> list[psutil.Process]:
+        processes = self._processes()
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):  # it ended meanwhile
+                process.send_signal(number)
+        return processes
+
+    def _is_up(self) -> bool:
+        assert self.process.poll() is None, f"exit code {self.process.returncode} at the start:\n{self.output()}"
+        return self.answers()
+
+
+class Postgres(Service):
+    """A cluster as PostgreSQL makes it (fsync and synchronous_commit on, 100 connections), its one user trusted."""
+
+    stop_signal = signal.SIGINT  # "fast"; SIGTERM is "smart" and waits for clients, SIGQUIT "immediate"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+            self.runs_as = "postgres"
+            shutil.chown(folder, "postgres")
+        self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+        initdb = [_postgres("initdb"), "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8"]
+        made = subprocess.run(
+            [*initdb, "--no-sync", folder / "data"], user=self.runs_as, cwd=folder, capture_output=True, text=True
+        )
+        assert made.returncode == 0, made.stderr
+
+    def command(self) -> list[str | Path]:
+        options = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.folder}
+        settings = [f"--{name}={value}" for name, value in options.items()]
+        return [_postgres("postgres"), "-D", self.folder / "data", *settings]
+
+    def answers(self) -> bool:
+        try:
+            self.execute("SELECT 1")
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def execute(self, statement: str | sql.Composed, database: str = "postgres") -> None:
+        with psycopg.connect(self.database_url(database), autocommit=True, connect_timeout=5) as connection:
+            connection.execute(statement)
+
+    def database_url(self, name: str) -> str:
+        return self.url.removesuffix("postgres") + name
+
+    def create_database(self, name: str) -> str:
+        self.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return self.database_url(name)
+
+    def drop_database(self, name: str) -> None:
+        self.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+class Redis(Service):
+    """A Redis that writes nothing to disk."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+
+    def command(self) -> list[str | Path]:
+        where = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.folder]
+        return [_program("redis-server"), *where, "--save", "", "--appendonly", "no"]
+
+    def answers(self) -> bool:
+        with redis_client.Redis(port=self.port, socket_timeout=2) as connection:
+            try:
+                return connection.ping()
+            except redis_client.ConnectionError:
+                return False
+
+
+class Server(Service):
+    """`manage.py serve`; `settings` are environment variables, over those of the tests."""
+
+    def __init__(self, folder: Path, *options: str, **settings: str) -> None:
+        super().__init__(folder)
+        self.options = options
+        self.settings = {"DEBUG": "0", "ROBOT_AUTH": "key"} | settings
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.ws_url = f"ws://127.0.0.1:{self.port}"
+
+    def command(self) -> list[str | Path]:
+        return [sys.executable, "manage.py", "serve", "--port", str(self.port), *self.options]
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONUNBUFFERED": "1", **self.settings}
+
+    def answers(self) -> bool:
+        try:
+            return urllib.request.urlopen(f"{self.url}/health", timeout=5).status == 200
+        except OSError:  # nobody listens yet, or 503
+            return False
+
+
+@contextmanager
+def postgres() -> Iterator[Postgres]:
+    with _running(Postgres) as service:
+        yield service
+
+
+@contextmanager
+def redis() -> Iterator[Redis]:
+    with _running(Redis) as service:
+        yield service
+
+
+@contextmanager
+def _running(kind: type[S]) -> Iterator[S]:
+    with tempfile.TemporaryDirectory(prefix="teleop-", ignore_cleanup_errors=True) as folder:
+        service = kind(Path(folder)).start()
+        try:
+            yield service
+        finally:
+            service.stop()
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _program(name: str, *folders: Path) -> str:
+    """Debian keeps PostgreSQL's programs off the PATH."""
+    found = shutil.which(name, path=os.pathsep.join([os.environ["PATH"], *map(str, folders)]))
+    assert found, f"no {name}: sudo apt-get install postgresql redis-server (as root, `make test` does it)"
+    return found
+
+
+def _postgres(name: str) -> str:
+    return _program(name, *sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))
+
+
+def main(command: list[str]) -> int:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script in the background would ignore it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with postgres() as database, redis() as channels:
+        urls = {"DATABASE_URL": database.url, "REDIS_URL": channels.url}
+        with subprocess.Popen(command, env=os.environ | urls) as child:
+            try:
+                return child.wait()
+            except KeyboardInterrupt:
+                return child.wait()  # it had the Ctrl-C too and says what it has to say
+            finally:
+                child.terminate()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

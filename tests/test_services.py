@@ -1,0 +1,53 @@
+"""The services that the tests stand on do what their names say."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import psutil
+import psycopg
+import pytest
+
+from tests.services import Postgres, postgres, wait_until
+
+
+@pytest.fixture(scope="module")
+def database():
+    with postgres() as service:
+        yield service
+
+
+def test_it_comes_back_after_each_way_to_go(database: Postgres):
+    database.execute("CREATE TABLE kept (id int)")
+    for end in (database.stop, lambda: database.stop(signal.SIGQUIT), database.kill):
+        end()
+        assert database.pids == []
+        database.start()
+        database.execute("SELECT * FROM kept")
+
+
+def test_it_answers_nothing_while_frozen(database: Postgres):
+    database.freeze()
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(database.url, connect_timeout=2)
+    database.thaw()
+    database.execute("SELECT 1")
+
+
+def test_it_keeps_databases_apart(database: Postgres):
+    url = database.create_database("other")
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT current_database()").fetchone() == ("other",)
+    database.drop_database("other")
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_they_end_with_the_run(end: signal.Signals):
+    command = [sys.executable, "-m", "tests.services", "sh", "-c", "echo up; sleep 60"]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
+    assert run.stdout.readline() == b"up\n"
+    services = [child for child in psutil.Process(run.pid).children() if child.name() != "sh"]
+    assert [service.name() for service in services] == ["postgres", "redis-server"]
+    os.killpg(run.pid, end)  # as Ctrl-C does it: all of the group at once
+    wait_until(lambda: not any(map(psutil.Process.is_running, services)))
