@@ -1,0 +1,46 @@
+# `make demo` runs it, `make test` and `make lint` check it, `make dev` serves what you edit.
+# Needs Python 3.11 or later, and root or a few Debian packages, which it names.
+
+SHELL := bash
+PYTHON ?= python3
+PORT ?= 8000
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+PRODUCTION := DEBUG=0 HTTPS=1 SECRET_KEY=$$(python -c 'import secrets; print(secrets.token_urlsafe(64))')
+
+.PHONY: demo dev test lint
+
+demo: .venv/demo
+	@PORT=$(PORT) deploy/demo.sh
+
+dev: .venv/demo
+	DEBUG=1 python manage.py migrate --verbosity 0
+	DEBUG=1 exec python manage.py serve --reload --port $(PORT)
+
+# What touches the database runs on both; the second run is everything else too.
+test: .venv/dev .venv/services
+	env -u DATABASE_URL -u REDIS_URL pytest -n 2 -m "database and not postgresql and not redis"
+	python -m tests.services pytest -n 2 -m "not sqlite"
+
+lint: .venv/dev
+	ruff check
+	ruff format --check
+	mypy
+	$(PRODUCTION) python manage.py check --deploy --fail-level WARNING
+	$(PRODUCTION) DATABASE_URL=sqlite://:memory: python manage.py makemigrations --check --dry-run
+
+# An empty file in .venv says that a step is done; it is done again when what it read has changed.
+.venv/demo: requirements.txt client/pyproject.toml | .venv
+	pip install -q --disable-pip-version-check -r requirements.txt -e ./client
+	@touch $@
+
+.venv/dev: requirements.txt requirements-dev.txt client/pyproject.toml | .venv
+	pip install -q --disable-pip-version-check -r requirements-dev.txt -e ./client
+	@touch $@ .venv/demo
+
+.venv:
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || deploy/apt-install.sh python3-venv
+	$(PYTHON) -m venv .venv
+
+.venv/services: | .venv
+	@deploy/apt-install.sh postgresql redis-server
+	@touch $@

@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# The server on SQLite with three simulated robots, until Ctrl-C.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+export PATH="$PWD/.venv/bin:$PATH" DEBUG=1 DATABASE_URL=sqlite:///db.sqlite3
+unset REDIS_URL
+port=${PORT:-8000}
+url=http://127.0.0.1:$port
+
+in_use() { (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; }
+
+if in_use; then
+    echo "Port $port is in use; another one: PORT=$((port + 1)) make demo" >&2
+    exit 1
+fi
+
+# The robots end their sessions before the server goes.
+stop() {
+    for pid in ${robots:-} ${server:-}; do
+        kill "$pid" 2>/dev/null || true
+        wait "$pid" || true
+    done
+}
+trap stop EXIT
+trap 'exit 0' INT TERM HUP
+
+python manage.py migrate --verbosity 0
+password=${DEMO_PASSWORD:-$(python -c 'import secrets; print(secrets.token_urlsafe(9))')}
+PASSWORD=$password python manage.py shell --verbosity 0 --command '
+import os
+from django.contrib.auth.models import User
+admin, _ = User.objects.get_or_create(username="admin", defaults={"is_staff": True, "is_superuser": True})
+admin.set_password(os.environ["PASSWORD"])
+admin.save()'
+
+python manage.py serve --port "$port" &
+server=$!
+until in_use; do
+    kill -0 $server 2>/dev/null || exit 1
+    sleep 0.1
+done
+python manage.py simulate --robots 3 --fps 60 --url "$url" &
+robots=$!
+
+cat <<EOF
+
+    $url/          robots, live
+    $url/admin/    user admin, password $password
+    $url/health
+    ws://127.0.0.1:$port/ws/log/<robot_id>    where a robot connects; any id will do
+
+    Three simulated robots are streaming to it. Ctrl-C ends all of it.
+
+EOF
+wait -n
