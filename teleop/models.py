@@ -66,18 +66,22 @@ class TeleopSession(models.Model):
                 meta[name] = value
         self.meta_info, self.staff_labels = meta, sorted(labels)
 
-    def count_frames(self) -> None:
-        """Sets frame_count, start_time and end_time from the frames that are stored; changes the fields only."""
+    def finish(self) -> None:
+        """Ends the session as its stored frames say: frame_count, start_time, end_time. The caller holds the row's lock."""
         frames = self.frames.order_by("frame_index")
-        first, last = frames.first_timestamp(), frames.reverse().first_timestamp()
         self.frame_count = frames.count()
-        self.start_time = first or self.start_time
-        self.end_time = last or self.start_time
+        self.start_time = frames.first_timestamp() or self.start_time
+        self.end_time = frames.reverse().first_timestamp() or self.start_time
+        self.updated_at = Now()
+        self.save(update_fields=["frame_count", "start_time", "end_time", "updated_at"])
+
+    def check_not_live(self) -> None:
+        if self.is_live:
+            raise SessionIsLive(f"session {self.pk} is live; end it first")
 
     def delete(self, *args, **kwargs):
         """Removes the frames in bounded batches, then the row; raises SessionIsLive."""
-        if self.is_live:
-            raise SessionIsLive(f"session {self.pk} is live; end it first")
+        self.check_not_live()
         self.frames.delete_in_batches()
         return super().delete(*args, **kwargs)
 

@@ -1,0 +1,21 @@
+"""What the ingest workers are told of robots, through the channel layer, whichever worker holds the connection."""
+
+import logging
+
+from asgiref.sync import async_to_sync
+from channels.layers import get_channel_layer
+
+logger = logging.getLogger(__name__)
+
+GROUP = "ingest"
+
+
+def close_connections(code: int, **of) -> None:
+    """Asks all workers to close the connections whose robot_id, session_id or holder is the one given.
+
+    Best effort: with the layer away a worker finds a replaced key or holder by itself, at its next heartbeat.
+    """
+    try:
+        async_to_sync(get_channel_layer().group_send)(GROUP, {"type": "close", "code": code, **of})
+    except Exception as error:  # redis-py, sockets and the layer each have errors of their own
+        logger.warning("the channel layer did not take a notice: %s", error)

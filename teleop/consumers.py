@@ -1,0 +1,129 @@
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from urllib.parse import parse_qs
+
+from channels.security.websocket import OriginValidator
+
+from robots.addresses import client_address
+from robots.models import ROBOT_ID
+from robots.querysets import NotAdmitted
+from teleop.ingest.worker import DatabaseAway, running_worker
+from teleop.protocol import ROBOTS_FAULT, SESSION_KEY, SUBPROTOCOL, Close
+
+logger = logging.getLogger(__name__)
+
+
+class Answers:
+    """What a robot is owed, sent in order by one task at a time, so that nobody waits for a slow reader.
+
+    Acks are cumulative: one that was not sent yet gives way to the next. A mute client is sent nothing but a close.
+    """
+
+    def __init__(self, send: Callable[[dict], Awaitable[None]], mute: bool):
+        self._asgi_send = send
+        self._mute = mute
+        self._messages: deque[str] = deque()
+        self._ack: int | None = None
+        self._close: Close | None = None
+        self._sending: asyncio.Task | None = None
+
+    def send(self, message: bytes) -> None:
+        if not self._mute:
+            self._messages.append(message.decode())
+            self._wake()
+
+    def send_ack(self, frame_index: int) -> None:
+        if not self._mute:
+            self._ack = frame_index
+            self._wake()
+
+    def close(self, code: Close) -> None:
+        self._close = code
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._sending is None:
+            self._sending = asyncio.create_task(self._send_all())
+
+    async def _send_all(self) -> None:
+        try:
+            while self._messages or self._ack is not None:
+                if self._messages:
+                    text = self._messages.popleft()
+                else:
+                    text, self._ack = f'{{"type":"ack","frame_index":{self._ack}}}', None
+                await self._asgi_send({"type": "websocket.send", "text": text})
+            if self._close is not None:
+                await self._asgi_send({"type": "websocket.close", "code": int(self._close)})
+        finally:
+            self._sending = None
+
+
+class RobotConsumer:
+    """`/ws/log/<robot_id>`: docs/protocol.md.
+
+    An ASGI application with a receive loop of its own: Channels' dispatch waits for a thread on every message, which
+    costs 100 us a frame. The loop never waits for anything but the next message, as the server's queue has no bound.
+    """
+
+    async def __call__(self, scope, receive, send) -> None:
+        await receive()  # websocket.connect
+        worker = running_worker()
+        robot_id = scope["url_route"]["kwargs"]["robot_id"]
+        headers = {name.decode("latin1"): value.decode("latin1") for name, value in scope["headers"]}
+        query = parse_qs(scope["query_string"].decode("latin1"))
+        mute = SUBPROTOCOL not in scope["subprotocols"]
+        accept = {"type": "websocket.accept", "subprotocol": None if mute else SUBPROTOCOL}
+        try:
+            if worker.is_closing:
+                raise DatabaseAway("the server is restarting")
+            session_key = _session_key(robot_id, query)
+            address = client_address((scope.get("client") or [None])[0], headers.get("x-forwarded-for", ""))
+            opened = await worker.open(robot_id, _robot_key(headers, query), session_key, address)
+        except NotAdmitted as refusal:
+            logger.warning("refused %s: %s", robot_id[:80], refusal.detail)
+            worker.note_refusal(robot_id, refusal)
+            await send({"type": "websocket.close"})  # before accept: HTTP 403
+            return
+        except DatabaseAway:
+            await send(accept)
+            await send({"type": "websocket.close", "code": int(Close.OVERLOADED)})
+            return
+        await send(accept)
+        connection = worker.connect(opened, Answers(send, mute))
+        connection.greet()
+        code = None
+        try:
+            while (event := await receive())["type"] == "websocket.receive":
+                text = event.get("text")
+                connection.receive(event["bytes"] if text is None else text)
+                if connection.ending and connection.released is None:
+                    worker.end(connection)
+            code = event.get("code")
+        finally:
+            worker.release(connection, failed=(connection.close_code or code) in ROBOTS_FAULT)
+
+
+def _session_key(robot_id: str, query: dict[str, list[str]]) -> str | None:
+    if not ROBOT_ID.fullmatch(robot_id):
+        raise NotAdmitted("invalid_id", f"the id must match {ROBOT_ID.pattern}")
+    session_key = query.get("session", [None])[0]
+    if session_key is not None and not SESSION_KEY.fullmatch(session_key):
+        raise NotAdmitted("invalid_session", f"session must match {SESSION_KEY.pattern}")
+    return session_key
+
+
+def _robot_key(headers: dict[str, str], query: dict[str, list[str]]) -> str | None:
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return key.strip()
+    return headers.get("x-api-key") or query.get("api_key", [None])[0]
+
+
+class RobotOriginValidator(OriginValidator):
+    """Web pages are not robots: a browser sends Origin, and only an allowed host's is let in; robots send none."""
+
+    def valid_origin(self, parsed_origin):
+        return parsed_origin is None or self.validate_origin(parsed_origin)

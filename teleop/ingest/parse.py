@@ -1,0 +1,166 @@
+"""Bytes in, a frozen value out, a Refusal on bad input. No Django, no I/O."""
+
+from typing import Any, NamedTuple
+
+import orjson
+
+from teleop.protocol import (
+    DEFAULT_FPS,
+    MAX_BATCH_FRAMES,
+    MAX_DATA_BYTES,
+    MAX_FPS,
+    MAX_FRAME_INDEX,
+    MAX_TIMESTAMP,
+    MIN_FPS,
+    MIN_TIMESTAMP,
+    Code,
+)
+
+
+class Frame(NamedTuple):
+    """One moment: `timestamp_us` is unix microseconds, `data` the rest of the frame as compact UTF-8 JSON."""
+
+    frame_index: int
+    timestamp_us: int
+    data: bytes
+
+
+class Start(NamedTuple):
+    fps: int
+    meta_info: dict[str, Any]
+
+
+class End(NamedTuple):
+    meta_info: dict[str, Any]
+
+
+class Refusal(Exception):
+    """Input that is refused: the error code, the frame's index where it is known, and field, value and bound in words."""
+
+    def __init__(self, code: Code, detail: str, frame_index: int | None = None):
+        super().__init__(code, detail, frame_index)
+        self.code = code
+        self.detail = detail
+        self.frame_index = frame_index
+
+
+# A frame, or the frames of a batch with a Refusal in the place of each bad one, or a control message.
+Message = Frame | list[Frame | Refusal] | Start | End
+
+
+def parse(message: bytes | str) -> Message:
+    """One WebSocket message; raises Refusal where nothing of it can be used."""
+    try:
+        value = orjson.loads(message)
+    except orjson.JSONDecodeError as error:
+        raise Refusal(Code.INVALID_MESSAGE, f"message is not JSON: {error}") from None
+    if type(value) is not dict:
+        raise Refusal(Code.INVALID_MESSAGE, f"message is {_named(value)}; an object expected")
+    if "type" in value and "frame_index" not in value:
+        return _control(value)
+    if "frames" in value and "frame_index" not in value:
+        return _batch(value["frames"])
+    return _frame(value)
+
+
+def _frame(value: dict[str, Any]) -> Frame:
+    index = value.pop("frame_index", None)
+    if type(index) is not int or not 0 <= index <= MAX_FRAME_INDEX:
+        raise Refusal(Code.INVALID_FRAME, f"frame_index is {_named(index)}; an integer from 0 to 2^31-1 expected")
+    timestamp = value.pop("timestamp", None)
+    if type(timestamp) not in (float, int) or not MIN_TIMESTAMP <= timestamp < MAX_TIMESTAMP:
+        detail = f"timestamp is {_named(timestamp)}; unix seconds between 2000 and 2100 expected"
+        raise Refusal(Code.INVALID_FRAME, detail, index)
+    for name in ("observation", "action"):
+        if name in value and type(value[name]) is not dict:
+            raise Refusal(Code.INVALID_FRAME, f"{name} is {_named(value[name])}; an object expected", index)
+    if "observation" not in value and "action" not in value:
+        raise Refusal(Code.INVALID_FRAME, "observation and action are missing; one of them expected", index)
+    try:
+        data = orjson.dumps(value)
+    except orjson.JSONEncodeError as error:
+        raise Refusal(Code.INVALID_FRAME, f"the frame is nested too deep: {error}", index) from None
+    if len(data) > MAX_DATA_BYTES:
+        detail = f"the frame is {len(data)} bytes as compact JSON; at most {MAX_DATA_BYTES} expected"
+        raise Refusal(Code.FRAME_TOO_LARGE, detail, index)
+    if b"\\u0000" in data and _has_nul(value):
+        raise Refusal(Code.INVALID_FRAME, "the frame holds a NUL character, which no database stores", index)
+    return Frame(index, round(timestamp * 1_000_000), data)
+
+
+def _batch(frames: Any) -> list[Frame | Refusal]:
+    if type(frames) is not list:
+        raise Refusal(Code.INVALID_MESSAGE, f"frames is {_named(frames)}; a list of frames expected")
+    if not 1 <= len(frames) <= MAX_BATCH_FRAMES:
+        detail = f"frames holds {len(frames)} frames; 1 to {MAX_BATCH_FRAMES} expected"
+        raise Refusal(Code.INVALID_MESSAGE, detail)
+    parsed: list[Frame | Refusal] = []
+    for position, value in enumerate(frames):
+        try:
+            if type(value) is not dict:
+                raise Refusal(Code.INVALID_FRAME, f"the frame is {_named(value)}; an object expected")
+            parsed.append(_frame(value))
+        except Refusal as refusal:
+            refusal.detail = f"frames[{position}]: {refusal.detail}"
+            parsed.append(refusal)
+    return parsed
+
+
+def _control(value: dict[str, Any]) -> Start | End:
+    match value["type"]:
+        case "start":
+            fps = value.get("fps", DEFAULT_FPS)
+            if type(fps) not in (int, float) or not MIN_FPS <= fps <= MAX_FPS or fps != int(fps):
+                detail = f"fps is {_named(fps)}; a whole number from {MIN_FPS} to {MAX_FPS} expected"
+                raise Refusal(Code.INVALID_START, detail)
+            return Start(int(fps), _meta_info(value, Code.INVALID_START))
+        case "end":
+            return End(_meta_info(value, Code.INVALID_END))
+        case other:
+            raise Refusal(Code.INVALID_MESSAGE, f"type is {_named(other)}; start or end expected")
+
+
+def _meta_info(value: dict[str, Any], code: Code) -> dict[str, Any]:
+    meta_info = value.get("meta_info")
+    if meta_info is None:
+        return {}
+    if type(meta_info) is not dict:
+        raise Refusal(code, f"meta_info is {_named(meta_info)}; an object expected")
+    try:
+        size = len(orjson.dumps(meta_info))
+    except orjson.JSONEncodeError as error:
+        raise Refusal(code, f"meta_info is nested too deep: {error}") from None
+    if size > MAX_DATA_BYTES:
+        raise Refusal(code, f"meta_info is {size} bytes as compact JSON; at most {MAX_DATA_BYTES} expected")
+    if _has_nul(meta_info):
+        raise Refusal(code, "meta_info holds a NUL character, which no database stores")
+    return meta_info
+
+
+def _has_nul(value: Any) -> bool:
+    """Looks through the value itself: `\\u0000` in its JSON may also be a backslash that was escaped."""
+    pending = [value]
+    while pending:
+        match pending.pop():
+            case str() as text if "\0" in text:
+                return True
+            case dict() as mapping:
+                pending.extend(mapping.keys())
+                pending.extend(mapping.values())
+            case list() as items:
+                pending.extend(items)
+    return False
+
+
+def _named(value: Any) -> str:
+    """The value as an error names it: what kind of thing it is, or its short JSON."""
+    match value:
+        case None:
+            return "missing"
+        case dict():
+            return "an object"
+        case list():
+            return "a list"
+        case _:
+            text = orjson.dumps(value).decode()
+            return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,189 @@
+"""Rows into the database: the SQL that is written by hand, each vendor's branch with its reason.
+
+All of it runs in the worker's one database thread. Costs: docs/performance.md.
+"""
+
+import struct
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import orjson
+from django.conf import settings
+from django.db import DatabaseError, DataError, IntegrityError, connection, connections, transaction
+
+from teleop.ingest.connection import Refused, Row
+from teleop.models import TeleopFrame
+from teleop.protocol import Code
+
+POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01, in unix microseconds
+
+COPY_FRAMES = (
+    "COPY teleop_teleopframe (session_id, frame_index, timestamp, robot_id, data) FROM STDIN (FORMAT BINARY)"
+)
+COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+COPY_TRAILER = b"\xff\xff"
+INSERT_FRAMES = (
+    "INSERT INTO teleop_teleopframe (session_id, frame_index, timestamp, robot_id, data) VALUES (%s, %s, %s, %s, %s)"
+)
+
+
+def own_connection() -> None:
+    """Gives this thread a connection outside the pool, whose back-off would delay every group after an outage."""
+    own = connections["default"].copy()
+    own.settings_dict["OPTIONS"].pop("pool", None)
+    connections["default"] = own
+
+
+def forget_broken_connection() -> bool:
+    """Closes this thread's connection if the database does not answer on it; the next query opens a new one."""
+    healthy = connection.connection is not None and connection.is_usable()
+    if not healthy:
+        connection.close()
+    return healthy
+
+
+def write(rows: Sequence[Row]) -> list[Refused]:
+    """Stores a group in one transaction; returns the rows that can never be stored.
+
+    Any other database error is nobody's fault and passes through: nothing was stored, and the group may be tried again.
+    """
+    try:
+        _fast_path()(rows)
+    except (IntegrityError, DataError):
+        return write_carefully(rows)
+    return []
+
+
+def _fast_path() -> Callable[[Sequence[Row]], None]:
+    if settings.INGEST_WRITER == "bulk_create":
+        return _bulk_create
+    return {"postgresql": _copy, "sqlite": _execute_many}.get(connection.vendor, _bulk_create)
+
+
+def _copy(rows: Sequence[Row]) -> None:
+    """7 us a frame where bulk_create costs 70-95; binary, so that PostgreSQL parses no timestamps."""
+    fixed, length = struct.Struct("!hiiiiiq").pack, struct.Struct("!i").pack
+    parts = [COPY_HEADER]
+    for session_id, robot_id, frame_index, timestamp_us, data in rows:
+        robot = robot_id.encode()
+        parts += (
+            fixed(5, 4, session_id, 4, frame_index, 8, timestamp_us - POSTGRES_EPOCH_US),
+            length(len(robot)),
+            robot,
+            length(len(data)),
+            data,
+        )
+    parts.append(COPY_TRAILER)
+    with connection.cursor() as cursor, cursor.copy(COPY_FRAMES) as copy:  # a transaction of its own
+        copy.write(b"".join(parts))
+
+
+def _execute_many(rows: Sequence[Row]) -> None:
+    """25 us a frame where bulk_create costs 80-120: one statement is prepared, and no model is built."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.executemany(
+            INSERT_FRAMES,
+            [
+                (row.session_id, row.frame_index, str(row.timestamp.replace(tzinfo=None)), row.robot_id, row.data.decode())
+                for row in rows
+            ],
+        )
+
+
+def _bulk_create(rows: Sequence[Row], ignore_conflicts: bool = False) -> None:
+    """The portable path."""
+    frames = [
+        TeleopFrame(
+            session_id=row.session_id,
+            robot_id=row.robot_id,
+            frame_index=row.frame_index,
+            timestamp=row.timestamp,
+            data=orjson.loads(row.data),
+        )
+        for row in rows
+    ]
+    TeleopFrame.objects.bulk_create(frames, ignore_conflicts=ignore_conflicts)
+
+
+def take_apart(rows: Sequence[Row]) -> tuple[list[Refused], list[Row]]:
+    """Session by session, then row by row, for a group that fails again and again on a healthy connection.
+
+    Returns what was refused, and what is left: where a row cannot be stored for nobody's fault (a lock, a full disk),
+    it and the later rows of its session wait, so that what is stored stays a prefix of what was sent.
+    """
+    sessions: defaultdict[int, list[Row]] = defaultdict(list)
+    for row in rows:
+        sessions[row.session_id].append(row)
+    refused: list[Refused] = []
+    left: list[Row] = []
+    for waiting in sessions.values():
+        try:
+            refused += write(waiting)
+        except DatabaseError:
+            left += _write_one_by_one(waiting, refused)
+    return refused, left
+
+
+def _write_one_by_one(rows: Sequence[Row], refused: list[Refused]) -> Sequence[Row]:
+    """The rows from the first that could not be stored on."""
+    for position, row in enumerate(rows):
+        try:
+            refused += _write_alone(row)
+        except DatabaseError:
+            return rows[position:]
+    return []
+
+
+def write_carefully(rows: Sequence[Row]) -> list[Refused]:
+    """For a group with a row that is stored already, or that the database refuses: at first together, else one by one.
+
+    Conflicts are ignored and the rows read back, so a row that went missing for any other reason than its own
+    (session, frame_index) is noticed.
+    """
+    try:
+        return _write_ignoring_conflicts(rows)
+    except (IntegrityError, DataError):
+        return [refused for row in rows for refused in _write_alone(row)]
+
+
+def _write_alone(row: Row) -> list[Refused]:
+    try:
+        return _write_ignoring_conflicts([row])
+    except DatabaseError as error:
+        if not _is_rows_fault(error):
+            raise
+        return [Refused(row, Code.REJECTED_BY_DATABASE, f"the database refused the frame: {str(error).splitlines()[0]}")]
+
+
+def _write_ignoring_conflicts(rows: Sequence[Row]) -> list[Refused]:
+    with transaction.atomic():
+        _bulk_create(rows, ignore_conflicts=True)
+        stored = _stored_timestamps(rows)
+        if missing := [row for row in rows if (row.session_id, row.frame_index) not in stored]:
+            # ON CONFLICT DO NOTHING passes over any unique key, a sequence that lags behind its table too.
+            raise IntegrityError(f"frame {missing[0].frame_index} of session {missing[0].session_id} was not stored")
+    return [
+        Refused(row, Code.INDEX_REUSED, f"frame_index {row.frame_index} is stored already, with timestamp {held}")
+        for row in rows
+        if (held := stored[row.session_id, row.frame_index]) != row.timestamp
+    ]
+
+
+def _stored_timestamps(rows: Sequence[Row]) -> dict[tuple[int, int], datetime]:
+    indexes: defaultdict[int, list[int]] = defaultdict(list)
+    for row in rows:
+        indexes[row.session_id].append(row.frame_index)
+    return {
+        (session_id, frame_index): timestamp
+        for session_id, wanted in indexes.items()
+        for frame_index, timestamp in TeleopFrame.objects.filter(
+            session_id=session_id, frame_index__in=wanted
+        ).values_list("frame_index", "timestamp")
+    }
+
+
+def _is_rows_fault(error: DatabaseError) -> bool:
+    """Data and integrity errors, and PostgreSQL's class 54 (a limit is exceeded), which a row alone has brought about."""
+    sqlstate = getattr(error.__cause__, "sqlstate", None) or ""
+    return isinstance(error, (IntegrityError, DataError)) or sqlstate.startswith("54")

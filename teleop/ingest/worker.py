@@ -1,0 +1,194 @@
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from channels.layers import get_channel_layer
+from django.conf import settings
+from django.db import Error as DatabaseFailure
+
+from robots.models import ROBOT_ID
+from robots.notices import GROUP
+from robots.querysets import NotAdmitted
+from teleop.ingest import presence, store
+from teleop.ingest.connection import Opened, Outlet, RobotConnection
+from teleop.ingest.database import DatabaseThread
+from teleop.ingest.writer import FrameWriter
+from teleop.protocol import Close
+
+logger = logging.getLogger(__name__)
+
+BEAT_S = 3
+SWEEP_S = 10
+OPEN_TIMEOUT_S = 10
+RETRY_S = 1
+LAYER_TIMEOUT_S = 2
+
+
+class DatabaseAway(Exception):
+    """The database did not answer in time; the robot may come back."""
+
+
+class Worker:
+    """The ingest side of one process: its connections, its database thread, its writer and its heartbeat."""
+
+    def __init__(self) -> None:
+        self.name = uuid.uuid4().hex[:16]
+        self.connections: dict[str, RobotConnection] = {}  # by holder
+        self.is_closing = False
+        self._in_database = DatabaseThread(store.own_connection, store.forget_broken_connection)
+        self._opening = asyncio.Lock()  # so that a group never waits for more than one handshake
+        self._opened = 0
+        self.writer = FrameWriter(
+            store,
+            self._in_database,
+            interval_s=settings.INGEST_FLUSH_INTERVAL_MS / 1000,
+            max_pending_bytes=settings.INGEST_MAX_PENDING_BYTES,
+        )
+        self._tasks = {
+            asyncio.create_task(self.writer.run()),
+            asyncio.create_task(self._every(BEAT_S, self._beat)),
+            asyncio.create_task(self._every(SWEEP_S, self._sweep)),
+            asyncio.create_task(self._listen()),
+        }
+
+    async def open(self, robot_id: str, key: str | None, session_key: str | None, address: str | None) -> Opened:
+        """Admits the robot and takes its session, from whoever has it; raises NotAdmitted and DatabaseAway."""
+        self._opened += 1
+        holder = f"{self.name}.{self._opened}"
+        call = (presence.open_session, robot_id, key, session_key or uuid.uuid4().hex, holder, address)
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT_S), self._opening:
+                opened, previous = await self._in_database(*call)
+        except (DatabaseFailure, TimeoutError) as error:
+            raise DatabaseAway(str(error)) from error
+        if previous in self.connections:
+            self.connections[previous].give_up(Close.TAKEN_OVER)
+        elif previous:
+            self._in_background(self._tell_workers(holder=previous, code=Close.TAKEN_OVER))
+        return opened
+
+    def connect(self, opened: Opened, outlet: Outlet) -> RobotConnection:
+        connection = self.connections[opened.holder] = RobotConnection(opened, self.writer.offer, outlet)
+        return connection
+
+    def release(self, connection: RobotConnection, failed: bool = False) -> asyncio.Task[int]:
+        """Ends the connection's hold once its last frame is stored; the task's result is the session's frame_count."""
+        if connection.released is None:
+            connection.released = self._in_background(self._release(connection, failed))
+        return connection.released
+
+    async def _release(self, connection: RobotConnection, failed: bool) -> int:
+        await self.writer.drained(connection)
+        del self.connections[connection.holder]  # first, as a heartbeat after the release would reopen the session
+        last = connection.beat()
+        while True:
+            try:
+                return await self._in_database(presence.release, last, failed)
+            except DatabaseFailure as error:
+                logger.warning("session %d cannot be ended yet: %s", connection.session_id, error)
+                await asyncio.sleep(RETRY_S)
+
+    def note_refusal(self, robot_id: str, refusal: NotAdmitted) -> None:
+        """Keeps why a handshake was refused, where staff can read it."""
+        if ROBOT_ID.fullmatch(robot_id):
+            self._in_background(self._note_refusal(robot_id, refusal))
+
+    async def _note_refusal(self, robot_id: str, refusal: NotAdmitted) -> None:
+        with suppress(DatabaseFailure):
+            await self._in_database(presence.note_refusal, robot_id, refusal.code, refusal.detail)
+
+    async def _beat(self) -> None:
+        connections = list(self.connections.values())
+        if not connections:
+            return
+        beats = [connection.beat() for connection in connections]
+        found = await self._in_database(presence.beat, beats)
+        for connection, beat in zip(connections, beats, strict=True):
+            connection.beaten(beat)
+            if connection.holder not in found.holders:
+                connection.give_up(Close.TAKEN_OVER)
+            elif found.key_hashes.get(connection.robot_id) != connection.opened.key_hash:
+                connection.give_up(Close.KEY_REVOKED)
+
+    async def _sweep(self) -> None:
+        if swept := await self._in_database(presence.sweep):
+            logger.warning("ended %d sessions whose worker is gone", swept)
+
+    async def _every(self, interval_s: float, do: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(interval_s)
+            try:
+                await do()
+            except Exception as error:  # it must go on, whatever one turn met
+                logger.warning("%s: %s", do.__name__.strip("_"), error)
+
+    async def _listen(self) -> None:
+        """Closes what other processes ask to have closed; goes on by itself when the layer has been away."""
+        layer = get_channel_layer()
+        while True:
+            try:
+                channel = await layer.new_channel()
+                await layer.group_add(GROUP, channel)
+                while True:
+                    self._close_matching(await layer.receive(channel))
+            except Exception as error:  # redis-py, sockets and the layer each have errors of their own
+                logger.warning("the channel layer is away: %s", error)
+                await asyncio.sleep(RETRY_S)
+
+    def _close_matching(self, notice: dict[str, Any]) -> None:
+        wanted = {name: notice[name] for name in ("robot_id", "session_id", "holder") if name in notice}
+        for connection in list(self.connections.values()):
+            if wanted and all(getattr(connection, name) == value for name, value in wanted.items()):
+                if notice["code"] == Close.ENDED:
+                    connection.ending = True
+                    self.end(connection)
+                else:
+                    connection.give_up(Close(notice["code"]))
+
+    async def _tell_workers(self, **notice: Any) -> None:
+        try:
+            async with asyncio.timeout(LAYER_TIMEOUT_S):
+                await get_channel_layer().group_send(GROUP, {"type": "close", **notice})
+        except Exception as error:  # as above; the holder finds out at its next heartbeat
+            logger.warning("the channel layer did not take a notice: %s", error)
+
+    def end(self, connection: RobotConnection) -> None:
+        """The robot or staff end the session: store what there is, say `ended`, close."""
+        self._in_background(self._end(connection))
+
+    async def _end(self, connection: RobotConnection) -> None:
+        connection.ended(await asyncio.shield(self.release(connection)))
+
+    async def shutdown(self, timeout_s: float) -> None:
+        """Stores and acknowledges what was received, closes every connection with 1012 and ends its session."""
+        self.is_closing = True
+        connections = list(self.connections.values())
+        for connection in connections:
+            connection.stop_taking()
+        releases = [self.release(connection) for connection in connections]
+        if releases:
+            await asyncio.wait(releases, timeout=timeout_s)
+        for connection in connections:
+            connection.give_up(Close.RESTARTING)
+        if self.writer.pending_frames:
+            logger.error("%d frames were not stored in time, and not acknowledged", self.writer.pending_frames)
+
+    def _in_background(self, work) -> asyncio.Task:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+_worker: Worker | None = None
+
+
+def running_worker() -> Worker:
+    """This process's worker, started at its first use in the running loop."""
+    global _worker
+    if _worker is None:
+        _worker = Worker()
+    return _worker

@@ -1,0 +1,50 @@
+"""The wire protocol in constants (docs/protocol.md is its text). What has landed here only grows."""
+
+import re
+from enum import IntEnum, StrEnum
+
+SUBPROTOCOL = "teleop.v1"
+SESSION_KEY = re.compile(r"[A-Za-z0-9_-]{8,64}")
+
+MAX_MESSAGE_BYTES = 2**20
+MAX_DATA_BYTES = 2**16  # a frame's `data`, and meta_info, as compact UTF-8 JSON
+MAX_BATCH_FRAMES = 600
+MAX_FRAME_INDEX = 2**31 - 1
+MIN_TIMESTAMP = 946_684_800  # 2000-01-01T00:00:00Z
+MAX_TIMESTAMP = 4_102_444_800  # 2100-01-01T00:00:00Z
+MIN_FPS, MAX_FPS, DEFAULT_FPS = 1, 1000, 60
+MAX_UNACKED = 6000  # 100 s at 60 FPS; what a client keeps to
+UNUSABLE_IN_A_ROW = 100
+
+PING_INTERVAL_S = 20
+PING_TIMEOUT_S = 40  # gone after 60 s in all
+
+
+class Close(IntEnum):
+    """Close codes."""
+
+    ENDED = 1000
+    INVALID_UTF8 = 1007
+    MESSAGE_TOO_BIG = 1009
+    RESTARTING = 1012
+    OVERLOADED = 1013
+    UNUSABLE = 4400
+    KEY_REVOKED = 4401
+    DISCONNECTED = 4403
+    TAKEN_OVER = 4409
+
+
+ROBOTS_FAULT = frozenset({Close.INVALID_UTF8, Close.MESSAGE_TOO_BIG, Close.UNUSABLE})
+
+
+class Code(StrEnum):
+    """Codes of `error` messages."""
+
+    INVALID_MESSAGE = "invalid_message"
+    INVALID_FRAME = "invalid_frame"
+    FRAME_TOO_LARGE = "frame_too_large"
+    OUT_OF_ORDER = "out_of_order"
+    INDEX_REUSED = "index_reused"
+    INVALID_START = "invalid_start"
+    INVALID_END = "invalid_end"
+    REJECTED_BY_DATABASE = "rejected_by_database"
