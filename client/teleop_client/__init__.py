@@ -14,7 +14,9 @@ from .errors import (
     TeleopError,
     TeleopTimeout,
 )
-from .protocol import ClientProtocol, Delays, Stats
+from .protocol import ClientProtocol
+from .reconnect import Delays
+from .reporting import Stats
 from .threaded import RobotClient
 
 __all__ = [

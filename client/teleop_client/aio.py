@@ -15,10 +15,13 @@ from websockets.typing import Subprotocol
 
 from .encoding import SUBPROTOCOL, websocket_url
 from .errors import ClientClosed, TeleopError, TeleopTimeout
-from .protocol import DEFAULT_DELAYS, ClientProtocol, Delays, Stats
+from .protocol import ClientProtocol
+from .reconnect import CODE_NETWORK, DEFAULT_DELAYS, Delays
+from .reporting import Stats
 
 logger = logging.getLogger("teleop_client")
 
+CLOSE_TIMEOUT_S = 2.0
 FLUSH_ON_ERROR_S = 2.0
 
 
@@ -63,6 +66,8 @@ class AsyncRobotClient:
             on_error=on_error,
         )
         self._connect_timeout_s = connect_timeout_s
+        # Pings notice a dead server only while the buffer has room: websockets waits for that before it times one.
+        self._stall_s = ping_interval_s + ping_timeout_s
         self._connect = connect(
             websocket_url(url, robot_id, self.session),
             additional_headers={"Authorization": f"Bearer {key}"} if key else None,
@@ -71,7 +76,7 @@ class AsyncRobotClient:
             open_timeout=connect_timeout_s,
             ping_interval=ping_interval_s,
             ping_timeout=ping_timeout_s,
-            close_timeout=2,
+            close_timeout=CLOSE_TIMEOUT_S,
         )
         self._task: asyncio.Task[None] | None = None
         self._writable = asyncio.Event()
@@ -112,15 +117,15 @@ class AsyncRobotClient:
     def stats(self) -> Stats:
         return self.protocol.stats
 
-    async def wait_connected(self, timeout: float | None = None) -> None:
+    async def wait_connected(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """Wait for the server's greeting. Raises TeleopTimeout, or what has stopped the client."""
         await self._wait(lambda: self.protocol.greeted, timeout, "connected")
 
-    async def flush(self, timeout: float | None = 30.0) -> None:
+    async def flush(self, timeout: float | None = 30.0) -> None:  # noqa: ASYNC109
         """Wait until every frame is acknowledged or refused. Raises TeleopTimeout, or what has stopped the client."""
         await self._wait(lambda: not self.protocol.pending, timeout, "all acknowledged")
 
-    async def end(self, timeout: float | None = 30.0, meta_info: dict[str, Any] | None = None) -> int:
+    async def end(self, timeout: float | None = 30.0, meta_info: dict[str, Any] | None = None) -> int:  # noqa: ASYNC109
         """End the session once everything is stored, and close; the server's count of its frames.
 
         Raises TeleopTimeout (call it again to wait longer), or what has stopped the client.
@@ -182,19 +187,32 @@ class AsyncRobotClient:
     async def _connect_once(self) -> float | None:
         """One connection, from handshake to close; the seconds to wait before the next."""
         try:
-            async with self._connect as connection:
-                self.protocol.connected()
+            connection = await self._connect
+            try:
                 return await self._talk(connection)
+            finally:
+                await self._close(connection)
         except InvalidStatus as error:
             return self.protocol.refused(error.response.status_code)
         except (OSError, InvalidHandshake) as error:
-            return self.protocol.closed(1006, repr(error))
+            return self.protocol.closed(CODE_NETWORK, repr(error))
         except Exception as error:
             # Whatever this is, the robot's frames are worth another attempt.
             logger.exception("unexpected")
-            return self.protocol.closed(1006, repr(error))
+            return self.protocol.closed(CODE_NETWORK, repr(error))
+
+    async def _close(self, connection: ClientConnection) -> None:
+        """Politely if the server listens; `close` alone would wait for a full buffer without bound."""
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await connection.close()
+        except TimeoutError:
+            pass
+        finally:
+            connection.transport.abort()
 
     async def _talk(self, connection: ClientConnection) -> float | None:
+        self.protocol.connected()
         async with asyncio.TaskGroup() as tasks:
             writer = tasks.create_task(self._write(connection))
             code, reason = await self._read(connection)
@@ -209,10 +227,10 @@ class AsyncRobotClient:
             async for message in connection:
                 self._receive(message)
         except TimeoutError:
-            return 1006, f"no greeting within {self._connect_timeout_s} s"
+            return CODE_NETWORK, f"no greeting within {self._connect_timeout_s} s"
         except ConnectionClosed:
             pass
-        return connection.close_code or 1006, connection.close_reason or ""
+        return connection.close_code or CODE_NETWORK, connection.close_reason or ""
 
     def _receive(self, message: str | bytes) -> None:
         self.protocol.receive(message)
@@ -220,9 +238,14 @@ class AsyncRobotClient:
         self._progress.set()
 
     async def _write(self, connection: ClientConnection) -> None:
-        with contextlib.suppress(ConnectionClosed):
+        try:
             while True:
                 self._writable.clear()
                 while (message := self.protocol.next_message()) is not None:
-                    await connection.send(message, text=True)
+                    async with asyncio.timeout(self._stall_s):
+                        await connection.send(message, text=True)
                 await self._writable.wait()
+        except TimeoutError:
+            connection.transport.abort()
+        except ConnectionClosed:
+            pass  # the reader has its code

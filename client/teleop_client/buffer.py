@@ -6,6 +6,8 @@ from threading import Lock
 
 # Length of the keys, index and comma that a frame gains on the wire.
 WIRE_OVERHEAD = 40
+# Above every index.
+NONE = 1 << 31
 
 
 @dataclass(slots=True)
@@ -49,13 +51,19 @@ class FrameBuffer:
         return len(self._in_flight)
 
     @property
-    def in_flight_range(self) -> tuple[int, int] | None:
-        """First and last index on the wire."""
-        return (next(iter(self._in_flight)), next(reversed(self._in_flight))) if self._in_flight else None
+    def first_unsent(self) -> int:
+        """Index, or NONE."""
+        return self._unsent[0].index if self._unsent else NONE
 
     @property
-    def next_unsent_index(self) -> int:
-        return self._unsent[0].index
+    def first_in_flight(self) -> int:
+        """Index, or NONE."""
+        return next(iter(self._in_flight), NONE)
+
+    @property
+    def last_in_flight(self) -> int:
+        """Index, or -1."""
+        return next(reversed(self._in_flight), -1)
 
     def add(self, data: bytes, now: float) -> int | None:
         """Index of the new frame, or None if there was no room for it."""
@@ -88,7 +96,7 @@ class FrameBuffer:
         """Frames on the wire up to `index`, no longer held."""
         popped: list[Frame] = []
         with self._lock:
-            while self._in_flight and next(iter(self._in_flight)) <= index:
+            while self.first_in_flight <= index:
                 popped.append(self._in_flight.popitem(last=False)[1])
             self._bytes -= sum(len(frame.data) for frame in popped)
         return popped
@@ -115,7 +123,7 @@ class FrameBuffer:
         """Waiting frames below `next_frame_index` that were written once, so that the server has them."""
         popped: list[Frame] = []
         with self._lock:
-            while self._unsent and self._unsent[0].index < next_frame_index and self._unsent[0].message:
+            while self.first_unsent < next_frame_index and self._unsent[0].message:
                 popped.append(self._unsent.popleft())
             self._bytes -= sum(len(frame.data) for frame in popped)
         return popped

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 
 from .aio import AsyncRobotClient
 from .errors import ClientClosed
-from .protocol import Stats
+from .reporting import Stats
 
 T = TypeVar("T")
 

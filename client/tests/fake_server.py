@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -24,7 +25,8 @@ class FakeServer:
         self.greet = True
         self.ack = True
         self.end = True
-        self.cut_every: int | None = None  # drop the connection after so many messages, the last ones not stored
+        self.read = True
+        self.cut_every: int | None = None  # drop the connection after so many messages, the last one not stored
         self.duplicates = 0
         self._server: Server | None = None
 
@@ -46,6 +48,9 @@ class FakeServer:
 
     async def stop(self, code: int = 1012) -> None:
         assert self._server
+        for connection in list(self._server.connections):
+            if not connection.transport.is_reading():  # it would wait for an answer that it does not read
+                connection.transport.abort()
         self._server.close(code=code)
         await self._server.wait_closed()
 
@@ -77,11 +82,13 @@ class FakeServer:
         stored = self.sessions.setdefault(key, {})
         if not self.greet:
             await connection.wait_closed()
+        if not self.read:
+            connection.transport.pause_reading()
         greeting = {"session_id": 17, "session": key, "next_frame_index": max(stored, default=-1) + 1}
         await self._say(connection, {"type": "session", "max_unacked": self.max_unacked} | greeting)
         try:
-            async for number_text in _numbered(connection):
-                if await self._message(connection, stored, *number_text):
+            async for number, text in _numbered(connection):
+                if await self._message(connection, stored, number, text):
                     return
         except ConnectionClosed:
             pass
@@ -107,15 +114,15 @@ class FakeServer:
         await connection.send(json.dumps(message))
 
 
-async def _numbered(connection: ServerConnection) -> Any:
+async def _numbered(connection: ServerConnection) -> AsyncIterator[tuple[int, str]]:
     number = 0
     async for text in connection:
         number += 1
         yield number, text
 
 
-async def until(condition: Any, timeout_s: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
     """Wait for what no event tells of."""
-    async with asyncio.timeout(timeout_s):
-        while not condition():
+    async with asyncio.timeout(within_s):
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.002)

@@ -1,0 +1,59 @@
+"""When to come back: what each close code asks for, and how long to wait."""
+
+import random
+from dataclasses import dataclass
+
+from .errors import Fatal, KeyRevoked, SessionTaken
+
+CODE_NETWORK = 1006
+CODE_TOO_BIG = 1009
+CODE_STAFF = 4403
+CODES_AT_FAULT = {1007, CODE_TOO_BIG, 4400}
+CODES_STOP: dict[int, tuple[type[Fatal], str]] = {
+    4401: (KeyRevoked, "the robot's key was revoked"),
+    4409: (SessionTaken, "another connection took the session"),
+}
+# HTTP statuses below 500 that say "later", not "no".
+STATUS_LATER = {408, 425, 429}
+
+
+@dataclass(frozen=True)
+class Delays:
+    """Seconds before the next connection; the jitter keeps a fleet from returning as one.
+
+    `staff` is stretched by up to a tenth, the others are cut by up to half.
+    """
+
+    first: float = 0.5  # doubles with every failure ...
+    most: float = 30.0  # ... up to this
+    slow: float = 30.0  # after a message at fault, or a refused handshake
+    staff: float = 60.0  # after staff disconnected the robot
+
+
+DEFAULT_DELAYS = Delays()
+
+
+class Backoff:
+    """Doubles with every failure until `reset`, which is due once the server has acknowledged something."""
+
+    def __init__(self, delays: Delays, rng: random.Random) -> None:
+        self._delays = delays
+        self._rng = rng
+        self._failures = 0
+
+    def reset(self) -> None:
+        self._failures = 0
+
+    def next(self) -> float:
+        delay = min(self._delays.first * 2**self._failures, self._delays.most)
+        self._failures = min(self._failures + 1, 30)
+        return self._jitter(delay)
+
+    def slow(self) -> float:
+        return self._jitter(self._delays.slow)
+
+    def staff(self) -> float:
+        return self._delays.staff * self._rng.uniform(1.0, 1.1)
+
+    def _jitter(self, delay: float) -> float:
+        return delay * self._rng.uniform(0.5, 1.0)

@@ -1,0 +1,185 @@
+"""Between connections: what is sent again, what each close code means, and how long to wait."""
+
+import logging
+
+import pytest
+from core import Core
+from teleop_client import (
+    AcknowledgedFramesLost,
+    Delays,
+    DisconnectedByStaff,
+    FrameRefused,
+    HandshakeRefused,
+    KeyRevoked,
+    MessageRefused,
+    SessionTaken,
+)
+
+
+@pytest.fixture
+def core():
+    """Five frames on the wire, the first two acknowledged."""
+    core = Core().greet()
+    core.put(5)
+    core.write_frames()
+    core.ack(1)
+    return core
+
+
+def test_it_sends_again_what_is_not_acknowledged_before_new_frames(core):
+    core.closed(1006)
+    core.put(1)
+    assert core.greet(2).write_frames() == [[2], [3], [4], [5]]
+
+
+def test_it_leaves_out_what_the_server_has_stored(core):
+    core.closed(1006)
+    assert core.greet(4).write_frames() == [[4]]
+    assert core.stats.acked == 4
+    assert core.errors == []
+
+
+def test_it_remembers_what_was_written_two_connections_ago(core):
+    core.closed(1006)
+    core.greet(2).write_frames(1)
+    core.closed(1006)
+    assert core.greet(5).write_frames() == []
+    assert core.stats.acked == 5
+
+
+def test_what_was_never_written_cannot_be_stored(core):
+    core.closed(1006)
+    core.put(2)
+    assert core.greet(7).write_frames() == [[5], [6]]
+
+
+def test_a_new_process_numbers_its_frames_after_those_of_the_old_one():
+    core = Core()
+    core.put(2)
+    assert core.greet(500).write_frames() == [[500], [501]]
+    assert core.put() == [502]
+
+
+def test_a_backlog_is_sent_in_batches(core):
+    core.closed(1006)
+    core.put(600)
+    assert [len(indexes) for indexes in core.greet(2).write_frames()] == [600, 1, 1, 1]
+
+
+def test_lost_acknowledged_frames_are_told_loudly_and_once(core, caplog):
+    core.closed(1006)
+    core.greet(1)
+    core.closed(1006)
+    core.greet(1)
+    assert core.stats.lost == 1
+    assert [type(e) for e in core.errors] == [AcknowledgedFramesLost]
+    assert [r.levelno for r in caplog.records if "lost" in r.message] == [logging.CRITICAL]
+
+
+def test_a_refused_last_frame_is_not_a_lost_one():
+    core = Core().greet()
+    core.put(2)
+    core.write_frames()
+    core.refuse("invalid_frame", 3, 1)
+    core.ack(1)
+    core.closed(1006)
+    core.greet(1)
+    assert core.stats.lost == 0
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1006, 1011, 1012, 1013])
+def test_it_backs_off_with_jitter_up_to_a_bound(code):
+    core = Core(delays=Delays(first=1.0, most=8.0))
+    for bound in (1, 2, 4, 8, 8, 8):
+        assert bound / 2 <= core.closed(code) <= bound
+
+
+def test_two_clients_do_not_come_back_together():
+    core = Core()
+    assert len({core.closed(1012) / 2**i for i in range(5)}) == 5
+
+
+def test_only_an_ack_ends_the_back_off(core):
+    for _ in range(10):
+        core.closed(1013)
+        core.greet(2)
+    assert core.closed(1013) > 10
+    core.greet(2).write_frames()
+    core.ack(4)
+    assert core.closed(1013) < 1
+
+
+@pytest.mark.parametrize(("code", "error"), [(4401, KeyRevoked), (4409, SessionTaken)])
+def test_it_stops_and_says_so(core, code, error):
+    assert core.closed(code, "reason") is None
+    assert isinstance(core.error, error)
+    assert core.errors == [core.error]
+    assert core.put() == [None]
+    assert (core.stats.dropped, core.pending) == (1, 3)
+
+
+def test_it_waits_a_minute_after_staff_disconnected_it(core):
+    assert 60 <= core.closed(4403) <= 66
+    assert isinstance(core.errors[0], DisconnectedByStaff)
+    assert core.greet(2).write_frames() == [[2], [3], [4]]
+
+
+@pytest.mark.parametrize("code", [1007, 1009, 4400])
+def test_it_finds_the_message_at_fault_by_sending_one_at_a_time(core, code):
+    assert 15 <= core.closed(code) <= 30
+    assert core.stats.refused == 0
+    assert core.greet(2).write_frames() == [[2]]
+    core.ack(2)
+    assert core.write_frames() == [[3]]
+    core.closed(code)  # so it was frame 3
+    assert [type(e) for e in core.errors] == [MessageRefused, FrameRefused]
+    assert core.errors[1].frame_index == 3
+    core.greet(3)
+    assert core.write_frames() == [[4]]
+
+
+def test_it_sends_on_as_usual_once_what_was_suspect_is_through(core):
+    core.closed(1007)
+    core.put(3)
+    core.greet(4)
+    assert core.write_frames() == [[4]]
+    core.ack(4)
+    assert core.write_frames() == [[5], [6], [7]]
+    core.closed(1007)
+    assert core.stats.refused == 0
+
+
+def test_it_halves_its_batches_after_too_big_a_message():
+    core = Core()
+    core.put(600)
+    core.greet()
+    core.write_frames()
+    for _ in range(10):
+        core.ack(599)
+        core.closed(1009)
+    core.greet(600)
+    core.put(3000)
+    messages = []
+    while message := core.next_message():
+        messages.append(len(message))
+    assert max(messages) <= 64 << 10
+
+
+def test_a_refused_handshake_stops_a_client_that_was_never_connected():
+    core = Core()
+    assert core.refused(403) is None
+    assert isinstance(core.error, HandshakeRefused)
+
+
+def test_a_refused_handshake_is_tried_again_slowly_once_it_was_connected(core):
+    core.closed(1006)
+    assert 15 <= core.refused(403) <= 30
+    assert core.error is None
+    assert isinstance(core.errors[0], HandshakeRefused)
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+def test_a_server_that_is_not_ready_is_tried_again(status):
+    core = Core()
+    assert core.refused(status) < 1
+    assert core.error is None

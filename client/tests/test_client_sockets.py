@@ -1,0 +1,246 @@
+"""Both front-ends over real sockets, against a server that dies, comes back, cuts the line and says nothing."""
+
+import asyncio
+import functools
+import threading
+
+import pytest
+from fake_server import FakeServer, until
+from teleop_client import (
+    AsyncRobotClient,
+    ClientClosed,
+    Delays,
+    HandshakeRefused,
+    RobotClient,
+    SessionTaken,
+    TeleopTimeout,
+)
+
+SOON = Delays(first=0.01, most=0.05, slow=0.02, staff=0.02)
+SESSION = "session-of-the-tests"
+
+
+class ThreadedClient:
+    """RobotClient behind the interface of AsyncRobotClient, so that both go through the same tests."""
+
+    def __init__(self, *args, **kwargs):
+        self.client = RobotClient(*args, **kwargs)
+
+    def __getattr__(self, name):
+        value = getattr(self.client, name)
+        waits = name in {"wait_connected", "flush", "end", "close"}
+        return functools.partial(asyncio.to_thread, value) if waits else value
+
+    async def __aenter__(self):
+        await asyncio.to_thread(self.client.__enter__)
+        return self
+
+    async def __aexit__(self, *error):
+        await asyncio.to_thread(self.client.__exit__, *error)
+
+
+@pytest.fixture(params=[AsyncRobotClient, ThreadedClient], ids=["asyncio", "threaded"])
+def connect(request):
+    def connect(server, **options):
+        return request.param(server.url, "robot_A", **{"session": SESSION, "delays": SOON} | options)
+
+    return connect
+
+
+def on_loop(test):
+    """Run an async test; signature and fixtures stay as they are."""
+
+    @functools.wraps(test)
+    def run(*args, **kwargs):
+        asyncio.run(test(*args, **kwargs))
+
+    return run
+
+
+def send(client, count):
+    return [client.send({"a.pos": 0.5}, {"a.pos": 1.0}) for _ in range(count)]
+
+
+def stored(server):
+    return list(server.sessions[SESSION])
+
+
+@on_loop
+async def test_it_delivers_every_frame_once_and_ends(connect):
+    async with FakeServer() as server, connect(server, key="secret", meta_info={"task": "fold"}) as client:
+        assert send(client, 500) == list(range(500))
+        assert await client.end(5, {"success": True}) == 500
+        assert (stored(server), server.duplicates) == (list(range(500)), 0)
+        assert server.paths == [f"/ws/log/robot_A?session={SESSION}"]
+        assert server.headers[0]["Authorization"] == "Bearer secret"
+        assert server.headers[0]["Sec-WebSocket-Protocol"] == "teleop.v1"
+        assert server.messages[0] == {"type": "start", "fps": 60, "meta_info": {"task": "fold"}}
+        assert server.messages[-1] == {"type": "end", "meta_info": {"success": True}}
+
+
+@on_loop
+async def test_it_survives_a_server_that_dies_and_comes_back(connect):
+    async with FakeServer() as server, connect(server) as client:
+        send(client, 200)
+        await until(lambda: client.stats.acked > 50)
+        server.kill()
+        send(client, 200)
+        await until(lambda: "Connect call failed" in str(client.stats.last_error))
+        await server.start()
+        assert await client.end(5) == 400
+        assert stored(server) == list(range(400))
+        assert client.stats.reconnects == 1
+
+
+@on_loop
+async def test_it_survives_a_server_that_restarts(connect):
+    async with FakeServer() as server, connect(server) as client:
+        send(client, 50)
+        await client.flush(5)
+        await server.stop(1012)
+        send(client, 50)
+        await server.start()
+        assert await client.end(5) == 100
+        assert stored(server) == list(range(100))
+
+
+@on_loop
+async def test_it_survives_a_line_that_is_cut_again_and_again(connect):
+    async with FakeServer(max_unacked=5) as server, connect(server) as client:
+        server.cut_every = 7
+        send(client, 100)
+        await client.flush(10)
+        assert stored(server) == list(range(100))
+        assert client.stats.reconnects > 10
+
+
+@on_loop
+async def test_it_counts_what_was_stored_but_not_acknowledged(connect):
+    async with FakeServer() as server, connect(server) as client:
+        server.ack = False
+        send(client, 20)
+        await until(lambda: len(server.sessions.get(SESSION, ())) == 20)
+        server.ack = True
+        await server.close_robots(1012)
+        await client.flush(5)
+        assert (client.stats.acked, server.duplicates) == (20, 0)
+
+
+@on_loop
+async def test_a_new_process_goes_on_with_the_session(connect):
+    async with FakeServer() as server:
+        with pytest.raises(KeyboardInterrupt):
+            async with connect(server) as client:
+                send(client, 10)
+                raise KeyboardInterrupt
+        assert [m.get("type") for m in server.messages] == ["start"] + [None] * (len(server.messages) - 1)
+        async with connect(server) as client:
+            await client.wait_connected(5)
+            assert send(client, 2) == [10, 11]
+        assert stored(server) == list(range(12))
+
+
+@on_loop
+async def test_end_says_what_is_missing_and_can_be_called_again(connect):
+    async with FakeServer() as server, connect(server) as client:
+        server.end = server.ack = False
+        send(client, 3)
+        with pytest.raises(TeleopTimeout, match=r"not ended within 0.05 s: 3 frames held"):
+            await client.end(0.05)
+        server.end = True
+        await server.close_robots(1012)
+        assert await client.end(5) == 3
+
+
+@on_loop
+async def test_it_stops_when_it_is_refused(connect):
+    async with FakeServer() as server:
+        server.status = 403
+        with pytest.raises(HandshakeRefused, match="403"):
+            async with connect(server) as client:
+                with pytest.raises(HandshakeRefused):
+                    await client.wait_connected(5)
+                assert send(client, 1) == [None]
+        assert len(server.paths) == 1
+
+
+@on_loop
+async def test_it_stops_when_its_session_is_taken(connect):
+    async with FakeServer() as server:
+        with pytest.raises(SessionTaken):
+            async with connect(server) as client:
+                send(client, 1)
+                await client.flush(5)
+                await server.close_robots(4409)
+        assert len(server.paths) == 1
+
+
+@on_loop
+async def test_it_leaves_a_server_that_does_not_greet(connect):
+    async with FakeServer() as server:
+        server.greet = False
+        async with connect(server, connect_timeout_s=0.05) as client:
+            await until(lambda: "no greeting within 0.05 s" in str(client.stats.last_error))
+            server.greet = True
+            send(client, 1)
+            await client.flush(10)
+
+
+@on_loop
+async def test_it_notices_a_server_that_is_dead_behind_an_open_socket():
+    async with FakeServer() as server:
+        server.read = False
+        async with AsyncRobotClient(server.url, "robot_A", ping_interval_s=0.05, ping_timeout_s=0.05) as client:
+            await client.wait_connected(5)
+            server.read = True
+            send(client, 1)
+            await client.flush(10)
+            assert client.stats.reconnects == 1
+
+
+@on_loop
+async def test_it_notices_a_dead_server_behind_full_buffers():
+    """websockets' own keepalive waits for the buffer before it times its ping."""
+    async with FakeServer() as server:
+        server.read = False
+        async with AsyncRobotClient(server.url, "robot_A", ping_interval_s=0.05, ping_timeout_s=0.05) as client:
+            await client.wait_connected(5)
+            server.read = True
+            for _ in range(200):
+                client.send({"s": "x" * 60000})
+            await client.flush(10)
+            assert client.stats.reconnects == 1
+
+
+@on_loop
+async def test_it_says_so_when_it_is_not_running(connect):
+    async with FakeServer() as server:
+        client = connect(server)
+        with pytest.raises(ClientClosed):
+            send(client, 1)
+        async with client:
+            send(client, 1)
+            await client.flush(5)
+            await client.close()
+            with pytest.raises(ClientClosed):
+                send(client, 1)
+        assert "end" not in [m.get("type") for m in server.messages]
+
+
+@on_loop
+async def test_leaving_the_block_ends_the_session(connect):
+    async with FakeServer() as server:
+        async with connect(server) as client:
+            send(client, 3)
+        assert server.messages[-1] == {"type": "end"}
+        assert client.stats.pending == 0
+
+
+@on_loop
+async def test_many_threads_may_send():
+    async with FakeServer() as server:
+        with RobotClient(server.url, "robot_A", session=SESSION) as client:
+            await asyncio.gather(*(asyncio.to_thread(send, client, 250) for _ in range(4)))
+            await asyncio.to_thread(client.end, 10)
+            assert stored(server) == list(range(1000))
+        assert not [t for t in threading.enumerate() if t.name.startswith("teleop ")]
