@@ -156,7 +156,7 @@ def _named(value: Any) -> str:
     """The value as an error names it: what kind of thing it is, or its short JSON."""
     match value:
         case None:
-            return "missing"
+            return "null or missing"
         case dict():
             return "an object"
         case list():

@@ -1,0 +1,241 @@
+"""What is refused, with which code and which words; what is let in comes out as it was sent."""
+
+import json
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from teleop.ingest.parse import End, Frame, Refusal, Start, parse
+from teleop.protocol import MAX_DATA_BYTES, MAX_TIMESTAMP, MIN_TIMESTAMP, Code
+
+DEEP = b'{"a":' * 300 + b"1" + b"}" * 300
+
+
+def frame(**changes) -> dict:
+    return {"frame_index": 7, "timestamp": 1703318400.5, "observation": {"joint_positions": [0.5]}} | changes
+
+
+def encoded(**changes) -> bytes:
+    return orjson.dumps(frame(**changes))
+
+
+def raw(observation: bytes) -> bytes:
+    """A frame whose observation no serialiser would write."""
+    return b'{"frame_index":7,"timestamp":1703318400.5,"observation":%s}' % observation
+
+
+def refused(message: bytes | str) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        parse(message)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        *[b"", b"{", b"\0", b"hello", b"\xff\xfe", b"\xef\xbb\xbf{}", bytes(range(256))],  # noise
+        *[b"[]", b"1", b'"text"', b"null", b"true"],  # JSON, but not an object
+        raw(b"1e999"),
+        raw(b"NaN"),
+        raw(b'{"a":"\xff"}'),
+        raw(b'{"a":"\\ud800"}'),
+        raw(b'{"\\udc00":1}'),
+        raw(b'{"a":' * 2000 + b"1" + b"}" * 2000),
+        b'{"type":"stop"}',
+        b'{"type":null}',
+        b'{"type":["start"]}',
+        b'{"frames":{}}',
+        b'{"frames":null}',
+        b'{"frames":[]}',
+        orjson.dumps({"frames": [frame(frame_index=index) for index in range(601)]}),
+        '{"frame_index":"\ud800"}',
+    ],
+)
+def test_it_refuses_a_message_it_cannot_use(message):
+    refusal = refused(message)
+    assert (refusal.code, refusal.frame_index) == (Code.INVALID_MESSAGE, None)
+
+
+@pytest.mark.parametrize("index", [None, "7", 7.0, 7.5, True, False, -1, 2**31, 2**63, [7], {}])
+def test_it_refuses_a_frame_index(index):
+    refusal = refused(encoded(frame_index=index))
+    assert (refusal.code, refusal.frame_index) == (Code.INVALID_FRAME, None)
+    assert refusal.detail.startswith("frame_index is ")
+
+
+def test_it_refuses_a_frame_index_of_2_to_the_70():
+    assert refused(b'{"frame_index":%d}' % 2**70).code == Code.INVALID_FRAME
+
+
+@pytest.mark.parametrize(
+    "timestamp", [None, "1703318400", True, 1e18, -1, 0, MIN_TIMESTAMP - 0.001, MAX_TIMESTAMP, 1703318400500, [1], {}]
+)
+def test_it_refuses_a_timestamp(timestamp):
+    refusal = refused(encoded(timestamp=timestamp))
+    assert (refusal.code, refusal.frame_index) == (Code.INVALID_FRAME, 7)
+    assert refusal.detail.startswith("timestamp is ")
+
+
+def test_it_names_field_value_and_bound():
+    assert refused(encoded(timestamp=1e18)).detail == "timestamp is 1e+18; unix seconds between 2000 and 2100 expected"
+
+
+@pytest.mark.parametrize("name", ["observation", "action"])
+@pytest.mark.parametrize("value", [None, [1.0], "text", 1, True])
+def test_it_refuses_an_observation_or_action_that_is_no_object(name, value):
+    refusal = refused(encoded(**{name: value}))
+    assert (refusal.code, refusal.frame_index) == (Code.INVALID_FRAME, 7)
+
+
+@pytest.mark.parametrize("missing", ["frame_index", "timestamp", "observation"])
+def test_it_refuses_a_frame_without(missing):
+    value = frame()
+    del value[missing]
+    assert refused(orjson.dumps(value)).code == Code.INVALID_FRAME
+
+
+@pytest.mark.parametrize(
+    "observation", [b'{"a":"x\\u0000"}', b'{"a":[{"\\u0000":1}]}', b'{"a":{"b":["\\u0000"]}}', DEEP]
+)
+def test_it_refuses_what_no_database_stores(observation):
+    refusal = refused(raw(observation))
+    assert (refusal.code, refusal.frame_index) == (Code.INVALID_FRAME, 7)
+
+
+@pytest.mark.parametrize("message", [raw(b"null"), b'{"frame_index":null}', b"{}"])
+def test_it_says_null_or_missing(message):
+    assert " is null or missing; " in refused(message).detail
+
+
+def test_it_refuses_nul_beside_the_observation():
+    assert refused(encoded(note="a\0b")).code == Code.INVALID_FRAME
+
+
+def test_it_takes_an_escaped_backslash_for_no_nul():
+    assert parse(encoded(note="\\u0000")).data.endswith(rb'"note":"\\u0000"}')
+
+
+def test_it_takes_64_kib_and_no_byte_more():
+    room = MAX_DATA_BYTES - len(b'{"observation":{"a":""}}')
+    assert len(parse(encoded(observation={"a": "x" * room})).data) == MAX_DATA_BYTES
+    refusal = refused(encoded(observation={"a": "x" * (room + 1)}))
+    assert (refusal.code, refusal.frame_index) == (Code.FRAME_TOO_LARGE, 7)
+
+
+def test_it_measures_a_frame_as_compact_utf8():
+    parse(b'{"frame_index":0,"timestamp":1703318400,"observation":{}' + b" " * MAX_DATA_BYTES + b"}")
+    assert refused(json.dumps(frame(note="é" * (MAX_DATA_BYTES // 2)))).code == Code.FRAME_TOO_LARGE
+
+
+@pytest.mark.parametrize("index", [0, 2**31 - 1])
+@pytest.mark.parametrize("timestamp", [MIN_TIMESTAMP, MAX_TIMESTAMP - 1, 1703318400.123456])
+def test_it_takes_the_bounds(index, timestamp):
+    taken = parse(encoded(frame_index=index, timestamp=timestamp))
+    assert (taken.frame_index, taken.timestamp_us) == (index, round(timestamp * 1_000_000))
+
+
+@pytest.mark.parametrize("observation", [{"joint_positions": [1.5] * 6}, {"shoulder_pan.pos": 1.5}, {}])
+def test_it_takes_both_shapes_of_observation(observation):
+    assert orjson.loads(parse(encoded(observation=observation)).data) == {"observation": observation}
+
+
+def test_it_takes_an_action_alone():
+    taken = parse(b'{"frame_index":0,"timestamp":1703318400,"action":{"x.vel":0.1}}')
+    assert taken == Frame(0, 1703318400_000_000, b'{"action":{"x.vel":0.1}}')
+
+
+def test_it_keeps_other_keys_and_their_order():
+    message = b'{"z":1,"action":{"b":1,"a":2},"frame_index":3,"type":"x","timestamp":1703318400,"a":null}'
+    assert parse(message).data == b'{"z":1,"action":{"b":1,"a":2},"type":"x","a":null}'
+
+
+def test_it_takes_numbers_as_doubles():
+    assert parse(raw(b'{"n":123456789012345678901234567890}')).data == b'{"observation":{"n":1.2345678901234568e+29}}'
+
+
+def test_it_puts_a_refusal_in_the_place_of_a_bad_frame():
+    good, bad, nothing = frame(), frame(frame_index=8, timestamp="now"), None
+    first, second, third = parse(orjson.dumps({"frames": [good, bad, nothing]}))
+    assert first.frame_index == 7
+    assert (second.code, second.frame_index) == (Code.INVALID_FRAME, 8)
+    assert second.detail.startswith('frames[1]: timestamp is "now"; ')
+    assert third.detail.startswith("frames[2]: the frame is ")
+
+
+def test_it_takes_a_batch_of_600():
+    batch = [frame(frame_index=index) for index in range(600)]
+    assert [taken.frame_index for taken in parse(orjson.dumps({"frames": batch}))] == list(range(600))
+
+
+@pytest.mark.parametrize("fps", [b"0", b"-1", b"1001", b"1e9", b'"fast"', b"59.94", b"true", b"null", b"[60]"])
+def test_it_refuses_fps(fps):
+    refusal = refused(b'{"type":"start","fps":%s}' % fps)
+    assert (refusal.code, refusal.detail[:7]) == (Code.INVALID_START, "fps is ")
+
+
+@pytest.mark.parametrize("kind, code", [(b"start", Code.INVALID_START), (b"end", Code.INVALID_END)])
+@pytest.mark.parametrize(
+    "meta_info", [b"[]", b"1", b'"text"', b'{"a":"\\u0000"}', b'{"\\u0000":1}', DEEP, b'{"a":"%s"}' % (b"x" * 2**16)]
+)
+def test_it_refuses_meta_info(kind, code, meta_info):
+    refusal = refused(b'{"type":"%s","meta_info":%s}' % (kind, meta_info))
+    assert (refusal.code, refusal.frame_index, refusal.detail[:9]) == (code, None, "meta_info")
+
+
+@pytest.mark.parametrize(
+    "message, expected",
+    [
+        (b'{"type":"start"}', Start(60, {})),
+        (b'{"type":"start","fps":30.0,"meta_info":{"task":"fold"}}', Start(30, {"task": "fold"})),
+        (b'{"type":"start","meta_info":null,"new":1}', Start(60, {})),
+        (b'{"type":"end","meta_info":{"success":null}}', End({"success": None})),
+        ('{"type":"end"}', End({})),
+    ],
+)
+def test_it_takes_control_messages(message, expected):
+    assert parse(message) == expected
+
+
+texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
+numbers = st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+values = st.recursive(
+    st.none() | st.booleans() | numbers | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=15,
+)
+keys = st.sampled_from(["frame_index", "timestamp", "observation", "action", "type", "frames", "fps", "meta_info"])
+
+
+@given(st.binary() | st.text() | st.dictionaries(keys, values).map(orjson.dumps))
+def test_it_parses_or_refuses_and_never_fails(message):
+    try:
+        parsed = parse(message)
+    except Refusal as refusal:
+        assert orjson.dumps([refusal.code, refusal.detail, refusal.frame_index])
+    else:
+        assert isinstance(parsed, Frame | Start | End | list)
+
+
+@given(st.binary(min_size=1, max_size=3), st.integers(0, 200))
+def test_it_survives_a_frame_with_broken_bytes(noise, at):
+    message = encoded(action={"gripper.pos": 1.5, "text": "ü\\ \"'\n"})
+    at %= len(message)
+    try:
+        parse(message[:at] + noise + message[at + len(noise) :])
+    except Refusal as refusal:
+        assert refusal.code in (Code.INVALID_MESSAGE, Code.INVALID_FRAME)
+
+
+@given(st.dictionaries(texts, values), st.dictionaries(texts.filter(lambda key: key not in frame()), values))
+def test_it_keeps_data_as_it_was_sent(observation, others):
+    others.pop("action", None)
+    data = parse(encoded(observation=observation, **others)).data
+    assert data == orjson.dumps({"observation": observation} | others)
+    assert json.dumps(json.loads(data)) == json.dumps({"observation": observation} | others)
+
+
+@given(st.integers(MIN_TIMESTAMP * 10**6, MAX_TIMESTAMP * 10**6 - 1))
+def test_it_keeps_every_microsecond(timestamp_us):
+    assert parse(encoded(timestamp=timestamp_us / 10**6)).timestamp_us == timestamp_us
