@@ -20,9 +20,10 @@ from django.core.management import CommandError  # noqa: E402
 from django.db import connection  # noqa: E402
 from django.test import TransactionTestCase  # noqa: E402
 
+settings.MEDIA_ROOT = os.environ["MEDIA_ROOT"]  # a process of xdist read its settings before this file
 database = settings.DATABASES["default"]
 if "sqlite3" in database["ENGINE"]:  # Django's default is memory, which a server cannot open
-    database["TEST"] = {"NAME": str(Path(database["NAME"]).with_name("test.sqlite3"))}
+    database.setdefault("TEST", {})["NAME"] = str(Path(database["NAME"]).with_name("test.sqlite3"))
 
 available = {
     "sqlite": connection.vendor == "sqlite",

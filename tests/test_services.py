@@ -4,12 +4,15 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 
 import psutil
 import psycopg
 import pytest
+from websockets.sync.client import connect
 
-from tests.services import Postgres, postgres, wait_until
+from teleop.models import TeleopFrame
+from tests.services import Postgres, Server, postgres, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +54,12 @@ def test_they_end_with_the_run(end: signal.Signals):
     assert [service.name() for service in services] == ["postgres", "redis-server"]
     os.killpg(run.pid, end)  # as Ctrl-C does it: all of the group at once
     wait_until(lambda: not any(map(psutil.Process.is_running, services)))
+
+
+def test_a_server_is_on_the_database_of_its_test(start_server: Callable[..., Server]):
+    server = start_server(ROBOT_AUTH="open")
+    with connect(f"{server.ws_url}/ws/log/robot_A") as robot:
+        robot.send('{"frame_index": 0, "timestamp": 1703318400, "observation": {"joint_positions": [0.5]}}')
+        wait_until(TeleopFrame.objects.exists)
+    assert server.stop() == 0
+    assert server.pids == []
