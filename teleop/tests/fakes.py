@@ -1,0 +1,67 @@
+"""The far ends of a connection."""
+
+import orjson
+
+from teleop.ingest.connection import Opened, RobotConnection, Row
+from teleop.protocol import Close
+
+
+class Outlet:
+    """Keeps the answers, in the order in which they were given."""
+
+    def __init__(self, is_mute=False):
+        self.is_mute = is_mute
+        self.answers = []
+
+    def send(self, message):
+        self.answers.append(orjson.loads(message))
+
+    def send_ack(self, frame_index):
+        self.answers.append({"type": "ack", "frame_index": frame_index})
+
+    def close(self, code):
+        self.answers.append(code)
+
+    @property
+    def codes(self):
+        return [answer.get("code", answer["type"]) for answer in self.answers if isinstance(answer, dict)]
+
+    @property
+    def closed(self):
+        return [answer for answer in self.answers if isinstance(answer, Close)]
+
+
+class Robot:
+    """A connection with its far ends: `taken` is what the writer took, up to `room` rows."""
+
+    def __init__(self, room=10_000, frame_count=0, is_mute=False):
+        self.outlet = Outlet(is_mute)
+        self.taken: list[Row] = []
+        self.ends = 0
+        self.room = room
+        opened = Opened(17, "session-key", "arm", "hash", "worker.1", 40, frame_count)
+        self.connection = RobotConnection(opened, self.outlet, self.offer, self.end)
+
+    def offer(self, _connection, row):
+        if len(self.taken) < self.room:
+            self.taken.append(row)
+            return True
+        return False
+
+    def end(self, _connection):
+        self.ends += 1
+
+    def says(self, **message):
+        self.connection.receive(orjson.dumps(message))
+
+    def sends(self, *indexes):
+        for index in indexes:
+            self.says(**frame(index))
+
+    @property
+    def taken_indexes(self):
+        return [row.frame_index for row in self.taken]
+
+
+def frame(index):
+    return {"frame_index": index, "timestamp": 1703318400 + index / 60, "observation": {"x.pos": 0.5}}

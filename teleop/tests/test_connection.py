@@ -1,0 +1,176 @@
+"""What a robot has said on one connection, and what it is owed for it."""
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from teleop.ingest.connection import Refused, Row
+from teleop.protocol import MAX_UNACKED, Close, Code
+from teleop.tests.fakes import Robot, frame
+
+
+@pytest.fixture
+def robot():
+    return Robot()
+
+
+def test_it_greets_with_what_the_client_needs(robot):
+    robot.connection.greet()
+    greeting = {"type": "session", "session_id": 17, "session": "session-key", "next_frame_index": 40}
+    assert robot.outlet.answers == [greeting | {"max_unacked": MAX_UNACKED}]
+
+
+def test_it_offers_frames_in_their_order_and_says_nothing(robot):
+    robot.sends(0, 1, 5)
+    assert robot.taken_indexes == [0, 1, 5]
+    assert robot.taken[0] == Row(17, "arm", 0, 1703318400_000_000, b'{"observation":{"x.pos":0.5}}')
+    assert robot.outlet.answers == []
+
+
+@pytest.mark.parametrize("second", [3, 2, 0])
+def test_it_refuses_an_index_that_does_not_ascend(robot, second):
+    robot.sends(3, second, 4)
+    assert robot.taken_indexes == [3, 4]
+    (error,) = robot.outlet.answers
+    assert (error["code"], error["message"], error["frame_index"]) == (Code.OUT_OF_ORDER, 2, second)
+    assert error["detail"] == f"frame_index is {second}; more than 3, the last one, expected"
+
+
+def test_it_counts_messages_from_1_whatever_they_hold(robot):
+    robot.says(type="start")
+    robot.says(frames=[frame(0), frame(1)])
+    robot.connection.receive(b"{")
+    assert robot.outlet.answers[0]["message"] == 3
+
+
+def test_it_takes_the_good_frames_of_a_batch(robot):
+    robot.says(frames=[frame(0), frame(1) | {"timestamp": None}, frame(0), frame(2)])
+    assert robot.taken_indexes == [0, 2]
+    assert [(error["code"], error["frame_index"]) for error in robot.outlet.answers] == [
+        (Code.INVALID_FRAME, 1),
+        (Code.OUT_OF_ORDER, 0),
+    ]
+
+
+def test_a_refused_frame_uses_no_index(robot):
+    robot.says(**frame(5) | {"timestamp": None})
+    robot.sends(4, 5)
+    assert robot.taken_indexes == [4, 5]
+
+
+def test_it_acknowledges_the_last_row_of_what_was_committed(robot):
+    robot.sends(0, 1, 2)
+    robot.connection.committed(robot.taken[:2])
+    assert robot.outlet.answers == [{"type": "ack", "frame_index": 1}]
+
+
+def test_it_tells_of_a_row_that_the_database_refused(robot):
+    robot.sends(0)
+    robot.connection.refused(Refused(robot.taken[0], Code.INDEX_REUSED, "stored already"))
+    expected = {"type": "error", "code": "index_reused", "message": None, "frame_index": 0, "detail": "stored already"}
+    assert robot.outlet.answers == [expected]
+
+
+def test_a_start_says_fps_and_meta_info(robot):
+    robot.says(type="start", fps=30, meta_info={"task": "fold"})
+    beat = robot.connection.beat()
+    assert (beat.fps, beat.meta_info, robot.outlet.answers) == (30, {"task": "fold"}, [])
+
+
+def test_the_same_start_again_changes_nothing_even_after_frames(robot):
+    robot.says(type="start", fps=30)
+    robot.sends(0)
+    robot.says(type="start", fps=30)
+    assert robot.outlet.answers == []
+
+
+def test_it_refuses_another_start(robot):
+    robot.says(type="start", fps=30)
+    robot.says(type="start", fps=60)
+    assert robot.outlet.codes == [Code.INVALID_START]
+    assert robot.connection.beat().fps == 30
+
+
+def test_it_refuses_a_first_start_after_a_frame(robot):
+    robot.sends(0)
+    robot.says(type="start", fps=30)
+    assert robot.outlet.codes == [Code.INVALID_START]
+    assert robot.connection.beat().fps is None
+
+
+def test_it_ignores_what_follows_an_end(robot):
+    robot.sends(0)
+    robot.says(type="end", meta_info={"success": True})
+    robot.sends(1)
+    robot.connection.receive(b"{")
+    assert (robot.taken_indexes, robot.outlet.answers) == ([0], [])
+    assert robot.ends == 1
+    assert robot.connection.beat().meta_info == {"success": True}
+
+
+def test_an_unusable_end_ends_nothing(robot):
+    robot.says(type="end", meta_info=[])
+    robot.sends(0)
+    assert robot.outlet.codes == [Code.INVALID_END]
+    assert (robot.taken_indexes, robot.ends) == ([0], 0)
+
+
+def test_it_says_ended_before_it_closes(robot):
+    robot.connection.ended(7200)
+    assert robot.outlet.answers == [{"type": "ended", "session_id": 17, "frame_count": 7200}, Close.ENDED]
+
+
+def test_it_takes_nothing_more_when_the_server_stops_and_acknowledges_what_it_took(robot):
+    robot.sends(0)
+    robot.connection.wind_up()
+    robot.sends(1)
+    robot.connection.committed(robot.taken)
+    assert robot.outlet.answers == [{"type": "ack", "frame_index": 0}]
+
+
+def test_it_still_takes_what_a_mute_client_had_sent_when_the_server_stops():
+    robot = Robot(is_mute=True)
+    robot.connection.wind_up()
+    robot.sends(0)
+    assert (robot.taken_indexes, robot.outlet.answers) == ([0], [Close.RESTARTING])
+
+
+def test_it_closes_once_with_the_first_code(robot):
+    robot.connection.give_up(Close.TAKEN_OVER)
+    robot.connection.give_up(Close.OVERLOADED)
+    assert robot.outlet.answers == [Close.TAKEN_OVER]
+
+
+def test_it_gives_up_when_the_writer_is_full():
+    robot = Robot(room=2)
+    robot.sends(0, 1, 2, 3)
+    assert (robot.taken_indexes, robot.outlet.answers) == ([0, 1], [Close.OVERLOADED])
+
+
+@given(st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=5), max_size=10), st.integers(0, 10))
+def test_what_it_has_taken_is_a_prefix_of_what_was_sent(batches, room):
+    generous, tight = Robot(), Robot(room)
+    for batch in batches:
+        generous.says(frames=[frame(index) for index in batch])
+        tight.says(frames=[frame(index) for index in batch])
+        if tight.outlet.closed:  # that there is room again changes nothing
+            tight.room += 100
+    taken = len(tight.taken)
+    assert tight.taken_indexes == generous.taken_indexes[:taken]
+    assert taken == len(generous.taken) or tight.outlet.closed == [Close.OVERLOADED]
+
+
+def test_it_closes_after_100_unusable_messages_in_a_row(robot):
+    for _ in range(100):
+        assert robot.outlet.closed == []
+        robot.connection.receive(b"noise")
+    assert robot.outlet.codes == [Code.INVALID_MESSAGE] * 100
+    assert robot.outlet.closed == [Close.UNUSABLE]
+
+
+@pytest.mark.parametrize("between", [frame(0), {"type": "start"}, {"type": "start", "fps": 0}, {"frame_index": "x"}])
+def test_a_message_that_is_not_unusable_ends_the_row(robot, between):
+    for message in [b"noise"] * 99 + [orjson.dumps(between)] + [b"noise"] * 99:
+        robot.connection.receive(message)
+    assert robot.outlet.closed == []
