@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 
 import psutil
@@ -45,10 +46,19 @@ def test_it_keeps_databases_apart(database: Postgres):
     database.drop_database("other")
 
 
+@pytest.fixture
+def public_folder():
+    """Takes what a killed run cannot remove; `tmp_path` is closed to the user that PostgreSQL runs as."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield folder
+
+
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_they_end_with_the_run(end: signal.Signals):
+def test_they_end_with_the_run(end: signal.Signals, public_folder: str):
     command = [sys.executable, "-m", "tests.services", "sh", "-c", "echo up; sleep 60"]
-    run = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
+    environment = os.environ | {"TMPDIR": public_folder}
+    run = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, start_new_session=True)
     assert run.stdout.readline() == b"up\n"
     services = [child for child in psutil.Process(run.pid).children() if child.name() != "sh"]
     assert [service.name() for service in services] == ["postgres", "redis-server"]
