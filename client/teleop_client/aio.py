@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.typing import Subprotocol
 
-from .encoding import SUBPROTOCOL, websocket_url
+from .encoding import SUBPROTOCOL, key_header, websocket_url
 from .errors import ClientClosed, TeleopError, TeleopTimeout
 from .protocol import ClientProtocol
 from .reconnect import CODE_NETWORK, DEFAULT_DELAYS, Delays
@@ -70,7 +70,7 @@ class AsyncRobotClient:
         self._stall_s = ping_interval_s + ping_timeout_s
         self._connect = connect(
             websocket_url(url, robot_id, self.session),
-            additional_headers={"Authorization": f"Bearer {key}"} if key else None,
+            additional_headers=key_header(key),
             subprotocols=[Subprotocol(SUBPROTOCOL)],
             compression=None,  # costs more CPU than the bytes are worth at 60 small messages a second
             open_timeout=connect_timeout_s,

@@ -33,6 +33,13 @@ def websocket_url(url: str, robot_id: str, session: str) -> str:
     return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, path, f"session={session}", ""))
 
 
+def key_header(key: str | None) -> dict[str, str] | None:
+    """The robot's key as a header; a line break, as files end with, is refused here and not by a proxy on the way."""
+    if key and not re.fullmatch(r"[!-~]+", key):
+        raise ValueError("key has blanks, line breaks or non-ASCII characters")
+    return {"Authorization": f"Bearer {key}"} if key else None
+
+
 def _plain(value: Any) -> Any:
     """numpy and torch values as Python's own, without importing either."""
     if not hasattr(value, "tolist"):

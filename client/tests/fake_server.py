@@ -48,7 +48,7 @@ class FakeServer:
 
     async def stop(self, code: int = 1012) -> None:
         assert self._server
-        for connection in list(self._server.connections):
+        for connection in self.connections:
             if not connection.transport.is_reading():  # it would wait for an answer that it does not read
                 connection.transport.abort()
         self._server.close(code=code)
@@ -58,8 +58,16 @@ class FakeServer:
         """As kill -9 does: no close frame, and no one listens any more."""
         assert self._server
         self._server.close(close_connections=False)
-        for connection in list(self._server.connections):
+        for connection in self.connections:
             connection.transport.abort()
+
+    @property
+    def connections(self) -> list[ServerConnection]:
+        return list(self._server.connections) if self._server else []
+
+    def read_on(self) -> None:
+        for connection in self.connections:
+            connection.transport.resume_reading()
 
     async def __aenter__(self) -> "FakeServer":
         return await self.start()
@@ -68,8 +76,7 @@ class FakeServer:
         await self.stop()
 
     async def close_robots(self, code: int, reason: str = "") -> None:
-        assert self._server
-        for connection in list(self._server.connections):
+        for connection in self.connections:
             await connection.close(code, reason)
 
     def _door(self, connection: ServerConnection, request: Any) -> Any:

@@ -4,7 +4,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from teleop_client.encoding import encode_data, frame_message, websocket_url
+from teleop_client.encoding import encode_data, frame_message, key_header, websocket_url
 
 NOW = 1703318400.123
 NAN = float("nan")
@@ -90,3 +90,10 @@ def test_it_builds_the_address(url, expected):
 def test_it_names_the_argument_that_is_wrong(name, arguments):
     with pytest.raises(ValueError, match=f"^{name} is"):
         websocket_url(*arguments)
+
+
+@pytest.mark.parametrize("key", ["secret\n", "se cret", "s\u00e9cret"])
+def test_it_refuses_a_key_that_is_no_header_without_showing_it(key):
+    with pytest.raises(ValueError, match=r"^key has blanks") as error:
+        key_header(key)
+    assert key not in str(error.value)

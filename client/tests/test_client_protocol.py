@@ -1,7 +1,7 @@
 """One connection: greeting, frames, acks, errors and the end."""
 
 import pytest
-from core import NOW, Core
+from client_core import NOW, Core
 from teleop_client import ClientClosed, FrameRefused, MessageRefused, SessionEnded
 
 
@@ -214,6 +214,20 @@ def test_a_session_ended_by_staff_stops_the_client_and_raises_nothing_in_the_loo
     assert isinstance(core.error, SessionEnded)
     assert core.put() == [None]
     assert core.closed(1000) is None
+
+
+def test_an_end_nobody_asked_for_is_told_even_if_nothing_is_missing(core):
+    core.say(type="ended", session_id=17, frame_count=0)
+    assert isinstance(core.error, SessionEnded)
+
+
+def test_a_frame_that_raced_with_end_is_not_taken_for_stored(core):
+    core.end()
+    core.written()
+    core._buffer.add(b'"observation":{}}', 0.0)
+    assert core.written() == []
+    core.say(type="ended", session_id=17, frame_count=0)
+    assert isinstance(core.error, SessionEnded)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"type":"news"}', '{"type":"ack","frame_index":"1"}'])

@@ -3,7 +3,7 @@
 import logging
 
 import pytest
-from core import Core
+from client_core import NOW, Core
 from teleop_client import (
     AcknowledgedFramesLost,
     Delays,
@@ -76,6 +76,13 @@ def test_lost_acknowledged_frames_are_told_loudly_and_once(core, caplog):
     assert [r.levelno for r in caplog.records if "lost" in r.message] == [logging.CRITICAL]
 
 
+def test_a_new_process_notices_the_loss_of_what_the_old_one_stored():
+    core = Core().greet(500)
+    core.closed(1006)
+    core.greet(400)
+    assert core.stats.lost == 100
+
+
 def test_a_refused_last_frame_is_not_a_lost_one():
     core = Core().greet()
     core.put(2)
@@ -138,6 +145,14 @@ def test_it_finds_the_message_at_fault_by_sending_one_at_a_time(core, code):
     assert core.write_frames() == [[4]]
 
 
+def test_it_sends_no_batches_while_it_looks_for_the_message_at_fault():
+    core = Core().greet()
+    core.put(20)
+    core.write_frames()
+    core.closed(1007)
+    assert core.greet(0).write_frames() == [[0]]
+
+
 def test_it_sends_on_as_usual_once_what_was_suspect_is_through(core):
     core.closed(1007)
     core.put(3)
@@ -149,20 +164,20 @@ def test_it_sends_on_as_usual_once_what_was_suspect_is_through(core):
     assert core.stats.refused == 0
 
 
-def test_it_halves_its_batches_after_too_big_a_message():
+def test_it_halves_its_batches_after_too_big_a_message_down_to_one_frame():
     core = Core()
-    core.put(600)
-    core.greet()
-    core.write_frames()
+    core.put(1)
+    core.greet().write_frames()
+    core.ack(0)
     for _ in range(10):
-        core.ack(599)
         core.closed(1009)
-    core.greet(600)
-    core.put(3000)
+    core.greet(1)
+    for _ in range(300):
+        core.send({"s": "x" * 1000}, None, NOW, {})
     messages = []
     while message := core.next_message():
         messages.append(len(message))
-    assert max(messages) <= 64 << 10
+    assert 60 << 10 < max(messages) <= 64 << 10
 
 
 def test_a_refused_handshake_stops_a_client_that_was_never_connected():

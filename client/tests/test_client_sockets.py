@@ -79,6 +79,14 @@ async def test_it_delivers_every_frame_once_and_ends(connect):
 
 
 @on_loop
+async def test_an_idle_client_sends_at_once(connect):
+    async with FakeServer() as server, connect(server) as client:
+        for _ in range(3):
+            send(client, 1)
+            await client.flush(5)
+
+
+@on_loop
 async def test_it_survives_a_server_that_dies_and_comes_back(connect):
     async with FakeServer() as server, connect(server) as client:
         send(client, 200)
@@ -186,30 +194,39 @@ async def test_it_leaves_a_server_that_does_not_greet(connect):
             await client.flush(10)
 
 
+@pytest.fixture
+def deaf(monkeypatch):
+    """A server that no longer reads, but whose socket is open."""
+    monkeypatch.setattr("teleop_client.aio.CLOSE_TIMEOUT_S", 0.05)
+    server = FakeServer()
+    server.read = False
+    return server
+
+
+@pytest.mark.parametrize("frames", [1, 200], ids=["empty buffers", "full buffers"])
 @on_loop
-async def test_it_notices_a_server_that_is_dead_behind_an_open_socket():
-    async with FakeServer() as server:
-        server.read = False
-        async with AsyncRobotClient(server.url, "robot_A", ping_interval_s=0.05, ping_timeout_s=0.05) as client:
-            await client.wait_connected(5)
-            server.read = True
-            send(client, 1)
-            await client.flush(10)
-            assert client.stats.reconnects == 1
+async def test_it_notices_a_server_that_is_dead_behind_an_open_socket(deaf, frames):
+    async with deaf, AsyncRobotClient(deaf.url, "robot_A", ping_interval_s=0.05, ping_timeout_s=0.05) as client:
+        await client.wait_connected(5)
+        deaf.read = True
+        for _ in range(frames):
+            client.send({"s": "x" * 60000})
+        await client.flush(10)
+        assert client.stats.reconnects == 1
 
 
 @on_loop
-async def test_it_notices_a_dead_server_behind_full_buffers():
-    """websockets' own keepalive waits for the buffer before it times its ping."""
-    async with FakeServer() as server:
-        server.read = False
-        async with AsyncRobotClient(server.url, "robot_A", ping_interval_s=0.05, ping_timeout_s=0.05) as client:
-            await client.wait_connected(5)
-            server.read = True
-            for _ in range(200):
-                client.send({"s": "x" * 60000})
-            await client.flush(10)
-            assert client.stats.reconnects == 1
+async def test_closing_does_not_wait_for_a_server_that_is_dead(deaf):
+    async with deaf, AsyncRobotClient(deaf.url, "robot_A", session=SESSION) as client:
+        await client.wait_connected(5)
+        for _ in range(200):
+            client.send({"s": "x" * 60000})
+        await until(lambda: client.protocol.pending == 200)
+        async with asyncio.timeout(5):
+            await client.close()
+        deaf.read_on()
+        await until(lambda: not deaf.connections)
+        assert len(stored(deaf)) < 200
 
 
 @on_loop
