@@ -3,11 +3,13 @@ import re
 import secrets
 
 from django.core.validators import RegexValidator
-from django.db import models
+from django.db import models, transaction
 from django.db.models.functions import Now
 
+from robots import notices
 from robots.querysets import RobotQuerySet
 
+KEY_REVOKED = 4401  # the close code (docs/protocol.md)
 ROBOT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -50,10 +52,15 @@ class Robot(models.Model):
         return self.id
 
     def issue_key(self) -> str:
-        """A new key (256 bits, URL-safe), returned this once: only its hash is kept, and the old key is void."""
+        """A new key (256 bits, URL-safe), returned this once: only its hash is kept, and the old key is void.
+
+        Whoever is connected with the old key is disconnected, after the commit: before it, the old key would still
+        let them in again. A robot that had no key may be connected all the same, under ROBOT_AUTH=open.
+        """
         key = secrets.token_urlsafe(32)
         self.key_hash = hash_key(key)
         self.save(update_fields=["key_hash"])
+        transaction.on_commit(lambda: notices.close_connections(KEY_REVOKED, robot_id=self.pk))
         return key
 
     def has_key(self, key: str) -> bool:

@@ -1,0 +1,35 @@
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+
+from robots.models import ROBOT_ID, Robot
+
+
+class Command(BaseCommand):
+    help = (
+        "Issues a new key to a robot and prints it, this once; the robot is registered if it is new. The old key is "
+        "void, and connections made with it are closed. Only the key goes to standard output."
+    )
+
+    def add_arguments(self, parser):
+        parser.add_argument("robot_id")
+
+    def handle(self, *args, robot_id, **options):
+        robot, is_new = self._robot(robot_id)
+        replaces = bool(robot.key_hash)
+        key = robot.issue_key()
+        if is_new:
+            self._say(f"{robot_id} is registered.")
+        elif replaces:
+            self._say(f"The old key of {robot_id} is void.")
+        self.stdout.write(key)
+        self._say(f"Shown this once. Send it as `Authorization: Bearer <key>` to /ws/log/{robot_id}.")
+
+    def _say(self, text: str) -> None:
+        self.stderr.write(text, style_func=str)  # as it is: Django would print it in red
+
+    def _robot(self, robot_id: str) -> tuple[Robot, bool]:
+        try:
+            Robot(pk=robot_id).clean_fields()
+        except ValidationError:
+            raise CommandError(f"robot_id is {robot_id!r}; {ROBOT_ID.pattern} expected") from None
+        return Robot.objects.get_or_create(pk=robot_id)

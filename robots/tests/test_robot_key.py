@@ -1,0 +1,69 @@
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from robots import notices
+from robots.models import Robot
+from robots.querysets import NotAdmitted
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def closed(monkeypatch):
+    """The connections asked to be closed, as (code, {...})."""
+    closed = []
+    monkeypatch.setattr(notices, "close_connections", lambda code, **of: closed.append((code, of)))
+    return closed
+
+
+def issue(robot_id):
+    out, err = StringIO(), StringIO()
+    call_command("robot_key", robot_id, stdout=out, stderr=err)
+    return out.getvalue(), err.getvalue()
+
+
+def test_it_registers_a_new_robot_and_prints_a_key_that_admits_it(closed):
+    out, err = issue("robot_A")
+    assert Robot.objects.admit("robot_A", out.strip()).pk == "robot_A"
+    assert "robot_A is registered" in err
+    assert "Authorization: Bearer <key>" in err
+
+
+def test_it_prints_256_bits_and_nothing_else_to_standard_output(closed):
+    out, _ = issue("robot_A")
+    assert len(out) == 44 and out.endswith("\n")  # 43 base64 digits
+    assert out != issue("robot_B")[0]
+
+
+def test_it_keeps_only_the_hash(closed):
+    key = issue("robot_A")[0].strip()
+    assert key not in str(Robot.objects.values().get(pk="robot_A"))
+
+
+def test_it_voids_the_old_key_and_keeps_the_robot(closed):
+    Robot.objects.create(pk="robot_A", name="left arm")
+    old, new = issue("robot_A")[0].strip(), issue("robot_A")[0].strip()
+    with pytest.raises(NotAdmitted, match="wrong_key"):
+        Robot.objects.admit("robot_A", old)
+    assert Robot.objects.admit("robot_A", new).name == "left arm"
+
+
+def test_it_says_that_the_old_key_is_void_only_if_there_was_one(closed):
+    assert "old key" not in issue("robot_A")[1]
+    assert "The old key of robot_A is void." in issue("robot_A")[1]
+
+
+def test_it_has_the_robots_connections_closed_once_the_key_is_committed(closed, django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks(execute=True):
+        issue("robot_A")
+        assert closed == []
+    assert closed == [(4401, {"robot_id": "robot_A"})]
+
+
+@pytest.mark.parametrize("robot_id", ["", "a/b", "..", "robot A", "_a", "ä", "a" * 65, "robot_A\n"])
+def test_it_refuses_a_bad_id_and_names_the_pattern(robot_id, closed):
+    with pytest.raises(CommandError, match=r"\[A-Za-z0-9\]\[A-Za-z0-9_\.-\]\{0,63\} expected"):
+        issue(robot_id)
+    assert not Robot.objects.exists()
