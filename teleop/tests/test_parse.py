@@ -124,6 +124,11 @@ def test_it_takes_64_kib_and_no_byte_more():
     assert (refusal.code, refusal.frame_index) == (Code.FRAME_TOO_LARGE, 7)
 
 
+def test_it_takes_254_levels_the_frame_itself_included():
+    assert parse(raw(b'{"a":' * 253 + b"1" + b"}" * 253))
+    assert "nested too deep" in refused(raw(b'{"a":' * 254 + b"1" + b"}" * 254)).detail
+
+
 def test_it_measures_a_frame_as_compact_utf8():
     parse(b'{"frame_index":0,"timestamp":1703318400,"observation":{}' + b" " * MAX_DATA_BYTES + b"}")
     assert refused(json.dumps(frame(note="é" * (MAX_DATA_BYTES // 2)))).code == Code.FRAME_TOO_LARGE

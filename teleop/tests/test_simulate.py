@@ -1,0 +1,98 @@
+"""`manage.py simulate` against a real server, and against none."""
+
+import signal
+import subprocess
+import sys
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from robots.models import Robot
+from teleop.management.commands.simulate import Latencies, in_words, percentile
+from teleop.models import TeleopFrame, TeleopSession
+from tests.services import ROOT, free_port, wait_until
+
+
+def simulate(**options):
+    out = StringIO()
+    call_command("simulate", stdout=out, **options)
+    return out.getvalue()
+
+
+@pytest.fixture
+def start():
+    """`start("--robots", "2")` runs the command in a process of its own, as a terminal would."""
+    processes = []
+
+    def start(*options):
+        command = [sys.executable, "manage.py", "simulate", *options]
+        processes.append(subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def ended_by(process, number):
+    process.send_signal(number)
+    return *process.communicate(timeout=15), process.returncode
+
+
+def test_it_streams_its_time_and_has_every_frame_stored(server):
+    output = simulate(robots=3, duration=1.2, url=server.url, issue_keys=True)
+    assert "3 robots" in output and "216 frames, 216 stored; 3 sessions ended; ack p50 " in output
+    for session in TeleopSession.objects.all():
+        assert (session.fps, session.frame_count, session.is_live) == (60, 72, False)
+        assert session.meta_info == {
+            "robot_type": "so_follower",
+            "task": "Put the cube into the box",
+            "simulated": True,
+        }
+    assert sorted(Robot.objects.values_list("pk", flat=True)) == ["robot_001", "robot_002", "robot_003"]
+
+
+def test_it_sends_flat_frames_at_a_steady_rate(server):
+    simulate(robots=1, fps=50, duration=1, url=server.ws_url, issue_keys=True)
+    frames = list(TeleopFrame.objects.order_by("frame_index"))
+    assert list(frames[0].data) == ["observation", "action"]
+    assert list(frames[0].data["action"])[:2] == ["shoulder_pan.pos", "shoulder_lift.pos"]
+    # Each stands for its moment, not for the one when the machine came to it.
+    took_s = (frames[-1].timestamp - frames[0].timestamp).total_seconds()
+    assert took_s == pytest.approx(49 / 50, abs=0.005)
+
+
+def test_it_shows_one_line_a_second(server):
+    lines = simulate(robots=2, duration=2.2, url=server.url, issue_keys=True).splitlines()
+    assert len(lines) == 3
+    assert lines[1].split()[:4] == ["2", "s", "2/2", "robots"]
+    assert all(part in lines[1] for part in ("frames/s", "acked/s", "pending", "ack p50", "p95"))
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_its_sessions_when_it_is_stopped(start_server, start, number):
+    server = start_server(ROBOT_AUTH="open")
+    process = start("--robots", "2", "--url", server.url)
+    wait_until(lambda: TeleopFrame.objects.filter(robot="robot_002").exists(), what="frames of both")
+    output, errors, code = ended_by(process, number)
+    assert (code, errors) == (0, "")
+    assert "2 sessions ended" in output.splitlines()[-1]
+    assert not TeleopSession.objects.live().exists()
+
+
+def test_it_says_that_the_server_is_away_and_streams_once_it_is_there(server, start):
+    ...
+
+
+def test_it_says_once_that_the_key_is_wrong(server, capsys):
+    Robot.objects.create(pk="robot_001")
+    out = StringIO()
+    with pytest.raises(CommandError, match="0 stored"):
+        call_command("simulate", robots=3, duration=60, url=server.url, key="wrong", stdout=out)
+    assert out.getvalue().splitlines() == [
+        "robot_001: HTTP 403 at the handshake: check the key, the robot's id and the address"
+    ]
+    assert capsys.readouterr().err == ""
