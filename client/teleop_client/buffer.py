@@ -25,7 +25,7 @@ class FrameBuffer:
     dropping the oldest would save nothing there, and one gap at the end of an outage is what a reader can see and
     trim. The frame's index is used up, so the server counts the gap.
 
-    `add` may be called from one thread and everything else from another.
+    Any thread may call `add`; everything else belongs to one.
     """
 
     def __init__(self, max_frames: int, max_bytes: int) -> None:

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 MAX_MESSAGE_BYTES = 1 << 20
 MAX_FRAME_BYTES = 64 << 10
 MAX_BATCH_FRAMES = 600
+MAX_FPS = 1000
 SUBPROTOCOL = "teleop.v1"
 
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
@@ -95,12 +96,18 @@ def encode_data(observation: Any, action: Any, timestamp: float, extra: dict[str
     return b'"timestamp":%s,%s' % (repr(float(timestamp)).encode(), encoded[1:])
 
 
-def encode_control(message: dict[str, Any]) -> bytes:
-    """A `start` or `end` message; raises ValueError if it is over the server's limit."""
-    encoded = encode_object(message)
-    if len(encoded) > MAX_MESSAGE_BYTES:
-        raise ValueError(f"meta_info is {len(encoded)} bytes; at most {MAX_MESSAGE_BYTES} expected")
-    return encoded
+def control_message(kind: str, meta_info: dict[str, Any] | None = None, **fields: Any) -> bytes:
+    """A `start` or `end`. Raises ValueError if meta_info is over 64 KiB or no JSON."""
+    if len(encode_object(meta_info or {})) > MAX_FRAME_BYTES:
+        raise ValueError(f"meta_info is over {MAX_FRAME_BYTES} bytes")
+    return encode_object({"type": kind} | fields | ({"meta_info": meta_info} if meta_info else {}))
+
+
+def start_message(fps: int, meta_info: dict[str, Any] | None) -> bytes:
+    if not 1 <= fps <= MAX_FPS:
+        # The server would refuse it, and take the session for one of 60 FPS.
+        raise ValueError(f"fps is {fps}; 1 to {MAX_FPS} expected")
+    return control_message("start", meta_info, fps=fps)
 
 
 def frame_message(index: int, data: bytes) -> bytes:

@@ -21,7 +21,7 @@ logger = logging.getLogger("teleop_client")
 
 # 100 ms at 60 FPS: fewer waiting frames are a late timer, not a client that has fallen behind.
 BATCH_FROM_FRAMES = 6
-BARE_END = encoding.encode_control({"type": "end"})
+BARE_END = encoding.control_message("end")
 
 
 class ClientProtocol:
@@ -45,9 +45,7 @@ class ClientProtocol:
         self.error: errors.Fatal | None = None
         self.greeted = False
         self._buffer = FrameBuffer(max_held_frames, max_held_bytes)
-        self._start = encoding.encode_control(
-            {"type": "start", "fps": fps} | ({"meta_info": meta_info} if meta_info else {})
-        )
+        self._start = encoding.start_message(fps, meta_info)
         self._end: bytes | None = None
         self._backoff = Backoff(delays, rng or random.Random())
         self._reporter = Reporter(on_ack, on_error)
@@ -71,13 +69,14 @@ class ClientProtocol:
         index = self._buffer.add(data, self._clock())
         if self._dropping is not (index is None):
             self._dropping = index is None
-            logger.error("memory is full, frames are dropped" if self._dropping else "frames are held again")
+            why = f"dropped: {self.error or 'memory is full'}" if self._dropping else "held again"
+            logger.error("frames are %s", why)
         return index
 
     def end(self, meta_info: dict[str, Any] | None = None) -> None:
         """Ask for the session's end, after everything held has been sent."""
         if self._end is None:
-            self._end = encoding.encode_control({"type": "end"} | ({"meta_info": meta_info} if meta_info else {}))
+            self._end = encoding.control_message("end", meta_info)
 
     @property
     def done(self) -> bool:

@@ -4,7 +4,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from teleop_client.encoding import encode_data, frame_message, key_header, websocket_url
+from teleop_client.encoding import encode_data, frame_message, key_header, start_message, websocket_url
 
 NOW = 1703318400.123
 NAN = float("nan")
@@ -97,3 +97,16 @@ def test_it_refuses_a_key_that_is_no_header_without_showing_it(key):
     with pytest.raises(ValueError, match=r"^key has blanks") as error:
         key_header(key)
     assert key not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("fps", "meta_info", "message"),
+    [
+        pytest.param(0, None, "fps is 0; 1 to 1000", id="fps"),
+        pytest.param(60, {"rate": NAN}, "rate is nan", id="nan"),
+        pytest.param(60, {"note": "x" * 65536}, "meta_info is over 65536", id="too large"),
+    ],
+)
+def test_it_refuses_a_start_that_the_server_would_refuse(fps, meta_info, message):
+    with pytest.raises(ValueError, match=message):
+        start_message(fps, meta_info)
