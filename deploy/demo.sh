@@ -15,7 +15,9 @@ if in_use; then
     exit 1
 fi
 
-# The robots end their sessions before the server goes.
+ends_with_us=(setpriv --pdeathsig TERM) # even if this script is killed
+
+# The robots end their sessions before the server goes; so Ctrl-C must not reach it (setsid).
 stop() {
     for pid in ${robots:-} ${server:-}; do
         kill "$pid" 2>/dev/null || true
@@ -34,13 +36,13 @@ admin, _ = User.objects.get_or_create(username="admin", defaults={"is_staff": Tr
 admin.set_password(os.environ["PASSWORD"])
 admin.save()'
 
-python manage.py serve --port "$port" &
+setsid "${ends_with_us[@]}" python manage.py serve --port "$port" &
 server=$!
 until in_use; do
     kill -0 $server 2>/dev/null || exit 1
     sleep 0.1
 done
-python manage.py simulate --robots 3 --fps 60 --url "$url" &
+"${ends_with_us[@]}" python manage.py simulate --robots 3 --fps 60 --url "$url" &
 robots=$!
 
 cat <<EOF
