@@ -18,9 +18,7 @@ from teleop.protocol import Code
 
 POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01, in unix microseconds
 
-COPY_FRAMES = (
-    "COPY teleop_teleopframe (session_id, frame_index, timestamp, robot_id, data) FROM STDIN (FORMAT BINARY)"
-)
+COPY_FRAMES = "COPY teleop_teleopframe (session_id, frame_index, timestamp, robot_id, data) FROM STDIN (FORMAT BINARY)"
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 COPY_TRAILER = b"\xff\xff"
 INSERT_FRAMES = (
@@ -75,7 +73,8 @@ def _copy(rows: Sequence[Row]) -> None:
             data,
         )
     parts.append(COPY_TRAILER)
-    with connection.cursor() as cursor, cursor.copy(COPY_FRAMES) as copy:  # a transaction of its own
+    # Django does not translate the errors of `copy` by itself. The statement is a transaction of its own.
+    with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(COPY_FRAMES) as copy:
         copy.write(b"".join(parts))
 
 
@@ -85,7 +84,13 @@ def _execute_many(rows: Sequence[Row]) -> None:
         cursor.executemany(
             INSERT_FRAMES,
             [
-                (row.session_id, row.frame_index, str(row.timestamp.replace(tzinfo=None)), row.robot_id, row.data.decode())
+                (
+                    row.session_id,
+                    row.frame_index,
+                    str(row.timestamp.replace(tzinfo=None)),
+                    row.robot_id,
+                    row.data.decode(),
+                )
                 for row in rows
             ],
         )
@@ -153,7 +158,9 @@ def _write_alone(row: Row) -> list[Refused]:
     except DatabaseError as error:
         if not _is_rows_fault(error):
             raise
-        return [Refused(row, Code.REJECTED_BY_DATABASE, f"the database refused the frame: {str(error).splitlines()[0]}")]
+        return [
+            Refused(row, Code.REJECTED_BY_DATABASE, f"the database refused the frame: {str(error).splitlines()[0]}")
+        ]
 
 
 def _write_ignoring_conflicts(rows: Sequence[Row]) -> list[Refused]:
@@ -184,6 +191,6 @@ def _stored_timestamps(rows: Sequence[Row]) -> dict[tuple[int, int], datetime]:
 
 
 def _is_rows_fault(error: DatabaseError) -> bool:
-    """Data and integrity errors, and PostgreSQL's class 54 (a limit is exceeded), which a row alone has brought about."""
+    """Data and integrity errors, and PostgreSQL's class 54 (a limit is exceeded), of a row on its own."""
     sqlstate = getattr(error.__cause__, "sqlstate", None) or ""
     return isinstance(error, (IntegrityError, DataError)) or sqlstate.startswith("54")
