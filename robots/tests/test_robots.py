@@ -1,0 +1,98 @@
+"""Who a robot is: its key, what is kept of its errors, and whether it was heard of."""
+
+from datetime import timedelta
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db.models.functions import Now
+
+from robots.models import Robot, hash_key
+from robots.querysets import NotAdmitted
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def robot():
+    return Robot.objects.create(pk="arm")
+
+
+def refusal(*args):
+    with pytest.raises(NotAdmitted) as caught:
+        Robot.objects.admit(*args)
+    return caught.value.code
+
+
+def test_it_admits_a_robot_with_its_key(robot):
+    assert Robot.objects.admit("arm", robot.issue_key()) == robot
+
+
+def test_it_keeps_the_hash_of_a_key_and_not_the_key(robot):
+    key = robot.issue_key()
+    assert (len(key), robot.key_hash) == (43, hash_key(key))
+    assert key not in str(Robot.objects.values())
+
+
+def test_a_replaced_key_is_void(robot):
+    old, new = robot.issue_key(), robot.issue_key()
+    assert (robot.has_key(old), robot.has_key(new)) == (False, True)
+
+
+@pytest.mark.parametrize("key", ["", "wrong", "ключ", "a\0b", "x" * 10_000])
+def test_it_has_no_other_key(robot, key):
+    robot.issue_key()
+    assert not robot.has_key(key)
+
+
+@pytest.mark.parametrize("key", ["", hash_key("")])
+def test_a_robot_without_a_key_has_none(robot, key):
+    assert not robot.has_key(key)
+
+
+def test_the_hash_is_no_key(robot):
+    robot.issue_key()
+    assert not robot.has_key(robot.key_hash)
+
+
+def test_it_says_why_a_robot_is_not_admitted(robot):
+    key = robot.issue_key()
+    other = Robot.objects.create(pk="leg").issue_key()
+    codes = [refusal("arm", None), refusal("arm", ""), refusal("arm", other), refusal("nobody", key)]
+    assert codes == ["missing_key", "missing_key", "wrong_key", "unknown_robot"]
+
+
+def test_it_admits_with_one_query(robot, django_assert_num_queries):
+    key = robot.issue_key()
+    with django_assert_num_queries(1):
+        Robot.objects.admit("arm", key)
+
+
+@pytest.mark.parametrize("robot_id", ["a", "robot_A", "0", "so101.left-arm_2", "x" * 64])
+def test_it_takes_an_id(robot_id):
+    Robot(pk=robot_id).full_clean()
+
+
+@pytest.mark.parametrize("robot_id", ["", "a/b", "..", ".hidden", "a b", "_x", "-x", "x" * 65, "a\n", "é", "a%20b"])
+def test_it_refuses_an_id(robot_id):
+    with pytest.raises(ValidationError):
+        Robot(pk=robot_id).full_clean()
+
+
+def test_it_keeps_the_last_error_only(robot):
+    Robot.objects.note_error("arm", "invalid_frame", "first")
+    Robot.objects.note_error("arm", "out_of_order", "x" * 5000)
+    robot.refresh_from_db()
+    assert (robot.last_error_code, robot.last_error_detail) == ("out_of_order", "x" * 1000)
+    assert robot.last_error_at is not None
+
+
+def test_it_is_silent_when_it_was_not_heard_of_for_half_a_minute(robot):
+    Robot.objects.heard_of(["arm"], "online")
+    assert not Robot.objects.silent().exists()
+    Robot.objects.update(last_heartbeat=Now() - timedelta(seconds=31))
+    assert Robot.objects.silent().get() == robot
+
+
+def test_an_offline_robot_is_not_silent_but_offline(robot):
+    Robot.objects.update(last_heartbeat=Now() - timedelta(days=1))
+    assert not Robot.objects.silent().exists()

@@ -1,0 +1,163 @@
+"""What is written down every few seconds, and what it costs."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+
+from robots.models import Robot
+from teleop.ingest import presence
+from teleop.models import TeleopSession
+from teleop.tests.stays import T0, beat_of, beats, opens, releases, stores
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _anyone_may_connect(settings):
+    settings.ROBOT_AUTH = "open"
+
+
+def the_session() -> TeleopSession:
+    return TeleopSession.objects.get()
+
+
+def the_robot() -> Robot:
+    return Robot.objects.get()
+
+
+def test_it_writes_the_frame_count_and_the_heartbeat():
+    opened = opens()
+    before = (the_session().updated_at, the_robot().last_heartbeat)
+    beats(opened, frame_count=180)
+    assert (the_session().frame_count, the_session().end_time) == (180, None)
+    assert the_session().updated_at > before[0] and the_robot().last_heartbeat > before[1]
+
+
+def test_it_starts_the_session_at_its_first_frame():
+    opened = opens()
+    beats(opened, frame_count=1, first_timestamp=T0)
+    beats(opened, frame_count=2)
+    assert the_session().start_time == T0
+
+
+def test_it_writes_each_session_its_own():
+    arm, leg = opens(), opens("worker.2", robot="leg")
+    presence.beat([beat_of(arm, frame_count=1, first_timestamp=T0), beat_of(leg, frame_count=2)])
+    found = TeleopSession.objects.values_list("robot_id", "frame_count").order_by("robot_id")
+    assert list(found) == [("arm", 1), ("leg", 2)]
+
+
+def test_a_holder_that_was_replaced_writes_nothing_and_is_told():
+    old, new = opens("worker.1"), opens("worker.2")
+    assert beats(old, frame_count=99, fps=30, meta_info={"task": "old"}).holders == set()
+    assert (the_session().holder, the_session().frame_count, the_session().fps) == (new.holder, 0, 60)
+    assert the_session().meta_info is None
+
+
+def test_of_two_connections_of_one_worker_the_holder_counts():
+    old, new = opens("worker.1"), opens("worker.2")
+    found = presence.beat([beat_of(old, frame_count=99), beat_of(new, frame_count=3)])
+    assert (found.holders, the_session().frame_count) == ({new.holder}, 3)
+
+
+def test_it_tells_the_key_hashes():
+    opened = opens()
+    Robot.objects.update(key_hash="other")
+    assert beats(opened).key_hashes == {"arm": "other"}
+
+
+def test_a_failing_robot_is_in_error_until_it_fails_no_more():
+    opened = opens()
+    beats(opened, refusals=3, error=("invalid_frame", "timestamp is null or missing"))
+    assert (the_robot().status, the_robot().last_error_code) == ("error", "invalid_frame")
+    beats(opened)
+    assert (the_robot().status, the_robot().last_error_code) == ("online", "invalid_frame")
+
+
+def test_it_merges_meta_info_shallowly_and_null_removes():
+    opened = opens()
+    beats(opened, meta_info={"task": "fold", "camera": {"fps": 30, "width": 640}, "operator": "Ada"})
+    beats(opened, meta_info={"camera": {"fps": 60}, "operator": None, "absent": None})
+    assert the_session().meta_info == {"task": "fold", "camera": {"fps": 60}}
+
+
+@pytest.mark.parametrize("label", ["task", "success", "tags", "note"])
+def test_what_staff_have_said_wins_over_the_robot(label):
+    opened = opens()
+    session = the_session()
+    session.merge_meta({label: "staff's"}, by_staff=True)
+    session.save()
+    beats(opened, meta_info={label: "robot's", "other": 1})
+    releases(opened, meta_info={label: None})
+    assert the_session().meta_info == {label: "staff's", "other": 1}
+
+
+def test_what_staff_have_removed_stays_removed():
+    opened = opens()
+    beats(opened, meta_info={"note": "robot's"})
+    session = the_session()
+    session.merge_meta({"note": None}, by_staff=True)
+    session.save()
+    beats(opened, meta_info={"note": "robot's"})
+    assert the_session().meta_info == {}
+
+
+def test_staff_take_no_other_key_from_the_robot():
+    opened = opens()
+    session = the_session()
+    session.merge_meta({"operator": "Ada"}, by_staff=True)
+    session.save()
+    beats(opened, meta_info={"operator": "Bob"})
+    assert the_session().meta_info == {"operator": "Bob"}
+
+
+def test_it_costs_the_same_for_one_robot_and_for_fifty(django_assert_num_queries):
+    fifty = [beat_of(opens(f"worker.{number}", robot=f"arm-{number}"), frame_count=1) for number in range(50)]
+    for live in (fifty[:1], fifty):
+        with django_assert_num_queries(4):
+            presence.beat(live)
+
+
+def test_it_reads_no_session_but_its_own():
+    """A scan of a hundred thousand sessions every few seconds would hold up every group."""
+    opened = opens()
+    with connection.execute_wrapper(_explain := Explain()):
+        beats(opened)
+        releases(opened)
+    assert _explain.scans == []
+
+
+class Explain:
+    """Notes the statements on sessions for which the database reads the whole table."""
+
+    def __init__(self):
+        self.scans = []
+
+    def __call__(self, execute, statement, params, many, context):
+        is_ours = "teleop_teleopsession" in statement and statement.startswith(("SELECT", "UPDATE"))
+        if is_ours and not many:
+            prefix = "EXPLAIN QUERY PLAN " if connection.vendor == "sqlite" else "EXPLAIN "
+            with connection.cursor() as cursor:
+                if connection.vendor == "postgresql":
+                    cursor.cursor.execute("SET enable_seqscan = off")
+                cursor.cursor.execute(prefix + statement, params)
+                plan = str(cursor.fetchall())
+                if connection.vendor == "postgresql":
+                    cursor.cursor.execute("RESET enable_seqscan")
+            if "SCAN teleop_teleopsession'" in plan or "Seq Scan on teleop_teleopsession" in plan:
+                self.scans.append((statement, plan))
+        return execute(statement, params, many, context)
+
+
+def test_a_live_session_is_counted_when_it_is_resumed():
+    """Its worker was killed before it could write the count down."""
+    stores(opens("worker.1"), 0, 1, 2)
+    assert opens("worker.2").frame_count == 3
+
+
+def test_heartbeats_are_by_the_databases_clock():
+    opened = opens()
+    Robot.objects.update(last_heartbeat=T0)
+    beats(opened)
+    assert the_robot().last_heartbeat > the_robot().created_at - timedelta(seconds=10)
