@@ -55,12 +55,14 @@ class Robot(models.Model):
         """A new key (256 bits, URL-safe), returned this once: only its hash is kept, and the old key is void.
 
         Whoever is connected with the old key is disconnected, after the commit: before it, the old key would still
-        let them in again. A robot that had no key may be connected all the same, under ROBOT_AUTH=open.
+        let them in again. The notice names the old hash, as it may arrive after the robot came back with the new key.
         """
-        key = secrets.token_urlsafe(32)
+        key, old_hash = secrets.token_urlsafe(32), self.key_hash
         self.key_hash = hash_key(key)
         self.save(update_fields=["key_hash"])
-        transaction.on_commit(lambda: notices.close_connections(KEY_REVOKED, robot_id=self.pk))
+        if old_hash:
+            of = {"robot_id": self.pk, "key_hash": old_hash}
+            transaction.on_commit(lambda: notices.close_connections(KEY_REVOKED, **of))
         return key
 
     def has_key(self, key: str) -> bool:

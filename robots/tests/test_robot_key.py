@@ -4,7 +4,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from robots import notices
-from robots.models import Robot
+from robots.models import Robot, hash_key
 from robots.querysets import NotAdmitted
 
 pytestmark = pytest.mark.django_db
@@ -55,11 +55,20 @@ def test_it_says_that_the_old_key_is_void_only_if_there_was_one(closed):
     assert "The old key of robot_A is void." in issue("robot_A")[1]
 
 
-def test_it_has_the_robots_connections_closed_once_the_key_is_committed(closed, django_capture_on_commit_callbacks):
+def test_it_has_the_connections_with_the_old_key_closed_once_the_new_one_is_committed(
+    closed, django_capture_on_commit_callbacks
+):
+    old = issue("robot_A")[0].strip()
     with django_capture_on_commit_callbacks(execute=True):
         issue("robot_A")
         assert closed == []
-    assert closed == [(4401, {"robot_id": "robot_A"})]
+    assert closed == [(4401, {"robot_id": "robot_A", "key_hash": hash_key(old)})]
+
+
+def test_it_tells_nobody_of_a_first_key(closed, django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks(execute=True):
+        issue("robot_A")
+    assert closed == []
 
 
 @pytest.mark.parametrize("robot_id", ["", "a/b", "..", "robot A", "_a", "ä", "a" * 65, "robot_A\n"])
