@@ -1,8 +1,10 @@
 """`manage.py simulate` against a real server, and against none."""
 
+import logging
 import signal
 import subprocess
 import sys
+from collections import Counter
 from io import StringIO
 
 import pytest
@@ -18,6 +20,13 @@ def simulate(**options):
     out = StringIO()
     call_command("simulate", stdout=out, **options)
     return out.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def client_logs_again():
+    """The command silences it, which is for the life of a process."""
+    yield
+    logging.getLogger("teleop_client").setLevel(logging.NOTSET)
 
 
 @pytest.fixture
@@ -71,7 +80,6 @@ def test_it_shows_one_line_a_second(server):
     assert all(part in lines[1] for part in ("frames/s", "acked/s", "pending", "ack p50", "p95"))
 
 
-@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_its_sessions_when_it_is_stopped(start_server, start, number):
     server = start_server(ROBOT_AUTH="open")
@@ -83,8 +91,22 @@ def test_it_ends_its_sessions_when_it_is_stopped(start_server, start, number):
     assert not TeleopSession.objects.live().exists()
 
 
-def test_it_says_that_the_server_is_away_and_streams_once_it_is_there(server, start):
-    ...
+def test_it_waits_for_a_server_that_is_away_and_loses_nothing(server, start):
+    server.stop()
+    key = Robot.objects.create(pk="robot_001").issue_key()
+    process = start("--url", server.url, "--key", key)
+    assert "0/1 robots" in (line := process.stdout.readline()) and "Connection refused" in line
+    server.start()
+    wait_until(TeleopFrame.objects.exists, what="frames stored")
+    _, errors, code = ended_by(process, signal.SIGTERM)
+    assert (code, errors) == (0, "")
+    assert TeleopFrame.objects.filter(frame_index=0).exists()
+
+
+def test_it_fails_when_frames_are_not_stored(monkeypatch):
+    monkeypatch.setattr("teleop.management.commands.simulate.END_TIMEOUT_S", 0.1)
+    with pytest.raises(CommandError, match=r"6 frames, 0 stored; 0 sessions ended; no acks.*Connection refused"):
+        simulate(robots=1, duration=0.1, url=f"http://127.0.0.1:{free_port()}")
 
 
 def test_it_says_once_that_the_key_is_wrong(server, capsys):
@@ -96,3 +118,47 @@ def test_it_says_once_that_the_key_is_wrong(server, capsys):
         "robot_001: HTTP 403 at the handshake: check the key, the robot's id and the address"
     ]
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.django_db
+def test_it_issues_no_key_to_a_robot_that_has_one_and_is_real():
+    real = Robot.objects.create(pk="robot_002")
+    key = real.issue_key()
+    with pytest.raises(CommandError, match="robot_002 has a key and is not a simulated robot"):
+        simulate(robots=2, issue_keys=True)
+    assert Robot.objects.admit("robot_002", key)
+    assert not Robot.objects.filter(pk="robot_001").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"robots": 0}, "--robots is 0; 1 to 1000 expected"),
+        ({"fps": 0}, "--fps is 0; 1 to 1000 expected"),
+        ({"duration": -1.0}, "--duration is -1.0; 0 to"),
+        ({"duration": float("nan")}, "--duration is nan; 0 to"),
+        ({"prefix": "a b"}, "robot id is 'a b001'; "),
+        ({"url": "127.0.0.1:8000"}, "url is '127.0.0.1:8000'; "),
+    ],
+)
+def test_it_names_the_option_that_cannot_be_used(options, message):
+    with pytest.raises(CommandError) as error:
+        simulate(**options)
+    assert message in str(error.value)
+
+
+def test_percentile_is_the_lowest_value_that_the_share_does_not_exceed():
+    counts = Counter({10: 94, 20: 1, 300: 5})
+    assert (percentile(counts, 0.5), percentile(counts, 0.95), percentile(counts, 1)) == (10, 20, 300)
+
+
+def test_latencies_are_kept_of_the_last_second_and_of_all():
+    latencies = Latencies()
+    latencies.add([0.010, 0.020])
+    latencies.turn()
+    latencies.add([0.0304])
+    latencies.turn()
+    assert (latencies.second, latencies.total) == ({30: 1}, {10: 1, 20: 1, 30: 1})
+    assert in_words(latencies.second) == "ack p50 30 ms, p95 30 ms"
+    latencies.turn()
+    assert in_words(latencies.second) == "no acks"

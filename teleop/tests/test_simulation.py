@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from teleop.simulation import LAG_S, LIMITS, NOISE, Arm
@@ -12,7 +14,7 @@ def frames(number):
 
 def test_it_gives_the_six_joints_in_lerobots_order():
     observation, action = Arm(1).frame(0.0)
-    joints = "shoulder_pan shoulder_lift elbow_flex wrist_flex wrist_roll gripper".split()
+    joints = ["shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper"]
     assert list(observation) == list(action) == [f"{joint}.pos" for joint in joints]
 
 
@@ -29,7 +31,7 @@ def test_it_moves_every_joint_smoothly():
     for joint in LIMITS:
         positions = [action[joint] for action in actions]
         assert max(positions) - min(positions) > 20
-        assert max(abs(b - a) for a, b in zip(positions, positions[1:], strict=False)) < 6  # 360 degrees a second
+        assert max(abs(b - a) for a, b in pairwise(positions)) < 6  # 360 degrees a second
 
 
 def test_it_lets_the_follower_lag_behind_the_leader():

@@ -1,0 +1,275 @@
+import asyncio
+import itertools
+import logging
+import shutil
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+
+import uvloop
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+from teleop_client import AsyncRobotClient, TeleopError
+
+from robots.models import ROBOT_ID, Robot
+from teleop.protocol import MAX_FPS, MIN_FPS
+from teleop.simulation import Arm
+
+META_INFO = {"robot_type": "so_follower", "task": "Put the cube into the box", "simulated": True}
+MAX_ROBOTS = 1000
+MAX_DURATION_S = 10_000_000
+MAX_HELD_BYTES = 256 * 2**20  # of all robots, while the server is away: 100 at 60 FPS for 100 s
+# Between two robots' starts: as 97 and 60 have no common divisor, this spreads their frames over the 1/60 s as well.
+STAGGER_S = 1 / 97
+END_TIMEOUT_S = 30
+STOP_TIMEOUT_S = 5  # whoever pressed Ctrl-C waits for it
+
+
+class SimulatedRobot:
+    """One arm, and the client it streams through."""
+
+    def __init__(self, number: int, client: AsyncRobotClient) -> None:
+        self.client = client
+        self._arm = Arm(number)
+
+    @property
+    def is_connected(self) -> bool:
+        return self.client.protocol.greeted
+
+    @property
+    def has_ended(self) -> bool:
+        return self.client.protocol.frame_count is not None
+
+    @property
+    def stored(self) -> int:
+        """Frames, as the server counted them when the session ended; until then those it acknowledged."""
+        stats, counted = self.client.stats, self.client.protocol.frame_count
+        return stats.acked - stats.lost if counted is None else counted
+
+    async def run(self, fps: int, duration_s: float, stop: asyncio.Event) -> None:
+        self.client.start()
+        try:
+            await self._stream(fps, duration_s, stop)
+            await self.client.end(END_TIMEOUT_S)
+        except TeleopError:
+            pass  # `on_error` was told; and what is not stored is seen at the end
+        finally:
+            await self.client.close()
+
+    async def _stream(self, fps: int, duration_s: float, stop: asyncio.Event) -> None:
+        """Frame n is due n / fps after the start, however late the one before it was: the rate does not drift."""
+        clock = asyncio.get_running_loop().time
+        begin = clock()
+        for n in range(round(duration_s * fps)) if duration_s else itertools.count():
+            due = begin + n / fps
+            await asyncio.sleep(due - clock())
+            if stop.is_set() or self.client.protocol.done:
+                return
+            late_s = clock() - due
+            self.client.send(*self._arm.frame(n / fps), timestamp=time.time() - late_s)
+
+
+class Latencies:
+    """From `send` to ack, of the last second and of all; counted in whole ms, so that a day takes no more memory."""
+
+    def __init__(self) -> None:
+        self.second: Counter[int] = Counter()
+        self.total: Counter[int] = Counter()
+        self._new_s: list[float] = []
+
+    def add(self, latencies_s: list[float]) -> None:
+        self._new_s += latencies_s
+
+    def turn(self) -> None:
+        """A second is over."""
+        self.second = Counter(round(latency_s * 1000) for latency_s in self._new_s)
+        self.total += self.second
+        self._new_s.clear()
+
+
+def percentile(counts: Counter[int], share: float) -> int:
+    """The lowest value that `share` of all do not exceed."""
+    left = share * counts.total()
+    for value in sorted(counts):
+        left -= counts[value]
+        if left <= 0:
+            break
+    return value
+
+
+def in_words(latencies_ms: Counter[int]) -> str:
+    if not latencies_ms:
+        return "no acks"
+    return f"ack p50 {percentile(latencies_ms, 0.5)} ms, p95 {percentile(latencies_ms, 0.95)} ms"
+
+
+class Fleet:
+    """All simulated robots, until their time is up or somebody stops them; `show` gets a line a second."""
+
+    def __init__(self, robots: list[SimulatedRobot], latencies: Latencies, show: Callable[[str], None]) -> None:
+        self.robots = robots
+        self.latencies = latencies
+        self._show = show
+        self._stop = asyncio.Event()
+        self._streams: list[asyncio.Task[None]] = []
+        self._begin_s = time.monotonic()
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self._begin_s
+
+    def total(self, name: str) -> int:
+        """Of all robots; the names are those of the client's Stats."""
+        return sum(getattr(robot.client.stats, name) for robot in self.robots)
+
+    async def run(self, fps: int, duration_s: float) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
+        async with asyncio.TaskGroup() as tasks:
+            others = [tasks.create_task(self._report()), tasks.create_task(self._hurry())]
+            for robot in self.robots:
+                self._streams.append(tasks.create_task(robot.run(fps, duration_s, self._stop)))
+                await asyncio.sleep(STAGGER_S)
+                if self._stop.is_set():
+                    break
+            await asyncio.wait(self._streams)
+            for task in others:
+                task.cancel()
+        self.latencies.turn()
+
+    async def _hurry(self) -> None:
+        """Once stopped, a server that does not answer is not waited for long."""
+        await self._stop.wait()
+        await asyncio.sleep(STOP_TIMEOUT_S)
+        for stream in self._streams:
+            stream.cancel()
+
+    async def _report(self) -> None:
+        before_s, sent, acked = 0.0, 0, 0
+        for second in itertools.count(1):
+            await asyncio.sleep(second - self.elapsed_s)
+            self.latencies.turn()
+            now_s, now_sent, now_acked = self.elapsed_s, self.total("sent"), self.total("acked")
+            took_s = now_s - before_s
+            self._show(self._line((now_sent - sent) / took_s, (now_acked - acked) / took_s))
+            before_s, sent, acked = now_s, now_sent, now_acked
+
+    def _line(self, sent_a_second: float, acked_a_second: float) -> str:
+        connected = sum(robot.is_connected for robot in self.robots)
+        parts = [
+            f"{self.elapsed_s:5.0f} s",
+            f"{connected}/{len(self.robots)} robots",
+            f"{sent_a_second:.0f} frames/s",
+            f"{acked_a_second:.0f} acked/s",
+            f"{self.total('pending')} pending",
+            in_words(self.latencies.second),
+            *(
+                f"{count} {name}"
+                for name in ("refused", "dropped", "lost", "reconnects")
+                if (count := self.total(name))
+            ),
+            self.why_away(),
+        ]
+        return "  ".join(parts).rstrip()
+
+    def why_away(self) -> str:
+        """Of the first robot that is not connected, if it knows."""
+        reasons = (robot.client.stats.last_error for robot in self.robots if not robot.is_connected)
+        return next(filter(None, reasons), "")
+
+
+class Command(BaseCommand):
+    help = (
+        "Simulates SO-101 arms, leader and follower, that stream through the robots' own client until their time is "
+        "up or Ctrl-C, and then end their sessions. Exit code 0 means that every frame is stored."
+    )
+
+    def add_arguments(self, parser):
+        parser.add_argument("--robots", type=int, default=1, help="how many (1): robot_001, robot_002, ...")
+        parser.add_argument("--fps", type=int, default=60, help="frames a second of each (60)")
+        parser.add_argument("--duration", type=float, default=0, help="seconds that each streams (0: until Ctrl-C)")
+        parser.add_argument("--url", default="http://127.0.0.1:8000", help="the server (%(default)s)")
+        parser.add_argument("--prefix", default="robot_", help="what the ids begin with (%(default)s)")
+        keys = parser.add_mutually_exclusive_group()
+        keys.add_argument("--key", help="the robot's key, if the server wants one")
+        keys.add_argument(
+            "--issue-keys",
+            action="store_true",
+            help="register the robots and issue their keys in DATABASE_URL, which has to be the server's",
+        )
+
+    def handle(self, *args, robots, fps, duration, url, prefix, key, issue_keys, **options):
+        check("--robots", robots, 1, MAX_ROBOTS)
+        check("--fps", fps, MIN_FPS, MAX_FPS)
+        check("--duration", duration, 0, MAX_DURATION_S)
+        # What the client logs is in the live line, or told once by `_complain`, not once a robot.
+        logging.getLogger("teleop_client").setLevel(logging.CRITICAL + 1)
+        self._told: set[type] = set()
+        ids = [f"{prefix}{number:03}" for number in range(1, robots + 1)]
+        if bad := [robot_id for robot_id in ids if not ROBOT_ID.fullmatch(robot_id)]:
+            raise CommandError(f"robot id is {bad[0]!r}; {ROBOT_ID.pattern} expected")
+        fleet = self._fleet(issue(ids) if issue_keys else dict.fromkeys(ids, key), url, fps)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(fleet.run(fps, duration))
+        self._conclude(fleet)
+
+    def _fleet(self, keys: dict[str, str | None], url: str, fps: int) -> Fleet:
+        latencies = Latencies()
+        options = {"fps": fps, "meta_info": META_INFO, "max_held_bytes": MAX_HELD_BYTES // len(keys)}
+        try:
+            clients = [
+                AsyncRobotClient(url, *item, **options, on_ack=latencies.add, on_error=partial(self._complain, item[0]))
+                for item in keys.items()
+            ]
+        except ValueError as error:
+            raise CommandError(str(error)) from None
+        robots = [SimulatedRobot(number, client) for number, client in enumerate(clients, 1)]
+        return Fleet(robots, latencies, self._show)
+
+    def _conclude(self, fleet: Fleet) -> None:
+        made, stored = fleet.total("sent") + fleet.total("dropped"), sum(robot.stored for robot in fleet.robots)
+        ended = sum(robot.has_ended for robot in fleet.robots)
+        summary = (
+            f"{len(fleet.robots)} robots, {fleet.elapsed_s:.1f} s: {made} frames, {stored} stored; "
+            f"{ended} sessions ended; {in_words(fleet.latencies.total)}"
+        )
+        if stored != made:
+            raise CommandError(f"{summary}  {fleet.why_away()}".rstrip())
+        self._say(summary)
+
+    def _show(self, line: str) -> None:
+        """The live line: in a terminal it stays where it is."""
+        if self.stdout.isatty():
+            self.stdout.write("\r\033[K" + line[: shutil.get_terminal_size().columns - 1], ending="")
+        else:
+            self.stdout.write(line)
+        self.stdout.flush()
+
+    def _say(self, text: str) -> None:
+        self.stdout.write(("\r\033[K" if self.stdout.isatty() else "") + text)
+        self.stdout.flush()
+
+    def _complain(self, robot_id: str, error: TeleopError) -> None:
+        """The first error of each kind: with one wrong key a hundred robots have the same."""
+        if type(error) not in self._told:
+            self._told.add(type(error))
+            self._say(f"{robot_id}: {error}")
+
+
+def check(option: str, value: float, lowest: float, highest: float) -> None:
+    if not lowest <= value <= highest:
+        raise CommandError(f"{option} is {value}; {lowest} to {highest} expected")
+
+
+def issue(robot_ids: list[str]) -> dict[str, str]:
+    """A new key for each, which voids the old one: so only for robots that were made here, or never had a key."""
+    keys = {}
+    with transaction.atomic():
+        for robot_id in robot_ids:
+            robot, _ = Robot.objects.get_or_create(pk=robot_id, defaults={"meta_info": {"simulated": True}})
+            if robot.key_hash and not (robot.meta_info or {}).get("simulated"):
+                raise CommandError(f"{robot_id} has a key and is not a simulated robot; another --prefix expected")
+            keys[robot_id] = robot.issue_key()
+    return keys
