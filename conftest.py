@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.services import Server
@@ -24,6 +25,9 @@ settings.MEDIA_ROOT = os.environ["MEDIA_ROOT"]  # a process of xdist read its se
 database = settings.DATABASES["default"]
 if "sqlite3" in database["ENGINE"]:  # Django's default is memory, which a server cannot open
     database.setdefault("TEST", {})["NAME"] = str(Path(database["NAME"]).with_name("test.sqlite3"))
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("untimed")
 
 available = {
     "sqlite": connection.vendor == "sqlite",
