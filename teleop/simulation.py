@@ -1,7 +1,8 @@
-"""How a simulated SO-101 moves: a pure function of time and of the robot's number."""
+"""The pure parts of `simulate`: how an SO-101 moves, and what is counted of its acks."""
 
 import math
 import random
+from collections import Counter
 from typing import NamedTuple
 
 # Degrees, from the arm's URDF with its zero in the middle; the gripper is open at 100 (LeRobot, use_degrees).
@@ -60,3 +61,37 @@ class Arm:
             observation[joint] = round(swing.at(elapsed_s - LAG_S) + noise, 3)
             action[joint] = round(swing.at(elapsed_s), 3)
         return observation, action
+
+
+class Latencies:
+    """From `send` to ack, of the last second and of all; counted in whole ms, so that a day takes no more memory."""
+
+    def __init__(self) -> None:
+        self.second: Counter[int] = Counter()
+        self.total: Counter[int] = Counter()
+        self._new_s: list[float] = []
+
+    def add(self, latencies_s: list[float]) -> None:
+        self._new_s += latencies_s
+
+    def turn(self) -> None:
+        """A second is over."""
+        self.second = Counter(round(latency_s * 1000) for latency_s in self._new_s)
+        self.total += self.second
+        self._new_s.clear()
+
+
+def percentile(counts: Counter[int], share: float) -> int:
+    """The lowest value that `share` of all do not exceed."""
+    left = share * counts.total()
+    for value in sorted(counts):
+        left -= counts[value]
+        if left <= 0:
+            break
+    return value
+
+
+def in_words(latencies_ms: Counter[int]) -> str:
+    if not latencies_ms:
+        return "no acks"
+    return f"ack p50 {percentile(latencies_ms, 0.5)} ms, p95 {percentile(latencies_ms, 0.95)} ms"

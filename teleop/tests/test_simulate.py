@@ -4,14 +4,12 @@ import logging
 import signal
 import subprocess
 import sys
-from collections import Counter
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
 
 from robots.models import Robot
-from teleop.management.commands.simulate import Latencies, in_words, percentile
 from teleop.models import TeleopFrame, TeleopSession
 from tests.services import ROOT, free_port, wait_until
 
@@ -80,6 +78,17 @@ def test_it_shows_one_line_a_second(server):
     assert all(part in lines[1] for part in ("frames/s", "acked/s", "pending", "ack p50", "p95"))
 
 
+def test_it_keeps_the_line_in_its_place_in_a_terminal(server):
+    class Terminal(StringIO):
+        def isatty(self):
+            return True
+
+    out = Terminal()
+    call_command("simulate", duration=2.2, url=server.url, issue_keys=True, stdout=out)
+    assert out.getvalue().count("\n") == 1
+    assert out.getvalue().count("\r\033[K") == 3
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_its_sessions_when_it_is_stopped(start_server, start, number):
     server = start_server(ROBOT_AUTH="open")
@@ -145,20 +154,3 @@ def test_it_names_the_option_that_cannot_be_used(options, message):
     with pytest.raises(CommandError) as error:
         simulate(**options)
     assert message in str(error.value)
-
-
-def test_percentile_is_the_lowest_value_that_the_share_does_not_exceed():
-    counts = Counter({10: 94, 20: 1, 300: 5})
-    assert (percentile(counts, 0.5), percentile(counts, 0.95), percentile(counts, 1)) == (10, 20, 300)
-
-
-def test_latencies_are_kept_of_the_last_second_and_of_all():
-    latencies = Latencies()
-    latencies.add([0.010, 0.020])
-    latencies.turn()
-    latencies.add([0.0304])
-    latencies.turn()
-    assert (latencies.second, latencies.total) == ({30: 1}, {10: 1, 20: 1, 30: 1})
-    assert in_words(latencies.second) == "ack p50 30 ms, p95 30 ms"
-    latencies.turn()
-    assert in_words(latencies.second) == "no acks"

@@ -1,8 +1,9 @@
+from collections import Counter
 from itertools import pairwise
 
 import pytest
 
-from teleop.simulation import LAG_S, LIMITS, NOISE, Arm
+from teleop.simulation import LAG_S, LIMITS, NOISE, Arm, Latencies, in_words, percentile
 
 MINUTE = [n / 60 for n in range(3600)]
 
@@ -45,3 +46,20 @@ def test_it_lets_the_follower_lag_behind_the_leader():
 def test_it_repeats_a_robot_and_no_two_are_alike():
     assert frames(1) == frames(1)
     assert frames(1)[0] != frames(2)[0]
+
+
+def test_percentile_is_the_lowest_value_that_the_share_does_not_exceed():
+    counts = Counter({10: 94, 20: 1, 300: 5})
+    assert (percentile(counts, 0.5), percentile(counts, 0.95), percentile(counts, 1)) == (10, 20, 300)
+
+
+def test_latencies_are_kept_of_the_last_second_and_of_all():
+    latencies = Latencies()
+    latencies.add([0.010, 0.020])
+    latencies.turn()
+    latencies.add([0.0304])
+    latencies.turn()
+    assert (latencies.second, latencies.total) == ({30: 1}, {10: 1, 20: 1, 30: 1})
+    assert in_words(latencies.second) == "ack p50 30 ms, p95 30 ms"
+    latencies.turn()
+    assert in_words(latencies.second) == "no acks"

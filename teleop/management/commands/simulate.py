@@ -4,7 +4,6 @@ import logging
 import shutil
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
@@ -15,7 +14,7 @@ from teleop_client import AsyncRobotClient, TeleopError
 
 from robots.models import ROBOT_ID, Robot
 from teleop.protocol import MAX_FPS, MIN_FPS
-from teleop.simulation import Arm
+from teleop.simulation import Arm, Latencies, in_words
 
 META_INFO = {"robot_type": "so_follower", "task": "Put the cube into the box", "simulated": True}
 MAX_ROBOTS = 1000
@@ -69,40 +68,6 @@ class SimulatedRobot:
                 return
             late_s = clock() - due
             self.client.send(*self._arm.frame(n / fps), timestamp=time.time() - late_s)
-
-
-class Latencies:
-    """From `send` to ack, of the last second and of all; counted in whole ms, so that a day takes no more memory."""
-
-    def __init__(self) -> None:
-        self.second: Counter[int] = Counter()
-        self.total: Counter[int] = Counter()
-        self._new_s: list[float] = []
-
-    def add(self, latencies_s: list[float]) -> None:
-        self._new_s += latencies_s
-
-    def turn(self) -> None:
-        """A second is over."""
-        self.second = Counter(round(latency_s * 1000) for latency_s in self._new_s)
-        self.total += self.second
-        self._new_s.clear()
-
-
-def percentile(counts: Counter[int], share: float) -> int:
-    """The lowest value that `share` of all do not exceed."""
-    left = share * counts.total()
-    for value in sorted(counts):
-        left -= counts[value]
-        if left <= 0:
-            break
-    return value
-
-
-def in_words(latencies_ms: Counter[int]) -> str:
-    if not latencies_ms:
-        return "no acks"
-    return f"ack p50 {percentile(latencies_ms, 0.5)} ms, p95 {percentile(latencies_ms, 0.95)} ms"
 
 
 class Fleet:
