@@ -9,35 +9,51 @@ from channels.security.websocket import OriginValidator
 from robots.addresses import client_address
 from robots.models import ROBOT_ID
 from robots.querysets import NotAdmitted
+from teleop.ingest.connection import Outlet
 from teleop.ingest.worker import DatabaseAway, running_worker
-from teleop.protocol import ROBOTS_FAULT, SESSION_KEY, SUBPROTOCOL, Close
+from teleop.protocol import SESSION_KEY, SUBPROTOCOL, Close
 
 logger = logging.getLogger(__name__)
 
 
-class Answers:
-    """What a robot is owed, sent in order by one task at a time, so that nobody waits for a slow reader.
+class DirectOutlet:
+    """Answers at once, through what our own server puts into the scope (teleop/server.py)."""
 
-    Acks are cumulative: one that was not sent yet gives way to the next. A mute client is sent nothing but a close.
+    is_mute = False
+
+    def __init__(self, protocol):
+        self.send = protocol.serverSend
+        self._protocol = protocol
+
+    def send_ack(self, frame_index: int) -> None:
+        self.send(ack(frame_index))
+
+    def close(self, code: Close) -> None:
+        self._protocol.serverClose(int(code))
+
+
+class QueuedOutlet:
+    """Answers through any ASGI server: in order, by one task at a time, so that nobody waits for a slow reader.
+
+    Acks are cumulative: one that was not sent yet gives way to the next.
     """
 
-    def __init__(self, send: Callable[[dict], Awaitable[None]], mute: bool):
+    is_mute = False
+
+    def __init__(self, send: Callable[[dict], Awaitable[None]]):
         self._asgi_send = send
-        self._mute = mute
         self._messages: deque[str] = deque()
         self._ack: int | None = None
         self._close: Close | None = None
         self._sending: asyncio.Task | None = None
 
-    def send(self, message: bytes) -> None:
-        if not self._mute:
-            self._messages.append(message.decode())
-            self._wake()
+    def send(self, message: str) -> None:
+        self._messages.append(message)
+        self._wake()
 
     def send_ack(self, frame_index: int) -> None:
-        if not self._mute:
-            self._ack = frame_index
-            self._wake()
+        self._ack = frame_index
+        self._wake()
 
     def close(self, code: Close) -> None:
         self._close = code
@@ -53,12 +69,31 @@ class Answers:
                 if self._messages:
                     text = self._messages.popleft()
                 else:
-                    text, self._ack = f'{{"type":"ack","frame_index":{self._ack}}}', None
+                    text, self._ack = ack(self._ack), None
                 await self._asgi_send({"type": "websocket.send", "text": text})
             if self._close is not None:
                 await self._asgi_send({"type": "websocket.close", "code": int(self._close)})
         finally:
             self._sending = None
+
+
+class MuteOutlet:
+    """For the client that asked for no subprotocol, and never reads: it is sent nothing but the close."""
+
+    is_mute = True
+
+    def __init__(self, outlet: Outlet):
+        self.close = outlet.close
+
+    def send(self, message: str) -> None:
+        pass
+
+    def send_ack(self, frame_index: int) -> None:
+        pass
+
+
+def ack(frame_index: int) -> str:
+    return f'{{"type":"ack","frame_index":{frame_index}}}'
 
 
 class RobotConsumer:
@@ -92,18 +127,20 @@ class RobotConsumer:
             await send({"type": "websocket.close", "code": int(Close.OVERLOADED)})
             return
         await send(accept)
-        connection = worker.connect(opened, Answers(send, mute))
+        direct = scope.get("extensions", {}).get("direct")
+        outlet = DirectOutlet(direct) if direct else QueuedOutlet(send)
+        connection = worker.connect(opened, MuteOutlet(outlet) if mute else outlet)
         connection.greet()
+        if direct:
+            direct.receiver = connection.receive
         code = None
         try:
             while (event := await receive())["type"] == "websocket.receive":
                 text = event.get("text")
                 connection.receive(event["bytes"] if text is None else text)
-                if connection.ending and connection.released is None:
-                    worker.end(connection)
             code = event.get("code")
         finally:
-            worker.release(connection, failed=(connection.close_code or code) in ROBOTS_FAULT)
+            worker.disconnected(connection, code)
 
 
 def _session_key(robot_id: str, query: dict[str, list[str]]) -> str | None:

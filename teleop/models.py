@@ -66,15 +66,6 @@ class TeleopSession(models.Model):
                 meta[name] = value
         self.meta_info, self.staff_labels = meta, sorted(labels)
 
-    def finish(self) -> None:
-        """Ends the session as its stored frames say: frame_count, start_time, end_time. The caller holds the row's lock."""
-        frames = self.frames.order_by("frame_index")
-        self.frame_count = frames.count()
-        self.start_time = frames.first_timestamp() or self.start_time
-        self.end_time = frames.reverse().first_timestamp() or self.start_time
-        self.updated_at = Now()
-        self.save(update_fields=["frame_count", "start_time", "end_time", "updated_at"])
-
     def check_not_live(self) -> None:
         if self.is_live:
             raise SessionIsLive(f"session {self.pk} is live; end it first")
@@ -108,4 +99,3 @@ class TeleopFrame(models.Model):
 
     def __str__(self) -> str:
         return f"{self.session_id}/{self.frame_index}"
-

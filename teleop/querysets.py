@@ -1,6 +1,6 @@
 from django.db import models, transaction
-from django.db.models import Case, F, Max, Value, When
-from django.db.models.functions import Now
+from django.db.models import Case, Count, F, Max, OuterRef, Subquery, Value, When
+from django.db.models.functions import Coalesce, Now
 
 from robots.querysets import STALE_AFTER
 
@@ -15,6 +15,22 @@ class TeleopSessionQuerySet(models.QuerySet):
         """Live, but its holder has not been heard of for 30 s, by the database's clock: its worker was killed."""
         return self.live().filter(updated_at__lt=Now() - STALE_AFTER)
 
+    def finish(self) -> int:
+        """Ends these sessions as their stored frames say: frame_count, start_time, end_time; returns how many.
+
+        Where there are no frames, the start stays when it connected, and is the end too.
+        """
+        frames = self.model.frames.rel.related_model.objects.filter(session=OuterRef("pk"))
+        first = Subquery(frames.order_by("frame_index").values("timestamp")[:1])
+        last = Subquery(frames.order_by("-frame_index").values("timestamp")[:1])
+        count = frames.order_by().values("session").annotate(count=Count("*")).values("count")
+        return self.update(
+            frame_count=Coalesce(Subquery(count), 0),
+            start_time=Coalesce(first, F("start_time")),
+            end_time=Coalesce(last, F("start_time")),
+            updated_at=Now(),
+        )
+
     def hold(self, robot, key: str, holder: str):
         """The robot's session of that key, made if there is none, live and in this holder's hands, and who held it.
 
@@ -25,7 +41,13 @@ class TeleopSessionQuerySet(models.QuerySet):
             previous = "" if created else session.holder
             if not created:
                 self.filter(pk=session.pk).update(holder=holder, end_time=None, updated_at=Now())
+        if session.is_live and not created:  # its last worker may have been killed before it wrote the count down
+            session.frame_count = session.frames.count()
         return session, previous
+
+    def held_by(self, holds):
+        """Those of these (session_id, holder) that still are; by their primary keys, as holder has no index."""
+        return self.filter(pk__in=[each.session_id for each in holds], holder__in=[each.holder for each in holds])
 
     def beat(self, live) -> set[str]:
         """Writes down frame_count and the heartbeat of the live sessions of one worker; returns the holders that
@@ -35,15 +57,15 @@ class TeleopSessionQuerySet(models.QuerySet):
         """
         if not live:
             return set()
-        count = Case(*[When(pk=each.session_id, then=each.frame_count) for each in live], default=F("frame_count"))
+        count = Case(*[When(holder=each.holder, then=each.frame_count) for each in live], default=F("frame_count"))
         changes = {"frame_count": count, "end_time": None, "updated_at": Now()}
         if begun := [each for each in live if each.first_timestamp]:
             changes["start_time"] = Case(
-                *[When(pk=each.session_id, then=Value(each.first_timestamp)) for each in begun],
+                *[When(holder=each.holder, then=Value(each.first_timestamp)) for each in begun],
                 default=F("start_time"),
                 output_field=models.DateTimeField(),
             )
-        mine = self.filter(holder__in=[each.holder for each in live])
+        mine = self.held_by(live)
         mine.update(**changes)
         return set(mine.values_list("holder", flat=True))
 
@@ -66,11 +88,8 @@ class TeleopFrameQuerySet(models.QuerySet):
         highest = self.aggregate(highest=Max("frame_index"))["highest"]
         return 0 if highest is None else highest + 1
 
-    def first_timestamp(self):
-        return self.values_list("timestamp", flat=True).first()
-
     def delete_in_batches(self) -> int:
-        """Deletes in short transactions and past the ORM's collector: a session of a million frames holds no lock long."""
+        """Deletes in short transactions and past the ORM's collector: a million frames hold no lock for long."""
         deleted = 0
         while ids := list(self.order_by("frame_index").values_list("pk", flat=True)[:DELETE_BATCH]):
             deleted += self.model.objects.filter(pk__in=ids)._raw_delete(self.db)

@@ -21,7 +21,9 @@ class VideoChunk(models.Model):
         ordering = ["session", "camera_key", "start_timestamp"]
         constraints = [
             models.UniqueConstraint(fields=["session", "camera_key", "start_timestamp"], name="chunk_of_camera"),
-            models.CheckConstraint(condition=models.Q(end_timestamp__gt=models.F("start_timestamp")), name="chunk_lasts"),
+            models.CheckConstraint(
+                condition=models.Q(end_timestamp__gt=models.F("start_timestamp")), name="chunk_lasts"
+            ),
         ]
 
     def __str__(self) -> str:

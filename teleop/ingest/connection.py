@@ -1,5 +1,5 @@
 import logging
-from asyncio import Task
+from asyncio import Event, Task
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol
@@ -48,7 +48,6 @@ class Opened(NamedTuple):
     frame_count: int
 
 
-
 class Beat(NamedTuple):
     """What a worker knows of one of its connections since the last beat."""
 
@@ -60,13 +59,19 @@ class Beat(NamedTuple):
     fps: int | None  # None: not said, or written down already; likewise with meta_info and error
     meta_info: dict
     error: tuple[str, str] | None
-    is_failing: bool
+    refusals: int
+
+    @property
+    def is_failing(self) -> bool:
+        return self.refusals > 0
 
 
 class Outlet(Protocol):
     """Where a connection's answers go; none of these waits."""
 
-    def send(self, message: bytes) -> None: ...
+    is_mute: bool  # the client never reads: it is sent nothing but the close
+
+    def send(self, message: str) -> None: ...
     def send_ack(self, frame_index: int) -> None: ...
     def close(self, code: Close) -> None: ...
 
@@ -77,7 +82,13 @@ class RobotConnection:
     Once anything was given up (`give_up`), nothing later is taken: what is stored is a prefix of what was sent.
     """
 
-    def __init__(self, opened: Opened, offer: Callable[["RobotConnection", Row], bool], outlet: Outlet):
+    def __init__(
+        self,
+        opened: Opened,
+        outlet: Outlet,
+        offer: Callable[["RobotConnection", Row], bool],
+        end: Callable[["RobotConnection"], object],
+    ):
         self.opened = opened
         self.session_id = opened.session_id
         self.robot_id = opened.robot_id
@@ -85,18 +96,20 @@ class RobotConnection:
         self.pending_frames = 0
         self.pending_bytes = 0
         self.frame_count = opened.frame_count
-        self.ending = False
+        self.is_taking = True
+        self.is_beating = True
         self.close_code: Close | None = None
+        self.disconnected = Event()
         self.released: Task[int] | None = None
-        self._offer = offer
         self._outlet = outlet
+        self._offer = offer
+        self._end = end
         self._start: Start | None = None
         self._messages = 0
         self._unusable_in_a_row = 0
         self._last_index = -1
-        self._refusals = 0
-        self._refusals_at_beat = 0
         # What presence has yet to write down.
+        self._refusals = 0
         self._first_timestamp: datetime | None = None
         self._fps: int | None = None
         self._meta_info: dict = {}
@@ -113,14 +126,14 @@ class RobotConnection:
 
     def receive(self, message: bytes | str) -> None:
         """One message from the robot."""
-        if self.ending or self.close_code is not None:
+        if not self.is_taking:
             return
         self._messages += 1
         try:
             parsed = parse(message)
         except Refusal as refusal:
             self._refuse(refusal.code, refusal.detail, refusal.frame_index)
-            self._unusable_in_a_row += refusal.code is Code.INVALID_MESSAGE
+            self._unusable_in_a_row = self._unusable_in_a_row + 1 if refusal.code is Code.INVALID_MESSAGE else 0
             if self._unusable_in_a_row >= UNUSABLE_IN_A_ROW:
                 self.give_up(Close.UNUSABLE)
             return
@@ -136,15 +149,16 @@ class RobotConnection:
         elif type(parsed) is Start:
             self._note_start(parsed)
         else:
-            self._meta_info |= parsed.meta_info
-            self.ending = True
+            self._merge(parsed.meta_info)
+            self.is_taking = False
+            self._end(self)
 
     def _take(self, frame: Frame) -> None:
         frame_index = frame.frame_index
         if frame_index <= self._last_index:
             detail = f"frame_index is {frame_index}; more than {self._last_index}, the last one, expected"
             self._refuse(Code.OUT_OF_ORDER, detail, frame_index)
-        elif self.close_code is None:
+        elif self.is_taking:
             if self._offer(self, Row(self.session_id, self.robot_id, *frame)):
                 self._last_index = frame_index
             else:
@@ -160,7 +174,10 @@ class RobotConnection:
         else:
             self._start = start
             self._fps = start.fps
-            self._meta_info |= start.meta_info
+            self._merge(start.meta_info)
+
+    def _merge(self, meta_info: dict) -> None:
+        self._meta_info = self._meta_info | meta_info  # a new one, as a beat may hold the old one
 
     def _refuse(self, code: Code, detail: str, frame_index: int | None = None) -> None:
         self._note_refusal(code, detail, frame_index, self._messages)
@@ -178,14 +195,25 @@ class RobotConnection:
         if self.frame_count == 0:
             self._first_timestamp = rows[0].timestamp
         self.frame_count += len(rows)
-        self._outlet.send_ack(rows[-1].frame_index)
+        if self._is_open:
+            self._outlet.send_ack(rows[-1].frame_index)
 
     def ended(self, frame_count: int) -> None:
         self._send(type="ended", session_id=self.session_id, frame_count=frame_count)
         self.give_up(Close.ENDED)
 
+    def wind_up(self) -> None:
+        """The server is stopping. A mute client cannot be told what it has to send again, so what it sends until it
+        has answered the close is taken.
+        """
+        if self._outlet.is_mute:
+            self._outlet.close(Close.RESTARTING)
+        else:
+            self.is_taking = False
+
     def give_up(self, code: Close) -> None:
         """Takes nothing more and closes; what was taken before is still stored."""
+        self.is_taking = False
         if self.close_code is None:
             self.close_code = code
             self._outlet.close(code)
@@ -201,19 +229,27 @@ class RobotConnection:
             self._fps,
             self._meta_info,
             self._last_error,
-            self._refusals > self._refusals_at_beat,
+            self._refusals,
         )
 
     def beaten(self, beat: Beat) -> None:
-        if self._refusals > self._refusals_at_beat:  # a line a beat, however much a robot misbehaves
-            refused = self._refusals - self._refusals_at_beat
-            logger.warning("robot %s: %d refused, the last: %s", self.robot_id, refused, self._last_error)
-        self._refusals_at_beat = self._refusals
-        self._first_timestamp = self._fps = None
+        """What came while it was being written stays for the next beat."""
+        if beat.refusals:  # a line a beat, however much a robot misbehaves
+            logger.warning("robot %s: %d refused, the last: %s", self.robot_id, beat.refusals, beat.error)
+        self._refusals -= beat.refusals
+        if self._first_timestamp == beat.first_timestamp:
+            self._first_timestamp = None
+        if self._fps == beat.fps:
+            self._fps = None
         if self._meta_info == beat.meta_info:
             self._meta_info = {}
         if self._last_error == beat.error:
             self._last_error = None
 
+    @property
+    def _is_open(self) -> bool:
+        return self.close_code is None and not self.disconnected.is_set()
+
     def _send(self, **message) -> None:
-        self._outlet.send(orjson.dumps(message))
+        if self._is_open:
+            self._outlet.send(orjson.dumps(message).decode())

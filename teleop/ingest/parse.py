@@ -35,7 +35,7 @@ class End(NamedTuple):
 
 
 class Refusal(Exception):
-    """Input that is refused: the error code, the frame's index where it is known, and field, value and bound in words."""
+    """Input that is refused: the error code, field, value and bound in words, the frame's index where it is known."""
 
     def __init__(self, code: Code, detail: str, frame_index: int | None = None):
         super().__init__(code, detail, frame_index)

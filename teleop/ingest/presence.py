@@ -1,10 +1,11 @@
 """Who is here, and whose session it is: blocking calls, made in the worker's database thread."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 
 from robots.models import Robot
 from teleop.ingest.connection import Beat, Opened
@@ -34,11 +35,7 @@ def open_session(robot_id: str, key: str | None, session_key: str, holder: str, 
 
 def beat(beats: list[Beat]) -> Holds:
     """Heartbeats, frame counts, and what robots have said of their sessions: a few statements for all of a worker's."""
-    for each in beats:
-        if each.meta_info or each.fps:
-            _write_meta(each)
-        if each.error:
-            Robot.objects.note_error(each.robot_id, *each.error)
+    _write_down(beats)
     failing = {each.robot_id for each in beats if each.is_failing}
     robot_ids = {each.robot_id for each in beats}
     for ids, status in ((robot_ids - failing, Robot.Status.ONLINE), (failing, Robot.Status.ERROR)):
@@ -48,34 +45,37 @@ def beat(beats: list[Beat]) -> Holds:
     return Holds(holders, dict(Robot.objects.filter(pk__in=robot_ids).values_list("pk", "key_hash")))
 
 
-def release(last: Beat, failed: bool) -> int:
-    """Ends the session if this holder still has it; returns its frame_count.
+class Release(NamedTuple):
+    """The last of a connection; `failed`: it was closed for the robot's own fault."""
 
-    A holder that was replaced leaves it alone, but where the session has ended meanwhile it is counted again, as
-    frames of this connection may have been stored since.
+    last: Beat
+    failed: bool
+
+
+def release(releases: list[Release]) -> dict[int, int]:
+    """Ends the sessions that these holders still have; returns the frame_count of each session.
+
+    A holder that was replaced leaves its session alone, but where that has ended meanwhile it is counted again, as
+    frames of the old connection may have been stored since.
     """
-    with transaction.atomic():
-        session = TeleopSession.objects.select_for_update().get(pk=last.session_id)
-        if session.holder == last.holder:
-            _merge(session, last)
-        if session.holder == last.holder or not session.is_live:
-            session.finish()
-    if last.error:
-        Robot.objects.note_error(last.robot_id, *last.error)
-    _gone([last.robot_id], Robot.Status.ERROR if failed else Robot.Status.OFFLINE)
-    return session.frame_count
+    lasts = [each.last for each in releases]
+    sessions = TeleopSession.objects.filter(pk__in=[last.session_id for last in lasts])
+    _write_down(lasts)
+    sessions.filter(Q(holder__in=[last.holder for last in lasts]) | Q(end_time__isnull=False)).finish()
+    failed = {each.last.robot_id for each in releases if each.failed}
+    _gone({last.robot_id for last in lasts} - failed, Robot.Status.OFFLINE)
+    _gone(failed, Robot.Status.ERROR)
+    deleted = {last.session_id: 0 for last in lasts}
+    return deleted | dict(sessions.values_list("pk", "frame_count"))
 
 
 def sweep() -> int:
-    """Ends the sessions that a killed worker left open; returns how many. A holder that is alive after all reopens its own."""
-    swept = 0
-    for pk in list(TeleopSession.objects.stale().values_list("pk", flat=True)):
-        with transaction.atomic():
-            session = TeleopSession.objects.stale().select_for_update().filter(pk=pk).first()
-            if session is not None:  # no other worker was faster
-                session.finish()
-                swept += 1
-    _gone(list(Robot.objects.silent().values_list("pk", flat=True)), Robot.Status.OFFLINE)
+    """Ends the sessions that a killed worker left open; returns how many.
+
+    A holder that is alive after all reopens its own with its next beat.
+    """
+    swept = TeleopSession.objects.stale().finish()
+    _gone(Robot.objects.silent().values_list("pk", flat=True), Robot.Status.OFFLINE)
     return swept
 
 
@@ -83,19 +83,22 @@ def note_refusal(robot_id: str, code: str, detail: str) -> None:
     Robot.objects.note_error(robot_id, code, detail)
 
 
-def _write_meta(beat: Beat) -> None:
-    with transaction.atomic():
-        session = TeleopSession.objects.select_for_update().filter(pk=beat.session_id, holder=beat.holder).first()
-        if session is not None:
-            _merge(session, beat)
+def _write_down(beats: list[Beat]) -> None:
+    """What robots have said of their sessions, and what was wrong with it: news is rare, so a statement each."""
+    for each in beats:
+        if each.meta_info or each.fps:
+            with transaction.atomic():
+                session = TeleopSession.objects.select_for_update().held_by([each]).first()
+                if session is not None:
+                    session.merge_meta(each.meta_info)
+                    session.fps = each.fps or session.fps
+                    session.save(update_fields=["meta_info", "staff_labels", "fps"])
+        if each.error:
+            Robot.objects.note_error(each.robot_id, *each.error)
 
 
-def _merge(session: TeleopSession, beat: Beat) -> None:
-    session.merge_meta(beat.meta_info)
-    session.fps = beat.fps or session.fps
-    session.save(update_fields=["meta_info", "staff_labels", "fps"])
-
-
-def _gone(robot_ids: list[str], status: str) -> None:
+def _gone(robot_ids: Iterable[str], status: str) -> None:
+    """The robots' new status, but for those that have another session live."""
     live = TeleopSession.objects.live().filter(robot=OuterRef("pk"))
-    Robot.objects.filter(~Exists(live), pk__in=robot_ids).update(status=status)
+    if robot_ids := list(robot_ids):
+        Robot.objects.filter(~Exists(live), pk__in=robot_ids).update(status=status)

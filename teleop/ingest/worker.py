@@ -15,8 +15,9 @@ from robots.querysets import NotAdmitted
 from teleop.ingest import presence, store
 from teleop.ingest.connection import Opened, Outlet, RobotConnection
 from teleop.ingest.database import DatabaseThread
+from teleop.ingest.presence import Release
 from teleop.ingest.writer import FrameWriter
-from teleop.protocol import Close
+from teleop.protocol import ROBOTS_FAULT, Close
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class Worker:
         self._in_database = DatabaseThread(store.own_connection, store.forget_broken_connection)
         self._opening = asyncio.Lock()  # so that a group never waits for more than one handshake
         self._opened = 0
+        self._releases: asyncio.Queue[tuple[Release, asyncio.Future[int]]] = asyncio.Queue()
         self.writer = FrameWriter(
             store,
             self._in_database,
@@ -49,6 +51,7 @@ class Worker:
         )
         self._tasks = {
             asyncio.create_task(self.writer.run()),
+            asyncio.create_task(self._release_together()),
             asyncio.create_task(self._every(BEAT_S, self._beat)),
             asyncio.create_task(self._every(SWEEP_S, self._sweep)),
             asyncio.create_task(self._listen()),
@@ -71,8 +74,13 @@ class Worker:
         return opened
 
     def connect(self, opened: Opened, outlet: Outlet) -> RobotConnection:
-        connection = self.connections[opened.holder] = RobotConnection(opened, self.writer.offer, outlet)
+        connection = self.connections[opened.holder] = RobotConnection(opened, outlet, self.writer.offer, self.end)
         return connection
+
+    def disconnected(self, connection: RobotConnection, code: int | None) -> None:
+        """The socket is closed."""
+        connection.disconnected.set()
+        self.release(connection, failed=(connection.close_code or code) in ROBOTS_FAULT)
 
     def release(self, connection: RobotConnection, failed: bool = False) -> asyncio.Task[int]:
         """Ends the connection's hold once its last frame is stored; the task's result is the session's frame_count."""
@@ -82,13 +90,29 @@ class Worker:
 
     async def _release(self, connection: RobotConnection, failed: bool) -> int:
         await self.writer.drained(connection)
-        del self.connections[connection.holder]  # first, as a heartbeat after the release would reopen the session
-        last = connection.beat()
+        connection.is_beating = False  # a heartbeat after the release would reopen the session
+        done = asyncio.get_running_loop().create_future()
+        self._releases.put_nowait((Release(connection.beat(), failed), done))
+        frame_count = await done
+        del self.connections[connection.holder]
+        return frame_count
+
+    async def _release_together(self) -> None:
+        """All that wait for it at once: one by one it is 5 ms each, half a second for a fleet that is told to go."""
+        while True:
+            waiting = [await self._releases.get()]
+            while not self._releases.empty():
+                waiting.append(self._releases.get_nowait())
+            frame_counts = await self._insist(presence.release, [release for release, _ in waiting])
+            for release, done in waiting:
+                done.set_result(frame_counts[release.last.session_id])
+
+    async def _insist(self, function: Callable, *args: Any) -> Any:
         while True:
             try:
-                return await self._in_database(presence.release, last, failed)
+                return await self._in_database(function, *args)
             except DatabaseFailure as error:
-                logger.warning("session %d cannot be ended yet: %s", connection.session_id, error)
+                logger.warning("%s waits for the database: %s", function.__name__, error)
                 await asyncio.sleep(RETRY_S)
 
     def note_refusal(self, robot_id: str, refusal: NotAdmitted) -> None:
@@ -101,7 +125,7 @@ class Worker:
             await self._in_database(presence.note_refusal, robot_id, refusal.code, refusal.detail)
 
     async def _beat(self) -> None:
-        connections = list(self.connections.values())
+        connections = [connection for connection in self.connections.values() if connection.is_beating]
         if not connections:
             return
         beats = [connection.beat() for connection in connections]
@@ -143,7 +167,7 @@ class Worker:
         for connection in list(self.connections.values()):
             if wanted and all(getattr(connection, name) == value for name, value in wanted.items()):
                 if notice["code"] == Close.ENDED:
-                    connection.ending = True
+                    connection.is_taking = False
                     self.end(connection)
                 else:
                     connection.give_up(Close(notice["code"]))
@@ -162,19 +186,27 @@ class Worker:
     async def _end(self, connection: RobotConnection) -> None:
         connection.ended(await asyncio.shield(self.release(connection)))
 
-    async def shutdown(self, timeout_s: float) -> None:
-        """Stores and acknowledges what was received, closes every connection with 1012 and ends its session."""
+    async def shutdown(self, step_s: float) -> None:
+        """Stores and acknowledges what was received, closes every connection with 1012, ends the sessions.
+
+        Each step is bounded, as a database that never answers must not keep the process from ending.
+        """
         self.is_closing = True
         connections = list(self.connections.values())
         for connection in connections:
-            connection.stop_taking()
-        releases = [self.release(connection) for connection in connections]
-        if releases:
-            await asyncio.wait(releases, timeout=timeout_s)
+            connection.wind_up()
+        await self._within(step_s, [self.writer.drained(each) for each in connections if not each.is_taking])
         for connection in connections:
-            connection.give_up(Close.RESTARTING)
+            if not connection.is_taking:
+                connection.give_up(Close.RESTARTING)
+        await self._within(step_s, [each.disconnected.wait() for each in connections])
+        await self._within(step_s, [self.release(each) for each in connections])
         if self.writer.pending_frames:
-            logger.error("%d frames were not stored in time, and not acknowledged", self.writer.pending_frames)
+            logger.error("%d frames could not be stored in time, nor acknowledged", self.writer.pending_frames)
+
+    async def _within(self, seconds: float, waits: list[Awaitable]) -> None:
+        if waits:
+            await asyncio.wait([self._in_background(wait) for wait in waits], timeout=seconds)
 
     def _in_background(self, work) -> asyncio.Task:
         task = asyncio.ensure_future(work)

@@ -22,7 +22,6 @@ class Sender(Protocol):
     def committed(self, rows: Sequence[Row]) -> None:
         """These are in the database now, and all that was offered before the last of them is or was refused."""
 
-
     def refused(self, refused: Refused) -> None: ...
 
 
@@ -138,13 +137,21 @@ class FrameWriter:
             sender.pending_frames -= 1
             sender.pending_bytes -= size
             if refusals and (refusal := refusals.get(id(row))):
-                sender.refused(refusal)
+                _tell(sender.refused, refusal)
             else:
                 stored.setdefault(sender, []).append(row)
         for sender, its_rows in stored.items():
-            sender.committed(its_rows)
+            _tell(sender.committed, its_rows)
         for sender in [sender for sender in self._drained if not sender.pending_frames]:
             self._drained.pop(sender).set()
+
+
+def _tell(tell: Callable, what) -> None:
+    """One sender that fails, as its socket has just gone, must not keep the others from hearing of theirs."""
+    try:
+        tell(what)
+    except Exception:
+        logger.exception("a sender could not be told")
 
 
 def _unzip(pairs: list[tuple[Sender, Row]]) -> tuple[list[Sender], list[Row]]:

@@ -1,18 +1,138 @@
-from django.core.management.base import BaseCommand
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from contextlib import suppress
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import autoreload
+
+RESPAWN_PAUSE_S = 0.5  # a worker that dies at once must not spin
+BACKLOG = 1024
 
 
 class Command(BaseCommand):
-    help = "Runs the server: Daphne on uvloop."
+    help = "Runs the server: Daphne on uvloop, one process or --workers N of them on one port."
 
     def add_arguments(self, parser):
         parser.add_argument("--host", default="127.0.0.1")
-        parser.add_argument("--port", type=int, default=8000)
+        parser.add_argument("--port", type=int, default=8000, help="0 takes a free one, and says which")
+        parser.add_argument("--workers", type=int, default=1)
+        parser.add_argument("--reload", action="store_true", help="restart when a file changes (for development)")
 
-    def handle(self, *args, host, port, **options):
-        from teleop.server import Server  # here, as importing it chooses the event loop of the process
+    def handle(self, *args, host, port, workers, reload, **options):
+        if not 0 <= port <= 65535:
+            raise CommandError(f"--port is {port}; 0 to 65535 expected")
+        if not 1 <= workers <= 64:
+            raise CommandError(f"--workers is {workers}; 1 to 64 expected")
+        if workers > 1 and not settings.REDIS_URL:
+            raise CommandError(
+                f"--workers is {workers} and REDIS_URL is empty: without Redis a worker cannot tell the others that a "
+                "robot's session was taken over, its key replaced or its connection ended"
+            )
+        if workers > 1 and reload:
+            raise CommandError("--reload serves with one worker")
+        if reload:
+            autoreload.run_with_reloader(self.serve, host, port, signal_handlers=False)
+        elif workers == 1:
+            self.serve(host, port)
+        else:
+            bind(host, port).close()  # fails where another server has the port; shared, they would divide it silently
+            Supervisor(bind(host, port, shared=True), workers, self.stdout).run()
 
-        from config.asgi import application
+    def serve(self, host, port, signal_handlers=True):
+        listening = bind(host, port)
+        self.stdout.write(f"serving on {url(listening)}")
+        self.stdout.flush()
+        run_worker(listening, signal_handlers)
 
-        server = Server(application, host, port, ready=lambda: self.stdout.write(f"serving on http://{host}:{port}"))
-        server.run()
-        raise SystemExit(server.exit_code)
+
+def bind(host: str, port: int, shared: bool = False) -> socket.socket:
+    """A socket bound to the address; raises CommandError. `shared`: other processes may bind it too, as each worker
+    does: where all accept from one socket, a killed worker's backlog swallows new connections.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind, protocol)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind(address)
+    except OSError as error:
+        raise CommandError(f"cannot serve on {host}, port {port}: {error.strerror or error}") from None
+    return bound
+
+
+def url(bound: socket.socket) -> str:
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def run_worker(listening: socket.socket, signal_handlers: bool = True) -> None:
+    """Serves until SIGTERM or SIGINT, then ends the process."""
+    from config.asgi import application
+    from teleop.server import Server  # here, as importing it makes the process's event loop
+
+    listening.listen(BACKLOG)
+    server = Server(application, listening, signal_handlers)
+    server.run()
+    # Not by returning: a thread that waits for a database that never answers would keep the process from ending.
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)
+
+
+class Supervisor:
+    """Forks the workers, replaces those that die, and ends them all when it is told to end.
+
+    Its own socket only keeps the port: it is bound and never listens.
+    """
+
+    def __init__(self, bound: socket.socket, workers: int, stdout):
+        self._bound = bound
+        self._workers = workers
+        self._stdout = stdout
+        self._started: dict[int, float] = {}  # by pid, of the workers that run
+        self._is_ending = False
+
+    def run(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._end)
+        for _ in range(self._workers):
+            self._fork()
+        self._stdout.write(f"serving on {url(self._bound)} with {self._workers} workers")
+        self._stdout.flush()
+        while self._started:
+            pid, status = os.wait()
+            started = self._started.pop(pid, 0.0)
+            if not self._is_ending:
+                code = os.waitstatus_to_exitcode(status)
+                self._stdout.write(
+                    f"worker {pid} ended ({f'signal {-code}' if code < 0 else f'exit {code}'}); starting another"
+                )
+                if time.monotonic() - started < RESPAWN_PAUSE_S:
+                    time.sleep(RESPAWN_PAUSE_S)
+                self._fork()
+
+    def _end(self, *_) -> None:
+        """The handler does all: os.wait() goes on after it, and returns as the workers end."""
+        self._is_ending = True
+        for pid in list(self._started):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+
+    def _fork(self) -> None:
+        # Blocked, so that a signal finds the new worker among the others, and the worker with handlers of its own.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+        if pid := os.fork():
+            self._started[pid] = time.monotonic()
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            return
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        host, port = self._bound.getsockname()[:2]
+        run_worker(bind(host, port, shared=True))
