@@ -1,0 +1,148 @@
+"""Each bad message gets the answer that docs/protocol.md names for it, and costs no other frame its place."""
+
+import json
+import random
+from contextlib import suppress
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from robots.models import Robot
+from teleop.protocol import MAX_DATA_BYTES, Code
+from tests.services import Server, wait_until
+from tests.wire import bystander, frame, register, stored, wire
+
+DEEP = '{"a":' * 2000 + "1" + "}" * 2000
+
+
+def raw(observation: str) -> str:
+    """A frame whose observation no serialiser would write."""
+    return f'{{"frame_index":5,"timestamp":1703318400,"observation":{observation}}}'
+
+
+def without(name: str) -> dict:
+    return {field: value for field, value in frame(5).items() if field != name}
+
+
+@pytest.fixture(autouse=True)
+def _robots(transactional_db):
+    register("arm", "bystander")
+
+
+BAD = [
+    *[(text, Code.INVALID_MESSAGE, None) for text in ("", "{", "hello", "[]", "1", "null", '"x"')],
+    *[(binary, Code.INVALID_MESSAGE, None) for binary in (b"", b"\0", b"\xff\xfe", random.Random(1).randbytes(5000))],
+    (raw('{"a":"?"}').encode().replace(b"?", b"\xff"), Code.INVALID_MESSAGE, None),
+    *[(raw(value), Code.INVALID_MESSAGE, None) for value in (DEEP, '{"a":1e999}', '{"a":NaN}', '{"a":"\\ud800"}')],
+    *[({"type": kind}, Code.INVALID_MESSAGE, None) for kind in ("stop", None, [])],
+    *[({"frames": frames}, Code.INVALID_MESSAGE, None) for frames in ([], {}, None, [frame(5)] * 601)],
+    *[(without(name), Code.INVALID_FRAME, 5) for name in ("timestamp", "observation")],
+    (without("frame_index"), Code.INVALID_FRAME, None),
+    *[
+        (frame(5, frame_index=index), Code.INVALID_FRAME, None)
+        for index in ("5", 5.0, 5.5, True, None, -1, 2**31, 2**70, [])
+    ],
+    *[
+        (frame(5, timestamp=timestamp), Code.INVALID_FRAME, 5)
+        for timestamp in (1e18, -1e18, "now", True, None, 0, 946684799.999, 4102444800)
+    ],
+    (json.dumps(frame(5)).replace("1703318400.0833333", "NaN"), Code.INVALID_MESSAGE, None),
+    *[(frame(5, observation=value), Code.INVALID_FRAME, 5) for value in ([1.0], "text", 1, None)],
+    (frame(5, action=[1.0]), Code.INVALID_FRAME, 5),
+    *[(frame(5, observation=value), Code.INVALID_FRAME, 5) for value in ({"a": "\0"}, {"\0": 1}, {"a": [{"b": "\0"}]})],
+    (raw('{"a":' * 300 + "1" + "}" * 300), Code.INVALID_FRAME, 5),
+    (frame(5, observation={"a": "x" * (MAX_DATA_BYTES + 1000)}), Code.FRAME_TOO_LARGE, 5),
+    (frame(0), Code.OUT_OF_ORDER, 0),
+    *[({"type": "start", "fps": fps}, Code.INVALID_START, None) for fps in (0, "fast", 1e9, -1, 59.94, None)],
+    *[({"type": "start", "meta_info": meta}, Code.INVALID_START, None) for meta in ([], {"a": "\0"}, {"\0": 1})],
+    ({"type": "start", "fps": 30}, Code.INVALID_START, None),  # after a frame
+    *[({"type": "end", "meta_info": meta}, Code.INVALID_END, None) for meta in ([], {"a": "\0"}, {"a": "x" * 2**16})],
+]
+
+
+def test_each_gets_its_answer_and_costs_nobody_an_ack(server: Server):
+    with bystander(server), wire(server) as robot:
+        robot.say(frame(0))
+        robot.hear_ack(0)
+        for number, (message, code, index) in enumerate(BAD):
+            robot.say(message)
+            error = robot.hear("error")
+            expected = {"code": code, "message": 2 * number + 2, "frame_index": index}
+            assert {name: error[name] for name in expected} == expected, (message, error)
+            robot.say(frame(100 + number))
+            assert robot.hear_ack(100 + number) == []
+    assert stored() == [0, *range(100, 100 + len(BAD))]
+
+
+def test_a_bad_frame_costs_its_batch_nothing_else(server: Server):
+    with bystander(server), wire(server) as robot:
+        batch = [frame(0), frame(1, timestamp=1e18), frame(2), "no frame", frame(2), frame(3)]
+        robot.say({"frames": batch})
+        errors = robot.hear_ack(3)
+    assert [(error["code"], error["message"], error["frame_index"]) for error in errors] == [
+        (Code.INVALID_FRAME, 1, 1),
+        (Code.INVALID_FRAME, 1, None),
+        (Code.OUT_OF_ORDER, 1, 2),
+    ]
+    assert errors[0]["detail"].startswith("frames[1]: timestamp is 1e+18; ")
+    assert stored() == [0, 2, 3]
+
+
+def test_a_30_digit_integer_is_no_error(server: Server):
+    with wire(server) as robot:
+        robot.say(raw('{"a":123456789012345678901234567890}'))
+        assert robot.hear_ack(5) == []
+    assert stored() == [5]
+
+
+def test_gaps_are_no_error(server: Server):
+    with wire(server) as robot:
+        robot.say(frame(0), frame(7), frame(2**31 - 1))
+        assert [message["code"] for message in robot.hear_ack(2**31 - 1) if message["type"] == "error"] == []
+    assert stored() == [0, 7, 2**31 - 1]
+
+
+def test_100_unusable_messages_in_a_row_close_the_connection(server: Server):
+    with bystander(server), wire(server) as robot:
+        robot.say(frame(0), *["noise"] * 100, frame(1))
+        code, heard = robot.hear_close()
+    assert code == 4400
+    assert [message.get("code") for message in heard].count(Code.INVALID_MESSAGE) == 100
+    wait_until(lambda: Robot.objects.get(pk="arm").status == "error")
+    assert Robot.objects.get(pk="arm").last_error_code == Code.INVALID_MESSAGE
+    assert stored() == [0]
+
+
+def test_invalid_utf8_in_text_closes_the_connection(server: Server):
+    with bystander(server), wire(server) as robot:
+        robot.say(frame(0))
+        robot.hear_ack(0)
+        robot.websocket.send(b"\xff\xfe", text=True)
+        assert robot.hear_close() == (1007, [])
+    wait_until(lambda: Robot.objects.get(pk="arm").status == "error")
+    assert stored() == [0]
+
+
+@pytest.mark.parametrize("fragments", [1, 8])
+def test_a_message_of_2_mib_closes_the_connection(server: Server, fragments):
+    with bystander(server), wire(server) as robot:
+        robot.say(frame(0))
+        robot.hear_ack(0)
+        with suppress(ConnectionClosed):  # before all was sent
+            robot.websocket.send(["x" * (2**21 // fragments)] * fragments)
+        assert robot.hear_close() == (1009, [])
+    wait_until(lambda: Robot.objects.get(pk="arm").status == "error")
+
+
+def test_a_message_of_1_mib_is_read(server: Server):
+    with wire(server) as robot:
+        robot.say(json.dumps(frame(0)).ljust(2**20))
+        assert robot.hear_ack(0) == []
+
+
+@pytest.mark.parametrize("second", [{"fps": 30}, {"fps": 60, "meta_info": {"task": "other"}}, {}])
+def test_a_second_start_with_other_values_is_refused(server: Server, second):
+    with wire(server) as robot:
+        robot.say({"type": "start", "fps": 50}, {"type": "start", **second}, frame(0))
+        (error,) = robot.hear_ack(0)
+    assert (error["code"], error["message"]) == (Code.INVALID_START, 2)

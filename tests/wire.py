@@ -1,0 +1,116 @@
+"""A robot as plain as the protocol allows, websockets and JSON, so that it can misbehave; and one that behaves."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from robots.models import Robot, hash_key
+from teleop.models import TeleopFrame
+from tests.services import Server, wait_until
+
+KEY = "a robot's key"
+T0 = 1703318400
+
+
+class Wire:
+    """One connection, greeted unless it is mute."""
+
+    def __init__(self, websocket: ClientConnection):
+        self.websocket = websocket
+        self.greeting = self.hear() if websocket.subprotocol else None
+
+    def say(self, *messages: dict | str | bytes) -> None:
+        for message in messages:
+            self.websocket.send(json.dumps(message) if isinstance(message, dict) else message)
+
+    def hear(self, kind: str = "") -> dict:
+        """The next message; with `kind` the next of that type."""
+        while True:
+            message = json.loads(self.websocket.recv(timeout=10))
+            if kind in ("", message["type"]):
+                return message
+
+    def hear_ack(self, frame_index: int) -> list[dict]:
+        """What came before the ack of this index."""
+        heard = []
+        while (message := self.hear()) != {"type": "ack", "frame_index": frame_index}:
+            heard.append(message)
+        return heard
+
+    def hear_close(self) -> tuple[int, list[dict]]:
+        """The close code, and what came before it."""
+        heard = []
+        try:
+            while True:
+                heard.append(self.hear())
+        except ConnectionClosed as closed:
+            return closed.rcvd.code if closed.rcvd else 1006, heard
+
+
+@contextmanager
+def wire(server: Server, path: str = "arm", key: str | None = KEY, mute: bool = False, **options) -> Iterator[Wire]:
+    """`path` is what follows /ws/log/; `options` are websockets' own."""
+    options = {"additional_headers": {"Authorization": f"Bearer {key}"} if key else {}} | options
+    subprotocols = None if mute else ["teleop.v1"]
+    url = f"{server.ws_url}/ws/log/{path}"
+    with connect(url, subprotocols=subprotocols, compression=None, close_timeout=1, **options) as websocket:
+        yield Wire(websocket)
+
+
+def register(*robot_ids: str) -> None:
+    Robot.objects.bulk_create(Robot(pk=robot_id, key_hash=hash_key(KEY)) for robot_id in robot_ids)
+
+
+def frame(index: int, **changes) -> dict:
+    return {"frame_index": index, "timestamp": T0 + index / 60, "observation": {"shoulder_pan.pos": 1.5}} | changes
+
+
+def stored(robot_id: str = "arm") -> list[int]:
+    return list(
+        TeleopFrame.objects.filter(robot=robot_id).order_by("frame_index").values_list("frame_index", flat=True)
+    )
+
+
+@contextmanager
+def bystander(server: Server) -> Iterator[None]:
+    """Another robot streams meanwhile, and every one of its frames is acknowledged and stored."""
+    stop = threading.Event()
+    sent = acked = -1
+    errors = []
+
+    def listen(robot: Wire) -> None:
+        nonlocal acked
+        with suppress(ConnectionClosed):
+            while True:
+                message = robot.hear()
+                if message["type"] == "ack":
+                    acked = message["frame_index"]
+                else:
+                    errors.append(message)
+
+    def talk(robot: Wire) -> None:
+        nonlocal sent
+        while not stop.wait(1 / 60):
+            robot.say(frame(sent + 1))
+            sent += 1
+
+    with wire(server, "bystander") as robot:
+        listener, talker = (threading.Thread(target=each, args=[robot], daemon=True) for each in (listen, talk))
+        listener.start()
+        talker.start()
+        wait_until(lambda: acked > 0, what="the bystander's first acks")
+        try:
+            yield
+            after = sent + 2
+            wait_until(lambda: acked >= after, what="the bystander's acks")
+        finally:
+            stop.set()
+            talker.join()
+        wait_until(lambda: acked == sent, what="the bystander's last ack")
+    listener.join()
+    assert errors == []
+    assert stored("bystander") == list(range(sent + 1))
