@@ -239,6 +239,18 @@ def test_rows_that_are_left_keep_their_order_and_cost_others_nothing(writing, se
     assert sender.acked == [0, 1, 2, 3]
 
 
+def test_a_sender_that_fails_costs_others_nothing(writing, sender, other):
+    def gone(_):
+        raise ConnectionError
+
+    sender.committed = sender.refused = gone
+    writing.store.refuses = {1}
+    writing.offer(sender, 0, 1)
+    writing.offer(other, 0)
+    writing.run(sender, other)
+    assert other.acked == [0]
+
+
 def test_drained_waits_for_nothing_where_nothing_is_pending(writing, sender):
     writing.run(sender)
     assert writing.slept == []
