@@ -142,6 +142,21 @@ def test_it_closes_once_with_the_first_code(robot):
     assert robot.outlet.answers == [Close.TAKEN_OVER]
 
 
+def test_it_says_nothing_after_the_close(robot):
+    robot.sends(0, 1)
+    robot.connection.give_up(Close.DISCONNECTED)
+    robot.connection.refused(Refused(robot.taken[0], Code.INDEX_REUSED, "stored already"))
+    robot.connection.committed(robot.taken[1:])
+    assert robot.outlet.answers == [Close.DISCONNECTED]
+
+
+def test_it_says_nothing_to_who_has_gone(robot):
+    robot.sends(0)
+    robot.connection.disconnected.set()
+    robot.connection.committed(robot.taken)
+    assert (robot.outlet.answers, robot.connection.frame_count) == ([], 1)
+
+
 def test_it_gives_up_when_the_writer_is_full():
     robot = Robot(room=2)
     robot.sends(0, 1, 2, 3)
