@@ -9,7 +9,7 @@ from django.db.models import Exists, OuterRef, Q
 
 from robots.models import Robot
 from teleop.ingest.connection import Beat, Opened
-from teleop.models import TeleopSession
+from teleop.models import TeleopFrame, TeleopSession
 
 
 class Holds(NamedTuple):
@@ -28,7 +28,7 @@ def open_session(robot_id: str, key: str | None, session_key: str, holder: str, 
     session, previous = TeleopSession.objects.hold(robot, session_key, holder)
     Robot.objects.filter(pk=robot_id).update(ip_address=address)
     Robot.objects.heard_of([robot_id], Robot.Status.ONLINE)
-    next_index = session.frames.next_index()
+    next_index = next_frame_index(session.pk)
     opened = Opened(session.pk, session_key, robot_id, robot.key_hash, holder, next_index, session.frame_count)
     return opened, previous
 
@@ -43,6 +43,10 @@ def beat(beats: list[Beat]) -> Holds:
             Robot.objects.heard_of(sorted(ids), status)
     holders = TeleopSession.objects.beat(beats)
     return Holds(holders, dict(Robot.objects.filter(pk__in=robot_ids).values_list("pk", "key_hash")))
+
+
+def next_frame_index(session_id: int) -> int:
+    return TeleopFrame.objects.filter(session=session_id).next_index()
 
 
 class Release(NamedTuple):

@@ -63,15 +63,22 @@ class Worker:
         holder = f"{self.name}.{self._opened}"
         call = (presence.open_session, robot_id, key, session_key or uuid.uuid4().hex, holder, address)
         try:
-            async with asyncio.timeout(OPEN_TIMEOUT_S), self._opening:
-                opened, previous = await self._in_database(*call)
+            async with asyncio.timeout(OPEN_TIMEOUT_S):
+                async with self._opening:
+                    opened, previous = await self._in_database(*call)
+                if previous in self.connections:
+                    opened = await self._after(self.connections[previous], opened)
         except (DatabaseFailure, TimeoutError) as error:
-            raise DatabaseAway(str(error)) from error
-        if previous in self.connections:
-            self.connections[previous].give_up(Close.TAKEN_OVER)
-        elif previous:
+            raise DatabaseAway(str(error) or "no answer in time") from error
+        if previous and previous not in self.connections:
             self._in_background(self._tell_workers(holder=previous, code=Close.TAKEN_OVER))
         return opened
+
+    async def _after(self, old: RobotConnection, opened: Opened) -> Opened:
+        """The same, when what the old connection has sent is stored: a robot's new process counts on from there."""
+        old.give_up(Close.TAKEN_OVER)
+        await self.writer.drained(old)
+        return opened._replace(next_frame_index=await self._in_database(presence.next_frame_index, opened.session_id))
 
     def connect(self, opened: Opened, outlet: Outlet) -> RobotConnection:
         connection = self.connections[opened.holder] = RobotConnection(opened, outlet, self.writer.offer, self.end)

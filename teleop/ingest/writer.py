@@ -1,5 +1,6 @@
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
@@ -61,6 +62,7 @@ class FrameWriter:
         self._drained: dict[Sender, asyncio.Event] = {}
         self.pending_bytes = 0
         self.pending_frames = 0
+        self.last_commit_at: float | None = None  # by time.monotonic()
 
     def offer(self, sender: Sender, row: Row) -> bool:
         size = len(row.data) + ROW_OVERHEAD_BYTES
@@ -115,6 +117,7 @@ class FrameWriter:
                     refused, left = await self._in_database(self._store.write, rows), []
                 else:
                     refused, left = await self._in_database(self._store.take_apart, rows)
+                self.last_commit_at = time.monotonic()
                 if not left:
                     self._failures = 0
                 if attempt:

@@ -1,3 +1,4 @@
+import ctypes
 import logging
 import os
 import signal
@@ -12,6 +13,7 @@ from django.utils import autoreload
 
 RESPAWN_PAUSE_S = 0.5  # a worker that dies at once must not spin
 BACKLOG = 1024
+PR_SET_PDEATHSIG = 1
 
 
 class Command(BaseCommand):
@@ -126,13 +128,18 @@ class Supervisor:
 
     def _fork(self) -> None:
         # Blocked, so that a signal finds the new worker among the others, and the worker with handlers of its own.
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
-        if pid := os.fork():
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+        pid = None if self._is_ending else os.fork()
+        if pid:
             self._started[pid] = time.monotonic()
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        if pid != 0:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             return
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        ctypes.CDLL(None).prctl(
+            PR_SET_PDEATHSIG, signal.SIGTERM
+        )  # where the parent is killed, nobody else would end it
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         host, port = self._bound.getsockname()[:2]
         run_worker(bind(host, port, shared=True))
