@@ -1,0 +1,147 @@
+"""From the socket to the row: sessions begun, resumed, taken over and ended."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from robots.models import Robot
+from teleop.models import TeleopFrame, TeleopSession
+from tests.services import Server, wait_until
+from tests.wire import T0, bystander, frame, register, stored, wire
+
+KEY = "morning-run-0001"
+HERE = f"arm?session={KEY}"
+
+
+@pytest.fixture(autouse=True)
+def _robots(transactional_db):
+    register("arm", "bystander")
+
+
+def the_session() -> TeleopSession:
+    return TeleopSession.objects.get(robot="arm")
+
+
+def test_a_frame_is_stored_before_it_is_acknowledged(server: Server):
+    with wire(server) as robot:
+        robot.say(frame(0, observation={"z.pos": 1.5, "a.pos": 0.1}, action={"z.pos": 2}, note="ü"))
+        robot.hear_ack(0)
+        row = TeleopFrame.objects.get()
+    assert row.timestamp == datetime.fromtimestamp(T0, UTC)
+    assert list(row.data) == ["observation", "action", "note"]
+    assert list(row.data["observation"]) == ["z.pos", "a.pos"]
+
+
+@pytest.mark.parametrize("encode", [str, str.encode])
+def test_it_takes_text_and_binary_messages(server: Server, encode):
+    with wire(server) as robot:
+        robot.say(encode('{"frame_index":0,"timestamp":1703318400,"action":{}}'))
+        assert robot.hear_ack(0) == []
+
+
+def test_the_greeting_names_the_session(server: Server):
+    with wire(server, HERE) as robot:
+        expected = {"type": "session", "session_id": the_session().pk, "session": KEY, "next_frame_index": 0}
+        assert robot.greeting == expected | {"max_unacked": 6000}
+
+
+def test_without_a_session_key_each_connection_is_a_session(server: Server):
+    with wire(server) as first, wire(server) as second:
+        assert first.greeting["session"] != second.greeting["session"]
+    assert TeleopSession.objects.filter(robot="arm").count() == 2
+
+
+def test_a_session_is_resumed_where_it_was_stored(server: Server):
+    with wire(server, HERE) as robot:
+        robot.say(frame(0), frame(4))
+        robot.hear_ack(4)
+        robot.websocket.socket.close()  # the network is gone
+    with wire(server, HERE) as robot:
+        assert robot.greeting["next_frame_index"] == 5
+        robot.say({"frames": [frame(4), frame(5)]})
+        assert robot.hear_ack(5) == []
+    assert (TeleopSession.objects.filter(robot="arm").count(), stored()) == (1, [0, 4, 5])
+
+
+def test_an_index_used_again_for_another_moment_is_refused(server: Server):
+    with wire(server, HERE) as robot:
+        robot.say(frame(0))
+        robot.hear_ack(0)
+    with bystander(server), wire(server, HERE) as robot:
+        robot.say(frame(0, timestamp=T0 + 5), frame(1))
+        (error,) = [message for message in robot.hear_ack(1) if message["type"] == "error"]
+    assert (error["code"], error["message"], error["frame_index"]) == ("index_reused", None, 0)
+    assert [row.timestamp.second for row in TeleopFrame.objects.filter(robot="arm", frame_index=0)] == [0]
+
+
+def test_resuming_takes_the_session_over(server: Server):
+    with bystander(server), wire(server, HERE) as old:
+        old.say(frame(0))
+        old.hear_ack(0)
+        with wire(server, HERE) as new:
+            assert old.hear_close() == (4409, [])
+            new.say(frame(1))
+            assert new.hear_ack(1) == []
+            assert the_session().is_live
+    wait_until(lambda: not the_session().is_live)
+    assert (the_session().frame_count, stored()) == (2, [0, 1])
+
+
+def test_an_end_is_answered_after_the_last_commit(server: Server):
+    with wire(server, HERE) as robot:
+        robot.say({"type": "start", "fps": 30, "meta_info": {"task": "fold", "draft": 1}})
+        robot.say(*[frame(index) for index in range(61)])
+        robot.say({"type": "end", "meta_info": {"success": True, "draft": None}}, frame(61), "noise")
+        code, heard = robot.hear_close()
+    session = the_session()
+    assert code == 1000
+    assert heard[-1] == {"type": "ended", "session_id": session.pk, "frame_count": 61}
+    assert {message["type"] for message in heard[:-1]} <= {"ack"}
+    assert (session.frame_count, session.fps, session.meta_info) == (61, 30, {"task": "fold", "success": True})
+    assert session.start_time == datetime.fromtimestamp(T0, UTC)
+    assert session.end_time == datetime.fromtimestamp(T0 + 1, UTC)
+    assert stored() == list(range(61))
+
+
+def test_an_end_is_answered_again_after_a_reconnect(server: Server):
+    with wire(server, HERE) as robot:
+        robot.say(frame(0), {"type": "end"})
+        robot.websocket.socket.close()
+    with wire(server, HERE) as robot:
+        robot.say(frame(0), {"type": "end"})
+        ended = robot.hear("ended")
+        assert robot.hear_close()[0] == 1000
+    assert (ended["frame_count"], stored()) == (1, [0])
+
+
+def test_a_session_that_is_left_ends_with_its_last_frame(server: Server):
+    with wire(server, HERE) as robot:
+        robot.say(frame(0), frame(60))
+        robot.hear_ack(60)
+    wait_until(lambda: not the_session().is_live)
+    session = the_session()
+    assert (session.frame_count, (session.end_time - session.start_time).total_seconds()) == (2, 1)
+    wait_until(lambda: Robot.objects.get(pk="arm").status == "offline")
+
+
+def test_a_live_session_is_counted_within_seconds(server: Server):
+    with wire(server, HERE) as robot:
+        robot.say(*[frame(index) for index in range(20)])
+        robot.hear_ack(19)
+        wait_until(lambda: the_session().frame_count == 20)
+        assert the_session().start_time == datetime.fromtimestamp(T0, UTC)
+        assert the_session().is_live
+
+
+def test_a_mute_client_is_sent_nothing_and_its_frames_are_stored(server: Server):
+    with wire(server, HERE, mute=True) as robot:
+        assert robot.websocket.subprotocol is None
+        robot.say(frame(0), "noise", frame(0), frame(1), {"type": "end"})
+        assert robot.hear_close() == (1000, [])
+    assert (stored(), the_session().frame_count) == ([0, 1], 2)
+
+
+def test_another_subprotocol_is_not_spoken(server: Server):
+    with wire(server, mute=True) as robot:
+        robot.say(frame(0))
+        wait_until(lambda: stored() == [0])
