@@ -8,6 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 from environs import Env, EnvError
 from marshmallow.validate import OneOf, Range
 
+VERSION = "0.1.0"
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = Env(eager=False)
@@ -50,6 +51,10 @@ INSTALLED_APPS = [
     "videos",
     "loadtest",
     "channels",
+    "corsheaders",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "rest_framework",
     "rest_framework.authtoken",
     "django.contrib.admin",
@@ -63,6 +68,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -114,6 +120,34 @@ if REDIS_URL:
     }
 else:
     CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "robots.authentication.RobotKeyAuthentication",
+        "robots.authentication.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["robots.permissions.Permissions"],
+    "DEFAULT_THROTTLE_CLASSES": ["robots.throttling.AnonymousThrottle"],
+    "DEFAULT_THROTTLE_RATES": {"anon": "1200/min"},
+    "DEFAULT_RENDERER_CLASSES": ["drf_orjson_renderer.renderers.ORJSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["robots.parsers.StrictJSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "robots.pagination.Pages",
+    "DEFAULT_FILTER_BACKENDS": ["robots.filters.StrictFilterBackend"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "robots.exceptions.handle",
+    "URL_FORMAT_OVERRIDE": None,  # `?format=` is an ordinary parameter: DRF would answer 404 to a format it has not
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Teleoperation backend",
+    "DESCRIPTION": "Robots, their sessions, frames and videos. How to use it: docs/api.md.",
+    "VERSION": VERSION,
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PUBLIC": True,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

@@ -3,5 +3,7 @@ from django.urls import include, path
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("", include("robots.urls")),
     path("", include("teleop.urls")),
+    path("", include("videos.urls")),
 ]

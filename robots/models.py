@@ -1,4 +1,3 @@
-import hashlib
 import re
 import secrets
 
@@ -7,15 +6,10 @@ from django.db import models, transaction
 from django.db.models.functions import Now
 
 from robots import notices
-from robots.querysets import RobotQuerySet
+from robots.querysets import RobotQuerySet, hash_key
 
 KEY_REVOKED = 4401  # the close code (docs/protocol.md)
 ROBOT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-
-
-def hash_key(key: str) -> str:
-    """SHA-256 in hex: the keys are 256 random bits, so there is nothing for a slow hash to protect."""
-    return hashlib.sha256(key.encode()).hexdigest()
 
 
 class Robot(models.Model):

@@ -1,9 +1,15 @@
+import hashlib
 from datetime import timedelta
 
 from django.db import models
 from django.db.models.functions import Now
 
 STALE_AFTER = timedelta(seconds=30)
+
+
+def hash_key(key: str) -> str:
+    """SHA-256 in hex: the keys are 256 random bits, so there is nothing for a slow hash to protect."""
+    return hashlib.sha256(key.encode()).hexdigest()
 
 
 class NotAdmitted(Exception):
@@ -26,6 +32,10 @@ class RobotQuerySet(models.QuerySet):
         if not robot.has_key(key):
             raise NotAdmitted("wrong_key", "the key is not this robot's; it may have been replaced")
         return robot
+
+    def with_key(self, key: str):
+        """The robot whose key this is, or None."""
+        return self.filter(key_hash=hash_key(key)).first() if key else None
 
     def note_error(self, robot_id: str, code: str, detail: str) -> None:
         """Keeps the robot's last error where staff can read it; an unknown robot has no row to keep it in."""

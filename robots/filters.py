@@ -1,0 +1,29 @@
+import django_filters
+from django.db.models import Q
+from django_filters.rest_framework import DjangoFilterBackend
+from rest_framework.exceptions import ValidationError
+
+from robots.models import Robot
+
+
+class StrictFilterBackend(DjangoFilterBackend):
+    """A misspelt filter is refused: passed over, it would answer with everything."""
+
+    def filter_queryset(self, request, queryset, view):
+        if getattr(view, "detail", False):
+            return queryset
+        filters = getattr(self.get_filterset_class(view, queryset), "base_filters", {})
+        known = [*filters, "limit", "offset"]
+        if unknown := [name for name in request.query_params if name not in known]:
+            expected = ", ".join(known)
+            raise ValidationError({name: [f"there is no parameter {name}; {expected} expected"] for name in unknown})
+        return super().filter_queryset(request, queryset, view)
+
+
+class RobotFilter(django_filters.FilterSet):
+    status = django_filters.ChoiceFilter(choices=Robot.Status.choices, help_text="As of the last heartbeat.")
+    robot_type = django_filters.CharFilter(help_text="Exactly this type.")
+    text = django_filters.CharFilter(method="with_text", max_length=200, help_text="Part of the id or name.")
+
+    def with_text(self, queryset, name, value):
+        return queryset.filter(Q(id__icontains=value) | Q(name__icontains=value))
