@@ -163,6 +163,12 @@ def test_it_gives_up_when_the_writer_is_full():
     assert (robot.taken_indexes, robot.outlet.answers) == ([0, 1], [Close.OVERLOADED])
 
 
+def test_it_takes_nothing_of_a_batch_after_the_frame_it_gave_up(robot):
+    robot.connection._offer = lambda _connection, row: row.frame_index != 1 and robot.offer(_connection, row)
+    robot.says(frames=[frame(0), frame(1), frame(2)])
+    assert (robot.taken_indexes, robot.outlet.answers) == ([0], [Close.OVERLOADED])
+
+
 @given(st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=5), max_size=10), st.integers(0, 10))
 def test_what_it_has_taken_is_a_prefix_of_what_was_sent(batches, room):
     generous, tight = Robot(), Robot(room)

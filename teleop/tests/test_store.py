@@ -51,6 +51,24 @@ def refusing(index):
 
 
 @contextmanager
+def swallowing(index):
+    """A trigger passes over rows of this index without a word."""
+    if connection.vendor == "postgresql":
+        execute(f"""CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN IF NEW.frame_index = {index} THEN RETURN NULL; END IF; RETURN NEW; END $$""")
+        execute("CREATE TRIGGER swallows BEFORE INSERT ON teleop_teleopframe FOR EACH ROW EXECUTE FUNCTION swallow()")
+        drop = "DROP FUNCTION swallow CASCADE"
+    else:
+        execute(f"""CREATE TRIGGER swallows BEFORE INSERT ON teleop_teleopframe WHEN NEW.frame_index = {index}
+            BEGIN SELECT RAISE(IGNORE); END""")
+        drop = "DROP TRIGGER swallows"
+    try:
+        yield
+    finally:
+        execute(drop)
+
+
+@contextmanager
 def locked():
     """Another process holds the table; ours does not wait for it."""
     is_postgresql = connection.vendor == "postgresql"
@@ -124,6 +142,13 @@ def test_a_sequence_that_lags_behind_its_table_loses_no_row_silently(both_writer
     execute("SELECT setval('teleop_teleopframe_id_seq', (SELECT min(id) FROM teleop_teleopframe), false)")
     refused = store.write(group[2:])
     assert sorted([each.row.frame_index for each in refused] + stored(sessions[0])) == [0, 1, 2, 3]
+
+
+def test_where_conflicts_are_ignored_a_row_that_went_missing_is_noticed(sessions):
+    with swallowing(1):
+        (refused,) = store.write_carefully([row(sessions[0], index) for index in range(3)])
+    assert (refused.row.frame_index, refused.code) == (1, Code.REJECTED_BY_DATABASE)
+    assert stored(sessions[0]) == [0, 2]
 
 
 def test_a_lock_is_nobodys_fault(both_writers, sessions):
