@@ -1,0 +1,75 @@
+"""The floor a Python server could reach: a C WebSocket server (picows) and one COPY every 20 ms, acks after the commit.
+
+No checks, no sessions, no resume: what the server costs above this is what its promises cost. usage: floor.py PORT
+"""
+
+import asyncio
+import datetime as dt
+import os
+import sys
+
+import orjson
+import psycopg
+import uvloop
+from picows import WSListener, WSMsgType, ws_create_server
+
+TABLE = (
+    "create table floor_frame (id bigserial primary key, session_id int, robot_id text, ts timestamptz, "
+    "frame_index int, data jsonb, unique (session_id, frame_index))"
+)
+COPY = "copy floor_frame (session_id, robot_id, ts, frame_index, data) from stdin"
+pending: list[tuple["Robot", tuple]] = []
+offered = asyncio.Event()
+
+
+class Robot(WSListener):
+    connected = 0
+
+    def __init__(self):
+        Robot.connected += 1
+        self.session_id = Robot.connected
+
+    def on_ws_connected(self, transport):
+        self.transport = transport
+
+    def on_ws_frame(self, transport, message):
+        if message.msg_type == WSMsgType.CLOSE:
+            transport.send_close(1000)
+            transport.disconnect()
+            return
+        parsed = orjson.loads(message.get_payload_as_bytes())
+        for frame in parsed["frames"] if "frames" in parsed else (parsed,):
+            moment = dt.datetime.fromtimestamp(frame["timestamp"], dt.UTC)
+            data = orjson.dumps({"o": frame["observation"], "a": frame["action"]}).decode()
+            pending.append((self, (self.session_id, "r", moment, frame["frame_index"], data)))
+        offered.set()
+
+
+def store(connection, rows):
+    with connection.cursor() as cursor, cursor.copy(COPY) as copy:
+        for _, row in rows:
+            copy.write_row(row)
+
+
+async def write():
+    connection = psycopg.connect(os.environ["DATABASE_URL"], autocommit=True)
+    connection.execute("drop table if exists floor_frame")
+    connection.execute(TABLE)
+    while True:
+        await offered.wait()
+        await asyncio.sleep(0.02)
+        offered.clear()
+        rows, pending[:] = pending[:], []
+        await asyncio.get_running_loop().run_in_executor(None, store, connection, rows)
+        for robot, frame_index in {robot: row[3] for robot, row in rows}.items():
+            robot.transport.send(WSMsgType.TEXT, b'{"ack":%d}' % frame_index)
+
+
+async def main():
+    writing = asyncio.create_task(write())
+    server = await ws_create_server(lambda _: Robot(), "127.0.0.1", int(sys.argv[1]))
+    await asyncio.wait([writing, asyncio.ensure_future(server.serve_forever())], return_when=asyncio.FIRST_COMPLETED)
+
+
+if __name__ == "__main__":
+    uvloop.run(main())
