@@ -112,6 +112,7 @@ DATABASES = {"default": DATABASE}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 if REDIS_URL:
+    CACHES = {"default": {"BACKEND": "robots.cache.RedisOrLocalCache", "LOCATION": REDIS_URL}}
     CHANNEL_LAYERS = {
         "default": {
             "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
@@ -129,12 +130,11 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["robots.permissions.Permissions"],
     "DEFAULT_THROTTLE_CLASSES": ["robots.throttling.AnonymousThrottle"],
-    "DEFAULT_THROTTLE_RATES": {"anon": "1200/min"},
-    "DEFAULT_RENDERER_CLASSES": ["drf_orjson_renderer.renderers.ORJSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["robots.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["robots.parsers.StrictJSONParser"],
     "DEFAULT_PAGINATION_CLASS": "robots.pagination.Pages",
     "DEFAULT_FILTER_BACKENDS": ["robots.filters.StrictFilterBackend"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "robots.schema.Schema",
     "EXCEPTION_HANDLER": "robots.exceptions.handle",
     "URL_FORMAT_OVERRIDE": None,  # `?format=` is an ordinary parameter: DRF would answer 404 to a format it has not
 }
@@ -143,12 +143,16 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Robots, their sessions, frames and videos. How to use it: docs/api.md.",
     "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
+    "COMPONENT_SPLIT_REQUEST": True,
+    "PREPROCESSING_HOOKS": ["robots.schema.without_trailing_slash"],
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "robots.schema.with_components"],
     "SERVE_PUBLIC": True,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
 }
 
+AUTHENTICATION_BACKENDS = ["robots.authentication.LoginBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")

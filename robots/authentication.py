@@ -1,12 +1,15 @@
 """Who asks: a robot by its key, a person or program by a token, a person by the login of the pages."""
 
 from django.conf import settings
+from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import PermissionDenied
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import authentication
 from rest_framework.exceptions import AuthenticationFailed
 
 from robots.models import Robot
+from robots.throttling import LoginAttempts
 
 
 class RobotKeyAuthentication(authentication.BaseAuthentication):
@@ -34,6 +37,21 @@ class TokenAuthentication(authentication.TokenAuthentication):
         if not key.isalnum():  # PostgreSQL raises on NUL instead of finding nothing
             raise AuthenticationFailed("the token is not one of ours")
         return super().authenticate_credentials(key)
+
+
+class LoginBackend(ModelBackend):
+    """Passwords, for REST and the pages alike: who failed too often is not even looked at."""
+
+    def authenticate(self, request, username=None, password=None, **kwargs):
+        if request is None:  # a command, not a stranger
+            return super().authenticate(request, username, password, **kwargs)
+        attempts = LoginAttempts(request, username or "")
+        if not attempts.begin():
+            raise PermissionDenied
+        user = super().authenticate(request, username, password, **kwargs)
+        if user is not None:
+            attempts.succeeded()
+        return user
 
 
 class RobotKeyScheme(OpenApiAuthenticationExtension):

@@ -10,6 +10,11 @@ class Conflict(APIException):
     default_code = "conflict"
 
 
+class TooLarge(APIException):
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_code = "too_large"
+
+
 class DatabaseAway(APIException):
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
     default_detail = "the database does not answer; come back in a while"

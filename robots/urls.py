@@ -1,1 +1,15 @@
-urlpatterns = []
+from django.urls import re_path
+from drf_spectacular.views import SpectacularSwaggerView
+from rest_framework.routers import SimpleRouter
+
+from robots import views
+
+router = SimpleRouter(trailing_slash="/?")
+router.register("robots", views.RobotViewSet)
+
+urlpatterns = [
+    *router.urls,
+    re_path(r"^auth/token/?$", views.TokenView.as_view()),
+    re_path(r"^schema/?$", views.SchemaView.as_view(), name="schema"),
+    re_path(r"^docs/?$", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+]

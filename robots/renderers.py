@@ -1,0 +1,16 @@
+from drf_orjson_renderer.renderers import ORJSONRenderer
+from rest_framework.renderers import JSONRenderer as StandardJSONRenderer
+
+
+class JSONRenderer(ORJSONRenderer):
+    """orjson, and the standard library for what orjson will not write.
+
+    That is nesting past 254 levels and integers past 64 bits: a robot's meta_info may hold both, and one such session
+    must not make the list unreadable.
+    """
+
+    def render(self, data, media_type=None, renderer_context=None):
+        try:
+            return super().render(data, media_type, renderer_context)
+        except TypeError:
+            return StandardJSONRenderer().render(data, renderer_context=renderer_context)

@@ -1,0 +1,100 @@
+import orjson
+from django.db.models import CharField
+from rest_framework import serializers
+from rest_framework.authtoken.serializers import AuthTokenSerializer
+from rest_framework.exceptions import ValidationError
+
+from robots.models import Robot
+
+MAX_META_BYTES = 2**16  # as a robot may say of its session
+
+
+def check_meta_size(value: dict) -> dict:
+    try:
+        size = len(orjson.dumps(value))
+    except TypeError as error:
+        raise ValidationError(f"meta_info cannot be written as JSON: {error}") from None
+    if size > MAX_META_BYTES:
+        raise ValidationError(f"meta_info is {size} bytes as compact JSON; at most {MAX_META_BYTES} expected")
+    return value
+
+
+class StrictCharField(serializers.CharField):
+    """Takes strings as they are: DRF would make one of a number and strip blanks."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**{"trim_whitespace": False} | kwargs)
+
+    def to_internal_value(self, data):
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class StrictBooleanField(serializers.BooleanField):
+    def to_internal_value(self, data):
+        if not isinstance(data, bool):
+            raise ValidationError(f"{data!r:.40} is neither true nor false")
+        return data
+
+
+class MetaInfoField(serializers.DictField):
+    """A JSON object of at most 64 KiB."""
+
+    def to_internal_value(self, data):
+        return check_meta_size(super().to_internal_value(data))
+
+
+class StrictFields:
+    """A serializer that refuses fields it does not know; those that are read-only are passed over, as in any PUT."""
+
+    def to_internal_value(self, data):
+        if isinstance(data, dict) and (unknown := [name for name in data if name not in self.fields]):
+            expected = ", ".join(name for name, field in self.fields.items() if not field.read_only)
+            raise ValidationError({name: [f"there is no field {name[:40]}; {expected} expected"] for name in unknown})
+        return super().to_internal_value(data)
+
+
+class LastErrorSerializer(serializers.Serializer):
+    code = serializers.CharField(source="last_error_code", help_text="As in docs/protocol.md.")
+    detail = serializers.CharField(source="last_error_detail")
+    at = serializers.DateTimeField(source="last_error_at", allow_null=True)
+
+
+class RobotSerializer(StrictFields, serializers.ModelSerializer):
+    meta_info = MetaInfoField(required=False, allow_null=True, help_text="A JSON object of at most 64 KiB.")
+    last_error = serializers.SerializerMethodField(help_text="Why it was last refused, or its frame was; null: never.")
+
+    serializer_field_mapping = serializers.ModelSerializer.serializer_field_mapping | {CharField: StrictCharField}
+
+    class Meta:
+        model = Robot
+        fields = [
+            "id",
+            "name",
+            "robot_type",
+            "status",
+            "last_heartbeat",
+            "ip_address",
+            "meta_info",
+            "last_error",
+            "created_at",
+        ]
+        read_only_fields = ["status", "last_heartbeat", "ip_address", "created_at"]
+
+    def get_last_error(self, robot) -> LastErrorSerializer(allow_null=True):
+        return LastErrorSerializer(robot).data if robot.last_error_code else None
+
+    def validate_id(self, value):
+        if self.instance is not None and value != self.instance.pk:
+            raise ValidationError(f"id is {value}; a robot keeps its id, {self.instance.pk} expected")
+        return value
+
+
+class KeySerializer(serializers.Serializer):
+    key = serializers.CharField(read_only=True, help_text="256 random bits; only their hash is kept.")
+
+
+class LoginSerializer(StrictFields, AuthTokenSerializer):
+    username = StrictCharField(write_only=True)
+    password = StrictCharField(write_only=True)

@@ -1,0 +1,113 @@
+from functools import cache
+
+from django.conf import settings
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.renderers import OpenApiJsonRenderer2, OpenApiYamlRenderer2
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
+from drf_spectacular.views import SpectacularAPIView
+from rest_framework.authtoken.views import ObtainAuthToken
+from rest_framework.decorators import action
+from rest_framework.response import Response
+from rest_framework.viewsets import ModelViewSet
+
+from robots import examples
+from robots.filters import RobotFilter
+from robots.models import ROBOT_ID, Robot
+from robots.parsers import StrictJSONParser
+from robots.renderers import JSONRenderer
+from robots.schema import problem
+from robots.serializers import KeySerializer, LoginSerializer, RobotSerializer
+from robots.throttling import AnonymousThrottle, FailedLogins
+
+
+@extend_schema_view(
+    list=extend_schema(summary="List robots", description="Ordered by id.", examples=[examples.ROBOT]),
+    create=extend_schema(
+        summary="Register a robot",
+        description="It has no key yet: `POST /robots/{id}/key` issues one.",
+        examples=[examples.NEW_ROBOT, examples.ROBOT],
+    ),
+    retrieve=extend_schema(
+        summary="One robot", description="What is known of it; its key is not.", examples=[examples.ROBOT]
+    ),
+    update=extend_schema(
+        summary="Replace a robot's description",
+        description="What the server itself writes (status, heartbeat, address) is passed over; the id stays.",
+        examples=[examples.NEW_ROBOT, examples.ROBOT],
+    ),
+    partial_update=extend_schema(
+        summary="Change a robot's description",
+        description="Fields that are left out stay; meta_info is replaced as a whole.",
+        examples=[examples.ROBOT_CHANGE, examples.ROBOT],
+    ),
+    destroy=extend_schema(
+        summary="Delete a robot",
+        description="Only a robot without sessions: its recordings would lose their origin.",
+        responses={204: None, 409: problem("It has sessions.")},
+    ),
+)
+class RobotViewSet(ModelViewSet):
+    queryset = Robot.objects.all()
+    serializer_class = RobotSerializer
+    filterset_class = RobotFilter
+    lookup_value_regex = ROBOT_ID.pattern
+
+    @extend_schema(
+        summary="Issue a key",
+        description="A new key, shown this once. The old one is void, and connections made with it are closed (4401).",
+        request=None,
+        responses={201: KeySerializer},
+        examples=[OpenApiExample("A key", {"key": "hR1tQ3o9ZyT0v1m0c7C4m3s6bYzJ8n2kq5xW_uLdE0A"})],
+    )
+    @action(detail=True, methods=["post"])
+    def key(self, request, pk):
+        key = self.get_object().issue_key()
+        return Response({"key": key}, status=201, headers={"Cache-Control": "no-store"})
+
+
+@extend_schema_view(
+    post=extend_schema(
+        summary="Log in",
+        description="The token of a person or program, the same every time: `Authorization: Token T` from then on. "
+        "After 5 failures for a name, or 50 in all, an address waits a quarter of an hour.",
+        auth=[],
+        examples=[
+            OpenApiExample("A login", {"username": "ada", "password": "a long one"}, request_only=True),
+            OpenApiExample("A token", {"token": "9944b09199c62bcf9418ad846dd0e4bbdfc6ee4b"}, response_only=True),
+        ],
+    )
+)
+@method_decorator(never_cache, name="dispatch")
+class TokenView(ObtainAuthToken):
+    authentication_classes = []
+    permission_classes = []
+    throttle_classes = [AnonymousThrottle, FailedLogins]
+    serializer_class = LoginSerializer
+    parser_classes = [StrictJSONParser]
+    renderer_classes = [JSONRenderer]
+
+
+class SchemaOnce(SchemaGenerator):
+    """It is the same for everyone, and takes a third of a second to make."""
+
+    def get_schema(self, request=None, public=False):
+        return _schema()
+
+
+@cache
+def _schema() -> dict:
+    return SchemaGenerator().get_schema(public=True)
+
+
+class SchemaView(SpectacularAPIView):
+    """JSON, or YAML by the Accept header."""
+
+    generator_class = SchemaOnce
+    renderer_classes = [OpenApiJsonRenderer2, OpenApiYamlRenderer2]
+    api_version = settings.VERSION
+
+    @extend_schema(exclude=True)
+    def get(self, request):
+        return self._get_schema_response(request)  # without the parameters `lang` and `version`
