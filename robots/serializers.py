@@ -13,9 +13,10 @@ def check_meta_size(value: dict) -> dict:
     try:
         size = len(orjson.dumps(value))
     except TypeError as error:
-        raise ValidationError(f"meta_info cannot be written as JSON: {error}") from None
+        raise ValidationError({"meta_info": [f"meta_info cannot be written as JSON: {error}"]}) from None
     if size > MAX_META_BYTES:
-        raise ValidationError(f"meta_info is {size} bytes as compact JSON; at most {MAX_META_BYTES} expected")
+        bound = f"at most {MAX_META_BYTES} expected"
+        raise ValidationError({"meta_info": [f"meta_info is {size} bytes as compact JSON; {bound}"]})
     return value
 
 
@@ -38,13 +39,6 @@ class StrictBooleanField(serializers.BooleanField):
         return data
 
 
-class MetaInfoField(serializers.DictField):
-    """A JSON object of at most 64 KiB."""
-
-    def to_internal_value(self, data):
-        return check_meta_size(super().to_internal_value(data))
-
-
 class StrictFields:
     """A serializer that refuses fields it does not know; those that are read-only are passed over, as in any PUT."""
 
@@ -62,7 +56,7 @@ class LastErrorSerializer(serializers.Serializer):
 
 
 class RobotSerializer(StrictFields, serializers.ModelSerializer):
-    meta_info = MetaInfoField(required=False, allow_null=True, help_text="A JSON object of at most 64 KiB.")
+    meta_info = serializers.DictField(required=False, allow_null=True, help_text="A JSON object of at most 64 KiB.")
     last_error = serializers.SerializerMethodField(help_text="Why it was last refused, or its frame was; null: never.")
 
     serializer_field_mapping = serializers.ModelSerializer.serializer_field_mapping | {CharField: StrictCharField}
@@ -84,6 +78,10 @@ class RobotSerializer(StrictFields, serializers.ModelSerializer):
 
     def get_last_error(self, robot) -> LastErrorSerializer(allow_null=True):
         return LastErrorSerializer(robot).data if robot.last_error_code else None
+
+    def validate(self, attrs):
+        check_meta_size(attrs.get("meta_info") or {})
+        return attrs
 
     def validate_id(self, value):
         if self.instance is not None and value != self.instance.pk:

@@ -1,15 +1,29 @@
+from typing import NamedTuple
+
 from django.db import models
 from django.db.models.functions import Now
+from django.utils.functional import cached_property
 
 from robots.models import Robot
 from teleop.fields import OrderedJSONField
+from teleop.joints import joint_names
 from teleop.querysets import TeleopFrameQuerySet, TeleopSessionQuerySet
 
 STAFF_LABELS = ("task", "success", "tags", "note")
+PULSE_FRAMES = 300  # 5 s at 60 frames a second
 
 
 class SessionIsLive(Exception):
     """A live session cannot be deleted: its robot would go on streaming into nothing."""
+
+
+class Pulse(NamedTuple):
+    """How the newest frames come in: frames a second by their timestamps, and how far the newest one is ahead of the
+    database's clock (negative: it is behind, or late). None where there are too few frames to tell.
+    """
+
+    rate_hz: float | None
+    skew_s: float | None
 
 
 class TeleopSession(models.Model):
@@ -49,6 +63,48 @@ class TeleopSession(models.Model):
     def is_live(self) -> bool:
         return self.end_time is None
 
+    @property
+    def duration_s(self) -> float | None:
+        return None if self.is_live else (self.end_time - self.start_time).total_seconds()
+
+    @property
+    def effective_fps(self) -> float | None:
+        """Frames a second that are stored; None while it is live, as frame_count is behind its newest frames then."""
+        return (self.frame_count - 1) / self.duration_s if self.duration_s and self.frame_count else None
+
+    @property
+    def missing_frames(self) -> int | None:
+        if self.is_live:
+            return None
+        first, last = self.first_frame, self.last_frame
+        return last.frame_index - first.frame_index + 1 - self.frame_count if first and last else 0
+
+    @cached_property
+    def first_frame(self):
+        return self.frames.order_by("frame_index").first()
+
+    @cached_property
+    def last_frame(self):
+        return self.frames.order_by("frame_index").last()
+
+    @property
+    def joints(self) -> dict[str, list[str]]:
+        data = self.first_frame.data if self.first_frame else {}
+        return {part: joint_names(data.get(part)) for part in ("observation", "action")}
+
+    @property
+    def cameras(self) -> list[str]:
+        return list(self.videos.order_by("camera_key").values_list("camera_key", flat=True).distinct())
+
+    def pulse(self) -> Pulse:
+        newest = self.frames.order_by("-frame_index").annotate(now=Now())[:PULSE_FRAMES]
+        moments = list(newest.values_list("timestamp", "now"))
+        if not moments:
+            return Pulse(None, None)
+        (last, now), (first, _) = moments[0], moments[-1]
+        seconds = (last - first).total_seconds()
+        return Pulse((len(moments) - 1) / seconds if seconds > 0 else None, (last - now).total_seconds())
+
     def merge_meta(self, changes: dict, by_staff: bool = False) -> None:
         """Merges shallowly, null removes a key; of task, success, tags and note the staff's word is the last.
 
@@ -65,6 +121,12 @@ class TeleopSession(models.Model):
             else:
                 meta[name] = value
         self.meta_info, self.staff_labels = meta, sorted(labels)
+
+    def save_meta(self) -> None:
+        """What was merged; updated_at tells those who follow the changes."""
+        self.updated_at = Now()
+        self.save(update_fields=["meta_info", "staff_labels", "updated_at"])
+        self.refresh_from_db(fields=["updated_at"])
 
     def check_not_live(self) -> None:
         if self.is_live:

@@ -1,5 +1,8 @@
-from django.db import models, transaction
-from django.db.models import Case, Count, F, Max, OuterRef, Subquery, Value, When
+from datetime import datetime, timedelta
+
+from django.db import connections, models, transaction
+from django.db.models import Case, Count, ExpressionWrapper, F, Max, OuterRef, Q, Subquery, Value, When
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce, Now
 
 from robots.querysets import STALE_AFTER
@@ -14,6 +17,23 @@ class TeleopSessionQuerySet(models.QuerySet):
     def stale(self):
         """Live, but its holder has not been heard of for 30 s, by the database's clock: its worker was killed."""
         return self.live().filter(updated_at__lt=Now() - STALE_AFTER)
+
+    def overlapping(self, begin: datetime | None = None, end: datetime | None = None):
+        """Those that are not over before `begin` and have begun before `end`; a live one is not over."""
+        sessions = self if end is None else self.filter(start_time__lt=end)
+        return sessions if begin is None else sessions.filter(Q(end_time=None) | Q(end_time__gte=begin))
+
+    def lasting(self, seconds: float):
+        """Ended, and at least this long."""
+        length = ExpressionWrapper(F("end_time") - F("start_time"), models.DurationField())
+        return self.annotate(length=length).filter(length__gte=timedelta(seconds=seconds))
+
+    def with_tag(self, tag: str):
+        if connections[self.db].features.supports_json_field_contains:
+            return self.filter(meta_info__tags__contains=[tag])
+        # SQLite has no containment; its json_each also takes a tag that stands alone for a list of one.
+        has_tag = "EXISTS (SELECT 1 FROM json_each(teleop_teleopsession.meta_info, '$.tags') WHERE value = %s)"
+        return self.filter(RawSQL(has_tag, [tag], models.BooleanField()))
 
     def finish(self) -> int:
         """Ends these sessions as their stored frames say: frame_count, start_time, end_time; returns how many.

@@ -1,0 +1,78 @@
+"""What /schema shows beside the endpoints."""
+
+from drf_spectacular.utils import OpenApiExample
+
+SESSION_FIELDS = {
+    "id": 17,
+    "robot": "robot_A",
+    "key": "fold-the-towel-17",
+    "live": False,
+    "start_time": "2026-11-22T15:40:00.123000Z",
+    "end_time": "2026-11-22T15:42:00.106000Z",
+    "duration_s": 119.983,
+    "fps": 60,
+    "frame_count": 7198,
+    "meta_info": {"task": "Fold the towel", "success": True, "tags": ["towel"], "operator": "ada"},
+    "updated_at": "2026-11-22T15:50:00.500000Z",
+}
+SESSION = OpenApiExample("A session", SESSION_FIELDS, response_only=True)
+SESSION_DETAIL = OpenApiExample(
+    "A session by itself",
+    SESSION_FIELDS
+    | {
+        "effective_fps": 59.983,
+        "missing_frames": 2,
+        "joints": {"observation": ["shoulder_pan.pos", "gripper.pos"], "action": ["shoulder_pan.pos", "gripper.pos"]},
+        "cameras": ["front", "wrist"],
+        "staff_labels": ["success", "tags"],
+    },
+    response_only=True,
+)
+LABELS = OpenApiExample(
+    "Labels, and a key that goes",
+    {"meta_info": {"success": True, "tags": ["towel"], "note": "one fold is crooked", "draft": None}},
+    request_only=True,
+)
+ROBOT_STATUS = OpenApiExample(
+    "A robot that streams",
+    {
+        "status": "online",
+        "last_heartbeat": "2026-11-22T15:47:03.120000Z",
+        "clock_skew_s": -0.041,
+        "last_error": None,
+        "live_session": {
+            "id": 18,
+            "key": "fold-the-towel-18",
+            "start_time": "2026-11-22T15:46:00Z",
+            "frame_count": 3600,
+            "rate_hz": 60.0,
+            "lag_s": 0.041,
+        },
+        "last_sessions": [SESSION_FIELDS],
+    },
+    response_only=True,
+)
+HEALTHY = OpenApiExample(
+    "All is well",
+    {
+        "status": "ok",
+        "detail": "",
+        "version": "0.1.0",
+        "database": "ok",
+        "channel_layer": "ok",
+        "writer": {"status": "ok", "pending_frames": 12, "last_commit_s": 0.014},
+    },
+    response_only=True,
+    status_codes=["200"],
+)
+DOWN = OpenApiExample(
+    "The database is away",
+    HEALTHY.value
+    | {
+        "status": "unavailable",
+        "detail": "database: no answer within 1 s",
+        "database": "no answer within 1 s",
+    },
+    response_only=True,
+    status_codes=["503"],
+)

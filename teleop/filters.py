@@ -1,0 +1,85 @@
+from datetime import UTC, datetime
+
+import django_filters
+from django_filters.fields import IsoDateTimeField
+from drf_spectacular.utils import extend_schema_field
+from rest_framework.exceptions import ValidationError
+
+from teleop.models import TeleopSession
+from teleop.protocol import MAX_TIMESTAMP, MIN_TIMESTAMP
+
+EARLIEST, LATEST = (datetime.fromtimestamp(limit, UTC) for limit in (MIN_TIMESTAMP, MAX_TIMESTAMP))
+MAX_DURATION_S = 10**9
+BOOLEANS = [("true", "true"), ("false", "false")]
+
+
+class MomentField(IsoDateTimeField):
+    """What lies before or after all that a frame may say is as good as the bound; databases do not know every moment."""
+
+    def clean(self, value):
+        moment = super().clean(value)
+        return moment and min(max(moment, EARLIEST), LATEST)
+
+
+class MomentFilter(django_filters.IsoDateTimeFilter):
+    field_class = MomentField
+
+
+@extend_schema_field(bool)
+class BooleanFilter(django_filters.TypedChoiceFilter):
+    """`true` or `false`: django-filter's own takes anything else for no filter."""
+
+    def __init__(self, **kwargs):
+        super().__init__(choices=BOOLEANS, coerce="true".__eq__, **kwargs)
+
+
+class SessionFilter(django_filters.FilterSet):
+    robot = django_filters.CharFilter(field_name="robot_id", max_length=64, help_text="The robot's id.")
+    live = BooleanFilter(method="by_live", help_text="Being recorded now (true), or ended (false).")
+    task = django_filters.CharFilter(field_name="meta_info__task", help_text="Exactly this task.")
+    success = BooleanFilter(field_name="meta_info__success", help_text="As labelled; without a label it is neither.")
+    tag = django_filters.CharFilter(method="by_tag", help_text="Has this tag.")
+    min_duration = django_filters.NumberFilter(
+        method="by_duration",
+        min_value=0,
+        max_value=MAX_DURATION_S,
+        help_text="In seconds; a live session has none yet.",
+    )
+    updated_since = MomentFilter(
+        field_name="updated_at",
+        lookup_expr="gte",
+        help_text="Recorded, ended or labelled at or after this moment (ISO 8601; UTC unless it says otherwise).",
+    )
+
+    class Meta:
+        model = TeleopSession
+        fields = []
+
+    @classmethod
+    def get_filters(cls):
+        """With `from`, which Python does not take for a name."""
+        return super().get_filters() | {
+            "from": MomentFilter(method="by_from", help_text="Not over before this moment (ISO 8601)."),
+            "to": MomentFilter(method="by_to", help_text="Begun before this moment; later than `from`."),
+        }
+
+    def filter_queryset(self, queryset):
+        begin, end = self.form.cleaned_data.get("from"), self.form.cleaned_data.get("to")
+        if begin and end and begin >= end:
+            raise ValidationError({"to": [f"to is {end.isoformat()}; later than from, {begin.isoformat()}, expected"]})
+        return super().filter_queryset(queryset)
+
+    def by_from(self, queryset, name, value):
+        return queryset.overlapping(begin=value)
+
+    def by_to(self, queryset, name, value):
+        return queryset.overlapping(end=value)
+
+    def by_live(self, queryset, name, value):
+        return queryset.filter(end_time__isnull=value)
+
+    def by_tag(self, queryset, name, value):
+        return queryset.with_tag(value)
+
+    def by_duration(self, queryset, name, value):
+        return queryset.lasting(float(value))

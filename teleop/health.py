@@ -1,0 +1,134 @@
+"""Whether the parts that this process needs are there: asked every second, so bounded in all it does."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import cache
+
+import redis
+from django.conf import settings
+from django.db import connections
+
+from teleop.ingest import worker as ingest
+
+logger = logging.getLogger(__name__)
+
+FRESH_S = 1
+PATIENCE_S = 1
+STUCK_AFTER_S = 10
+
+
+class Probe:
+    """Asks a question at most once a second, in a thread of its own, one at a time: a part that is frozen holds up
+    one thread, and whoever wants to know for at most a second in all.
+    """
+
+    def __init__(self, question: Callable[[], object]):
+        self._question = question
+        self._lock = threading.Lock()
+        self._answer: Future[object] | None = None
+        self._asked_at = 0.0
+
+    def ask(self) -> None:
+        with self._lock:
+            now = time.monotonic()
+            if self._answer is None or (self._answer.done() and now - self._asked_at > FRESH_S):
+                self._answer, self._asked_at = Future(), now
+                threading.Thread(target=self._run, args=[self._answer], daemon=True).start()
+
+    def problem(self) -> str | None:
+        """In a few words, for everyone; the details are in the log."""
+        left = self._asked_at + PATIENCE_S - time.monotonic()
+        try:
+            self._answer.result(timeout=max(0, left))
+        except TimeoutError:
+            return f"no answer within {PATIENCE_S} s"
+        except Exception as error:
+            return f"unreachable ({type(error).__name__})"
+        return None
+
+    def _run(self, answer: Future) -> None:
+        try:
+            answer.set_result(self._question())
+        except Exception as error:  # each driver has errors of its own
+            logger.warning("health: %s: %s", self._question.__name__, error)
+            answer.set_exception(error)
+
+
+@cache
+def database_connection():
+    """One, outside the pool: that all of the pool is in use does not mean that the database is away."""
+    own = connections["default"].copy()
+    if own.settings_dict["OPTIONS"].pop("pool", None):
+        own.settings_dict["OPTIONS"]["tcp_user_timeout"] = 5000  # ms: a host that is gone never says so
+    own.inc_thread_sharing()
+    return own
+
+
+def ask_database() -> None:
+    connection = database_connection()
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except Exception:
+        connection.close()
+        raise
+
+
+@cache
+def redis_client() -> redis.Redis:
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S)
+
+
+def ask_channel_layer() -> None:
+    if settings.REDIS_URL:  # else it is in this process's memory
+        redis_client().ping()
+
+
+class WriterWatch:
+    """Notices that frames wait and nothing is committed; the clock is the commits' own, time.monotonic()."""
+
+    def __init__(self) -> None:
+        self._waiting_since: float | None = None
+        self._last_commit_at: float | None = None
+
+    def problem(self, pending_frames: int, last_commit_at: float | None, now: float) -> str | None:
+        if not pending_frames:
+            self._waiting_since = None
+        elif self._waiting_since is None or last_commit_at != self._last_commit_at:
+            self._waiting_since, self._last_commit_at = now, last_commit_at
+        elif now - self._waiting_since > STUCK_AFTER_S:
+            return f"{pending_frames} frames wait, and none was committed for {now - self._waiting_since:.0f} s"
+        return None
+
+
+database, channel_layer, writer_watch = Probe(ask_database), Probe(ask_channel_layer), WriterWatch()
+
+
+def report() -> dict:
+    """Of each part "ok" or what is wrong with it, and of the writer its numbers; `detail` names what is down."""
+    for probe in (database, channel_layer):
+        probe.ask()
+    now = time.monotonic()
+    writer = ingest._worker and ingest._worker.writer  # a process that serves no robot yet has none
+    pending, last_commit_at = (writer.pending_frames, writer.last_commit_at) if writer else (0, None)
+    problems = {
+        "database": database.problem(),
+        "channel_layer": channel_layer.problem(),
+        "writer": writer_watch.problem(pending, last_commit_at, now),
+    }
+    down = "; ".join(f"{part}: {problem}" for part, problem in problems.items() if problem)
+    return {
+        "status": "unavailable" if down else "ok",
+        "detail": down,
+        "version": settings.VERSION,
+        "database": problems["database"] or "ok",
+        "channel_layer": problems["channel_layer"] or "ok",
+        "writer": {
+            "status": problems["writer"] or "ok",
+            "pending_frames": pending,
+            "last_commit_s": None if last_commit_at is None else round(now - last_commit_at, 3),
+        },
+    }
