@@ -1,10 +1,10 @@
 from django.urls import re_path
 from drf_spectacular.views import SpectacularSwaggerView
-from rest_framework.routers import SimpleRouter
 
 from robots import views
+from robots.routers import Router
 
-router = SimpleRouter(trailing_slash="/?")
+router = Router()
 router.register("robots", views.RobotViewSet)
 
 urlpatterns = [

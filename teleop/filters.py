@@ -14,7 +14,7 @@ BOOLEANS = [("true", "true"), ("false", "false")]
 
 
 class MomentField(IsoDateTimeField):
-    """What lies before or after all that a frame may say is as good as the bound; databases do not know every moment."""
+    """What is out of bounds for a frame is as good as the bound itself; databases do not know every moment."""
 
     def clean(self, value):
         moment = super().clean(value)

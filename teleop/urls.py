@@ -1,10 +1,10 @@
 from django.urls import re_path
-from rest_framework.routers import SimpleRouter
 
 from robots.models import ROBOT_ID
+from robots.routers import Router
 from teleop import views
 
-router = SimpleRouter(trailing_slash="/?")
+router = Router()
 router.register("sessions", views.SessionViewSet)
 
 urlpatterns = [

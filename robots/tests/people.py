@@ -1,0 +1,82 @@
+"""Who asks, in the tests of REST: an APIClient for each, and one for the robots `arm` and `leg`."""
+
+from importlib import import_module
+
+import django
+import pytest
+from django.apps import apps
+
+django.setup()  # conftest.py files are read before pytest-django does it
+
+from django.contrib.auth.models import Group, User  # noqa: E402
+from django.core.cache import cache  # noqa: E402
+from rest_framework.authtoken.models import Token  # noqa: E402
+from rest_framework.test import APIClient  # noqa: E402
+
+from robots.models import Robot  # noqa: E402
+
+
+class Client(APIClient):
+    default_format = "json"
+
+    def __init__(self):
+        super().__init__(raise_request_exception=False)
+
+
+def client_with(authorization: str) -> APIClient:
+    client = Client()
+    client.credentials(HTTP_AUTHORIZATION=authorization)
+    return client
+
+
+def person(name: str, group: str = "", **fields) -> APIClient:
+    """By token, as a program would come."""
+    user = User.objects.create_user(name, **fields)
+    if group:
+        # A test on a real server empties all tables, what the migrations have put there too.
+        import_module("robots.migrations.0002_groups").seed(apps, None)
+        user.groups.add(Group.objects.get(name=group))
+    return client_with(f"Token {Token.objects.create(user=user)}")
+
+
+def robot_client(robot_id: str) -> APIClient:
+    return client_with(f"Bearer {Robot.objects.get_or_create(pk=robot_id)[0].issue_key()}")
+
+
+@pytest.fixture
+def anonymous(db) -> APIClient:
+    cache.clear()
+    return Client()
+
+
+@pytest.fixture
+def outsider(db) -> APIClient:
+    """Has a token, and is in no group."""
+    return person("outsider")
+
+
+@pytest.fixture
+def viewer(db) -> APIClient:
+    return person("viewer", "viewer")
+
+
+@pytest.fixture
+def curator(db) -> APIClient:
+    return person("curator", "curator")
+
+
+@pytest.fixture
+def admin(db) -> APIClient:
+    return person("admin", is_superuser=True)
+
+
+@pytest.fixture
+def arm(db) -> APIClient:
+    """The robot whose session it is."""
+    return robot_client("arm")
+
+
+@pytest.fixture
+def leg(db) -> APIClient:
+    """Another robot."""
+    return robot_client("leg")

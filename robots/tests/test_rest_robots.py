@@ -1,0 +1,215 @@
+"""/robots: the registry over REST."""
+
+import pytest
+
+from robots import notices
+from robots.models import Robot
+from teleop.models import TeleopSession
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def robot():
+    return Robot.objects.create(pk="robot_A", name="left arm", robot_type="so101", meta_info={"site": "lab 2"})
+
+
+def test_it_registers_a_robot(admin):
+    answer = admin.post("/robots", {"id": "robot_A", "name": "left arm", "meta_info": {"site": "lab 2"}})
+    assert answer.status_code == 201
+    assert (answer.json()["id"], answer.json()["status"], answer.json()["meta_info"]) == (
+        "robot_A",
+        "offline",
+        {"site": "lab 2"},
+    )
+    assert Robot.objects.get().name == "left arm"
+
+
+def test_it_shows_a_robot_and_never_its_key(admin, robot):
+    robot.issue_key()
+    answer = admin.get("/robots/robot_A").json()
+    assert (answer["id"], answer["name"], answer["robot_type"], answer["last_error"]) == (
+        "robot_A",
+        "left arm",
+        "so101",
+        None,
+    )
+    assert robot.key_hash not in str(answer)
+
+
+def test_it_shows_the_last_error(admin, robot):
+    Robot.objects.note_error("robot_A", "wrong_key", "the key is not this robot's")
+    error = admin.get("/robots/robot_A").json()["last_error"]
+    assert (error["code"], error["detail"], error["at"][-1]) == ("wrong_key", "the key is not this robot's", "Z")
+
+
+@pytest.mark.parametrize("robot_id", ["robot_A.json", "a.b-c", "0", "x" * 64])
+@pytest.mark.parametrize("end", ["", "/"])
+def test_any_legal_id_has_its_path_with_a_slash_or_without(admin, robot_id, end):
+    Robot.objects.create(pk=robot_id)
+    for path in (f"/robots/{robot_id}{end}", f"/robots/{robot_id}/status{end}"):
+        assert admin.get(path).status_code == 200
+    assert admin.get(f"/robots{end}").json()["results"][0]["id"] == robot_id
+
+
+@pytest.mark.parametrize("robot_id", ["nobody", "a%00b", "..", "%F0%9F%A4%96", "x" * 65])
+def test_what_is_no_robot_is_not_found(admin, robot_id):
+    assert admin.get(f"/robots/{robot_id}").status_code == 404
+
+
+def test_a_change_leaves_the_other_fields(admin, robot):
+    assert admin.patch("/robots/robot_A", {"name": "right arm"}).json()["robot_type"] == "so101"
+    robot.refresh_from_db()
+    assert (robot.name, robot.meta_info) == ("right arm", {"site": "lab 2"})
+
+
+def test_what_was_read_can_be_put_back(admin, robot):
+    before = admin.get("/robots/robot_A").json()
+    assert admin.put("/robots/robot_A", before).json() == before
+
+
+@pytest.mark.parametrize(
+    "change, field",
+    [
+        ({"nmae": "x"}, "nmae"),
+        ({"id": "robot_B"}, "id"),
+        ({"name": 5}, "name"),
+        ({"name": "x" * 201}, "name"),
+        ({"meta_info": [1]}, "meta_info"),
+        ({"meta_info": {"x": "y" * 70_000}}, "meta_info"),
+    ],
+)
+def test_a_bad_change_is_refused_by_the_name_of_its_field(admin, robot, change, field):
+    answer = admin.patch("/robots/robot_A", change)
+    assert (answer.status_code, list(answer.json())) == (400, [field])
+    robot.refresh_from_db()
+    assert robot.name == "left arm"
+
+
+def test_a_robot_keeps_its_id_and_the_error_says_so(admin, robot):
+    assert "robot_A expected" in str(admin.patch("/robots/robot_A", {"id": "robot_B"}).json())
+
+
+@pytest.mark.parametrize("robot_id", ["", "a/b", "..", "robot A", "é", "x" * 65, "robot_A\n", None, 7])
+def test_it_refuses_a_bad_id(admin, robot_id):
+    answer = admin.post("/robots", {"id": robot_id})
+    assert (answer.status_code, list(answer.json())) == (400, ["id"])
+
+
+def test_an_id_is_given_once(admin, robot):
+    assert admin.post("/robots", {"id": "robot_A"}).json() == {"id": ["robot with this id already exists."]}
+
+
+@pytest.mark.parametrize(
+    "body, says",
+    [
+        (b'{"id": "a", "meta_info": {"x": NaN}}', "not JSON"),
+        (b'{"id": "a", "meta_info": {"x": Infinity}}', "not JSON"),
+        (b'{"id": "a", "name": "\\u0000"}', "NUL"),
+        (b'{"id": "a", "name": "\\\\\\u0000"}', "NUL"),
+        (b'{"id": "a", "meta_info": {"\\u0000": 1}}', "NUL"),
+        (b'{"id": "a", "name": "\\ud800"}', "not JSON"),
+        (b'{"id": "a"', "not JSON"),
+        (b"\xff", "not JSON"),
+        (b"[" * 2000 + b"]" * 2000, "not JSON"),
+    ],
+)
+def test_a_body_that_cannot_be_stored_is_refused(admin, body, says):
+    answer = admin.post("/robots", body, content_type="application/json")
+    assert answer.status_code == 400 and says in answer.json()["detail"]
+    assert not Robot.objects.exists()
+
+
+def test_a_backslash_before_u0000_is_text(admin):
+    admin.post("/robots", b'{"id": "a", "name": "\\\\u0000"}', content_type="application/json")
+    assert Robot.objects.get().name == "\\u0000"
+
+
+def test_the_charset_of_json_is_utf_8_whatever_it_is_called(admin):
+    admin.post("/robots", '{"id": "a", "name": "é"}'.encode(), content_type="application/json; charset=nonsense")
+    assert Robot.objects.get().name == "é"
+
+
+@pytest.mark.parametrize("kind, status", [("text/xml", 415), ("application/json", 413)])
+def test_a_body_of_another_kind_or_over_the_limit_is_refused(admin, kind, status):
+    answer = admin.post("/robots", b'{"id": "' + b"x" * 2**20 + b'"}', content_type=kind)
+    assert answer.status_code == status and answer.json()["detail"]
+
+
+def test_a_robot_without_sessions_can_be_deleted(admin, robot):
+    assert admin.delete("/robots/robot_A").status_code == 204
+    assert not Robot.objects.exists()
+
+
+def test_a_robot_with_sessions_stays(admin, robot):
+    TeleopSession.objects.create(robot=robot, key="morning-run")
+    answer = admin.delete("/robots/robot_A")
+    assert (answer.status_code, answer.json()["detail"]) == (409, "it has 1 rows that need it: teleop session")
+    assert Robot.objects.exists()
+
+
+def test_a_new_key_is_shown_once_and_voids_the_old(admin, robot, monkeypatch, django_capture_on_commit_callbacks):
+    old, closed = robot.issue_key(), []
+    monkeypatch.setattr(notices, "close_connections", lambda code, **of: closed.append(code))
+    with django_capture_on_commit_callbacks(execute=True):
+        answer = admin.post("/robots/robot_A/key")
+    robot.refresh_from_db()
+    assert (answer.status_code, answer["Cache-Control"], closed) == (201, "no-store", [4401])
+    assert robot.has_key(answer.json()["key"]) and not robot.has_key(old)
+
+
+@pytest.mark.parametrize(
+    "query, found",
+    [
+        ("", ["arm", "leg", "robot_A"]),
+        ("status=online", ["arm"]),
+        ("robot_type=so101", ["arm", "robot_A"]),
+        ("text=ROBOT", ["robot_A"]),
+        ("text=left", ["leg", "robot_A"]),
+        ("status=online&text=left", []),
+        ("limit=1&offset=1", ["leg"]),
+        ("offset=2147483647", []),
+    ],
+)
+def test_it_finds_robots(admin, robot, query, found):
+    Robot.objects.create(pk="arm", status="online", robot_type="so101")
+    Robot.objects.create(pk="leg", name="The Left one")
+    assert [each["id"] for each in admin.get(f"/robots?{query}").json()["results"]] == found
+
+
+@pytest.mark.parametrize(
+    "query, says",
+    [
+        ("stauts=online", "there is no parameter stauts; status, robot_type, text, limit, offset expected"),
+        ("status=asleep", "asleep is not one of the available choices"),
+        ("text=%00", "Null characters are not allowed"),
+        ("limit=0", "limit is 0; an integer between 1 and 1000 expected"),
+        ("limit=1001", "limit is 1001; an integer between 1 and 1000 expected"),
+        ("limit=ten", "limit is ten; an integer between 1 and 1000 expected"),
+        ("limit=%D9%A1", "an integer between 1 and 1000 expected"),
+        ("offset=-1", "offset is -1; an integer between 0 and 2147483647 expected"),
+        ("offset=" + "9" * 5000, "an integer between 0 and 2147483647 expected"),
+    ],
+)
+def test_a_bad_parameter_is_refused_by_its_name(admin, query, says):
+    answer = admin.get(f"/robots?{query}")
+    assert (answer.status_code, list(answer.json())) == (400, [query.partition("=")[0]])
+    assert says in answer.json()[query.partition("=")[0]][0]
+
+
+def test_pages_name_their_neighbours(admin):
+    Robot.objects.bulk_create(Robot(pk=f"robot_{number}") for number in range(5))
+    page = admin.get("/robots?limit=2&offset=2").json()
+    assert (page["count"], len(page["results"])) == (5, 2)
+    assert page["previous"].endswith("/robots?limit=2") and page["next"].endswith("/robots?limit=2&offset=4")
+
+
+def test_the_list_takes_two_queries_and_one_for_the_token(admin, django_assert_num_queries):
+    Robot.objects.bulk_create(Robot(pk=f"robot_{number}") for number in range(20))
+    with django_assert_num_queries(3):
+        assert len(admin.get("/robots").json()["results"]) == 20
+
+
+def test_a_viewer_costs_two_more_for_what_the_groups_allow(viewer, robot, django_assert_num_queries):
+    with django_assert_num_queries(5):
+        assert viewer.get("/robots").status_code == 200

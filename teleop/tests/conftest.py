@@ -1,0 +1,1 @@
+from robots.tests.people import admin, anonymous, arm, curator, leg, outsider, viewer  # noqa: F401 - fixtures
