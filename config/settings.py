@@ -179,5 +179,9 @@ LOGGING = {
     "formatters": {"text": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "text"}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
-    "loggers": {"daphne": {"level": "WARNING"}},
+    "filters": {"rate": {"()": "teleop.logs.RateLimit", "most": 10, "seconds": 10}},
+    "loggers": {
+        "daphne": {"level": "WARNING"},
+        "teleop.consumers": {"filters": ["rate"]},  # anybody can be refused, as often as they like
+    },
 }

@@ -108,7 +108,7 @@ class RobotConsumer:
         worker = running_worker()
         robot_id = scope["url_route"]["kwargs"]["robot_id"]
         headers = {name.decode("latin1"): value.decode("latin1") for name, value in scope["headers"]}
-        query = parse_qs(scope["query_string"].decode("latin1"))
+        query = parse_qs(scope["query_string"].decode("latin1"), keep_blank_values=True)
         mute = SUBPROTOCOL not in scope["subprotocols"]
         accept = {"type": "websocket.accept", "subprotocol": None if mute else SUBPROTOCOL}
         try:
@@ -118,11 +118,12 @@ class RobotConsumer:
             address = client_address((scope.get("client") or [None])[0], headers.get("x-forwarded-for", ""))
             opened = await worker.open(robot_id, _robot_key(headers, query), session_key, address)
         except NotAdmitted as refusal:
-            logger.warning("refused %s: %s", robot_id[:80], refusal.detail)
+            logger.warning("refused %r: %s", robot_id[:80], refusal.detail)
             worker.note_refusal(robot_id, refusal)
             await send({"type": "websocket.close"})  # before accept: HTTP 403
             return
-        except DatabaseAway:
+        except DatabaseAway as away:
+            logger.warning("sent %r away for now: %s", robot_id[:80], away)
             await send(accept)
             await send({"type": "websocket.close", "code": int(Close.OVERLOADED)})
             return

@@ -34,6 +34,11 @@ class Close(IntEnum):
     TAKEN_OVER = 4409
 
 
+# Close codes that no error message comes before: what is kept as the robot's last error.
+FAULTS = {
+    Close.INVALID_UTF8: ("invalid_utf8", "a text message was not valid UTF-8; closed with 1007"),
+    Close.MESSAGE_TOO_BIG: ("message_too_big", f"a message was over {MAX_MESSAGE_BYTES} bytes; closed with 1009"),
+}
 ROBOTS_FAULT = frozenset({Close.INVALID_UTF8, Close.MESSAGE_TOO_BIG, Close.UNUSABLE})
 
 

@@ -65,6 +65,14 @@ class TeleopSessionQuerySet(models.QuerySet):
             session.frame_count = session.frames.count()
         return session, previous
 
+    def give_back(self, session, holder: str) -> None:
+        """Undoes `hold`, if no one else has come since; `session` is as `hold` has returned it."""
+        mine = self.filter(pk=session.pk, holder=holder)
+        if session.is_live and session.holder != holder:
+            mine.update(holder=session.holder)
+        else:
+            mine.finish()
+
     def held_by(self, holds):
         """Those of these (session_id, holder) that still are; by their primary keys, as holder has no index."""
         return self.filter(pk__in=[each.session_id for each in holds], holder__in=[each.holder for each in holds])

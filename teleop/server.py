@@ -118,8 +118,12 @@ class WebSocketProtocol(DaphneWebSocketProtocol):
         self.sendCloseFrame(code=code or 1000)
 
     def onClose(self, wasClean, code, reason):
-        """Where we failed the connection (1007, 1009) the application is told why, not what the client answered."""
-        super().onClose(wasClean, self.localCloseCode if self.failedByMe else code, reason)
+        """Where we failed the connection (1007, 1009) the application is told why, not what the client answered.
+
+        A handshake that autobahn refused by itself never came to onConnect, and stock Daphne trips over that.
+        """
+        if hasattr(self, "server"):
+            super().onClose(wasClean, self.localCloseCode if self.failedByMe else code, reason)
 
 
 class WebRequest(DaphneWebRequest):

@@ -120,6 +120,7 @@ def test_invalid_utf8_in_text_closes_the_connection(server: Server):
         robot.websocket.send(b"\xff\xfe", text=True)
         assert robot.hear_close() == (1007, [])
     wait_until(lambda: Robot.objects.get(pk="arm").status == "error")
+    assert Robot.objects.get(pk="arm").last_error_code == "invalid_utf8"
     assert stored() == [0]
 
 
@@ -132,6 +133,7 @@ def test_a_message_of_2_mib_closes_the_connection(server: Server, fragments):
             robot.websocket.send(["x" * (2**21 // fragments)] * fragments)
         assert robot.hear_close() == (1009, [])
     wait_until(lambda: Robot.objects.get(pk="arm").status == "error")
+    assert Robot.objects.get(pk="arm").last_error_code == "message_too_big"
 
 
 def test_a_message_of_1_mib_is_read(server: Server):

@@ -120,3 +120,21 @@ def test_an_open_server_registers_who_comes(start_server):
         robot.say(frame(0))
         assert robot.hear_ack(0) == []
     assert Robot.objects.get(pk="stranger").key_hash == ""
+
+
+def test_an_empty_session_key_is_refused(server: Server):
+    assert refused(server, "arm?session=") == 403
+
+
+def test_an_origin_that_names_no_host_is_refused_without_a_traceback(start_server):
+    server = start_server()
+    assert refused(server, "arm", origin="null") in (400, 403)
+    assert "Traceback" not in server.output()
+
+
+def test_the_log_of_refusals_is_limited(start_server):
+    server = start_server()
+    for _ in range(30):
+        refused(server, "arm", key="wrong")
+    wait_until(lambda: Robot.objects.get(pk="arm").last_error_code == "wrong_key")
+    assert 1 <= server.output().count("refused 'arm'") <= 20

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import orjson
 
 from teleop.ingest.parse import Frame, Refusal, Start, parse
-from teleop.protocol import MAX_UNACKED, UNUSABLE_IN_A_ROW, Close, Code
+from teleop.protocol import FAULTS, MAX_UNACKED, UNUSABLE_IN_A_ROW, Close, Code
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +92,7 @@ class RobotConnection:
         self.opened = opened
         self.session_id = opened.session_id
         self.robot_id = opened.robot_id
+        self.key_hash = opened.key_hash
         self.holder = opened.holder
         self.pending_frames = 0
         self.pending_bytes = 0
@@ -201,6 +202,11 @@ class RobotConnection:
     def ended(self, frame_count: int) -> None:
         self._send(type="ended", session_id=self.session_id, frame_count=frame_count)
         self.give_up(Close.ENDED)
+
+    def note_fault(self, code: int | None) -> None:
+        """The server closed with this code; where no error was sent, staff find the reason here."""
+        if code in FAULTS:
+            self._last_error = FAULTS[code]
 
     def wind_up(self) -> None:
         """The server is stopping. A mute client cannot be told what it has to send again, so what it sends until it

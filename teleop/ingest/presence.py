@@ -1,5 +1,6 @@
 """Who is here, and whose session it is: blocking calls, made in the worker's database thread."""
 
+import threading
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -19,8 +20,14 @@ class Holds(NamedTuple):
     key_hashes: dict[str, str]
 
 
-def open_session(robot_id: str, key: str | None, session_key: str, holder: str, address: str | None):
-    """The session as `Opened`, and the holder it was taken from ("" if none); raises NotAdmitted."""
+def open_session(
+    robot_id: str, key: str | None, session_key: str, holder: str, address: str | None, abandoned: threading.Event
+) -> tuple[Opened, str]:
+    """The session as `Opened`, and the holder it was taken from ("" if none); raises NotAdmitted.
+
+    Where nobody waits for it any more, as the database took too long, the session goes back to whoever had it: that
+    may be the robot's next connection, on another worker.
+    """
     if settings.ROBOT_AUTH == "open":
         robot, _ = Robot.objects.get_or_create(pk=robot_id)
     else:
@@ -30,6 +37,8 @@ def open_session(robot_id: str, key: str | None, session_key: str, holder: str, 
     Robot.objects.heard_of([robot_id], Robot.Status.ONLINE)
     next_index = next_frame_index(session.pk)
     opened = Opened(session.pk, session_key, robot_id, robot.key_hash, holder, next_index, session.frame_count)
+    if abandoned.is_set():
+        TeleopSession.objects.give_back(session, holder)
     return opened, previous
 
 

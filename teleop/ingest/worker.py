@@ -1,5 +1,6 @@
 import asyncio
 import logging
+import threading
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -10,7 +11,7 @@ from django.conf import settings
 from django.db import Error as DatabaseFailure
 
 from robots.models import ROBOT_ID
-from robots.notices import GROUP
+from robots.notices import GROUP, tell_workers
 from robots.querysets import NotAdmitted
 from teleop.ingest import presence, store
 from teleop.ingest.connection import Opened, Outlet, RobotConnection
@@ -25,7 +26,6 @@ BEAT_S = 3
 SWEEP_S = 10
 OPEN_TIMEOUT_S = 10
 RETRY_S = 1
-LAYER_TIMEOUT_S = 2
 
 
 class DatabaseAway(Exception):
@@ -61,7 +61,8 @@ class Worker:
         """Admits the robot and takes its session, from whoever has it; raises NotAdmitted and DatabaseAway."""
         self._opened += 1
         holder = f"{self.name}.{self._opened}"
-        call = (presence.open_session, robot_id, key, session_key or uuid.uuid4().hex, holder, address)
+        abandoned = threading.Event()
+        call = (presence.open_session, robot_id, key, session_key or uuid.uuid4().hex, holder, address, abandoned)
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
                 async with self._opening:
@@ -69,6 +70,7 @@ class Worker:
                 if previous in self.connections:
                     opened = await self._after(self.connections[previous], opened)
         except (DatabaseFailure, TimeoutError) as error:
+            abandoned.set()
             raise DatabaseAway(str(error) or "no answer in time") from error
         if previous and previous not in self.connections:
             self._in_background(self._tell_workers(holder=previous, code=Close.TAKEN_OVER))
@@ -87,7 +89,9 @@ class Worker:
     def disconnected(self, connection: RobotConnection, code: int | None) -> None:
         """The socket is closed."""
         connection.disconnected.set()
-        self.release(connection, failed=(connection.close_code or code) in ROBOTS_FAULT)
+        code = connection.close_code or code
+        connection.note_fault(code)
+        self.release(connection, failed=code in ROBOTS_FAULT)
 
     def release(self, connection: RobotConnection, failed: bool = False) -> asyncio.Task[int]:
         """Ends the connection's hold once its last frame is stored; the task's result is the session's frame_count."""
@@ -99,8 +103,10 @@ class Worker:
         await self.writer.drained(connection)
         connection.is_beating = False  # a heartbeat after the release would reopen the session
         done = asyncio.get_running_loop().create_future()
-        self._releases.put_nowait((Release(connection.beat(), failed), done))
+        last = connection.beat()
+        self._releases.put_nowait((Release(last, failed), done))
         frame_count = await done
+        connection.beaten(last)
         del self.connections[connection.holder]
         return frame_count
 
@@ -118,8 +124,8 @@ class Worker:
         while True:
             try:
                 return await self._in_database(function, *args)
-            except DatabaseFailure as error:
-                logger.warning("%s waits for the database: %s", function.__name__, error)
+            except Exception as error:  # whatever it is, those who wait must not wait for ever
+                logger.warning("%s is tried again: %s", function.__name__, error)
                 await asyncio.sleep(RETRY_S)
 
     def note_refusal(self, robot_id: str, refusal: NotAdmitted) -> None:
@@ -170,7 +176,7 @@ class Worker:
                 await asyncio.sleep(RETRY_S)
 
     def _close_matching(self, notice: dict[str, Any]) -> None:
-        wanted = {name: notice[name] for name in ("robot_id", "session_id", "holder") if name in notice}
+        wanted = {name: notice[name] for name in ("robot_id", "session_id", "holder", "key_hash") if name in notice}
         for connection in list(self.connections.values()):
             if wanted and all(getattr(connection, name) == value for name, value in wanted.items()):
                 if notice["code"] == Close.ENDED:
@@ -181,8 +187,7 @@ class Worker:
 
     async def _tell_workers(self, **notice: Any) -> None:
         try:
-            async with asyncio.timeout(LAYER_TIMEOUT_S):
-                await get_channel_layer().group_send(GROUP, {"type": "close", **notice})
+            await tell_workers(**notice)
         except Exception as error:  # as above; the holder finds out at its next heartbeat
             logger.warning("the channel layer did not take a notice: %s", error)
 

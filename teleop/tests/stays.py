@@ -1,6 +1,7 @@
 """A robot's stay, from the database's side: it opens a session, beats, stores frames and is released."""
 
 from datetime import UTC, datetime, timedelta
+from threading import Event
 
 from django.db.models.functions import Now
 
@@ -12,8 +13,11 @@ from teleop.models import TeleopSession
 T0 = datetime(2023, 12, 23, 8, tzinfo=UTC)
 
 
-def opens(holder="worker.1", key="morning-run", robot="arm") -> Opened:
-    return presence.open_session(robot, None, key, holder, "10.0.0.7")[0]
+def opens(holder="worker.1", key="morning-run", robot="arm", abandoned=False) -> Opened:
+    given_up = Event()
+    if abandoned:
+        given_up.set()
+    return presence.open_session(robot, None, key, holder, "10.0.0.7", given_up)[0]
 
 
 def beat_of(opened: Opened, **changes) -> Beat:

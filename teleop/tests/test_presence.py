@@ -1,6 +1,7 @@
 """Who is here, whose session it is, and what a session says when it has ended."""
 
 from datetime import timedelta
+from threading import Event
 
 import pytest
 
@@ -69,9 +70,19 @@ def test_a_resumed_session_is_live_again():
 
 def test_a_take_over_says_whom_it_replaced():
     opens("worker.1")
-    _, previous = presence.open_session("arm", None, "morning-run", "worker.2", None)
+    _, previous = presence.open_session("arm", None, "morning-run", "worker.2", None, Event())
     assert previous == "worker.1"
     assert TeleopSession.objects.get().holder == "worker.2"
+
+
+def test_a_handshake_that_nobody_waits_for_takes_no_session_from_its_holder():
+    opened = opens("worker.1")
+    opens("worker.2", abandoned=True)
+    assert (session(opened).holder, session(opened).is_live) == ("worker.1", True)
+
+
+def test_a_handshake_that_nobody_waits_for_leaves_no_session_live():
+    assert not session(opens(abandoned=True)).is_live
 
 
 def test_a_session_that_ends_says_what_its_frames_say():

@@ -1,0 +1,22 @@
+import logging
+
+from teleop.logs import RateLimit
+
+
+def record(text="refused arm"):
+    return logging.LogRecord("teleop.consumers", logging.WARNING, __file__, 1, text, (), None)
+
+
+def test_it_lets_only_so_many_records_pass():
+    limit = RateLimit(most=3, seconds=10, clock=lambda: 0.0)
+    assert [limit.filter(record()) for _ in range(5)] == [True, True, True, False, False]
+
+
+def test_it_says_later_how_many_it_held_back():
+    now = [0.0]
+    limit = RateLimit(most=1, seconds=10, clock=lambda: now[0])
+    for _ in range(4):
+        limit.filter(record())
+    now[0] = 10.0
+    assert limit.filter(late := record())
+    assert late.getMessage() == "refused arm (3 more were not logged)"
