@@ -156,7 +156,7 @@ class Server(DaphneServer):
     def __init__(self, application, listening: socket.socket, signal_handlers: bool = True):
         super().__init__(
             application,
-            endpoints=[f"fd:fileno={listening.fileno()}"],
+            endpoints=[f"fd:fileno={listening.detach()}"],  # Twisted listens on a duplicate and closes it
             signal_handlers=signal_handlers,
             server_name="",
             websocket_timeout=-1,  # stock: a day, and then 1000, which tells a robot that it is done
@@ -165,7 +165,6 @@ class Server(DaphneServer):
             ping_interval=PING_INTERVAL_S,
             ping_timeout=PING_TIMEOUT_S,
         )
-        self._listening = listening
 
     def run(self):
         reactor._asyncioEventloop.call_soon(self._begin)
@@ -201,6 +200,11 @@ class Server(DaphneServer):
             scope["extensions"] = {"direct": protocol}
         return super().create_application(protocol, scope)
 
+    def listen_success(self, port):
+        """Handed on to `listeners`, which would hold None in its place: nothing could stop listening."""
+        super().listen_success(port)
+        return port
+
     def kill_all_applications(self):
         """Daphne has no lifespan; Twisted waits for what this returns before it stops.
 
@@ -211,7 +215,6 @@ class Server(DaphneServer):
     async def _shut_down(self):
         for listener in self.listeners:
             listener.addCallback(lambda port: port.stopListening())
-        self._listening.close()  # Twisted has listened on a duplicate: with one left open the kernel goes on accepting
         await running_worker().shutdown(SHUTDOWN_STEP_S)
         running = (details.get("application_instance") for details in self.connections.values())
         applications = [application for application in running if application and not application.done()]

@@ -1,0 +1,181 @@
+"""Robots that stream in a thread of their own, each with a page in the ledger."""
+
+import asyncio
+import json
+import math
+import time
+import uuid
+from collections import deque
+from contextlib import suppress
+from threading import Thread
+from typing import Self
+
+from teleop_client import AsyncRobotClient, Delays, TeleopError
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+
+from tests.chaos.ledger import Ledger, Page
+
+JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
+SHORT = Delays(first=0.1, most=0.5, slow=0.5, staff=0.5)
+
+
+def moment(number: int) -> dict[str, dict]:
+    """Frame `number` of any robot: two dozen digits that no other has."""
+    position = {f"{joint}.pos": 90 * math.sin(number / 60 + place) for place, joint in enumerate(JOINTS)}
+    return {"observation": position, "action": {joint: angle + 0.5 for joint, angle in position.items()}}
+
+
+class Robot:
+    """The real client, witnessed: what it is given to send and what the socket brings goes into the ledger."""
+
+    def __init__(self, url: str, robot_id: str, ledger: Ledger, session: str | None = None, **options) -> None:
+        self.client = AsyncRobotClient(
+            url,
+            robot_id,
+            session=session or str(uuid.uuid4()),
+            on_ack=self._note_latencies,
+            # A server that is frozen, or behind a dead connection, is noticed in seconds.
+            **{"delays": SHORT, "connect_timeout_s": 5, "ping_interval_s": 2, "ping_timeout_s": 4} | options,
+        )
+        self.page = ledger.page(robot_id, self.client.session)
+        self.latencies: deque[float] = deque(maxlen=10_000)
+        self._receive, self.client.protocol.receive = self.client.protocol.receive, self._witness
+
+    def _note_latencies(self, seconds: list[float]) -> None:
+        self.latencies.extend(seconds)
+
+    def _witness(self, text: str | bytes) -> None:
+        self.page.note_received(json.loads(text))
+        self._receive(text)
+
+    def send(self) -> None:
+        frame, timestamp = moment(len(self.page.sent)), time.time()
+        index = self.client.send(**frame, timestamp=timestamp)
+        if index is not None:
+            self.page.note_sent(index, timestamp, frame)
+        elif not self.client.protocol.error:
+            self.page.complain("the client's memory is full")
+
+    @property
+    def is_streaming(self) -> bool:
+        return self.client.protocol.greeted and self.client.stats.pending < 30
+
+    async def end(self, timeout_s: float) -> None:
+        try:
+            await self.client.end(timeout_s)
+        except TeleopError as error:
+            self.page.complain(f"did not end: {error}")
+        finally:
+            await self.client.close()
+
+
+class Mute:
+    """Asks for no subprotocol and is told nothing: what it sent before it saw 1012 counts as promised."""
+
+    def __init__(self, url: str, robot_id: str, ledger: Ledger) -> None:
+        self.robot_id, self.close_code = robot_id, 0
+        self._url = f"{url.replace('http', 'ws')}/ws/log/{robot_id}"
+        self._ledger = ledger
+        self._page: Page | None = None
+
+    @property
+    def sent(self) -> int:
+        return len(self._page.sent) if self._page else 0
+
+    async def run(self, fps: int) -> None:
+        """One session."""
+        key = str(uuid.uuid4())
+        async with connect(f"{self._url}?session={key}", compression=None) as websocket:
+            self._page = self._ledger.page(self.robot_id, key)
+            with suppress(ConnectionClosed):
+                while True:
+                    index, frame, timestamp = self.sent, moment(self.sent), time.time()
+                    await websocket.send(json.dumps({"frame_index": index, "timestamp": timestamp, **frame}))
+                    self._page.note_sent(index, timestamp, frame)
+                    await asyncio.sleep(1 / fps)
+            self.close_code = websocket.close_code
+        if self.close_code == 1012:
+            self._page.acked_through = max(self._page.sent)
+
+
+class Fleet:
+    """`count` robots at `fps`, in a thread: `with Fleet(url, ledger) as fleet: ...; fleet.end()`."""
+
+    def __init__(self, url: str, ledger: Ledger, count: int = 20, fps: int = 60, mutes: int = 0, **options) -> None:
+        self.ledger = ledger
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, name="fleet", daemon=True)
+        self._fps = fps
+        self._tasks: list[asyncio.Task] = []
+        self.robots = [Robot(url, f"robot_{number:03}", ledger, **options) for number in range(count)]
+        self.mutes = [Mute(url, f"mute_{number:03}", ledger) for number in range(mutes)]
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.call(self._start())
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.call(self._stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def call(self, work):
+        """Runs a coroutine in the fleet's loop; its result."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    @property
+    def is_streaming(self) -> bool:
+        """All are connected, and no backlog is left."""
+        return all(robot.is_streaming for robot in self.robots) and all(mute.sent for mute in self.mutes)
+
+    @property
+    def backlog(self) -> int:
+        return sum(robot.client.stats.pending for robot in self.robots)
+
+    @property
+    def acked(self) -> int:
+        return sum(robot.client.stats.acked for robot in self.robots)
+
+    @property
+    def reconnects(self) -> int:
+        return sum(robot.client.stats.reconnects for robot in self.robots)
+
+    def end(self, timeout_s: float = 30) -> None:
+        """All stop sending and end their sessions; what keeps one from it is in the ledger."""
+        self.call(self._end(timeout_s))
+
+    async def _start(self) -> None:
+        for robot in self.robots:
+            robot.client.start()
+        self._tasks = [asyncio.create_task(self._stream()), *map(asyncio.create_task, map(self._mute, self.mutes))]
+
+    async def _stream(self) -> None:
+        """One clock for all: a timer for each robot would cost more than its frames."""
+        begin, number = self._loop.time(), 0
+        while True:
+            for robot in self.robots:
+                robot.send()
+            number += 1
+            await asyncio.sleep(begin + number / self._fps - self._loop.time())
+
+    async def _mute(self, mute: Mute) -> None:
+        while True:
+            with suppress(OSError, InvalidHandshake, ConnectionClosed):
+                await mute.run(self._fps)
+            await asyncio.sleep(0.2)
+
+    async def _end(self, timeout_s: float) -> None:
+        await self._stop_sending()
+        await asyncio.gather(*(robot.end(timeout_s) for robot in self.robots))
+
+    async def _stop_sending(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _stop(self) -> None:
+        await self._stop_sending()
+        await asyncio.gather(*(robot.client.close() for robot in self.robots))

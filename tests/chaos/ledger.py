@@ -1,0 +1,183 @@
+"""What robots sent and what they were promised, written down at their end of the wire, and the database held to it."""
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import psycopg
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class StoredFrame(NamedTuple):
+    """A row of the frames' table; `timestamp` and `data` as the text that the database makes of them."""
+
+    robot_id: str
+    session_key: str
+    frame_index: int
+    timestamp: str
+    data: str
+
+
+class StoredSession(NamedTuple):
+    robot_id: str
+    key: str
+    frame_count: int
+    start_time: str
+    end_time: str | None
+    robot_status: str
+
+
+@dataclass
+class Page:
+    """One session, as its client saw it."""
+
+    robot_id: str
+    session_key: str
+    sent: dict[int, tuple[int, bytes]] = field(default_factory=dict)  # index: microseconds, digest of the data
+    acked_through: int = -1  # everything sent up to here was acknowledged
+    ended: int | None = None  # the frame_count in the server's answer to `end`
+    complaints: list[str] = field(default_factory=list)
+
+    def note_sent(self, frame_index: int, timestamp: float, data: dict) -> None:
+        self.sent[frame_index] = round(timestamp * 1_000_000), digest(data)
+
+    def note_received(self, message: dict) -> None:
+        """A message from the server, raw: the client's own bookkeeping is not asked."""
+        match message:
+            case {"type": "ack", "frame_index": index}:
+                self.acked_through = max(self.acked_through, index)
+            case {"type": "session", "next_frame_index": index}:
+                if index <= self.acked_through:
+                    self.complain(f"greeted with {index} after the ack of {self.acked_through}")
+                self.acked_through = max(self.acked_through, index - 1)  # the client forgets what is below
+            case {"type": "ended", "frame_count": count}:
+                self.ended = count
+                self.acked_through = max(self.sent, default=-1)
+            case {"type": "error"}:
+                self.complain(f"refused: {message}")
+
+    def complain(self, what: str) -> None:
+        self.complaints.append(what)
+
+
+class Ledger:
+    """All pages of a run. A run has a database of its own: what is in it and on no page is found too."""
+
+    def __init__(self) -> None:
+        self.pages: dict[tuple[str, str], Page] = {}
+
+    def page(self, robot_id: str, session_key: str) -> Page:
+        return self.pages.setdefault((robot_id, session_key), Page(robot_id, session_key))
+
+    @property
+    def sent(self) -> int:
+        return sum(len(page.sent) for page in self.pages.values())
+
+    def faults(self, sessions: Iterable[StoredSession], frames: Iterable[StoredFrame]) -> list[str]:
+        """Every difference between this and the database, a line each; none if the promise was kept."""
+        counted: dict[tuple[str, str], _Found] = {name: _Found() for name in self.pages}
+        faults = [f"{page.robot_id}: {complaint}" for page in self.pages.values() for complaint in page.complaints]
+        for frame in frames:
+            name = frame.robot_id, frame.session_key
+            if name not in counted:
+                faults.append(f"{name}: frame {frame.frame_index} is nobody's")
+            elif fault := counted[name].take(frame, self.pages[name].sent.get(frame.frame_index)):
+                faults.append(f"{frame.robot_id}: frame {frame.frame_index} {fault}")
+        for name, page in self.pages.items():
+            faults += _missing(page, counted[name].indexes)
+        faults += self._faults_of_sessions(list(sessions), counted)
+        return faults
+
+    def _faults_of_sessions(self, sessions: list[StoredSession], counted: "dict[tuple[str, str], _Found]") -> list[str]:
+        names = [(session.robot_id, session.key) for session in sessions]
+        faults = [f"{name}: the session is nobody's" for name in names if name not in self.pages]
+        faults += [f"{name}: no session" for name in self.pages if names.count(name) != 1]
+        for session, name in zip(sessions, names, strict=True):
+            if session.robot_status != "offline":
+                faults.append(f"{session.robot_id}: left {session.robot_status}")
+            if session.end_time is None:
+                faults.append(f"{name}: its session is left live")
+            elif name in self.pages and counted[name].indexes:
+                faults += _faults_of_ends(session, counted[name], self.pages[name].ended)
+        return faults
+
+
+class _Found:
+    """The rows of one session."""
+
+    def __init__(self) -> None:
+        self.indexes: set[int] = set()
+        self.first_us = self.last_us = 0
+
+    def take(self, frame: StoredFrame, sent: tuple[int, bytes] | None) -> str:
+        """What is wrong with the row, or nothing. Rows come in the order of their indexes."""
+        timestamp_us = microseconds(frame.timestamp)
+        if not self.indexes:
+            self.first_us = timestamp_us
+        self.last_us = timestamp_us
+        if frame.frame_index in self.indexes:
+            return "is stored twice"
+        self.indexes.add(frame.frame_index)
+        if sent is None:
+            return "was never sent"
+        if timestamp_us != sent[0]:
+            return f"has the timestamp {timestamp_us}, sent was {sent[0]}"
+        return "" if digest(json.loads(frame.data)) == sent[1] else "has other data than was sent"
+
+
+def _missing(page: Page, stored: set[int]) -> Iterator[str]:
+    missing = sorted(page.sent.keys() - stored)
+    if acked := [index for index in missing if index <= page.acked_through]:
+        yield f"{page.robot_id}: {len(acked)} acknowledged frames are not stored, the first is {acked[0]}"
+    elif missing and page.ended is not None:
+        yield f"{page.robot_id}: {len(missing)} frames were sent and are not stored, the first is {missing[0]}"
+
+
+def _faults_of_ends(session: StoredSession, found: _Found, ended: int | None) -> Iterator[str]:
+    count = len(found.indexes)
+    for name, value in (("frame_count", session.frame_count), ("ended", count if ended is None else ended)):
+        if value != count:
+            yield f"{session.robot_id}: {name} says {value}, stored are {count}"
+    ends = microseconds(session.start_time), microseconds(session.end_time or "")
+    if ends != (found.first_us, found.last_us):
+        yield f"{session.robot_id}: from {ends[0]} to {ends[1]}, its frames {found.first_us} to {found.last_us}"
+
+
+def digest(data: dict) -> bytes:
+    """Of the value, whatever wrote its JSON, but in its key order."""
+    return hashlib.blake2b(json.dumps(data).encode(), digest_size=12).digest()
+
+
+def microseconds(text: str) -> int:
+    """Of a timestamp as either database writes it; SQLite's have no zone."""
+    time = datetime.fromisoformat(text)
+    return ((time if time.tzinfo else time.replace(tzinfo=UTC)) - EPOCH) // timedelta(microseconds=1)
+
+
+SESSIONS = """
+    SELECT s.robot_id, s.key, s.frame_count, CAST(s.start_time AS text), CAST(s.end_time AS text), r.status
+    FROM teleop_teleopsession s JOIN robots_robot r ON r.id = s.robot_id
+"""
+FRAMES = """
+    SELECT f.robot_id, s.key, f.frame_index, CAST(f.timestamp AS text), CAST(f.data AS text)
+    FROM teleop_teleopframe f LEFT JOIN teleop_teleopsession s ON s.id = f.session_id
+    ORDER BY f.session_id, f.frame_index
+"""
+
+
+def faults_in(database_url: str, ledger: Ledger) -> list[str]:
+    """Asks the database itself, past the product's code."""
+    if database_url.startswith("sqlite:///"):
+        with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"), timeout=20)) as file:
+            sessions = list(map(StoredSession._make, file.execute(SESSIONS)))
+            return ledger.faults(sessions, map(StoredFrame._make, file.execute(FRAMES)))
+    with psycopg.connect(database_url) as database, database.cursor("frames") as frames:
+        sessions = list(map(StoredSession._make, database.execute(SESSIONS)))
+        frames.execute(FRAMES)
+        return ledger.faults(sessions, map(StoredFrame._make, frames))

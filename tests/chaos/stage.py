@@ -1,0 +1,44 @@
+"""A database, a server and a Redis of a run's own, as it kills them."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.services import ROOT, Postgres, Server, postgres
+
+
+@contextmanager
+def sqlite_file(folder: Path | None = None) -> Iterator[str]:
+    """The URL of a migrated file."""
+    with tempfile.TemporaryDirectory(prefix="teleop-", dir=folder, ignore_cleanup_errors=True) as new:
+        yield migrated(f"sqlite:///{new}/db.sqlite3")
+
+
+@contextmanager
+def postgres_database() -> Iterator[tuple[Postgres, str]]:
+    with postgres() as service:
+        yield service, migrated(service.url)
+
+
+def migrated(url: str) -> str:
+    environment = os.environ | {"DATABASE_URL": url}
+    command = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=60)
+    return url
+
+
+@contextmanager
+def serving(url: str, *options: str, redis_url: str = "", **settings: str) -> Iterator[Server]:
+    """Robots register themselves."""
+    settings = {"DATABASE_URL": url, "REDIS_URL": redis_url, "ROBOT_AUTH": "open"} | settings
+    with tempfile.TemporaryDirectory(prefix="teleop-", ignore_cleanup_errors=True) as folder:
+        server = Server(Path(folder), *options, **settings).start()
+        try:
+            yield server
+        finally:
+            server.stop()
+            print(server.output())  # noqa: T201 - pytest shows it if the test failed
