@@ -1,6 +1,7 @@
 """Open-loop load: robots that send on a fixed schedule, whatever the server does, and time each frame to its ack.
 
-usage: load.py PORT ROBOTS SECONDS FRAMES_PER_MESSAGE; prints one JSON line. Frames are ~500 bytes, as in the report.
+usage: load.py PORT ROBOTS SECONDS FRAMES_PER_MESSAGE; prints a line when all are connected, and at the end one of
+JSON. Frames are ~500 bytes, as in the report.
 """
 
 import asyncio
@@ -80,7 +81,7 @@ async def stream(number, port, seconds, per_message, up, go):
         messages += 1
         await asyncio.sleep(max(0, began + messages * interval - time.perf_counter()))
     deadline = time.perf_counter() + DRAIN_S
-    while robot.sent_at and time.perf_counter() < deadline and not robot.gone.is_set():
+    while robot.sent_at and time.perf_counter() < deadline and not robot.gone.is_set():  # noqa: ASYNC110
         await asyncio.sleep(0.05)
     robot.is_closing = True
     transport.send_close(1000)
@@ -94,6 +95,7 @@ async def main(port, robots, seconds, per_message):
     for _ in streams:
         await asyncio.wait_for(up.acquire(), 20)
     went = time.process_time()
+    print("all are connected", flush=True)
     go.set()
     await asyncio.gather(*streams)
     latencies.sort()
