@@ -38,7 +38,7 @@ class Robot(WSListener):
             transport.disconnect()
             return
         parsed = orjson.loads(message.get_payload_as_bytes())
-        for frame in parsed["frames"] if "frames" in parsed else (parsed,):
+        for frame in parsed.get("frames", (parsed,)):
             moment = dt.datetime.fromtimestamp(frame["timestamp"], dt.UTC)
             data = orjson.dumps({"o": frame["observation"], "a": frame["action"]}).decode()
             pending.append((self, (self.session_id, "r", moment, frame["frame_index"], data)))

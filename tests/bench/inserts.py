@@ -5,6 +5,7 @@ table empty at first. Variants take turns, the median over the turns is printed.
 """
 
 import json
+import random
 import statistics
 
 import psutil
@@ -31,12 +32,19 @@ VARIANTS = {
         *("json", [UNIQUE, SESSION_KEY, "create index on frame (session_id)", "create index on frame (robot_id)"]),
     ),
 }
+
+
+def _angles(count: int) -> list[float]:
+    return [random.uniform(-3.14, 3.14) for _ in range(count)]
+
+
 DATA = json.dumps(
     {
-        "observation": {"joint_positions": [1.2345678] * 6, "joint_velocities": [0.1234567] * 6, "gripper": 0.5},
-        "action": {"joint_positions": [1.2345678] * 6, "gripper": 0.25},
-    }
-).ljust(450)
+        "observation": {"joint_positions": _angles(6), "joint_velocities": _angles(6), "gripper": random.random()},
+        "action": {"joint_positions": _angles(6), "gripper": random.random()},
+    },
+    separators=(",", ":"),
+)
 
 
 def cost(connection: psycopg.Connection, json_type: str, additions: list[str]) -> tuple[float, float]:
