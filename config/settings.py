@@ -120,6 +120,13 @@ if REDIS_URL:
         }
     }
 else:
+    # Room for the counts of many addresses: past it counts are dropped, and who is one of many begins anew.
+    CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+            "OPTIONS": {"MAX_ENTRIES": 100_000},
+        }
+    }
     CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 
 REST_FRAMEWORK = {

@@ -33,7 +33,7 @@ class RedisOrLocalCache(BaseCache):
     def __init__(self, url: str, params: dict):
         super().__init__(params)
         self._redis = redis_cache(url)
-        self._local = LocMemCache("while-redis-is-away", params)
+        self._local = LocMemCache("while-redis-is-away", {"OPTIONS": {"MAX_ENTRIES": 100_000}})
 
     def _ask(self, operation: str, *args, **kwargs):
         if time.monotonic() >= RedisOrLocalCache._away_until:

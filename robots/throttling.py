@@ -33,7 +33,7 @@ class AnonymousThrottle(BaseThrottle):
     def allow_request(self, request, view):
         if request.auth or request.user.is_authenticated:
             return True
-        return count(f"anonymous {address_of(request)}", ANONYMOUS_WINDOW_S) <= ANONYMOUS_REQUESTS
+        return count(f"anonymous:{address_of(request)}", ANONYMOUS_WINDOW_S) <= ANONYMOUS_REQUESTS
 
     def wait(self):
         return ANONYMOUS_WINDOW_S
@@ -49,8 +49,8 @@ class LoginAttempts:
         address = address_of(request)
         of_name = hashlib.sha256(f"{address} {name}".encode()).hexdigest()
         self._bounds = {
-            f"login {of_name}": FAILED_LOGINS_OF_A_NAME,
-            f"logins {address}": FAILED_LOGINS_OF_AN_ADDRESS,
+            f"login:{of_name}": FAILED_LOGINS_OF_A_NAME,
+            f"logins:{address}": FAILED_LOGINS_OF_AN_ADDRESS,
         }
 
     @property

@@ -19,8 +19,8 @@ from robots.models import Robot  # noqa: E402
 class Client(APIClient):
     default_format = "json"
 
-    def __init__(self):
-        super().__init__(raise_request_exception=False)
+    def __init__(self, **options):
+        super().__init__(raise_request_exception=False, **options)
 
 
 def client_with(authorization: str) -> APIClient:

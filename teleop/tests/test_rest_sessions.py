@@ -1,0 +1,282 @@
+"""/sessions: finding, reading, labelling and dropping recordings over REST."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from robots.models import Robot
+from teleop import views
+from teleop.models import TeleopFrame, TeleopSession
+from videos.models import VideoChunk
+
+pytestmark = pytest.mark.django_db
+
+T0 = datetime(2026, 1, 5, 8, tzinfo=UTC)
+DATA = {"observation": {"shoulder_pan.pos": 1.5, "gripper.pos": 0, "note": "x"}, "action": {"joint_positions": [1, 2]}}
+
+
+def make(key, robot="arm", start=T0, seconds=60, **fields):
+    """An ended session; `seconds=None`: a live one."""
+    end = None if seconds is None else start + timedelta(seconds=seconds)
+    owner = Robot.objects.get_or_create(pk=robot)[0]
+    return TeleopSession.objects.create(robot=owner, key=key, start_time=start, end_time=end, **fields)
+
+
+def add_frames(session, *indexes, fps=10):
+    TeleopFrame.objects.bulk_create(
+        TeleopFrame(
+            session=session,
+            robot_id=session.robot_id,
+            frame_index=index,
+            timestamp=session.start_time + timedelta(seconds=index / fps),
+            data=DATA,
+        )
+        for index in indexes
+    )
+
+
+def add_video(session, camera, start=0.0):
+    VideoChunk.objects.create(
+        session=session,
+        robot_id=session.robot_id,
+        camera_key=camera,
+        start_timestamp=start,
+        end_timestamp=start + 1,
+        size=1,
+    )
+
+
+@pytest.fixture
+def recorded():
+    session = make("recorded", seconds=1, frame_count=9)
+    add_frames(session, 2, 3, 4, 6, 7, 8, 9, 10, 12)
+    return session
+
+
+def keys(client, query=""):
+    answer = client.get(f"/sessions?{query}")
+    assert answer.status_code == 200, answer.json()
+    return [each["key"] for each in answer.json()["results"]]
+
+
+def test_the_list_is_newest_first_and_stable(viewer):
+    for number, start in enumerate([T0, T0 + timedelta(1), T0]):
+        make(f"session-{number}", start=start)
+    assert keys(viewer) == ["session-1", "session-2", "session-0"]
+    assert keys(viewer, "limit=1&offset=1") == ["session-2"]
+
+
+def test_the_list_says_how_long_each_took(viewer):
+    make("ended", seconds=90)
+    make("live", seconds=None)
+    shown = {each["key"]: (each["live"], each["duration_s"]) for each in viewer.get("/sessions").json()["results"]}
+    assert shown == {"ended": (False, 90.0), "live": (True, None)}
+
+
+def test_times_are_iso_8601_in_utc(viewer):
+    make("ended")
+    assert viewer.get("/sessions").json()["results"][0]["start_time"] == "2026-01-05T08:00:00Z"
+
+
+def test_the_list_takes_two_queries_and_three_for_who_asks(viewer, django_assert_num_queries):
+    for number in range(20):
+        add_video(make(f"session-{number}", robot=f"robot_{number}"), "front")
+    with django_assert_num_queries(5):
+        assert len(keys(viewer)) == 20
+
+
+def test_one_session_takes_four_queries_and_three_for_who_asks(viewer, recorded, django_assert_num_queries):
+    with django_assert_num_queries(7):
+        viewer.get(f"/sessions/{recorded.pk}")
+
+
+def test_it_shows_what_the_frames_say(viewer, recorded):
+    shown = viewer.get(f"/sessions/{recorded.pk}").json()
+    assert (shown["frame_count"], shown["missing_frames"], shown["effective_fps"]) == (9, 2, 8.0)
+    assert shown["joints"] == {
+        "observation": ["shoulder_pan.pos", "gripper.pos"],
+        "action": ["joint_positions.0", "joint_positions.1"],
+    }
+
+
+def test_it_shows_each_camera_once(viewer, recorded):
+    for camera, start in (("wrist", 0), ("front", 0), ("front", 1)):
+        add_video(recorded, camera, start)
+    assert viewer.get(f"/sessions/{recorded.pk}").json()["cameras"] == ["front", "wrist"]
+
+
+def test_a_session_without_frames_is_shown_too(viewer):
+    shown = viewer.get(f"/sessions/{make('empty', seconds=0).pk}").json()
+    assert (shown["missing_frames"], shown["effective_fps"]) == (0, None)
+    assert shown["joints"] == {"observation": [], "action": []}
+
+
+def test_what_a_live_session_misses_is_not_known_yet(viewer):
+    session = make("live", seconds=None, frame_count=1)
+    add_frames(session, 0, 9)
+    shown = viewer.get(f"/sessions/{session.pk}").json()
+    assert (shown["duration_s"], shown["missing_frames"], shown["effective_fps"]) == (None, None, None)
+    assert shown["joints"]["action"]
+
+
+@pytest.mark.parametrize("pk", ["0", "99999999999999999", "x", "1.5", "-1", "1%00"])
+def test_what_is_no_session_is_not_found(viewer, pk):
+    assert viewer.get(f"/sessions/{pk}").status_code == 404
+
+
+def test_meta_that_is_deep_or_beyond_64_bits_does_not_hide_the_list(viewer):
+    deep = {}
+    for _ in range(252):
+        deep = {"x": deep}
+    make("deep", meta_info=deep)
+    make("big", meta_info={"x": 2**64})
+    assert sorted(keys(viewer)) == ["big", "deep"]
+
+
+@pytest.mark.parametrize(
+    "query, found",
+    [
+        ("robot=arm", "early"),
+        ("robot=nobody", ""),
+        ("live=true", "live"),
+        ("live=false", "early late"),
+        ("task=Fold", "early"),
+        ("success=true", "early"),
+        ("success=false", "late"),
+        ("tag=towel", "early late"),
+        ("tag=tow", ""),
+        ("tag=%C3%A9%22%5C", "late"),
+        ("min_duration=60", "early late"),
+        ("min_duration=60.5", "late"),
+        ("from=2026-01-05T08:01:00Z", "early late live"),
+        ("from=2026-01-05T08:01:01Z", "late live"),
+        ("to=2026-01-05T08:00:00Z", ""),
+        ("to=2026-01-05T08:00:01%2B00:00", "early"),
+        ("from=2026-01-05T09:30:00%2B01:00&to=2026-01-05T12:00:00", "late"),
+        ("from=0001-01-01T00:00:00%2B14:00&to=9999-12-31T23:59:59-14:00", "early late live"),
+        ("robot=leg&live=true&success=false", ""),
+    ],
+)
+def test_it_finds_sessions(viewer, query, found):
+    make("early", meta_info={"task": "Fold", "success": True, "tags": ["towel", "a"]})
+    late = {"task": "Sort", "success": False, "tags": ["towel", 'é"\\']}
+    make("late", "leg", start=T0 + timedelta(hours=1), seconds=3600, meta_info=late)
+    make("live", "leg", start=T0 + timedelta(hours=5), seconds=None)
+    assert sorted(keys(viewer, query)) == found.split()
+
+
+def test_it_finds_what_has_changed_since(viewer):
+    make("old", updated_at=T0)
+    make("new", updated_at=T0 + timedelta(hours=1))
+    assert keys(viewer, "updated_since=2026-01-05T09:00:00Z") == ["new"]
+
+
+@pytest.mark.parametrize(
+    "query, says",
+    [
+        ("robto=arm", "there is no parameter robto; robot, live, task"),
+        ("live=yes", "yes is not one of the available choices"),
+        ("success=1", "1 is not one of the available choices"),
+        ("min_duration=-1", "greater than or equal to 0"),
+        ("min_duration=1e400", "less than or equal to 1000000000"),
+        ("min_duration=nan", "Enter a number"),
+        ("from=yesterday", "Enter a valid date/time"),
+        ("updated_since=0", "Enter a valid date/time"),
+        ("task=%00", "Null characters are not allowed"),
+        ("to=2026-01-05&from=2026-01-06", "to is 2026-01-05T00:00:00+00:00; later than from"),
+        ("limit=1001", "limit is 1001; an integer between 1 and 1000 expected"),
+    ],
+)
+def test_a_bad_parameter_is_refused_by_its_name(viewer, query, says):
+    answer = viewer.get(f"/sessions?{query}")
+    name = query.partition("=")[0]
+    assert (answer.status_code, list(answer.json())) == (400, [name])
+    assert says in answer.json()[name][0]
+
+
+def test_a_label_is_merged_and_null_removes_a_key(curator):
+    session = make("labelled", meta_info={"operator": "ada", "draft": 1})
+    answer = curator.patch(f"/sessions/{session.pk}", {"meta_info": {"success": True, "draft": None}})
+    session.refresh_from_db()
+    assert session.meta_info == answer.json()["meta_info"] == {"operator": "ada", "success": True}
+    assert answer.json()["staff_labels"] == ["success"]
+
+
+def test_a_label_is_a_change_for_those_who_follow(curator):
+    session = make("labelled", updated_at=T0)
+    answer = curator.patch(f"/sessions/{session.pk}", {"meta_info": {"tags": ["x"]}})
+    session.refresh_from_db()
+    assert session.updated_at > T0 + timedelta(1)
+    assert datetime.fromisoformat(answer.json()["updated_at"]) == session.updated_at
+
+
+def test_what_people_have_said_a_robot_does_not_change(curator, arm):
+    path = f"/sessions/{make('labelled').pk}"
+    arm.patch(path, {"meta_info": {"success": True, "operator": "ada"}})
+    curator.patch(path, {"meta_info": {"success": False}})
+    answer = arm.patch(path, {"meta_info": {"success": True, "operator": "bob"}})
+    assert answer.json()["meta_info"] == {"success": False, "operator": "bob"}
+
+
+@pytest.mark.parametrize(
+    "body, says",
+    [
+        ({}, "meta_info"),
+        ({"meta_info": None}, "meta_info"),
+        ({"meta_info": []}, "meta_info"),
+        ({"meta_info": {}, "fps": 1}, "there is no field fps; meta_info expected"),
+        ({"meta_info": {"task": 5}}, "task"),
+        ({"meta_info": {"success": "yes"}}, "'yes' is neither true nor false"),
+        ({"meta_info": {"tags": "towel"}}, "tags"),
+        ({"meta_info": {"tags": [5]}}, "tags"),
+        ({"meta_info": {"tags": ["x"] * 51}}, "no more than 50 elements"),
+        ({"meta_info": {"note": "x" * 10_001}}, "no more than 10000 characters"),
+        ({"meta_info": {"x": "y" * 65_536}}, "bytes as compact JSON; at most 65536 expected"),
+    ],
+)
+def test_a_bad_label_is_refused_and_nothing_is_changed(curator, body, says):
+    session = make("labelled", meta_info={"task": "Fold"})
+    answer = curator.patch(f"/sessions/{session.pk}", body)
+    session.refresh_from_db()
+    assert answer.status_code == 400 and says in str(answer.json())
+    assert session.meta_info == {"task": "Fold"}
+
+
+def test_meta_does_not_grow_past_its_bound_in_small_steps(curator):
+    path = f"/sessions/{make('labelled').pk}"
+    statuses = [curator.patch(path, {"meta_info": {f"x{n}": "y" * 30_000}}).status_code for n in range(3)]
+    assert statuses == [200, 200, 400]
+
+
+def test_a_session_goes_with_its_frames_and_videos(curator, recorded):
+    add_video(recorded, "front")
+    kept = make("kept")
+    add_frames(kept, 0)
+    assert curator.delete(f"/sessions/{recorded.pk}").status_code == 204
+    assert (TeleopSession.objects.get(), TeleopFrame.objects.get().session) == (kept, kept)
+    assert not VideoChunk.objects.exists()
+
+
+def test_a_live_session_stays(curator):
+    session = make("live", seconds=None)
+    answer = curator.delete(f"/sessions/{session.pk}")
+    assert (answer.status_code, answer.json()) == (409, {"detail": f"session {session.pk} is live; end it first"})
+    assert TeleopSession.objects.exists()
+
+
+def test_ending_a_live_session_asks_whoever_has_it(curator, monkeypatch):
+    asked = []
+    monkeypatch.setattr(views, "close_connections", lambda code, **of: asked.append((code, of)))
+    session = make("live", seconds=None)
+    assert curator.post(f"/sessions/{session.pk}/end").status_code == 202
+    assert asked == [(1000, {"session_id": session.pk})]
+
+
+def test_an_ended_session_is_not_ended_again(curator):
+    answer = curator.post(f"/sessions/{make('ended').pk}/end")
+    assert answer.status_code == 409 and "has ended already, at 2026-01-05T08:01:00+00:00" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("method, path", [("post", "/sessions"), ("put", "/sessions/1"), ("delete", "/sessions")])
+def test_sessions_come_from_robots_only(admin, method, path):
+    assert getattr(admin, method)(path, {}).status_code == 405
