@@ -69,4 +69,5 @@ def all_end(fleet: Fleet, database_url: str) -> None:
     """And the database has what the ledger says."""
     settled(fleet)
     fleet.end()
-    assert faults_in(database_url, fleet.ledger) == []
+    faults = faults_in(database_url, fleet.ledger)
+    assert not faults, "\n".join(faults[:20])

@@ -6,8 +6,10 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+from tests.chaos.sabotage import Sabotaged
 from tests.services import ROOT, Postgres, Server, postgres
 
 
@@ -32,13 +34,14 @@ def migrated(url: str) -> str:
 
 
 @contextmanager
-def serving(url: str, *options: str, redis_url: str = "", **settings: str) -> Iterator[Server]:
+def serving(url: str, *options: str, redis_url: str = "", sabotage: str = "", **settings: str) -> Iterator[Server]:
     """Robots register themselves."""
     settings = {"DATABASE_URL": url, "REDIS_URL": redis_url, "ROBOT_AUTH": "open"} | settings
     with tempfile.TemporaryDirectory(prefix="teleop-", ignore_cleanup_errors=True) as folder:
-        server = Server(Path(folder), *options, **settings).start()
+        kind = partial(Sabotaged, sabotage) if sabotage else Server
+        server = kind(Path(folder), *options, **settings)
         try:
-            yield server
+            yield server.start()
         finally:
             server.stop()
             print(server.output())  # noqa: T201 - pytest shows it if the test failed

@@ -1,0 +1,121 @@
+"""The ledger notices what it is for: in rows made up here, and in what a sabotaged server stores."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from tests.chaos.fleet import Fleet, moment
+from tests.chaos.ledger import Ledger, StoredFrame, StoredSession
+from tests.chaos.scenarios import all_end, kill
+from tests.chaos.stage import serving, sqlite_file
+from tests.services import wait_until
+
+SENT = 10
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    """An arm has sent ten frames and ended."""
+    ledger = Ledger()
+    page = ledger.page("arm", "morning-run")
+    page.note_received({"type": "session", "next_frame_index": 0})
+    for index in range(SENT):
+        page.note_sent(index, 1703318400.25 + index, moment(index))
+    page.note_received({"type": "ack", "frame_index": 7})
+    page.note_received({"type": "ended", "frame_count": SENT})
+    return ledger
+
+
+def stored() -> list[StoredFrame]:
+    times = [f"2023-12-23 08:00:0{index}.25+00" for index in range(SENT)]
+    return [StoredFrame("arm", "morning-run", i, times[i], json.dumps(moment(i))) for i in range(SENT)]
+
+
+def session(**changes) -> list[StoredSession]:
+    ends = "2023-12-23 08:00:00.25", "2023-12-23 08:00:09.250000"
+    return [StoredSession("arm", "morning-run", SENT, *ends, "offline")._replace(**changes)]
+
+
+def reordered(data: str) -> str:
+    return json.dumps(dict(reversed(json.loads(data).items())))
+
+
+def test_it_finds_nothing_where_all_is_right(ledger: Ledger):
+    assert ledger.faults(session(), stored()) == []
+
+
+@pytest.mark.parametrize(
+    "change, fault",
+    [
+        (lambda rows: rows.pop(7), "acknowledged frames are not stored, the first is 7"),
+        (lambda rows: rows.insert(3, rows[3]), "frame 3 is stored twice"),
+        (lambda rows: rows.append(rows[9]._replace(frame_index=10)), "frame 10 was never sent"),
+        (lambda rows: rows.append(rows[9]._replace(session_key="another")), "frame 9 is nobody's"),
+        (lambda rows: rows.append(rows[4]._replace(data=rows.pop(4).data.replace("1", "2", 1))), "frame 4 has other"),
+        (lambda rows: rows.append(rows[4]._replace(data=reordered(rows.pop(4).data))), "frame 4 has other data"),
+        (lambda rows: rows.append(rows[4]._replace(timestamp=rows.pop(4).timestamp[:-3] + "1")), "has the timestamp"),
+    ],
+)
+def test_it_finds_a_wrong_frame(ledger: Ledger, change: Callable, fault: str):
+    rows = stored()
+    change(rows)
+    assert fault in "\n".join(ledger.faults(session(), rows))
+
+
+@pytest.mark.parametrize(
+    "change, fault",
+    [
+        ({"frame_count": 9}, "frame_count says 9, stored are 10"),
+        ({"end_time": None}, "left live"),
+        ({"start_time": "2023-12-23 08:00:01.25"}, "its frames"),
+        ({"end_time": "2023-12-23 08:00:08.25"}, "its frames"),
+        ({"robot_status": "online"}, "left online"),
+        ({"key": "another"}, "no session"),
+    ],
+)
+def test_it_finds_a_wrong_session(ledger: Ledger, change: dict, fault: str):
+    assert fault in "\n".join(ledger.faults(session(**change), stored()))
+
+
+def test_it_finds_a_second_session(ledger: Ledger):
+    assert "nobody's" in ledger.faults(session() + session(key="made-again"), stored())[0]
+
+
+def test_it_finds_what_was_sent_and_neither_acknowledged_nor_stored(ledger: Ledger):
+    ledger.page("arm", "morning-run").acked_through = 7
+    assert ledger.faults(session(), stored()[:9])[0] == "arm: 1 frames were sent and are not stored, the first is 9"
+
+
+def test_a_client_that_did_not_end_is_owed_what_was_acknowledged(ledger: Ledger):
+    page = ledger.page("arm", "morning-run")
+    page.ended, page.acked_through = None, 8
+    changed = session(frame_count=9, end_time="2023-12-23 08:00:08.25")
+    assert ledger.faults(changed, stored()[:9]) == []
+
+
+def test_it_finds_a_greeting_that_has_forgotten_acknowledged_frames(ledger: Ledger):
+    ledger.page("arm", "morning-run").note_received({"type": "session", "next_frame_index": 5})
+    assert "greeted with 5" in ledger.faults(session(), stored())[0]
+
+
+def test_it_catches_a_server_that_acknowledges_before_the_commit():
+    with (
+        sqlite_file() as url,
+        serving(url, sabotage="ack_before_commit") as server,
+        Fleet(server.url, Ledger()) as fleet,
+    ):
+        kill(fleet, server, times=1)
+        with pytest.raises(AssertionError, match="after the ack of"):
+            all_end(fleet, url)
+
+
+def test_it_catches_a_server_that_drops_one_frame_in_10000():
+    with (
+        sqlite_file() as url,
+        serving(url, sabotage="drop_one_in_10000") as server,
+        Fleet(server.url, Ledger(), fps=500) as fleet,
+    ):
+        wait_until(lambda: fleet.ledger.sent > 12_000, 20, "frames enough for one to be dropped")
+        with pytest.raises(AssertionError, match="1 acknowledged frames are not stored"):
+            all_end(fleet, url)
