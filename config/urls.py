@@ -7,3 +7,5 @@ urlpatterns = [
     path("", include("teleop.urls")),
     path("", include("videos.urls")),
 ]
+handler400 = "robots.exceptions.bad_request"
+handler404 = "robots.exceptions.not_found"

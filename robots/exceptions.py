@@ -1,5 +1,7 @@
 from django.db import InterfaceError, OperationalError
 from django.db.models import ProtectedError
+from django.http import JsonResponse
+from django.views import defaults
 from rest_framework import status, views
 from rest_framework.exceptions import APIException
 
@@ -8,6 +10,13 @@ class Conflict(APIException):
     status_code = status.HTTP_409_CONFLICT
     default_detail = "not in the state that this needs"
     default_code = "conflict"
+
+
+class WrongLogin(APIException):
+    status_code = status.HTTP_401_UNAUTHORIZED
+    default_detail = "this name and password do not go together, or the account is closed"
+    default_code = "wrong_login"
+    auth_header = "Token"
 
 
 class TooLarge(APIException):
@@ -31,3 +40,17 @@ def handle(error: Exception, context: dict):
         case OperationalError() | InterfaceError():
             error = DatabaseAway()
     return views.exception_handler(error, context)
+
+
+def not_found(request, exception):
+    """For a path that is none: a program gets JSON here too, a browser its page."""
+    if "text/html" in request.headers.get("Accept", ""):
+        return defaults.page_not_found(request, exception)
+    return JsonResponse({"detail": "there is nothing at this path"}, status=404)
+
+
+def bad_request(request, exception):
+    """What Django itself refuses: a host that is not ours, a header or a form past its bounds."""
+    if "text/html" in request.headers.get("Accept", ""):
+        return defaults.bad_request(request, exception)
+    return JsonResponse({"detail": "the request is not acceptable"}, status=400)

@@ -4,6 +4,7 @@ from rest_framework import serializers
 from rest_framework.authtoken.serializers import AuthTokenSerializer
 from rest_framework.exceptions import ValidationError
 
+from robots.exceptions import WrongLogin
 from robots.models import Robot
 
 MAX_META_BYTES = 2**16  # as a robot may say of its session
@@ -56,6 +57,8 @@ class LastErrorSerializer(serializers.Serializer):
 
 
 class RobotSerializer(StrictFields, serializers.ModelSerializer):
+    # Without the look whether the id is taken: two at once would both find it free. The insert knows.
+    id = StrictCharField(max_length=64, validators=Robot._meta.get_field("id").validators)
     meta_info = serializers.DictField(required=False, allow_null=True, help_text="A JSON object of at most 64 KiB.")
     last_error = serializers.SerializerMethodField(help_text="Why it was last refused, or its frame was; null: never.")
 
@@ -96,3 +99,9 @@ class KeySerializer(serializers.Serializer):
 class LoginSerializer(StrictFields, AuthTokenSerializer):
     username = StrictCharField(write_only=True)
     password = StrictCharField(write_only=True)
+
+    def validate(self, attrs):
+        try:
+            return super().validate(attrs)
+        except ValidationError:
+            raise WrongLogin from None

@@ -1,6 +1,7 @@
 from functools import cache
 
 from django.conf import settings
+from django.db import IntegrityError, transaction
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from drf_spectacular.generators import SchemaGenerator
@@ -13,6 +14,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ModelViewSet
 
 from robots import examples
+from robots.exceptions import Conflict
 from robots.filters import RobotFilter
 from robots.models import ROBOT_ID, Robot
 from robots.parsers import StrictJSONParser
@@ -27,6 +29,7 @@ from robots.throttling import AnonymousThrottle, FailedLogins
     create=extend_schema(
         summary="Register a robot",
         description="It has no key yet: `POST /robots/{id}/key` issues one.",
+        responses={201: RobotSerializer, 409: problem("A robot of this id is registered already.")},
         examples=[examples.NEW_ROBOT, examples.ROBOT],
     ),
     retrieve=extend_schema(
@@ -54,6 +57,13 @@ class RobotViewSet(ModelViewSet):
     filterset_class = RobotFilter
     lookup_value_regex = ROBOT_ID.pattern
 
+    def perform_create(self, serializer):
+        try:
+            with transaction.atomic():
+                serializer.save()
+        except IntegrityError:
+            raise Conflict(f"robot {serializer.validated_data['id']} is registered already") from None
+
     @extend_schema(
         summary="Issue a key",
         description="A new key, shown this once. The old one is void, and connections made with it are closed (4401).",
@@ -73,6 +83,7 @@ class RobotViewSet(ModelViewSet):
         description="The token of a person or program, the same every time: `Authorization: Token T` from then on. "
         "After 5 failures for a name, or 50 in all, an address waits a quarter of an hour.",
         auth=[],
+        responses={200: LoginSerializer, 401: problem("This name and password do not go together.")},
         examples=[
             OpenApiExample("A login", {"username": "ada", "password": "a long one"}, request_only=True),
             OpenApiExample("A token", {"token": "9944b09199c62bcf9418ad846dd0e4bbdfc6ee4b"}, response_only=True),

@@ -36,16 +36,14 @@ def test_a_login_gives_a_token_that_is_let_in(ada):
 @pytest.mark.parametrize("username, password", [("ada", "wrong"), ("nobody", PASSWORD), ("ADA", PASSWORD)])
 def test_a_wrong_login_is_refused_and_does_not_say_what_was_wrong(ada, username, password):
     answer = log_in(username, password)
-    assert (answer.status_code, answer.json()) == (
-        400,
-        {"non_field_errors": ["Unable to log in with provided credentials."]},
-    )
+    assert (answer.status_code, answer["WWW-Authenticate"]) == (401, "Token")
+    assert answer.json() == {"detail": "this name and password do not go together, or the account is closed"}
 
 
 def test_who_has_left_is_not_let_in(ada):
     token = log_in().json()["token"]
     User.objects.update(is_active=False)
-    assert log_in().status_code == 400
+    assert log_in().status_code == 401
     assert client_with(f"Token {token}").get("/robots").status_code == 401
 
 
@@ -83,7 +81,7 @@ def test_a_page_that_is_logged_in_may_read_and_changes_only_with_its_csrf_token(
 
 
 def test_after_five_failures_of_a_name_not_even_the_password_is_looked_at(ada):
-    assert [log_in(password="wrong").status_code for _ in range(5)] == [400] * 5
+    assert [log_in(password="wrong").status_code for _ in range(5)] == [401] * 5
     answer = log_in()
     assert (answer.status_code, answer["Retry-After"]) == (429, "900")
 
@@ -98,13 +96,13 @@ def test_other_addresses_and_names_are_not_held_up_by_it(ada):
 
 def test_a_success_forgets_the_failures_before_it(ada):
     for _ in range(3):
-        assert [log_in(password="wrong").status_code for _ in range(4)] == [400] * 4
+        assert [log_in(password="wrong").status_code for _ in range(4)] == [401] * 4
         assert log_in().status_code == 200
 
 
 def test_an_address_that_tries_many_names_is_held_up_too(ada):
     statuses = [log_in(f"name {number}").status_code for number in range(50)]
-    assert (set(statuses), log_in().status_code) == ({400}, 429)
+    assert (set(statuses), log_in().status_code) == ({401}, 429)
 
 
 def test_a_forged_forwarded_for_buys_no_more_attempts(ada):

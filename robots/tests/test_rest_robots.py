@@ -54,7 +54,8 @@ def test_any_legal_id_has_its_path_with_a_slash_or_without(admin, robot_id, end)
 
 @pytest.mark.parametrize("robot_id", ["nobody", "a%00b", "..", "%F0%9F%A4%96", "x" * 65])
 def test_what_is_no_robot_is_not_found(admin, robot_id):
-    assert admin.get(f"/robots/{robot_id}").status_code == 404
+    answer = admin.get(f"/robots/{robot_id}")
+    assert answer.status_code == 404 and answer.json()["detail"]
 
 
 def test_a_change_leaves_the_other_fields(admin, robot):
@@ -97,7 +98,8 @@ def test_it_refuses_a_bad_id(admin, robot_id):
 
 
 def test_an_id_is_given_once(admin, robot):
-    assert admin.post("/robots", {"id": "robot_A"}).json() == {"id": ["robot with this id already exists."]}
+    answer = admin.post("/robots", {"id": "robot_A"})
+    assert (answer.status_code, answer.json()) == (409, {"detail": "robot robot_A is registered already"})
 
 
 @pytest.mark.parametrize(
