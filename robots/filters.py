@@ -17,6 +17,9 @@ class StrictFilterBackend(DjangoFilterBackend):
         if unknown := [name for name in request.query_params if name not in known]:
             expected = ", ".join(known)
             raise ValidationError({name: [f"there is no parameter {name}; {expected} expected"] for name in unknown})
+        for name, value in request.query_params.items():
+            if not value and name in filters and not isinstance(filters[name], django_filters.CharFilter):
+                raise ValidationError({name: [f"{name} is empty; leave it out, or give it a value"]})
         return super().filter_queryset(request, queryset, view)
 
 

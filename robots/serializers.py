@@ -4,7 +4,7 @@ from rest_framework import serializers
 from rest_framework.authtoken.serializers import AuthTokenSerializer
 from rest_framework.exceptions import ValidationError
 
-from robots.exceptions import WrongLogin
+from robots.exceptions import Conflict, WrongLogin
 from robots.models import Robot
 
 MAX_META_BYTES = 2**16  # as a robot may say of its session
@@ -88,7 +88,7 @@ class RobotSerializer(StrictFields, serializers.ModelSerializer):
 
     def validate_id(self, value):
         if self.instance is not None and value != self.instance.pk:
-            raise ValidationError(f"id is {value}; a robot keeps its id, {self.instance.pk} expected")
+            raise Conflict(f"id is {value}; a robot keeps its id, {self.instance.pk} expected")
         return value
 
 

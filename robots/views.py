@@ -23,6 +23,8 @@ from robots.schema import problem
 from robots.serializers import KeySerializer, LoginSerializer, RobotSerializer
 from robots.throttling import AnonymousThrottle, FailedLogins
 
+KEEPS_ITS_ID = problem("The id is another one than the robot's.")
+
 
 @extend_schema_view(
     list=extend_schema(summary="List robots", description="Ordered by id.", examples=[examples.ROBOT]),
@@ -38,11 +40,13 @@ from robots.throttling import AnonymousThrottle, FailedLogins
     update=extend_schema(
         summary="Replace a robot's description",
         description="What the server itself writes (status, heartbeat, address) is passed over; the id stays.",
+        responses={200: RobotSerializer, 409: KEEPS_ITS_ID},
         examples=[examples.NEW_ROBOT, examples.ROBOT],
     ),
     partial_update=extend_schema(
         summary="Change a robot's description",
         description="Fields that are left out stay; meta_info is replaced as a whole.",
+        responses={200: RobotSerializer, 409: KEEPS_ITS_ID},
         examples=[examples.ROBOT_CHANGE, examples.ROBOT],
     ),
     destroy=extend_schema(

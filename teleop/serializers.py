@@ -83,12 +83,15 @@ class MetaChangesSerializer(serializers.Serializer):
 
 
 class SessionChangeSerializer(StrictFields, serializers.Serializer):
-    meta_info = MetaChangesSerializer(help_text="Merged into what there is, key by key; null removes a key.")
+    meta_info = MetaChangesSerializer(
+        required=False, help_text="Merged into what there is, key by key; null removes a key."
+    )
 
     def update(self, session, validated_data):
-        session.merge_meta(validated_data["meta_info"], validated_data["by_staff"])
-        check_meta_size(session.meta_info)
-        session.save_meta()
+        if "meta_info" in validated_data:
+            session.merge_meta(validated_data["meta_info"], validated_data["by_staff"])
+            check_meta_size(session.meta_info)
+            session.save_meta()
         return session
 
 
