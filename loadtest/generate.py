@@ -1,0 +1,176 @@
+"""The load generator, a process of its own: `python -m loadtest.generate '{"host": ..., "robots": 10, ...}'`.
+
+Prints a line of JSON when something happens: `connecting`, `second` once a second while it measures, and `done`.
+"""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections import Counter, defaultdict
+
+import gevent
+import locust.runners
+from gevent.event import Event
+from locust.env import Environment  # first: it patches what the others import
+
+from loadtest import users
+from loadtest.frames import FPS
+from loadtest.measure import distribution, percentile, quantiles, rounded
+
+SPAWN_RATE = 40  # robots a second, while they connect
+CONNECT_TIMEOUT_S = 30
+DRAIN_S = 20
+ROBOTS_PER_API_USER = 5
+SCENARIOS = {
+    "robots": (users.RobotUser, users.ApiUser),
+    "report": (users.ReportRobotUser, users.ApiUser),
+    "mixed": (users.MixedUser, None),
+}
+
+
+class Generator:
+    def __init__(self, options: dict) -> None:
+        self.options = argparse.Namespace(**options)
+        self.options.frames = round(self.options.duration * FPS)
+        self.streaming, self.asking = SCENARIOS[self.options.scenario]
+        classes = [each for each in (self.streaming, self.asking) if each]
+        self.environment = Environment(user_classes=classes, host=self.options.host, parsed_options=self.options)
+        self.environment.go = Event()
+        self.environment.events.request.add_listener(self._answered)
+        self.latencies_ms: list[float] = []
+        self.answers_ms: defaultdict[str, list[float]] = defaultdict(list)
+        self.failures: Counter[str] = Counter()
+        self.answer_failures: Counter[str] = Counter()
+        self.seconds: list[dict] = []
+        self.was_stopped = False
+
+    def _answered(self, request_type, name, response_time, exception, **_) -> None:
+        if request_type == "WS":
+            if exception:
+                self.failures[str(exception)] += 1
+            else:
+                self.latencies_ms.append(response_time)
+        elif exception:
+            self.answer_failures[f"{name}: {exception}"] += 1
+        else:
+            self.answers_ms[name].append(response_time)
+
+    def run(self) -> None:
+        say(phase="connecting", robots=self.options.robots)
+        runner = self.environment.create_local_runner()
+        counts = {self.streaming.__name__: self.options.robots}
+        if self.asking:
+            counts[self.asking.__name__] = -(-self.options.robots // ROBOTS_PER_API_USER)
+        self._connect(runner, counts)
+        self._measure()
+        self._drain()
+        runner.quit()
+        say(phase="done", **self.result())
+
+    def _connect(self, runner: locust.runners.LocalRunner, counts: dict[str, int]) -> None:
+        runner.start_shape = None
+        for user_class in self.environment.user_classes:
+            user_class.fixed_count = counts[user_class.__name__]
+        runner.start(sum(counts.values()), spawn_rate=SPAWN_RATE)
+        deadline = time.monotonic() + CONNECT_TIMEOUT_S
+        while len(users.robots) < self.options.robots and not self.was_stopped:
+            if time.monotonic() > deadline or self.failures:
+                break
+            gevent.sleep(0.05)
+        if missing := self.options.robots - len(users.robots):
+            self.failures["not connected"] += missing
+
+    def _measure(self) -> None:
+        users.slips_s.clear()
+        self.began, self.cpu_s = time.perf_counter(), time.process_time()
+        self.environment.until = self.began + self.options.duration
+        self.environment.go.set()
+        say(phase="measuring")
+        for second in range(1, round(self.options.duration) + 1):
+            gevent.sleep(max(0, self.began + second - time.perf_counter()))
+            if self.was_stopped:
+                break
+            self._second(second)
+        self.cpu_s = time.process_time() - self.cpu_s
+        self.measured_s = time.perf_counter() - self.began
+
+    def _second(self, second: int) -> None:
+        known = sum(each.get("answers", 0) for each in self.seconds)
+        fresh = self.latencies_ms[known:]
+        sent, acked = self._count("sent"), self._count("acked")
+        before = self.seconds[-1]["sent"] if self.seconds else 0
+        self.seconds.append(
+            {
+                "second": second,
+                "answers": len(fresh),
+                "sent": sent,
+                "rate": sent - before,
+                "lag_frames": sent - acked - self._count("refused") if self.streaming is users.RobotUser else None,
+                "p50_ms": rounded(percentile(fresh, 0.5)),
+                "p95_ms": rounded(percentile(fresh, 0.95)),
+                "failures": self.failures.total() + self.answer_failures.total(),
+            }
+        )
+        say(phase="second", **self.seconds[-1])
+
+    def _drain(self) -> None:
+        """Robots end by themselves: they wait for what is not acknowledged, and for the server's own count."""
+        say(phase="draining")
+        deadline = time.monotonic() + DRAIN_S
+        while time.monotonic() < deadline and not self.was_stopped:
+            if self.environment.runner.user_classes_count.get(self.streaming.__name__, 0) == 0:
+                break
+            gevent.sleep(0.05)
+
+    def _count(self, name: str) -> int:
+        return sum(getattr(robot, name, 0) for robot in users.robots)
+
+    def result(self) -> dict:
+        answers = [each for group in self.answers_ms.values() for each in group]
+        counted = [getattr(robot, "frame_count", None) for robot in users.robots]
+        has_acks = self.streaming is users.RobotUser
+        return {
+            "was_stopped": self.was_stopped,
+            "measured_s": round(self.measured_s, 3),
+            "sent": self._count("sent"),
+            "acked": self._count("acked") if has_acks else None,
+            "stored_as_told": None if None in counted else sum(counted),
+            "latency_ms": quantiles(self.latencies_ms),
+            "distribution_ms": distribution(self.latencies_ms),
+            "send_ms": quantiles([each * 1000 for each in users.sends_s]),
+            "failures": dict(self.failures),
+            "api_failures": dict(self.answer_failures),
+            "api_requests": len(answers),
+            "api_ms": {name: quantiles(values) for name, values in sorted(self.answers_ms.items())},
+            "generator": {
+                "cpu": round(self.cpu_s / self.measured_s, 3),
+                "slip_ms": quantiles([each * 1000 for each in users.slips_s]),
+            },
+            "seconds": self.seconds,
+        }
+
+
+def say(**what) -> None:
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    logging.getLogger("locust").setLevel(logging.WARNING)
+    generator = Generator(json.loads(sys.argv[1]))
+
+    def stop(*_) -> None:
+        generator.was_stopped = True
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends this one
+    generator.run()
+    os._exit(0)  # a greenlet that waits for a server that is gone holds nobody up
+
+
+if __name__ == "__main__":
+    main()

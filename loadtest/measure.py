@@ -1,0 +1,38 @@
+"""Numbers from lists of numbers; pure."""
+
+from collections.abc import Sequence
+
+BOTTLENECK_CPU = 0.9  # of a core: gevent has one, and near its end it is late with everything
+BOTTLENECK_SLIP_MS = 1000 / 60  # p95: a frame late by a whole frame is no 60 FPS load
+
+
+def percentile(values: Sequence[float], share: float) -> float | None:
+    """The lowest value that `share` of all do not exceed (nearest rank); None of nothing."""
+    if not values:
+        return None
+    ordered = sorted(values)
+    return ordered[max(0, -(-len(ordered) * round(share * 1000) // 1000) - 1)]
+
+
+def rounded(value: float | None, digits: int = 1) -> float | None:
+    return None if value is None else round(value, digits)
+
+
+def quantiles(values: Sequence[float]) -> dict[str, float | None]:
+    ordered = sorted(values)
+    return {f"p{q}": rounded(percentile(ordered, q / 100), 2) for q in (50, 95, 99, 100)}
+
+
+def distribution(values: Sequence[float], points: int = 100) -> list[float]:
+    """The value at each percent from 0 to 100: a cumulative distribution to plot."""
+    ordered = sorted(values)
+    return [round(ordered[round(n / points * (len(ordered) - 1))], 2) for n in range(points + 1)] if ordered else []
+
+
+def bottleneck(cpu: float, slip_p95_ms: float) -> str | None:
+    """Why the generator, not the server, bounded this run; None if it did not."""
+    if cpu > BOTTLENECK_CPU:
+        return f"it used {cpu:.0%} of its core (more than {BOTTLENECK_CPU:.0%})"
+    if slip_p95_ms > BOTTLENECK_SLIP_MS:
+        return f"it sent {slip_p95_ms:.0f} ms late at p95 (more than {BOTTLENECK_SLIP_MS:.0f} ms)"
+    return None

@@ -1,0 +1,211 @@
+"""Locust users: robots and API clients. `manage.py loadtest` drives them; so does Locust by itself:
+
+    locust -f loadtest/users.py --host http://127.0.0.1:8000 RobotUser ApiUser
+
+Locust patches the standard library when it is imported, so nothing that runs Django imports this.
+"""
+
+import itertools
+import os
+import random
+import time
+import uuid
+
+import gevent
+from locust import FastHttpUser, User, between, constant, events, task
+from locust.exception import StopUser
+
+from loadtest.frames import FPS, message, template
+from loadtest.robot import MuteRobot, Robot, Unacked
+
+FRAME = "frame to ack"
+SEND = "send() of a frame"
+END_TIMEOUT_S = 15
+
+numbers = itertools.count()
+robots: list[Robot | MuteRobot] = []  # all that connected, in this process
+robot_ids: list[str] = []
+slips_s: list[float] = []  # how late each message was sent, by its own schedule
+sends_s: list[float] = []  # what send() alone took
+
+
+@events.init_command_line_parser.add_listener
+def add_arguments(parser) -> None:
+    parser.add_argument("--frames-per-message", type=int, default=1)
+    parser.add_argument("--frames", type=int, default=0, help="of each robot; 0: until it is stopped")
+    parser.add_argument("--token", default=os.environ.get("LOADTEST_TOKEN", ""), help="of the API clients")
+
+
+class Streaming(User):
+    """Sends on a fixed schedule, whatever the server does: frame n is due n / 60 s after the first."""
+
+    abstract = True
+    wait_time = constant(0)
+
+    def __init__(self, environment) -> None:
+        super().__init__(environment)
+        self.options = environment.parsed_options
+        self.robot_id = f"robot_{next(numbers)}"
+        self.robot: Robot | MuteRobot
+        self._rng = random.Random(self.robot_id)
+
+    def on_start(self) -> None:
+        url = f"{self.host.replace('http', 'ws', 1)}/ws/log/{self.robot_id}"
+        self.robot = self.connect(url)
+        robots.append(self.robot)
+        robot_ids.append(self.robot_id)
+        if (go := getattr(self.environment, "go", None)) is not None:
+            go.wait()
+
+    def connect(self, url: str) -> Robot | MuteRobot:
+        raise NotImplementedError
+
+    @task
+    def stream(self) -> None:
+        frame, count = template(self._rng), self.options.frames_per_message
+        interval_s = count / FPS
+        begin = time.perf_counter() + self._rng.random() * interval_s  # not all at the same moment
+        most = self.options.frames // count if self.options.frames else None
+        for n in range(most) if most else itertools.count():
+            due = begin + n * interval_s
+            gevent.sleep(max(0, due - time.perf_counter()))
+            slips_s.append(time.perf_counter() - due)
+            sends_s.append(self.send(message(frame, n * count, count, time.time()), n * count))
+        self.robot.end(END_TIMEOUT_S)
+        raise StopUser
+
+    def send(self, content: bytes, first_index: int) -> float:
+        return self.robot.send(content, first_index, self.options.frames_per_message)
+
+    def on_stop(self) -> None:
+        if hasattr(self, "robot"):  # else it never connected
+            self.robot.close()
+
+    def failed(self, what: str) -> None:
+        fire(self.environment, FRAME, 0, 0, ConnectionError(what))
+
+
+class RobotUser(Streaming):
+    """A robot that speaks teleop.v1: the response time of a frame is from send() to the ack that says: committed."""
+
+    def connect(self, url: str) -> Robot:
+        robot = Robot(f"{url}?session={uuid.uuid4()}", self)
+        robot.connect()
+        return robot
+
+    def acked(self, message: Unacked, response_ms: float) -> None:
+        fire(self.environment, FRAME, response_ms, len(message.message))
+
+
+class ReportRobotUser(Streaming):
+    """The report's robot: it reads nothing, so all that it can time is its own send()."""
+
+    def connect(self, url: str) -> MuteRobot:
+        robot = MuteRobot(url, self)
+        robot.connect()
+        return robot
+
+    def send(self, content: bytes, first_index: int) -> float:
+        took_s = super().send(content, first_index)
+        fire(self.environment, SEND, took_s * 1000, len(content))
+        return took_s
+
+
+class Api(FastHttpUser):
+    abstract = True
+
+    def on_start(self) -> None:
+        token = self.environment.parsed_options.token
+        self.headers = {"Authorization": f"Token {token}"} if token else {}
+        self.session_ids: list[int] = []
+
+    def get(self, path: str, name: str | None = None):
+        return self.client.get(path, name=name or path, headers=self.headers)
+
+    def sessions(self) -> None:
+        response = self.get("/sessions")
+        if response.status_code == 200:
+            self.session_ids = [session["id"] for session in response.json()["results"]]
+
+
+class ApiUser(Api):
+    """One for five robots: somebody's dashboard."""
+
+    wait_time = between(1, 3)
+
+    @task(3)
+    def health(self) -> None:
+        self.get("/health")
+
+    @task(2)
+    def list_robots(self) -> None:
+        self.get("/robots")
+
+    @task(2)
+    def list_sessions(self) -> None:
+        self.sessions()
+
+    @task(1)
+    def robot_status(self) -> None:
+        if robot_ids:
+            self.get(f"/robots/{random.choice(robot_ids)}/status", "/robots/{id}/status")
+
+    @task(1)
+    def session_detail(self) -> None:
+        if not self.session_ids:
+            self.sessions()
+        if self.session_ids:
+            self.get(f"/sessions/{random.choice(self.session_ids)}", "/sessions/{id}")
+
+
+class MixedUser(Api):
+    """The report's own user, for a like-for-like run: frames and requests in turn, each after a pause of 10-50 ms, so
+    what it sends falls with what the server can take (a closed loop; the others are open).
+    """
+
+    wait_time = between(0.01, 0.05)
+
+    def on_start(self) -> None:
+        super().on_start()
+        self.robot = MuteRobot(f"{self.host.replace('http', 'ws', 1)}/ws/log/robot_{next(numbers)}", self)
+        self.robot.connect()
+        robots.append(self.robot)
+        self._frame = template(random.Random(self.robot.url))
+        if (go := getattr(self.environment, "go", None)) is not None:
+            go.wait()
+
+    @task(10)
+    def frame(self) -> None:
+        if (seconds := getattr(self.environment, "until", None)) and time.perf_counter() > seconds:
+            self.robot.end(END_TIMEOUT_S)
+            raise StopUser
+        content = message(self._frame, self.robot.sent, 1, time.time())
+        took_s = self.robot.send(content, self.robot.sent, 1)
+        sends_s.append(took_s)
+        fire(self.environment, SEND, took_s * 1000, len(content))
+
+    @task(2)
+    def health(self) -> None:
+        self.get("/health")
+
+    @task(1)
+    def list_robots(self) -> None:
+        self.get("/robots")
+
+    @task(1)
+    def list_sessions(self) -> None:
+        self.get("/sessions")
+
+    def failed(self, what: str) -> None:
+        fire(self.environment, SEND, 0, 0, ConnectionError(what))
+
+
+def fire(environment, name: str, response_ms: float, length: int, exception: Exception | None = None) -> None:
+    environment.events.request.fire(
+        request_type="WS",
+        name=name,
+        response_time=response_ms,
+        response_length=length,
+        exception=exception,
+        context={},
+    )
