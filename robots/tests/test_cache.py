@@ -1,0 +1,58 @@
+"""The counts that workers share: in Redis, and in each process while Redis is away."""
+
+import time
+
+import pytest
+
+from robots.cache import RETRY_S, TIMEOUT_S, RedisOrLocalCache
+from robots.throttling import count
+from tests.services import redis
+
+pytestmark = pytest.mark.redis
+
+
+@pytest.fixture(scope="module")
+def service():
+    with redis() as service:
+        yield service
+
+
+@pytest.fixture
+def shared(service, monkeypatch):
+    """The cache of one request; another request has another."""
+    monkeypatch.setattr(RedisOrLocalCache, "_away_until", 0.0)
+    yield lambda: RedisOrLocalCache(service.url, {})
+    service.thaw()
+    shared_now = RedisOrLocalCache(service.url, {})
+    monkeypatch.setattr(RedisOrLocalCache, "_away_until", 0.0)
+    shared_now.clear()
+    shared_now._local.clear()
+
+
+def test_requests_count_together(shared, monkeypatch):
+    monkeypatch.setattr("robots.throttling.cache", shared())
+    assert [count("key", 60) for _ in range(3)] == [1, 2, 3]
+    assert shared().get("key") == 3
+
+
+def test_a_frozen_redis_is_waited_for_once_and_then_each_process_counts(shared, service, monkeypatch):
+    monkeypatch.setattr("robots.throttling.cache", shared())
+    service.freeze()
+    begin = time.monotonic()
+    assert [count("key", 60) for _ in range(5)] == [1, 2, 3, 4, 5]
+    assert time.monotonic() - begin < 3 * TIMEOUT_S
+
+
+def test_redis_is_asked_again_in_a_while(shared, monkeypatch):
+    monkeypatch.setattr(RedisOrLocalCache, "_away_until", time.monotonic() + RETRY_S)
+    shared().set("key", "here", 60)
+    assert (shared().get("key"), shared()._redis.get("key")) == ("here", None)
+    monkeypatch.setattr(RedisOrLocalCache, "_away_until", time.monotonic())
+    shared().set("key", "there", 60)
+    assert shared()._redis.get("key") == "there"
+
+
+def test_requests_use_the_connections_of_those_before(shared, service):
+    for _ in range(20):
+        shared().get("key")
+    assert shared()._redis._cache.get_client(None).info("clients")["connected_clients"] <= 3

@@ -1,0 +1,123 @@
+"""/health: what is there, what is down, and that asking costs little whatever is down."""
+
+import threading
+import time
+
+import pytest
+
+from robots.tests.people import Client
+from teleop import health
+from teleop.health import Probe, WriterWatch
+
+
+@pytest.fixture
+def parts(monkeypatch):
+    """Probes of our own in place of the real ones; their questions can be replaced."""
+    questions = {"database": lambda: None, "channel_layer": lambda: None}
+    for name in questions:
+        monkeypatch.setattr(health, name, Probe(lambda name=name: questions[name]()))
+    return questions
+
+
+def away():
+    raise ConnectionError("postgresql://user:secret@10.0.0.1 refused")
+
+
+def test_all_is_well(parts):
+    answer = Client().get("/health")
+    assert (answer.status_code, answer.json()["status"], answer.json()["detail"]) == (200, "ok", "")
+    assert answer.json()["writer"] == {"status": "ok", "pending_frames": 0, "last_commit_s": None}
+    assert answer["Cache-Control"].startswith("max-age=0") and answer.json()["version"]
+
+
+@pytest.mark.parametrize("part", ["database", "channel_layer"])
+def test_it_names_the_part_that_is_down_and_no_addresses(parts, part):
+    parts[part] = away
+    answer = Client().get("/health")
+    assert (answer.status_code, answer.json()["detail"]) == (503, f"{part}: unreachable (ConnectionError)")
+    assert answer.json()[part] == "unreachable (ConnectionError)" and "secret" not in str(answer.json())
+
+
+def test_parts_that_never_answer_hold_it_up_for_a_second_in_all_and_then_no_more(parts):
+    thaw = threading.Event()
+    parts["database"] = parts["channel_layer"] = thaw.wait
+    took = []
+    for _ in range(3):
+        begin = time.monotonic()
+        assert "database: no answer within 1 s; channel_layer: no answer" in Client().get("/health").json()["detail"]
+        took.append(time.monotonic() - begin)
+    thaw.set()
+    assert took[0] < 1.5 and max(took[1:]) < 0.2
+
+
+def test_it_is_well_again_when_the_part_is(parts):
+    thaw = threading.Event()
+    parts["database"] = thaw.wait
+    assert Client().get("/health").status_code == 503
+    thaw.set()
+    time.sleep(0.1)
+    assert Client().get("/health").status_code == 200
+
+
+def test_many_who_ask_are_one_question(parts):
+    asked = []
+    parts["database"] = lambda: asked.append(1)
+    for _ in range(20):
+        Client().get("/health")
+    assert len(asked) == 1
+
+
+def test_an_answer_is_asked_for_again_after_a_second(monkeypatch):
+    asked = []
+    probe = Probe(lambda: asked.append(1))
+    for now in (10.0, 10.9, 11.1, 11.2):
+        monkeypatch.setattr(health.time, "monotonic", lambda now=now: now)
+        probe.ask()
+        probe._answer.result(timeout=5)
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/live/", "/health", "/health/"])
+def test_it_answers_with_a_slash_and_without(parts, path):
+    assert Client().get(path).json()["status"] == "ok"
+    assert Client().head(path).status_code == 200
+
+
+def test_liveness_touches_nothing(parts):
+    parts["database"] = parts["channel_layer"] = away
+    assert Client().get("/health/live").json() == {"status": "ok"}
+
+
+def test_it_asks_the_real_database_on_a_connection_of_its_own(db):
+    try:
+        health.ask_database()
+        health.ask_database()
+    finally:
+        health.database_connection().close()
+        health.database_connection.cache_clear()
+
+
+@pytest.mark.redis
+def test_it_asks_the_real_redis():
+    health.ask_channel_layer()
+
+
+WRITER_STORIES = {
+    "nothing waits": [(0, 0, None), (0, 0, 60)],
+    "what waits is committed": [(5, 0, None), (5, 1, 9), (5, 2, 60)],
+    "it begins to wait after an hour of nothing": [(0, 1, 0), (5, 1, 3600), (5, 1, 3609)],
+}
+
+
+@pytest.mark.parametrize("story", WRITER_STORIES.values(), ids=WRITER_STORIES)
+def test_a_writer_is_well(story):
+    watch = WriterWatch()
+    assert [watch.problem(pending, last_commit_at, now or 0) for pending, last_commit_at, now in story] == [None] * len(
+        story
+    )
+
+
+def test_a_writer_whose_frames_wait_is_not():
+    watch = WriterWatch()
+    assert watch.problem(5, None, 100) is None
+    assert watch.problem(7, None, 111) == "7 frames wait, and none was committed for 11 s"

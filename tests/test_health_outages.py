@@ -1,0 +1,61 @@
+"""/health on a real server whose PostgreSQL or Redis is frozen, gone, and there again."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from tests.services import Server, postgres, redis, wait_until
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.redis]
+
+
+def health(server: Server, path: str = "/health") -> tuple[int, dict, float]:
+    begin = time.monotonic()
+    try:
+        answer = urllib.request.urlopen(server.url + path, timeout=5)
+    except urllib.error.HTTPError as error:
+        answer = error
+    with answer:
+        return answer.status, json.load(answer), time.monotonic() - begin
+
+
+@pytest.fixture
+def database():
+    with postgres() as service:
+        yield service
+
+
+@pytest.fixture
+def channels():
+    with redis() as service:
+        yield service
+
+
+@pytest.fixture
+def own_server(database, channels, tmp_path):
+    server = Server(tmp_path, DATABASE_URL=database.url, REDIS_URL=channels.url).start()
+    yield server
+    server.kill()
+
+
+def test_a_frozen_part_is_named_within_a_second_and_a_half_and_is_well_again(own_server, database, channels):
+    for part, service in (("database", database), ("channel_layer", channels)):
+        service.freeze()
+        wait_until(lambda: health(own_server)[0] == 503, 5)
+        status, report, took = health(own_server)
+        assert (status, took < 1.5, part in report["detail"]) == (503, True, True)
+        assert health(own_server, "/health/live")[0] == 200
+        service.thaw()
+        wait_until(lambda: health(own_server)[0] == 200, 10)
+
+
+def test_a_part_that_is_gone_is_named_and_is_well_again(own_server, database, channels):
+    for part, service in (("database", database), ("channel_layer", channels)):
+        service.stop()
+        wait_until(lambda: health(own_server)[0] == 503, 5)
+        assert health(own_server)[1]["detail"].startswith(part)
+        service.start()
+        wait_until(lambda: health(own_server)[0] == 200, 10)
