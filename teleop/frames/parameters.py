@@ -1,0 +1,149 @@
+"""What may stand behind the `?` of the frames' endpoints: checked here, one error names parameter, value and bound."""
+
+from datetime import UTC, datetime
+from math import isnan
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+
+from robots.serializers import StrictFields
+from teleop.frames.negotiation import FORMATS
+from teleop.protocol import MAX_FRAME_INDEX, MAX_TIMESTAMP, MIN_TIMESTAMP
+
+DEFAULT_FRAMES, MAX_FRAMES = 100, 1000  # a page
+MAX_STRIDE = 10_000
+MAX_WAIT_S = 30
+MAX_FIELDS, MAX_FIELD_LENGTH = 64, 200
+MIN_POINTS, DEFAULT_POINTS, MAX_POINTS = 10, 2000, 20_000
+FIELDS_HELP = (
+    "Names, with commas between: `observation.joint_positions,action`. A name stands for all that is below it."
+)
+MOMENT = {"oneOf": [{"type": "string", "format": "date-time"}, {"type": "number"}]}
+MOMENT_EXPECTED = "ISO 8601 (its + written as %2B) or unix seconds expected"
+
+
+class WholeField(serializers.IntegerField):
+    """An integer; the error names value and bounds, where DRF's names one bound."""
+
+    def __init__(self, low: int, high: int, **options):
+        self.bounds = low, high
+        super().__init__(**{"required": False, "min_value": low, "max_value": high} | options)
+
+    def to_internal_value(self, data):
+        low, high = self.bounds
+        try:
+            value = int(data) if len(data) <= 20 and data.isascii() and "_" not in data else None
+        except ValueError:
+            value = None
+        if value is None or not low <= value <= high:
+            message = f"{self.field_name} is {data[:40]}; an integer between {low} and {high} expected"
+            raise ValidationError(message)
+        return value
+
+
+@extend_schema_field(OpenApiTypes.STR)
+class FieldsField(serializers.CharField):
+    """`observation.joint_positions,action`."""
+
+    def __init__(self, **options):
+        most = MAX_FIELDS * (MAX_FIELD_LENGTH + 1)
+        super().__init__(required=False, default=(), max_length=most, help_text=FIELDS_HELP, **options)
+
+    def to_internal_value(self, data):
+        names = [name for name in super().to_internal_value(data).split(",") if name]
+        if len(names) > MAX_FIELDS:
+            raise ValidationError(f"{self.field_name} has {len(names)} names; at most {MAX_FIELDS} expected")
+        return tuple(names)
+
+
+@extend_schema_field(MOMENT)
+class MomentField(serializers.DateTimeField):
+    """ISO 8601 (UTC, unless it says otherwise) or unix seconds; what no frame can have is as good as the bound."""
+
+    def to_internal_value(self, data):
+        try:
+            seconds = float(data)
+        except ValueError:
+            seconds = self._parse(data).timestamp()
+        if isnan(seconds):
+            raise ValidationError(f"{self.field_name} is {data[:40]}; {MOMENT_EXPECTED}")
+        return datetime.fromtimestamp(min(max(seconds, MIN_TIMESTAMP), MAX_TIMESTAMP), UTC)
+
+    def _parse(self, data: str) -> datetime:
+        try:
+            return super().to_internal_value(data)
+        except (ValidationError, OverflowError):
+            raise ValidationError(f"{self.field_name} is {data[:40]}; {MOMENT_EXPECTED}") from None
+
+
+class Parameters(StrictFields, serializers.Serializer):
+    """Refuses what it does not know: a misspelt parameter would be passed over in silence."""
+
+
+class SpanParameters(Parameters):
+    start = WholeField(0, MAX_FRAME_INDEX, default=0, help_text="From this frame_index on.")
+    stop = WholeField(1, MAX_FRAME_INDEX + 1, default=MAX_FRAME_INDEX + 1, help_text="Up to, not including, this one.")
+    fields = FieldsField()
+
+    def validate(self, attrs):
+        start, stop = attrs["start"], attrs["stop"]
+        if start >= stop:
+            raise ValidationError({"stop": [f"stop is {stop}; more than start, {start}, expected"]})
+        return attrs
+
+
+class FramesParameters(SpanParameters):
+    """`context["format"]` is what was negotiated."""
+
+    stride = WholeField(1, MAX_STRIDE, default=1, help_text="Only frames whose frame_index is start + n * stride.")
+    limit = WholeField(1, MAX_FRAMES, default=DEFAULT_FRAMES, help_text="Frames a page.")
+    after = WholeField(-1, MAX_FRAME_INDEX, help_text="Follow a session: frames past this frame_index (-1: all).")
+    wait = WholeField(0, MAX_WAIT_S, default=0, help_text="With `after`: seconds to wait until there is a frame.")
+    format = serializers.ChoiceField(
+        FORMATS, required=False, help_text="In place of the Accept header: pages, or the whole range as one stream."
+    )
+
+    def validate(self, attrs):
+        if "after" in attrs:
+            self._refuse(("start", "stop", "stride"), "not expected with after")
+            attrs["start"] = attrs["after"] + 1
+        else:
+            self._refuse(("wait",), "expected only with after")
+        if self.context["format"] != "json":
+            self._refuse(("limit", "after", "wait"), "expected only with format=json")
+        return attrs if attrs["start"] == MAX_FRAME_INDEX + 1 else super().validate(attrs)
+
+    def _refuse(self, names: tuple[str, ...], why: str) -> None:
+        given = {name: self.initial_data[name] for name in names if name in self.initial_data}
+        if given:
+            raise ValidationError({name: [f"{name} is {value[:40]}; {why}"] for name, value in given.items()})
+
+
+class RobotFramesParameters(Parameters):
+    """With `from`, which Python does not take for a name."""
+
+    limit = WholeField(1, MAX_FRAMES, default=DEFAULT_FRAMES, help_text="Frames a page.")
+    cursor = serializers.RegexField(
+        r"\A[0-9]{1,10}\.[0-9]{1,10}\Z",
+        required=False,
+        error_messages={"invalid": "cursor is not one of ours; that of a page's `next` expected"},
+        help_text="Where a page ended; `next` has it.",
+    )
+
+    def get_fields(self):
+        return super().get_fields() | {
+            "from": MomentField(required=False, help_text="Frames at or after this time."),
+            "to": MomentField(required=False, help_text="Frames before this time; later than `from`."),
+        }
+
+    def validate(self, attrs):
+        begin, end = attrs.get("from"), attrs.get("to")
+        if begin and end and begin >= end:
+            raise ValidationError({"to": [f"to is {end.isoformat()}; later than from, {begin.isoformat()}, expected"]})
+        return attrs
+
+
+class SeriesParameters(SpanParameters):
+    points = WholeField(MIN_POINTS, MAX_POINTS, default=DEFAULT_POINTS, help_text="At most so many points a column.")

@@ -1,0 +1,144 @@
+"""Frames as JSON text, a line each, as their robot sent them: the SQL that is written by hand for reading."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime
+from typing import NamedTuple
+
+from django.db import close_old_connections, connection
+
+from teleop.protocol import MAX_FRAME_INDEX
+
+BLOCK_FRAMES = 4096
+BLOCK_BYTES = 8 * 2**20  # a frame may have 64 KiB, so that 4096 could be 256 MiB
+LINE_BEGINS = b'{"frame_index":'
+
+# The unix seconds and `data` of a line. A control character, which JSON never holds as it is, marks the brace that
+# has to go: substr() counts characters, and takes longer than all the rest of a line (1.5 us of 2.9).
+LINES = {
+    "postgresql": "date_part('epoch', timestamp) || E',\\x01' || data::text",
+    # strftime rounds to milliseconds, so it sees none.
+    "sqlite": "strftime('%%s', substr(timestamp, 1, 19)) || substr(timestamp || '.000000', 20, 7) || ',\x01' || data",
+}
+
+
+class FrameRange(NamedTuple):
+    """Frames of one session: indexes from `start` to before `stop`, at times from `begin` to before `end`.
+
+    With a stride of n it is the first frame at or after start, start + n, start + 2n...; times do not count then.
+    """
+
+    session_id: int
+    start: int = 0
+    stop: int = MAX_FRAME_INDEX + 1
+    stride: int = 1
+    begin: datetime | None = None
+    end: datetime | None = None
+
+    def after(self, block: bytes):
+        """What is left when this block was read."""
+        return self._replace(start=self.following(last_index(block)))
+
+    def following(self, index: int) -> int:
+        """Where to go on after this frame."""
+        return self.start + ((index - self.start) // self.stride + 1) * self.stride
+
+
+def read_block(frames: FrameRange, limit: int = BLOCK_FRAMES) -> bytes:
+    """The first `limit` frames of the range, or as many as make 8 MiB: `{"frame_index":0,"timestamp":1703318400.0,...`.
+
+    Keyset paging: what comes next is found through the unique key, so a reader who takes an hour holds neither a
+    connection nor a snapshot meanwhile.
+    """
+    lines, size = [], 0
+    with closing(_lines(*_query(frames, limit))) as found:
+        for line in found:
+            # Line by line: in a whole block the same takes 2 us a frame, as it leaves the processor's cache.
+            lines.append(line.replace(b"\x01{", b"", 1))
+            size += len(line)
+            if size >= BLOCK_BYTES:
+                break
+    return b"".join(lines)
+
+
+def read_lines(frames: FrameRange, limit: int) -> list[bytes]:
+    return read_block(frames, limit).split(b"\n")[:-1]
+
+
+def blocks(frames: FrameRange) -> Iterator[bytes]:
+    """All of the range; between two blocks the connection is back in the pool, for others."""
+    while block := read_block(frames):
+        close_old_connections()
+        yield block
+        frames = frames.after(block)
+
+
+def first_index(block: bytes) -> int:
+    return _index_at(block, 0)
+
+
+def last_index(block: bytes) -> int:
+    return _index_at(block, block.rfind(b"\n", 0, -1) + 1)
+
+
+def _index_at(block: bytes, line: int) -> int:
+    begin = line + len(LINE_BEGINS)
+    return int(block[begin : block.index(b",", begin)])
+
+
+def _query(frames: FrameRange, limit: int) -> tuple[str, list]:
+    line = f"""'{LINE_BEGINS.decode()}' || frame_index || ',"timestamp":' || {LINES[connection.vendor]}"""
+    source, parameters = _every(frames) if frames.stride == 1 else _strided(frames, limit)
+    return f"SELECT {line} FROM {source} ORDER BY frame_index LIMIT %s", [*parameters, limit]
+
+
+def _every(frames: FrameRange) -> tuple[str, list]:
+    adapt = connection.ops.adapt_datetimefield_value
+    conditions = {
+        "session_id = %s": frames.session_id,
+        "frame_index >= %s": frames.start,
+        "frame_index < %s": frames.stop,
+        "timestamp >= %s": frames.begin and adapt(frames.begin),
+        "timestamp < %s": frames.end and adapt(frames.end),
+    }
+    given = {condition: value for condition, value in conditions.items() if value is not None}
+    return f"teleop_teleopframe WHERE {' AND '.join(given)}", list(given.values())
+
+
+def _strided(frames: FrameRange, limit: int) -> tuple[str, list]:
+    """From index entry to index entry. `frame_index % stride = 0` would read all that it leaves out, and PostgreSQL
+    takes it for rare, so it would rather sort the session than follow the index: 300 ms a block, in place of 20.
+    """
+    start, stride = frames.start, frames.stride
+    among = f"SELECT min(frame_index) FROM teleop_teleopframe WHERE session_id = %s AND frame_index < {frames.stop:d}"
+    step = f"((picked_index - {start:d}) / {stride:d} + 1) * CAST({stride:d} AS bigint)"
+    source = f"""(
+        WITH RECURSIVE picked(picked_index) AS (
+            {among} AND frame_index >= {start:d}
+            UNION ALL
+            SELECT ({among} AND frame_index >= {start:d} + {step}) FROM picked WHERE picked_index IS NOT NULL
+        ) SELECT picked_index FROM picked LIMIT %s
+    ) AS chosen JOIN teleop_teleopframe ON frame_index = picked_index AND session_id = %s"""
+    return source, [frames.session_id, frames.session_id, limit, frames.session_id]
+
+
+def _lines(sql: str, parameters: list) -> Iterator[bytes]:
+    return (_copy if connection.vendor == "postgresql" else _select)(sql, parameters)
+
+
+def _copy(sql: str, parameters: list) -> Iterator[bytes]:
+    """1.3 us a frame, where fetching rows takes 2.6. Who stops reading cancels the rest.
+
+    COPY doubles backslashes, and JSON text holds nothing else that it would escape.
+    """
+    statement = f"COPY ({connection.ops.compose_sql(sql, parameters)}) TO STDOUT"
+    with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for line in map(bytes, copy):
+            yield line.replace(b"\\\\", b"\\") if b"\\" in line else line
+
+
+def _select(sql: str, parameters: list) -> Iterator[bytes]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        for (line,) in cursor:
+            yield line.encode() + b"\n"

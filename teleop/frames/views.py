@@ -1,0 +1,172 @@
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+from channels.db import database_sync_to_async
+from django.db import close_old_connections
+from django.http import StreamingHttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from rest_framework.exceptions import ValidationError
+from rest_framework.generics import GenericAPIView
+from rest_framework.response import Response
+from rest_framework.utils.urls import replace_query_param
+
+from robots.models import Robot
+from robots.renderers import JSONRenderer
+from teleop.frames import serializers
+from teleop.frames.columns import TooManyColumns
+from teleop.frames.downloads import json_lines, parquet
+from teleop.frames.negotiation import NegotiatedMixin
+from teleop.frames.pages import Page, check_fields, frames_of, frames_with_session, ranges_of, read_page
+from teleop.frames.parameters import MOMENT, FramesParameters, RobotFramesParameters, SeriesParameters
+from teleop.frames.series import read_series
+from teleop.frames.text import FrameRange
+from teleop.models import TeleopSession
+
+POLL_S = 0.25
+STREAMS = {"jsonl": json_lines, "parquet": parquet}
+
+
+class FramesView(GenericAPIView):
+    filter_backends = []
+    pagination_class = None
+
+    def parameters(self, kind, **context) -> dict:
+        parameters = kind(data=self.request.query_params, context=context)
+        parameters.is_valid(raise_exception=True)
+        return parameters.validated_data
+
+    def url_with(self, name: str, value) -> str:
+        return replace_query_param(self.request.build_absolute_uri(), name, value)
+
+
+@extend_schema_view(
+    get=extend_schema(
+        summary="A session's frames",
+        description="""Pages by frame_index, or the whole range as one stream.
+
+`application/json` gives pages: `next` is the address of the next one, and null after the last. With `after` it follows
+a session that is live: it answers as soon as there are frames past that index, after `wait` seconds with none, and
+`next` is null once the session has ended and all of it was read.
+
+`application/x-ndjson` (`format=jsonl`) gives every frame of the range as a line, as its robot sent it.
+`application/vnd.apache.parquet` (`format=parquet`) gives a column of doubles for every number in them, in the order
+of the keys: `observation.shoulder_pan.pos`, `observation.joint_positions.0`; null where a frame has none, and text is
+left out. A stream that breaks off (chunked encoding without its end) is incomplete: the session was deleted, or the
+database went away.""",
+        parameters=[FramesParameters],
+        responses={
+            (200, "application/json"): serializers.FramesPageSerializer,
+            (200, "application/x-ndjson"): OpenApiTypes.STR,
+            (200, "application/vnd.apache.parquet"): OpenApiTypes.BINARY,
+        },
+        examples=[serializers.FRAMES],
+    )
+)
+class SessionFramesView(NegotiatedMixin, FramesView):
+    queryset = TeleopSession.objects.only("pk", "end_time", "robot_id")
+
+    def get(self, request, pk):
+        session = self.get_object()
+        kind = request.accepted_renderer.format
+        parameters = self.parameters(FramesParameters, format=kind)
+        frames = FrameRange(session.pk, parameters["start"], parameters["stop"], parameters["stride"])
+        if kind != "json":
+            return self.stream(session, frames, parameters["fields"])
+        page = read_page([frames], parameters["limit"])
+        check_fields(parameters["fields"], session.pk, [line for _, line in page.lines])
+        if parameters["wait"] and session.is_live and not page.lines and request.method == "GET":
+            return streaming(self.wait(frames, parameters), "application/json")
+        return Response(self.body(page, frames, parameters, session.is_live))
+
+    def body(self, page: Page, frames: FrameRange, parameters: dict, is_live: bool) -> dict:
+        """`is_live` as it was before the frames were read: what is committed before a session ends is not missed."""
+        last = page.last[1] if page.lines else frames.start - 1
+        if "after" in parameters:
+            following = self.url_with("after", last) if page.has_more or is_live else None
+        else:
+            following = self.url_with("start", frames.following(last)) if page.has_more else None
+        return {"results": frames_of(page, parameters["fields"]), "next": following}
+
+    async def wait(self, frames: FrameRange, parameters: dict) -> AsyncIterator[bytes]:
+        """The body once there are frames. In between it sleeps in the event loop, with no database connection."""
+        until = time.monotonic() + parameters["wait"]
+        page, is_live = Page([], False), True
+        while is_live and not page.lines and time.monotonic() < until:
+            await asyncio.sleep(POLL_S)
+            is_live, page = await database_sync_to_async(self.look)(frames, parameters["limit"])
+        yield JSONRenderer().render(self.body(page, frames, parameters, is_live))
+
+    def look(self, frames: FrameRange, limit: int) -> tuple[bool, Page]:
+        is_live = TeleopSession.objects.live().filter(pk=frames.session_id).exists()
+        return is_live, read_page([frames], limit)
+
+    def stream(self, session, frames: FrameRange, fields) -> StreamingHttpResponse:
+        """Up to the newest frame there is by now, so that of a live session ends too."""
+        renderer = self.request.accepted_renderer
+        check_fields(fields, session.pk)
+        frames = frames._replace(stop=min(frames.stop, session.frames.next_index()))
+        response = streaming(
+            STREAMS[renderer.format](frames, fields) if self.request.method == "GET" else (), renderer.media_type
+        )
+        response["Content-Disposition"] = f'attachment; filename="session-{session.pk}.{renderer.format}"'
+        return response
+
+
+def streaming(content, content_type: str) -> StreamingHttpResponse:
+    """The view's own connection goes back to the pool now: Django would keep it until the last byte is sent."""
+    close_old_connections()
+    return StreamingHttpResponse(content, content_type=content_type)
+
+
+@extend_schema_view(
+    get=extend_schema(
+        summary="A robot's frames",
+        description="Across its sessions that overlap the times, oldest session first and each by frame_index.",
+        parameters=[
+            RobotFramesParameters,
+            OpenApiParameter("from", MOMENT, description="Frames at or after this time."),
+            OpenApiParameter("to", MOMENT, description="Frames before this time; later than `from`."),
+        ],
+        responses=serializers.RobotFramesPageSerializer,
+        examples=[serializers.ROBOT_FRAMES],
+    )
+)
+class RobotFramesView(FramesView):
+    queryset = Robot.objects.all()
+
+    def get(self, request, pk):
+        robot = self.get_object()
+        parameters = self.parameters(RobotFramesParameters)
+        cursor = parameters.get("cursor", "")
+        ranges = ranges_of(robot, parameters.get("from"), parameters.get("to"), cursor)
+        page = read_page(ranges, parameters["limit"])
+        session_id, index = page.last if page.lines else (None, None)
+        following = self.url_with("cursor", f"{session_id}.{index}") if page.has_more else None
+        return Response({"results": frames_with_session(page), "next": following})
+
+
+@extend_schema_view(
+    get=extend_schema(
+        summary="A session's columns, thinned",
+        description="For plots: of each number at most `points` points, chosen so that peaks survive (MinMaxLTTB), "
+        "with a null in the middle of each gap. With start and stop a part of the session is seen in full.",
+        parameters=[SeriesParameters],
+        responses=serializers.SeriesSerializer,
+        examples=[serializers.SERIES],
+    )
+)
+class SeriesView(FramesView):
+    queryset = TeleopSession.objects.only("pk", "robot_id")
+
+    def get(self, request, pk):
+        session = self.get_object()
+        parameters = self.parameters(SeriesParameters)
+        check_fields(parameters["fields"], session.pk)
+        frames = FrameRange(session.pk, parameters["start"], parameters["stop"])
+        try:
+            stride, series = read_series(frames, parameters["fields"], parameters["points"])
+        except TooManyColumns as error:
+            raise ValidationError({"fields": [str(error)]}) from None
+        return Response({"stride": stride, "series": [column._asdict() for column in series]})
