@@ -1,0 +1,111 @@
+"""The arguments of `manage.py loadtest`, and what makes them unusable."""
+
+import math
+import os
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from loadtest.plan import SCENARIOS, Options, Run
+from loadtest.processes import Unusable
+
+UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30}
+
+
+def add_arguments(parser) -> None:
+    add = parser.add_argument
+    add("--robots", default="10,30,50,100", help="how many; a run for each (default %(default)s)")
+    add("--duration", default="30", help="seconds that each run measures (default %(default)s)")
+    add("--database", default="sqlite,postgres", help="sqlite, postgres or both (default both)")
+    add("--workers", default="1", help="server processes; more than one needs Redis (default %(default)s)")
+    add("--frames-per-message", default="1", help="frames in each message, 1 to 600 (default %(default)s)")
+    add("--scenario", default="robots", help="robots (teleop.v1), report (its mute robots) or mixed (its mixed user)")
+    add("--cpus", default="1", help="CPUs that the server may use (default %(default)s)")
+    add("--memory", default="1g", help="memory that it may use (default %(default)s)")
+    add("--host", default="", help="URL of a server that runs already, with ROBOT_AUTH=open; none is started")
+    add("--token", default=os.environ.get("LOADTEST_TOKEN", ""), help="of the API clients on --host")
+    add("--postgres-url", default="", help="a PostgreSQL that runs already; each run makes a database of its own there")
+    add("--output", default="loadtest-report", help="folder of the report (default %(default)s)")
+    add("--find-max", action="store_true", help="search the most robots that are stable, and where it breaks")
+    add("--sweep", action="store_true", help="vary flush interval, workers and writer")
+    add("--cost", action="store_true", help="what a robot costs on rented machines, from these numbers")
+    add("--compare", nargs=2, metavar=("A.json", "B.json"), help="two results side by side; runs nothing")
+    add("--require", default="", help="such as 'p95_ms<100,failures==0': exit status 1 if a run misses it")
+
+
+def parse(options: dict) -> Options:
+    """Raises Unusable."""
+    names = choices("--database", options["database"], ["sqlite", "postgres"])
+    scenario = choices("--scenario", options["scenario"], SCENARIOS)
+    host = parse_host(options["host"])
+    duration_s = whole("--duration", options["duration"], 1, 3600)[0]
+    runs = [
+        Run(name, robots, workers, frames_per_message, duration_s, each)
+        for each in scenario
+        for name in (["remote"] if host else names)
+        for workers in whole("--workers", options["workers"], 1, 64)
+        for frames_per_message in whole("--frames-per-message", options["frames_per_message"], 1, 600)
+        for robots in whole("--robots", options["robots"], 1, 1000)
+    ]
+    if any(run.duration_s * 60 < run.frames_per_message for run in runs):
+        raise Unusable("--frames-per-message is more than a robot captures in --duration")
+    return Options(
+        runs=runs,
+        cpus=parse_cpus(options["cpus"]),
+        memory_bytes=parse_memory(options["memory"]),
+        host=host,
+        token=options["token"],
+        postgres_url=options["postgres_url"],
+        output=parse_output(options["output"]),
+    )
+
+
+def whole(name: str, text: str, least: int, most: int) -> list[int]:
+    values = text.split(",")
+    if not all(re.fullmatch(r"\d{1,9}", value) and least <= int(value) <= most for value in values):
+        raise Unusable(f"{name} is {text!r}; whole numbers from {least} to {most} expected, with commas between them")
+    return list(dict.fromkeys(map(int, values)))
+
+
+def choices(name: str, text: str, known: list[str]) -> list[str]:
+    values = text.split(",")
+    if not set(values) <= set(known):
+        raise Unusable(f"{name} is {text!r}; {', '.join(known)} expected")
+    return list(dict.fromkeys(values))
+
+
+def parse_cpus(text: str) -> float:
+    try:
+        cpus = float(text)
+    except ValueError:
+        cpus = math.nan
+    available = len(os.sched_getaffinity(0))
+    if not 0.05 <= cpus <= available:
+        raise Unusable(f"--cpus is {text!r}; a number from 0.05 to {available} (the CPUs of this machine) expected")
+    return cpus
+
+
+def parse_memory(text: str) -> int:
+    found = re.fullmatch(r"(\d{1,12})([kmg]?)b?", text.lower())
+    size = int(found[1]) * UNITS[found[2]] if found else 0
+    if size < 64 * 2**20:
+        raise Unusable(f"--memory is {text!r}; a size from 64m up expected, such as 512m or 1g")
+    return size
+
+
+def parse_host(text: str) -> str:
+    parts = urlsplit(text)
+    if text and (parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/")):
+        raise Unusable(f"--host is {text!r}; a URL such as http://127.0.0.1:8000 expected")
+    return text.rstrip("/")
+
+
+def parse_output(text: str) -> Path:
+    folder = Path(text)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".writable").touch()
+        (folder / ".writable").unlink()
+    except OSError as error:
+        raise Unusable(f"--output is {text!r}, which cannot be written: {error.strerror}") from None
+    return folder

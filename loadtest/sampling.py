@@ -1,0 +1,77 @@
+"""What the server and its database use while robots stream, sampled once a second."""
+
+from contextlib import suppress
+
+import psutil
+import psycopg
+
+from loadtest.databases import Database
+from loadtest.processes import Process
+
+
+class Usage:
+    """CPU of a process and its children, those that have ended included."""
+
+    def __init__(self, process: Process | None) -> None:
+        self._process = process
+        self.is_ours = process is not None
+        self.used_s = 0.0
+        self._last: dict[int, float] = {}
+
+    def sample(self) -> tuple[float, float] | None:
+        """CPU seconds since the last sample, and MB of memory now; None of a process that is not ours."""
+        if self._process is None:
+            return None
+        now, rss = {}, 0
+        for each in self._process.family():
+            with suppress(psutil.NoSuchProcess):
+                now[each.pid] = sum(each.cpu_times()[:2])
+                rss += each.memory_info().rss
+        used = sum(cpu_s - self._last.get(pid, 0.0) for pid, cpu_s in now.items())
+        self._last = now
+        self.used_s += used
+        return used, rss / 2**20
+
+    def begin(self) -> None:
+        self.sample()
+        self.used_s = 0.0
+
+
+class Sampler:
+    """Peaks and sums over all workers; what is not ours to look into stays None."""
+
+    def __init__(self, server: Process | None, database: Database | None) -> None:
+        self._database = database
+        self._server, self._db = Usage(server), Usage(database.process if database else None)
+        self.peak_memory_mb: float | None = None
+        self.peak_connections: int | None = None
+
+    def begin(self) -> None:
+        self._server.begin()
+        self._db.begin()
+
+    def second(self) -> dict:
+        """The numbers of the second that is over, for the plots: CPU in percent of one core."""
+        server, db = self._server.sample(), self._db.sample()
+        if server:
+            self.peak_memory_mb = max(self.peak_memory_mb or 0, round(server[1], 1))
+        if self._database:
+            with suppress(psycopg.Error):  # out of connections: the run shows it by other means
+                found = self._database.connections()
+                self.peak_connections = found if found is None else max(self.peak_connections or 0, found)
+        return {
+            "cpu": server and round(server[0] * 100, 1),
+            "memory_mb": server and round(server[1], 1),
+            "db_cpu": db and round(db[0] * 100, 1),
+        }
+
+    def end(self) -> None:
+        self.second()
+
+    def cpu_percent(self, cpus: float, seconds: float) -> float | None:
+        """Of the CPUs that the server may use."""
+        return round(self._server.used_s / seconds / cpus * 100, 1) if self._server.is_ours else None
+
+    def db_cpu_percent(self, seconds: float) -> float | None:
+        """Of one core."""
+        return round(self._db.used_s / seconds * 100, 1) if self._db.is_ours else None
