@@ -28,6 +28,14 @@ SESSION_DETAIL = OpenApiExample(
     },
     response_only=True,
 )
+ENDING = OpenApiExample(
+    "Its worker has been asked",
+    SESSION_DETAIL.value
+    | {"live": True, "end_time": None, "duration_s": None, "effective_fps": None}
+    | {"missing_frames": None},
+    response_only=True,
+    status_codes=["202"],
+)
 LABELS = OpenApiExample(
     "Labels, and a key that goes",
     {"meta_info": {"success": True, "tags": ["towel"], "note": "one fold is crooked", "draft": None}},

@@ -60,13 +60,13 @@ class SessionFilter(django_filters.FilterSet):
         """With `from`, which Python does not take for a name."""
         return super().get_filters() | {
             "from": MomentFilter(method="by_from", help_text="Not over before this moment (ISO 8601)."),
-            "to": MomentFilter(method="by_to", help_text="Begun before this moment, which is not before `from`."),
+            "to": MomentFilter(method="by_to", help_text="Begun before this moment; later than `from`."),
         }
 
     def filter_queryset(self, queryset):
         begin, end = self.form.cleaned_data.get("from"), self.form.cleaned_data.get("to")
-        if begin and end and begin > end:
-            raise ValidationError({"to": [f"to is {end.isoformat()}; not before from, {begin.isoformat()}, expected"]})
+        if begin and end and begin >= end:
+            raise ValidationError({"to": [f"to is {end.isoformat()}; later than from, {begin.isoformat()}, expected"]})
         return super().filter_queryset(queryset)
 
     def by_from(self, queryset, name, value):

@@ -161,7 +161,7 @@ class SessionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.De
         "robot's client is done then. `live` is false once it has happened.",
         request=None,
         responses={202: SessionDetailSerializer, 409: problem("It has ended already.")},
-        examples=[examples.SESSION_DETAIL],
+        examples=[examples.ENDING],
     )
     @action(detail=True, methods=["post"], permission_classes=[MayChange])
     def end(self, request, pk):

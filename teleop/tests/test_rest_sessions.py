@@ -185,7 +185,7 @@ def test_it_finds_what_has_changed_since(viewer):
         ("from=yesterday", "Enter a valid date/time"),
         ("updated_since=0", "Enter a valid date/time"),
         ("task=%00", "Null characters are not allowed"),
-        ("to=2026-01-05&from=2026-01-06", "to is 2026-01-05T00:00:00+00:00; not before from"),
+        ("to=2026-01-05&from=2026-01-06", "to is 2026-01-05T00:00:00+00:00; later than from"),
         ("limit=1001", "limit is 1001; an integer between 1 and 1000 expected"),
     ],
 )

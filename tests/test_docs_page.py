@@ -1,0 +1,66 @@
+"""/schema and /docs: every endpoint is explained, and the page works where there is no internet."""
+
+import re
+
+import pytest
+
+from robots.tests.people import Client
+
+METHODS = ("get", "post", "put", "patch", "delete")
+
+
+@pytest.fixture
+def schema(db):
+    return Client().get("/schema").json()
+
+
+@pytest.fixture
+def operations(schema):
+    return {
+        f"{method} {path}": operation
+        for path, item in schema["paths"].items()
+        for method, operation in item.items()
+        if method in METHODS
+    }
+
+
+def test_paths_are_without_a_slash_at_the_end(schema):
+    assert {"/health", "/health/live", "/auth/token", "/robots", "/sessions/{id}"} <= set(schema["paths"])
+    assert not [path for path in schema["paths"] if path.endswith("/") or "?" in path]
+
+
+def test_every_endpoint_is_explained(operations):
+    assert not [name for name, each in operations.items() if not (each.get("summary") and each.get("description"))]
+
+
+def test_every_endpoint_that_answers_has_an_example(operations):
+    without = [
+        name
+        for name, each in operations.items()
+        if '"example' not in str(each["responses"]).replace("'", '"') and "204" not in each["responses"]
+    ]
+    assert not without
+
+
+def test_every_endpoint_names_its_errors(operations):
+    touches_nothing = "get /health/live"
+    assert [name for name, each in operations.items() if "503" not in each["responses"]] == [touches_nothing]
+    assert not [name for name, each in operations.items() if "{id}" in name and "404" not in each["responses"]]
+    assert not [name for name, each in operations.items() if "requestBody" in each and "400" not in each["responses"]]
+
+
+def test_the_docs_page_asks_no_other_host(db, client):
+    page = client.get("/docs").content.decode()
+    addresses = re.findall(r"""(?:src|href)=["']([^"']+)""", page)
+    assert addresses and all(address.startswith("/static/") for address in addresses)
+    assert all(client.get(address).status_code == 200 for address in addresses)
+
+
+def test_the_schema_is_made_once(db, monkeypatch):
+    first = Client().get("/schema")
+    monkeypatch.setattr("robots.views.SchemaGenerator.get_schema", None)
+    assert Client().get("/schema?lang=..%00&version=%0d").content == first.content
+
+
+def test_the_schema_comes_as_yaml_too(db):
+    assert Client().get("/schema", HTTP_ACCEPT="application/yaml").content.startswith(b"openapi: 3")
