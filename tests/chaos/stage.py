@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from tests.chaos.sabotage import Sabotaged
+from tests.altered import Altered
 from tests.services import ROOT, Postgres, Server, postgres
 
 
@@ -34,11 +34,11 @@ def migrated(url: str) -> str:
 
 
 @contextmanager
-def serving(url: str, *options: str, redis_url: str = "", sabotage: str = "", **settings: str) -> Iterator[Server]:
-    """Robots register themselves."""
+def serving(url: str, *options: str, redis_url: str = "", how: str = "", **settings: str) -> Iterator[Server]:
+    """Robots register themselves; `how` the server is altered for a test stands in tests/altered.py."""
     settings = {"DATABASE_URL": url, "REDIS_URL": redis_url, "ROBOT_AUTH": "open"} | settings
     with tempfile.TemporaryDirectory(prefix="teleop-", ignore_cleanup_errors=True) as folder:
-        kind = partial(Sabotaged, sabotage) if sabotage else Server
+        kind = partial(Altered, how) if how else Server
         server = kind(Path(folder), *options, **settings)
         try:
             yield server.start()

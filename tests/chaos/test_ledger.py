@@ -102,7 +102,7 @@ def test_it_finds_a_greeting_that_has_forgotten_acknowledged_frames(ledger: Ledg
 def test_it_catches_a_server_that_acknowledges_before_the_commit():
     with (
         sqlite_file() as url,
-        serving(url, sabotage="ack_before_commit") as server,
+        serving(url, how="ack_before_commit") as server,
         Fleet(server.url, Ledger()) as fleet,
     ):
         kill(fleet, server, times=1)
@@ -113,7 +113,7 @@ def test_it_catches_a_server_that_acknowledges_before_the_commit():
 def test_it_catches_a_server_that_drops_one_frame_in_10000():
     with (
         sqlite_file() as url,
-        serving(url, sabotage="drop_one_in_10000") as server,
+        serving(url, how="drop_one_in_10000") as server,
         Fleet(server.url, Ledger(), fps=500) as fleet,
     ):
         wait_until(lambda: fleet.ledger.sent > 12_000, 20, "frames enough for one to be dropped")

@@ -1,0 +1,127 @@
+"""However a robot's messages are cut up on their way, the server takes them as they were sent."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from websockets.frames import Frame, Opcode
+
+from tests.chaos.stage import serving, sqlite_file
+from tests.services import Server
+from tests.wire import Wire, frame, wire
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with sqlite_file() as url, serving(url) as server:
+        yield server
+
+
+@pytest.fixture
+def robot(server: Server) -> Iterator[Wire]:
+    with wire(server) as robot:
+        yield robot
+
+
+def encoded(message: dict | bytes, opcode: Opcode = Opcode.TEXT, fin: bool = True) -> bytes:
+    payload = message if isinstance(message, bytes) else json.dumps(message).encode()
+    return Frame(opcode, payload, fin).serialize(mask=True)
+
+
+def in_fragments(message: dict, *between: bytes) -> bytes:
+    payload = json.dumps(message).encode()
+    first = encoded(payload[:10], fin=False)
+    return b"".join(
+        [first, *between, encoded(payload[10:90], Opcode.CONT, fin=False), encoded(payload[90:], Opcode.CONT)]
+    )
+
+
+def put(robot: Wire, *pieces: bytes) -> None:
+    """On the socket as they are, a TCP segment each."""
+    for piece in pieces:
+        robot.websocket.socket.sendall(piece)
+
+
+PING = encoded(b"are you there", Opcode.PING)
+
+
+def test_it_takes_many_messages_of_one_segment(robot: Wire):
+    put(robot, b"".join(encoded(frame(index)) for index in range(100)))
+    assert {message["type"] for message in robot.hear_ack(99)} <= {"ack"}
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 9, 13, 14, 50])
+def test_it_takes_a_message_of_many_segments(robot: Wire, size: int):
+    for index in range(3):
+        whole = encoded(frame(index))
+        put(robot, *[whole[start : start + size] for start in range(0, len(whole), size)])
+        assert robot.hear_ack(index) == []
+
+
+@pytest.mark.parametrize("size", [0, 125 - 85, 126 - 85, 200, 65_400, 66_000, 200_000, 2**20 - 200])
+def test_it_takes_messages_of_every_length(robot: Wire, size: int):
+    """Lengths of 7, 16 and 64 bits; what is longer than a frame may be stands in meta_info or is refused as such."""
+    put(robot, encoded(frame(0, observation={"note": "x" * size})), encoded(frame(1)))
+    refused = [message["code"] for message in robot.hear_ack(1) if message["type"] == "error"]
+    assert refused == (["frame_too_large"] if size > 65_450 else [])
+
+
+def test_it_takes_a_message_in_fragments(robot: Wire):
+    put(robot, in_fragments(frame(0)) + in_fragments(frame(1), PING), encoded(frame(2)))
+    assert {message["type"] for message in robot.hear_ack(2)} <= {"ack"}
+
+
+def test_it_takes_messages_between_pings(robot: Wire):
+    put(robot, PING + encoded(frame(0)) + PING + PING + encoded(frame(1)), PING[:5], PING[5:] + encoded(frame(2)))
+    assert {message["type"] for message in robot.hear_ack(2)} <= {"ack"}
+
+
+def test_it_takes_half_a_message_after_a_whole_one(robot: Wire):
+    two = encoded(frame(1))
+    put(robot, encoded(frame(0)) + two[:20], two[20:] + encoded(json.dumps(frame(2)).encode(), Opcode.BINARY))
+    assert {message["type"] for message in robot.hear_ack(2)} <= {"ack"}
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        pytest.param([encoded(b'{"note":"\xff"}')], id="whole"),
+        pytest.param([encoded(frame(0)) + encoded(b"\xc3")], id="after a good one"),
+        pytest.param([encoded(b'{"note":', fin=False), encoded(b"\xff", Opcode.CONT)], id="in fragments"),
+    ],
+)
+def test_a_text_that_is_not_utf8_is_closed_with_1007(robot: Wire, messages: list[bytes]):
+    put(robot, *messages)
+    assert robot.hear_close()[0] == 1007
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param(encoded(bytes(2**20 + 1)), id="whole"),
+        pytest.param(encoded(bytes(2**19), fin=False) + encoded(bytes(2**19 + 1), Opcode.CONT), id="in fragments"),
+    ],
+)
+def test_a_message_over_1_mib_is_closed_with_1009(robot: Wire, message: bytes):
+    put(robot, message)
+    assert robot.hear_close()[0] == 1009
+
+
+def test_what_follows_a_close_is_not_taken(robot: Wire):
+    put(robot, encoded(frame(0)) + encoded(b"\x03\xe8", Opcode.CLOSE) + encoded(frame(1)))
+    code, heard = robot.hear_close()
+    assert (code, [each["frame_index"] for each in heard]) in [(1000, []), (1000, [0])]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param(b"\x81\x05hello", id="not masked"),
+        pytest.param(b"\xc1\x80abcd", id="a reserved bit"),
+        pytest.param(b"\x83\x80abcd", id="an unknown opcode"),
+        pytest.param(b"\x80\x80abcd", id="a continuation of nothing"),
+    ],
+)
+def test_what_is_no_websocket_frame_is_closed_with_1002(robot: Wire, broken: bytes):
+    put(robot, encoded(frame(0)) + broken)
+    assert robot.hear_close()[0] == 1002
