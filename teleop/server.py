@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 asyncioreactor.callWithLogger = lambda _logger, function, *args: function(*args)
 
 MAX_UNSENT_BYTES = 2**20
-SHUTDOWN_STEP_S = 2
+SHUTDOWN_S = 4  # of the five in which a process manager expects us gone
 TEXT, BINARY = 0x81, 0x82  # first byte of a message in one piece
 SIMPLE_OPCODES = frozenset((TEXT, BINARY))
 
@@ -215,10 +215,10 @@ class Server(DaphneServer):
     async def _shut_down(self):
         for listener in self.listeners:
             listener.addCallback(lambda port: port.stopListening())
-        await running_worker().shutdown(SHUTDOWN_STEP_S)
+        await running_worker().shutdown(SHUTDOWN_S)
         running = (details.get("application_instance") for details in self.connections.values())
         applications = [application for application in running if application and not application.done()]
         if applications:
-            await asyncio.wait(applications, timeout=SHUTDOWN_STEP_S / 2)
+            await asyncio.wait(applications, timeout=SHUTDOWN_S / 8)
         for application in applications:
             application.cancel()

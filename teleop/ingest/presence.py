@@ -36,7 +36,8 @@ def open_session(
     Robot.objects.filter(pk=robot_id).update(ip_address=address)
     Robot.objects.heard_of([robot_id], Robot.Status.ONLINE)
     next_index = next_frame_index(session.pk)
-    opened = Opened(session.pk, session_key, robot_id, robot.key_hash, holder, next_index, session.frame_count)
+    key_hash = robot.key_hash if settings.ROBOT_AUTH == "key" else ""  # of the key that let it in
+    opened = Opened(session.pk, session_key, robot_id, key_hash, holder, next_index, session.frame_count)
     if abandoned.is_set():
         TeleopSession.objects.give_back(session, holder)
     return opened, previous

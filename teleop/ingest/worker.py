@@ -26,6 +26,7 @@ BEAT_S = 3
 SWEEP_S = 10
 OPEN_TIMEOUT_S = 10
 RETRY_S = 1
+MAX_LAYER_PAUSE_S = 30
 
 
 class DatabaseAway(Exception):
@@ -147,7 +148,7 @@ class Worker:
             connection.beaten(beat)
             if connection.holder not in found.holders:
                 connection.give_up(Close.TAKEN_OVER)
-            elif found.key_hashes.get(connection.robot_id) != connection.opened.key_hash:
+            elif connection.key_hash and found.key_hashes.get(connection.robot_id) != connection.key_hash:
                 connection.give_up(Close.KEY_REVOKED)
 
     async def _sweep(self) -> None:
@@ -165,15 +166,18 @@ class Worker:
     async def _listen(self) -> None:
         """Closes what other processes ask to have closed; goes on by itself when the layer has been away."""
         layer = get_channel_layer()
+        pause_s = RETRY_S
         while True:
             try:
                 channel = await layer.new_channel()
                 await layer.group_add(GROUP, channel)
+                pause_s = RETRY_S
                 while True:
                     self._close_matching(await layer.receive(channel))
             except Exception as error:  # redis-py, sockets and the layer each have errors of their own
                 logger.warning("the channel layer is away: %s", error)
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, MAX_LAYER_PAUSE_S)  # the layer remembers each channel that it could not make
 
     def _close_matching(self, notice: dict[str, Any]) -> None:
         wanted = {name: notice[name] for name in ("robot_id", "session_id", "holder", "key_hash") if name in notice}
@@ -198,7 +202,7 @@ class Worker:
     async def _end(self, connection: RobotConnection) -> None:
         connection.ended(await asyncio.shield(self.release(connection)))
 
-    async def shutdown(self, step_s: float) -> None:
+    async def shutdown(self, budget_s: float) -> None:
         """Stores and acknowledges what was received, closes every connection with 1012, ends the sessions.
 
         Each step is bounded, as a database that never answers must not keep the process from ending.
@@ -207,12 +211,12 @@ class Worker:
         connections = list(self.connections.values())
         for connection in connections:
             connection.wind_up()
-        await self._within(step_s, [self.writer.drained(each) for each in connections if not each.is_taking])
+        await self._within(budget_s / 2, [self.writer.drained(each) for each in connections if not each.is_taking])
         for connection in connections:
             if not connection.is_taking:
                 connection.give_up(Close.RESTARTING)
-        await self._within(step_s, [each.disconnected.wait() for each in connections])
-        await self._within(step_s, [self.release(each) for each in connections])
+        await self._within(budget_s / 4, [each.disconnected.wait() for each in connections])
+        await self._within(budget_s / 4, [self.release(each) for each in connections])
         if self.writer.pending_frames:
             logger.error("%d frames could not be stored in time, nor acknowledged", self.writer.pending_frames)
 
