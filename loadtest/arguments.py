@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from loadtest.plan import SCENARIOS, Options, Run
-from loadtest.processes import Unusable
+from loadtest.processes import Unusable, answers, program
 
 UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30}
 
@@ -102,10 +102,17 @@ def parse_host(text: str) -> str:
 
 def parse_output(text: str) -> Path:
     folder = Path(text)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".writable").touch()
-        (folder / ".writable").unlink()
-    except OSError as error:
-        raise Unusable(f"--output is {text!r}, which cannot be written: {error.strerror}") from None
+    nearest = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise Unusable(f"--output is {text!r}, which cannot be written")
     return folder
+
+
+def check_postgres(options: Options) -> None:
+    """At the start, not after the runs on SQLite. Raises Unusable."""
+    if all(run.database != "postgres" for run in options.runs):
+        return
+    if not options.postgres_url:
+        program("initdb")
+    elif not answers(options.postgres_url):
+        raise Unusable("no PostgreSQL answers at --postgres-url")

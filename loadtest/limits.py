@@ -37,8 +37,9 @@ def cores(cpus: float) -> Cores:
 class Limits:
     """What the server is held to; `how` says by what means."""
 
-    def __init__(self, groups: list[Path], server_cores: list[int], how: str) -> None:
+    def __init__(self, groups: list[Path], server_cores: list[int], how: str, are_whole: bool) -> None:
         self.how = how
+        self.are_whole = are_whole
         self._groups = groups
         self._cores = server_cores
 
@@ -61,11 +62,11 @@ def limits(cpus: float, memory_bytes: int, root: Path = CGROUPS) -> Iterator[Lim
         except OSError as error:
             remove(groups)
             how = f"{affinity} only: no right to make a cgroup ({error.strerror}), memory is not limited"
-            yield Limits([], server_cores, how)
+            yield Limits([], server_cores, how, are_whole=False)
         else:
             parts = [affinity, f"cgroup v{version} of {memory_bytes / 2**20:.0f} MB"]
             parts += [f"a quota of {cpus:g} CPUs"] if quota else []
-            yield Limits(groups, server_cores, ", ".join(parts))
+            yield Limits(groups, server_cores, ", ".join(parts), are_whole=True)
     finally:
         remove(groups)
 

@@ -7,31 +7,82 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from loadtest import results
-from loadtest.arguments import parse
+from loadtest import cost, report, require, results, search, sweep
+from loadtest.arguments import check_postgres, parse
+from loadtest.plan import Options, Run
 from loadtest.processes import Unusable
 from loadtest.progress import Progress
+from loadtest.remote import check_host
 from loadtest.runner import Bench
+from loadtest.sections import Section, sections
+from loadtest.verdicts import level
 
 
-def main(options: dict) -> int:
-    plan = parse(options)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with only_one(), Progress(len(plan.runs)) as progress, Bench(plan, progress.watch) as bench:
-        try:
-            for run in plan.runs:
-                progress.done(bench.run(run))
-                if bench.was_interrupted:
-                    break
-        except KeyboardInterrupt:
-            bench.was_interrupted = True
-        machine = results.machine(bench.how, bench.databases)
-        results.write_json(
-            plan.output / "results.json", {"machine": machine, "runs": [d["row"] for d in bench.details]}
-        )
-        results.write_json(plan.output / "details.json", {"machine": machine, "runs": bench.details})
-    is_sound = not bench.was_interrupted and all(not detail["problems"] for detail in bench.details)
-    return 0 if is_sound else 1
+def main(arguments: dict) -> int:
+    if arguments["compare"]:
+        return compare(*arguments["compare"])
+    conditions = require.parse_conditions(arguments["require"])
+    options = parse(arguments)
+    check_host(options)
+    with only_one():
+        check_postgres(options)
+        options.output.mkdir(parents=True, exist_ok=True)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with Progress() as progress, Bench(options, progress.watch) as bench:
+            if bench.limits and not bench.limits.are_whole:
+                progress.say(f"limits: {bench.how}")
+            extra = measure(options, arguments, bench, progress)
+            write(options, bench, extra)
+    missed = require.misses(conditions, [each["row"] for each in bench.details])
+    for line in missed:
+        progress.say(line)
+    progress.say(f"the report is in {options.output}")
+    is_sound = not bench.was_interrupted and not any(each["problems"] for each in bench.details)
+    return 0 if is_sound and not missed else 1
+
+
+def measure(options: Options, arguments: dict, bench: Bench, progress: Progress) -> list[Section]:
+    """Runs what was asked for; the sections that are more than its rows."""
+    sections = []
+
+    def run(each: Run) -> dict:
+        detail = bench.run(each)
+        progress.done(detail)
+        if bench.was_interrupted:
+            raise KeyboardInterrupt
+        return detail
+
+    try:
+        if arguments["find_max"]:
+            sections.append(search.section(search.find_max(options.runs, lambda each: level(run(each)["row"]))))
+        if arguments["sweep"]:
+            sections.append(sweep.section([run(each) for each in sweep.runs(options.runs)]))
+        if not (arguments["find_max"] or arguments["sweep"]):
+            for each in options.runs:
+                run(each)
+    except KeyboardInterrupt:
+        bench.was_interrupted = True
+        progress.say("interrupted: the report has what was measured by then")
+    if arguments["cost"]:
+        sections.append(cost.section([each["row"] for each in bench.details], options.cpus))
+    return sections
+
+
+def write(options: Options, bench: Bench, extra: list[Section]) -> None:
+    machine = results.machine(bench.how, bench.databases)
+    rows = [each["row"] for each in bench.details]
+    results.write_json(options.output / "results.json", {"machine": machine, "runs": rows})
+    results.write_json(options.output / "details.json", {"machine": machine, "runs": bench.details})
+    report.write(options.output, sections(machine, bench.details, extra), bench.details)
+
+
+def compare(before: str, after: str) -> int:
+    rows = require.compared(require.read_results(before), require.read_results(after))
+    if not rows:
+        raise Unusable("--compare: the two have no run in common (database, robots, workers, frames a message)")
+    with Progress() as progress:
+        progress.table(["run", "number", before, after, "ratio"], rows)
+    return 0
 
 
 @contextmanager

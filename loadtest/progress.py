@@ -3,6 +3,7 @@
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
+from rich.table import Table
 
 from loadtest.plan import Run
 
@@ -10,11 +11,11 @@ STYLES = {"met": "green", "close": "yellow", "missed": "red", "failed": "bold re
 
 
 class Progress:
-    def __init__(self, runs: int) -> None:
+    def __init__(self) -> None:
         self.console = Console()
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[now]}"), TimeElapsedColumn())
         self._bar = Bar(*columns, console=self.console, transient=True)
-        self._runs, self._done = runs, 0
+        self._done = 0
         self._task = self._bar.add_task("", total=None, now="starting")
 
     def __enter__(self) -> "Progress":
@@ -25,26 +26,31 @@ class Progress:
         self._bar.stop()
 
     def watch(self, run: Run, said: dict) -> None:
-        title = f"{self._done + 1}/{max(self._runs, self._done + 1)} {run}"
         now = said["phase"]
         if now == "second":
             p95 = f"p95 {said['p95_ms']:.0f} ms" if said["p95_ms"] is not None else "no answers"
             now = f"{said['rate']} frames/s, {p95}, {said['failures']} failures"
         total, done = run.duration_s, said.get("second", run.duration_s if now == "draining" else 0)
-        self._bar.update(self._task, description=title, total=total, completed=done, now=now)
+        self._bar.update(self._task, description=f"{self._done + 1}. {run}", total=total, completed=done, now=now)
 
     def done(self, detail: dict) -> None:
         row = detail["row"]
         numbers = f"{row['sent']} sent, {row['acked']} acked, {row['stored']} stored, p95 {row['p95_ms']} ms"
         usage = f"CPU {row['cpu']} %, {row['memory_mb']} MB" if row["cpu"] is not None else ""
         verdict = f"[{STYLES[row['verdict']]}]{row['verdict']}[/]"
-        self.console.print(
-            f"{detail['run']}: {verdict}; {numbers}; {row['failures']} failures; {usage}", highlight=False
-        )
-        for problem in [*detail["problems"], *([detail["bottleneck"]] if detail["bottleneck"] else [])]:
-            self.console.print(f"  {problem}", highlight=False)
+        self.say(f"{detail['run']}: {verdict}; {numbers}; {row['failures']} failures; {usage}")
+        for problem in detail["problems"]:
+            self.say(f"  {problem}")
+        if detail["bottleneck"]:
+            self.say(f"  the generator was the bottleneck: {detail['bottleneck']}")
         self._done += 1
         self._bar.update(self._task, now="starting", completed=0)
 
     def say(self, line: str) -> None:
         self.console.print(line, highlight=False, soft_wrap=True)
+
+    def table(self, columns: list[str], rows: list[list[str]]) -> None:
+        table = Table(*columns)
+        for row in rows:
+            table.add_row(*row)
+        self.console.print(table)

@@ -1,0 +1,64 @@
+"""--cost: what a robot costs on rented machines, from a run's CPU and memory and a dated list of prices."""
+
+import json
+from pathlib import Path
+
+from loadtest.sections import NAMES, Section
+
+PRICES = Path(__file__).parent / "prices.json"
+MONTH_H = 730
+MOST_CPU = 0.8  # past it --find-max calls nothing stable
+MOST_MEMORY = 0.8
+
+
+def basis(rows: list[dict]) -> list[dict]:
+    """For each database the run with the most robots that met its target."""
+    best: dict[str, dict] = {}
+    for row in rows:
+        if (
+            row["verdict"] == "met"
+            and row["cpu"]
+            and row["robots"] > best.get(row["database"], row | {"robots": 0})["robots"]
+        ):
+            best[row["database"]] = row
+    return list(best.values())
+
+
+def robots(row: dict, cpus: float, machine: dict, share: float) -> int:
+    """How many this machine holds at `share` of its CPU, scaled from a run on `cpus`; 0 where memory is too small."""
+    per_robot = row["cpu"] / 100 * cpus / row["robots"]
+    fits = row["memory_mb"] < machine["memory_mb"] * MOST_MEMORY
+    return int(machine["vcpus"] * share * MOST_CPU / per_robot) if fits else 0
+
+
+def lines(rows: list[dict], cpus: float, prices: dict) -> list[list[str]]:
+    found = []
+    for row in basis(rows):
+        base = f"{row['robots']} robots at {row['cpu']:g} % of {cpus:g} CPU, {row['memory_mb']:g} MB"
+        for machine in prices["machines"]:
+            month = machine["per_hour"] * MONTH_H
+            share = machine["sustained_share"]
+            surplus = (1 - share) * machine["vcpus"] * prices["surplus_per_vcpu_hour"] * MONTH_H
+            cells = [NAMES[row["database"]], base, machine["name"]]
+            for count, price in (
+                (robots(row, cpus, machine, share), month),
+                (robots(row, cpus, machine, 1), month),
+                (robots(row, cpus, machine, 1), month + surplus),
+            ):
+                cells += [str(count), f"{price / count:.2f}" if count else "-"]
+            found.append(cells)
+    return found
+
+
+def section(rows: list[dict], cpus: float) -> Section:
+    prices = json.loads(PRICES.read_text())
+    text = (
+        f"Prices of {prices['as_of']} ({prices['source']}), in {prices['currency']}, for the server alone: no database, "
+        "disk or traffic. Measured: the run in the second column, on this machine. Scaled from it: all to its right, in "
+        f"proportion to CPU and to at most {MOST_CPU:.0%} of it; a core there is not a core here. Sustained: what the "
+        "machine may use for ever (a t2.micro 10 % of a core). Burst: until its CPU credits are used up. Surplus: at "
+        "full speed for ever, with the surcharge for it."
+    )
+    columns = ["database", "measured", "machine", "sustained: robots", "a robot and month"]
+    columns += ["burst: robots", "a robot and month", "surplus: robots", "a robot and month"]
+    return Section("8.1 What a robot costs (scaled)", text, columns, lines(rows, cpus, prices))

@@ -1,0 +1,46 @@
+"""Is --host a server that can be load-tested? Asked before anything is sent to it."""
+
+import json
+import urllib.error
+import urllib.request
+
+import websocket
+
+from loadtest.plan import Options
+from loadtest.processes import Unusable
+
+TIMEOUT_S = 5
+
+
+def check_host(options: Options) -> None:
+    """Raises Unusable."""
+    if not options.host:
+        return
+    try:
+        with urllib.request.urlopen(f"{options.host}/health", timeout=TIMEOUT_S) as response:
+            health = json.loads(response.read())
+    except urllib.error.HTTPError as error:
+        raise Unusable(
+            f"--host {options.host}: /health answers {error.code}; this server, and healthy, expected"
+        ) from None
+    except ValueError:
+        health = None
+    except OSError as error:
+        raise Unusable(f"--host {options.host} does not answer: {getattr(error, 'reason', error)}") from None
+    if not isinstance(health, dict) or not {"version", "writer"} <= health.keys():
+        raise Unusable(f"--host {options.host} is not this server: its /health says something else")
+    check_door(options.host)
+
+
+def check_door(host: str) -> None:
+    """A robot that sends nothing leaves a session without frames, which tells whether robots are let in."""
+    try:
+        websocket.create_connection(
+            f"{host.replace('http', 'ws', 1)}/ws/log/robot_0?session=loadtest-probe", timeout=TIMEOUT_S
+        ).close()
+    except websocket.WebSocketBadStatusException as error:
+        raise Unusable(
+            f"--host {host} refuses robots (HTTP {error.status_code}): it must run with ROBOT_AUTH=open"
+        ) from None
+    except (OSError, websocket.WebSocketException) as error:
+        raise Unusable(f"--host {host}: no robot can connect: {error}") from None

@@ -1,0 +1,49 @@
+"""--sweep: one setting varied at a time, around the server's own: what flush interval, workers and writer are worth."""
+
+from loadtest.plan import Run
+from loadtest.sections import NAMES, Section, number
+
+FLUSH_INTERVALS_MS = (5, 20, 50, 100, 200)
+WORKERS = (2, 4)
+
+
+def runs(planned: list[Run]) -> list[Run]:
+    """For each database, at the most robots that were asked for."""
+    most: dict[str, Run] = {}
+    for run in planned:
+        if run.database not in most or run.robots > most[run.database].robots:
+            most[run.database] = run
+    return [variant for run in most.values() for variant in variants(run.having(workers=1))]
+
+
+def variants(run: Run) -> list[Run]:
+    return [
+        *(run.having(settings={"INGEST_FLUSH_INTERVAL_MS": str(ms)}) for ms in FLUSH_INTERVALS_MS),
+        *(run.having(workers=workers) for workers in WORKERS),
+        run.having(settings={"INGEST_WRITER": "bulk_create"}),
+    ]
+
+
+def varied(run: dict, settings: dict[str, str]) -> str:
+    if "INGEST_WRITER" in settings:
+        return "writer bulk_create"
+    if settings:
+        return f"flush every {settings['INGEST_FLUSH_INTERVAL_MS']} ms"
+    return f"{run['workers']} workers"
+
+
+def section(details: list[dict]) -> Section:
+    rows = []
+    for each in details:
+        row = each["row"]
+        numbers = [number(row[name]) for name in ("rps", "p50_ms", "p95_ms", "cpu")] + [number(each["db_cpu"])]
+        numbers += [number(row[name]) for name in ("memory_mb", "db_connections")]
+        what = [NAMES[row["database"]], str(row["robots"]), varied(row, each["settings"])]
+        rows.append([*what, *numbers, str(row["failures"]), row["verdict"]])
+    columns = ["database", "robots", "what is varied", "frames/s", "ack median ms", "ack p95 ms", "CPU %"]
+    columns += ["database CPU %", "memory MB", "database connections", "failures", "verdict"]
+    text = (
+        "One at a time; otherwise a flush every 20 ms, 1 worker, and the database's own writer (COPY on PostgreSQL, "
+        "one executemany on SQLite). All workers share the CPUs that the server is limited to."
+    )
+    return Section("9.1 What the settings are worth", text, columns, rows)
