@@ -1,0 +1,107 @@
+"""What `serve` does otherwise than stock Daphne, on a real server."""
+
+import http.client
+import socket
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing
+
+import psutil
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from teleop.server import Server as Daphne
+from teleop.server import WebSocketProtocol
+from tests.altered import CHUNK, CHUNKS
+from tests.chaos.stage import serving, sqlite_file
+from tests.services import Server, wait_until
+from tests.wire import frame, wire
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with sqlite_file() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def server(url: str) -> Iterator[Server]:
+    with serving(url, how="serve_test_views") as server:
+        yield server
+
+
+@pytest.mark.parametrize("path", ["", "ws", "ws/", "ws/logs/arm", "health", "ws/live/nothing"])
+def test_an_unknown_websocket_path_is_refused(server: Server, path: str):
+    with pytest.raises(InvalidStatus) as caught:
+        connect(f"{server.ws_url}/{path}")
+    assert caught.value.response.status_code == 403
+
+
+def rss(server: Server) -> int:
+    return psutil.Process(server.pid).memory_info().rss
+
+
+def request(server: Server, path: str) -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection.request("GET", path)
+    return connection.getresponse()
+
+
+def test_a_slow_reader_of_a_long_answer_costs_no_memory(server: Server):
+    before, size = rss(server), 0
+    with closing(request(server, "/stream")) as response:
+        for _ in range(20):
+            size += len(response.read(len(CHUNK)))
+            time.sleep(0.05)  # as long as a slow reader takes
+            assert rss(server) - before < 20 * 2**20
+        while block := response.read(2**20):
+            size += len(block)
+    assert size == len(CHUNK) * CHUNKS
+    assert rss(server) - before < 20 * 2**20
+
+
+def test_a_reader_that_goes_away_leaves_nothing_behind(server: Server):
+    process = psutil.Process(server.pid)
+    before = process.num_fds()
+    for _ in range(5):
+        with closing(request(server, "/stream")) as response:
+            response.read(1)
+    wait_until(lambda: process.num_fds() <= before, what="descriptors as before")
+
+
+def test_an_exception_in_mid_stream_cuts_the_answer_off(server: Server):
+    for _ in range(2):  # stock Daphne's check of its applications stops with the first
+        begun = time.monotonic()
+        cut_off = pytest.raises((http.client.IncompleteRead, ConnectionResetError))
+        with closing(request(server, "/break-off")) as response, cut_off:
+            response.read()
+        assert time.monotonic() - begun < 5
+    with wire(server, key=None) as robot:
+        robot.say(frame(0))
+        assert robot.hear_ack(0) == []
+
+
+def test_it_serves_static_files(server: Server):
+    assert urllib.request.urlopen(f"{server.url}/static/admin/css/base.css", timeout=10).status == 200
+
+
+def test_who_answers_no_ping_is_gone(url: str):
+    """Pinged after one second, gone one later; who answers and is silent otherwise stays."""
+    with serving(url, how="ping_often") as server, wire(server, key=None) as other, wire(server, key=None) as dead:
+        begun = time.monotonic()
+        dead.websocket.protocol.send_frame = lambda frame: None
+        assert dead.hear_close()[0] == 1006
+        assert 2 <= time.monotonic() - begun < 8
+        other.say(frame(0))
+        assert other.hear_ack(0) == []
+
+
+def test_no_connection_is_ended_by_its_age():
+    """Stock Daphne says 1000 after a day, which tells a robot that it is done."""
+    protocol = WebSocketProtocol()
+    protocol.server = Daphne(None, socket.socket())
+    protocol.socket_opened, protocol.last_ping, protocol.state = 0, time.time(), protocol.STATE_OPEN
+    protocol.serverClose = lambda code: pytest.fail("closed by its age")
+    protocol.check_timeouts()

@@ -1,0 +1,158 @@
+"""SIGTERM and SIGINT: what was received is stored and acknowledged, everyone is told, and the process ends in time."""
+
+import http.client
+import signal
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from tests.chaos.stage import postgres_database, serving, sqlite_file
+from tests.services import Postgres, Server, wait_until
+from tests.wire import frame, wire
+
+END_S = 5
+BOTH = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with sqlite_file() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[tuple[Postgres, str]]:
+    with postgres_database() as database:
+        yield database
+
+
+def end(server: Server, number: signal.Signals = signal.SIGTERM) -> None:
+    begun = time.monotonic()
+    assert server.stop(number) == 0
+    assert time.monotonic() - begun < END_S
+
+
+def acks(messages: list[dict]) -> list[int]:
+    return [message["frame_index"] for message in messages if message["type"] == "ack"]
+
+
+@BOTH
+def test_it_ends(url: str, number: signal.Signals):
+    with serving(url) as server:
+        end(server, number)
+
+
+@BOTH
+def test_all_that_was_received_is_acknowledged_and_then_1012(url: str, number: signal.Signals):
+    with serving(url, INGEST_FLUSH_INTERVAL_MS="1000") as server, wire(server, "tells", key=None) as robot:
+        robot.say(*[frame(index) for index in range(500)])
+        robot.websocket.ping().wait(5)  # answered after all that was sent before it
+        end(server, number)
+        code, heard = robot.hear_close()
+        assert (code, acks(heard)) == (1012, [499])
+
+
+def test_a_mute_robots_frames_are_stored(url: str):
+    with (
+        serving(url, INGEST_FLUSH_INTERVAL_MS="1000") as server,
+        wire(server, "says_nothing", key=None, mute=True) as robot,
+    ):
+        robot.say(*[frame(index) for index in range(500)])
+        robot.websocket.ping().wait(5)
+        end(server)
+        assert robot.hear_close() == (1012, [])
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as file:
+        (count,) = file.execute("SELECT count(*) FROM teleop_teleopframe WHERE robot_id = 'says_nothing'").fetchone()
+    assert count == 500
+
+
+def test_a_request_that_is_not_answered_keeps_nothing_from_ending(url: str):
+    with serving(url, how="serve_test_views") as server, closing(in_flight(server, "/wait")):
+        end(server)
+
+
+def test_a_client_that_does_not_answer_the_close_keeps_nothing_from_ending(url: str):
+    with serving(url) as server, wire(server, key=None) as robot, wire(server, key=None, mute=True) as mute:
+        robot.websocket.protocol.send_frame = mute.websocket.protocol.send_frame = lambda frame: None
+        end(server)
+
+
+def in_flight(server: Server, path: str) -> http.client.HTTPConnection:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection.request("GET", path)
+    return connection
+
+
+def refuses(server: Server) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", server.port)) != 0
+
+
+def test_it_ends_with_the_database_frozen_too(database: tuple[Postgres, str]):
+    """It takes nothing new, acknowledges nothing that is not stored, and tells the robots to come back."""
+    service, url = database
+    with serving(url) as server, wire(server, key=None) as robot, wire(server, key=None, mute=True) as mute:
+        robot.say(frame(0))
+        robot.hear_ack(0)
+        service.freeze()
+        try:
+            robot.say(*[frame(index) for index in range(1, 100)])
+            mute.say(*[frame(index) for index in range(100)])
+            with closing(in_flight(server, "/sessions/")):
+                begun = time.monotonic()
+                server.terminate()
+                wait_until(lambda: refuses(server), 1, "no more connections")
+                assert server.process.poll() is None
+                assert robot.hear_close() == (1012, [])
+                assert mute.hear_close() == (1012, [])
+                assert server.process.wait(END_S) == 0
+                assert time.monotonic() - begun < END_S
+        finally:
+            service.thaw()
+
+
+def test_with_the_database_away_it_accepts_and_closes_with_1013(database: tuple[Postgres, str]):
+    service, url = database
+    with serving(url) as server:
+        service.stop()
+        try:
+            with wire(server, "arm?session=morning-run", key=None, mute=True) as robot:
+                assert robot.hear_close() == (1013, [])
+        finally:
+            service.start()
+        wait_until(lambda: is_let_in(server), what="a robot let in again")
+
+
+def is_let_in(server: Server) -> bool:
+    with wire(server, key=None, mute=True) as robot:
+        try:
+            robot.websocket.recv(timeout=0.2)
+        except TimeoutError:
+            return True
+        except Exception:
+            return False
+
+
+def test_past_its_bound_it_sheds_with_1013_and_stores_what_it_took(database: tuple[Postgres, str]):
+    """A mebibyte may wait, an eighth of it from one robot: of 256 bytes and its data each frame."""
+    service, url = database
+    here = "sheds?session=morning-run"
+    with serving(url, INGEST_MAX_PENDING_BYTES=str(2**20)) as server:
+        with wire(server, here, key=None) as robot, wire(server, "bystander", key=None) as other:
+            service.freeze()
+            try:
+                with suppress(ConnectionClosed):
+                    robot.say(*[frame(index) for index in range(1000)])
+                other.say(*[frame(index) for index in range(100)])
+                assert robot.hear_close() == (1013, [])
+            finally:
+                service.thaw()
+            assert {message["type"] for message in other.hear_ack(99)} <= {"ack"}
+        taken = 2**17 // (256 + len('{"observation":{"shoulder_pan.pos":1.5}}'))
+        with wire(server, here, key=None) as robot:
+            assert robot.greeting["next_frame_index"] == taken
