@@ -1,0 +1,74 @@
+"""REST on a real server while a robot streams: what staff do reaches its socket."""
+
+import json
+import os
+import urllib.request
+from types import SimpleNamespace
+
+import psycopg
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from rest_framework.authtoken.models import Token
+
+from robots.models import Robot
+from teleop.models import TeleopSession
+from tests.services import Server
+from tests.wire import frame, register, wire
+
+
+@pytest.fixture
+def api(server: Server):
+    """`api("POST", "/robots/arm/key")` as an administrator: the status and the answer."""
+    token = Token.objects.create(user=User.objects.create_superuser("admin"))
+
+    def call(method: str, path: str) -> SimpleNamespace:
+        headers = {"Authorization": f"Token {token}"}
+        request = urllib.request.Request(server.url + path, method=method, headers=headers)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return SimpleNamespace(status=answer.status, body=json.load(answer))
+
+    return call
+
+
+@pytest.fixture
+def streaming(server: Server):
+    register("arm")
+    with wire(server) as robot:
+        robot.say(*map(frame, range(3)))
+        robot.hear_ack(2)
+        yield robot
+
+
+def test_a_live_session_that_staff_end_is_stored_and_its_robot_told(api, streaming):
+    session_id = streaming.greeting["session_id"]
+    streaming.say(frame(3))
+    assert api("POST", f"/sessions/{session_id}/end").status == 202
+    code, heard = streaming.hear_close()
+    assert (code, heard[-1]["type"]) == (1000, "ended")
+    session = TeleopSession.objects.get(pk=session_id)
+    assert not session.is_live and session.frame_count == heard[-1]["frame_count"] in (3, 4)
+
+
+def test_a_robot_whose_key_is_replaced_is_disconnected(api, streaming):
+    key = api("POST", "/robots/arm/key").body["key"]
+    assert streaming.hear_close()[0] == 4401
+    assert Robot.objects.get(pk="arm").has_key(key)
+
+
+def test_health_counts_what_the_writer_has_committed(api, streaming):
+    writer = api("GET", "/health").body["writer"]
+    assert (writer["status"], writer["pending_frames"]) == ("ok", 0)
+    assert 0 <= writer["last_commit_s"] < 10
+
+
+@pytest.mark.postgresql
+def test_requests_share_a_few_connections(api, streaming):
+    """The pool's four, the writer's own and health's own, however many ask."""
+    for _ in range(30):
+        for path in ("/health", "/robots", "/sessions?limit=10"):
+            api("GET", path)
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as observer:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+        count = observer.execute(query, [connection.settings_dict["NAME"]]).fetchone()[0]
+    assert count <= 4 + 2 + 4  # and the pool of these tests
