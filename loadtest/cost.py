@@ -53,8 +53,8 @@ def lines(rows: list[dict], cpus: float, prices: dict) -> list[list[str]]:
 def section(rows: list[dict], cpus: float) -> Section:
     prices = json.loads(PRICES.read_text())
     text = (
-        f"Prices of {prices['as_of']} ({prices['source']}), in {prices['currency']}, for the server alone: no database, "
-        "disk or traffic. Measured: the run in the second column, on this machine. Scaled from it: all to its right, in "
+        f"Prices of {prices['as_of']} ({prices['source']}), in {prices['currency']}, for the server alone: no "
+        "database, disk or traffic. Measured: the run in the second column. Scaled from it: all to its right, in "
         f"proportion to CPU and to at most {MOST_CPU:.0%} of it; a core there is not a core here. Sustained: what the "
         "machine may use for ever (a t2.micro 10 % of a core). Burst: until its CPU credits are used up. Surplus: at "
         "full speed for ever, with the surcharge for it."

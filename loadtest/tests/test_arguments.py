@@ -1,0 +1,104 @@
+import fcntl
+import http.server
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from loadtest import limits
+from loadtest.management.commands import loadtest
+from loadtest.processes import free_port
+
+
+def refused(**options) -> str:
+    with pytest.raises(CommandError) as error:
+        call_command("loadtest", **options)
+    assert error.value.returncode == 2
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("robots", "0", "--robots is '0'; whole numbers from 1 to 1000 expected"),
+        ("robots", "10,x", "--robots is '10,x'"),
+        ("robots", "", "--robots is ''"),
+        ("duration", "-3", "--duration is '-3'"),
+        ("database", "mysql", "--database is 'mysql'; sqlite, postgres expected"),
+        ("scenario", "storm", "--scenario is 'storm'; robots, report, mixed expected"),
+        ("workers", "65", "--workers is '65'"),
+        ("frames_per_message", "601", "--frames-per-message is '601'"),
+        ("cpus", "0", "--cpus is '0'"),
+        ("cpus", "1000", "--cpus is '1000'"),
+        ("memory", "lots", "--memory is 'lots'; a size from 64m up expected"),
+        ("memory", "1m", "--memory is '1m'"),
+        ("host", "localhost:8000", "--host is 'localhost:8000'; a URL such as"),
+        ("output", "/dev/null/report", "--output is '/dev/null/report', which cannot be written"),
+        ("require", "speed>1", "--require has 'speed>1'"),
+        ("compare", ["no.json", "no.json"], "--compare: no.json: No such file or directory"),
+    ],
+)
+def test_it_names_what_is_wrong_with_an_argument(option, value, said):
+    assert said in refused(**{option: value})
+
+
+def test_it_says_that_a_host_does_not_answer():
+    host = f"http://127.0.0.1:{free_port()}"
+    assert refused(host=host) == f"--host {host} does not answer: [Errno 111] Connection refused"
+
+
+def test_it_says_that_a_host_is_another_server():
+    class Other(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"status": "ok"}')
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Other) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        assert "is not this server" in refused(host=f"http://127.0.0.1:{other.server_port}")
+        other.shutdown()
+
+
+def test_it_says_that_there_is_no_postgresql(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    url = f"postgresql://postgres@127.0.0.1:{free_port()}/postgres"
+    assert refused(database="postgres", postgres_url=url) == "no PostgreSQL answers at --postgres-url"
+    monkeypatch.setattr("loadtest.processes.shutil.which", lambda *_, **__: None)
+    assert (
+        refused(database="postgres")
+        == "no initdb: install Debian's postgresql, or give --postgres-url of one that runs"
+    )
+
+
+def test_a_second_run_at_the_same_time_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with (tmp_path / "teleop-loadtest.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "another load test runs" in refused(database="sqlite")
+
+
+def test_without_locust_it_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(loadtest, "find_spec", lambda name: None if name == "locust" else "there")
+    assert refused() == "loadtest needs locust: pip install -r requirements-dev.txt"
+
+
+def test_without_the_right_to_make_a_cgroup_it_says_so(tmp_path):
+    with limits.limits(1, 2**30, root=Path("/proc/no/such/folder")) as found:
+        assert "affinity to core" in found.how
+        assert "no right to make a cgroup" in found.how
+        assert not found.are_whole
+
+
+def test_it_limits_by_cgroup_v2_where_that_is_what_there_is(tmp_path):
+    (tmp_path / "cgroup.controllers").touch()
+    made = []
+    assert limits.make_groups(tmp_path, 0.5, 2**30, made) == 2
+    assert (made[0] / "memory.max").read_text() == str(2**30)
+    assert (made[0] / "cpu.max").read_text() == "50000 100000"

@@ -1,0 +1,96 @@
+import json
+import re
+
+import pytest
+
+from loadtest import report, require
+from loadtest.plots import line_chart, nice
+from loadtest.processes import Unusable
+from loadtest.require import Condition, parse_conditions
+from loadtest.sections import SEND_OR_COMMIT, sections
+from loadtest.tests.rows import GOOD, MACHINE, detail
+
+
+def test_it_shows_our_numbers_beside_the_published_ones():
+    text = report.markdown(sections(MACHINE, [detail(), detail(database="sqlite", robots=10, rps=600.0)], []))
+    assert SEND_OR_COMMIT in text
+    assert "| 50 | 3000 / 3000 | 100.0 % | 95 % (at the limit) | 15 | 28 | < 60 |" in text
+    assert "## 4.1 SQLite" in text
+    assert "## 4.2 PostgreSQL" in text
+
+
+def test_every_line_of_a_table_has_as_many_cells():
+    text = report.markdown(sections(MACHINE, [detail()], []))
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        assert len({line.count("|") for line in table.splitlines()}) == 1
+
+
+def test_the_page_needs_no_other_host_and_escapes_what_it_shows():
+    found = detail()
+    found["problems"] = ["<script>alert(1)</script>"]
+    page = report.html(sections(MACHINE, [found], []), [found])
+    assert page.count("<svg") == 7
+    assert "<script" not in page
+    assert not re.search(r"(src|href)=|url\(|@import", page)
+
+
+def test_what_went_wrong_stands_in_the_report():
+    found = detail(stored=89100, verdict="failed")
+    found["problems"] = ["900 of 90000 acknowledged frames are not stored"]
+    found["bottleneck"] = "it used 95% of its core"
+    text = report.markdown(sections(MACHINE, [found], []))
+    assert "900 of 90000 acknowledged frames are not stored" in text
+    assert "the generator was the bottleneck: it used 95% of its core" in text
+    assert "90000 / 90000 / 89100" in text
+
+
+def test_a_chart_leaves_out_what_was_not_measured():
+    assert line_chart("t", "s", "ms", {"a": [(1, None)]}) == ""
+    assert line_chart("t", "s", "ms", {"a": [(1, None), (2, 3)], "b": []}).count("<polyline") == 1
+
+
+@pytest.mark.parametrize("value", [0, 0.3, 1, 7, 99, 101, 950, 1234, 99_999])
+def test_an_axis_ends_above_its_highest_value(value):
+    assert value <= nice(value) <= max(1, value * 2.5)
+
+
+def test_it_reads_conditions():
+    assert parse_conditions("p95_ms<100, failures==0") == [
+        Condition("p95_ms", "<", 100.0),
+        Condition("failures", "==", 0.0),
+    ]
+    assert parse_conditions("verdict==met") == [Condition("verdict", "==", "met")]
+    assert parse_conditions("") == []
+
+
+@pytest.mark.parametrize(
+    "text", ["p95_ms", "speed<1", "p95_ms<", "p95_ms=1", "p95_ms<nan", "a<1;b", ",", "verdict<met"]
+)
+def test_it_names_a_condition_that_it_cannot_read(text):
+    with pytest.raises(Unusable, match="--require has"):
+        parse_conditions(text)
+
+
+def test_a_condition_is_missed_also_where_nothing_was_measured():
+    rows = [GOOD, GOOD | {"p95_ms": 120.0}, GOOD | {"p95_ms": None}]
+    missed = require.misses(parse_conditions("p95_ms<100,stored>=90000"), rows)
+    assert missed == [
+        "postgres, 50 robots: p95_ms<100 is missed, p95_ms is 120.0",
+        "postgres, 50 robots: p95_ms<100 is missed, p95_ms is None",
+    ]
+
+
+def test_it_compares_the_runs_that_two_results_share(tmp_path):
+    for name, p95_ms in (("a", 20.0), ("b", 30.0)):
+        rows = [GOOD | {"p95_ms": p95_ms}, GOOD | {"robots": len(name) if name == "a" else 7}]
+        (tmp_path / name).write_text(json.dumps({"machine": MACHINE, "runs": rows}))
+    rows = require.compared(*(require.read_results(str(tmp_path / name)) for name in "ab"))
+    assert ["postgres, 50 robots, 1 workers, 1 a message", "p95_ms", "20.0", "30.0", "1.50"] in rows
+    assert len(rows) == len(require.COMPARED)
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"runs": [{}]}', '{"runs": 3}'])
+def test_it_refuses_to_compare_something_else(tmp_path, content):
+    (tmp_path / "a").write_text(content)
+    with pytest.raises(Unusable, match=r"no results\.json"):
+        require.read_results(str(tmp_path / "a"))

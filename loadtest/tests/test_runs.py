@@ -1,0 +1,87 @@
+"""Real servers, some of them sabotaged, and the real generator."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from loadtest.plan import Options, Run
+from loadtest.processes import ROOT
+from loadtest.runner import Bench
+from tests.services import wait_until
+
+KEYS = [
+    "database", "robots", "workers", "frames_per_message", "duration_s", "sent", "acked", "stored", "failures", "rps",
+    "p50_ms", "p95_ms", "send_p95_ms", "cpu", "memory_mb", "db_connections", "verdict",
+]  # fmt: skip
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen:
+    """The command; with a temporary folder of its own, so that no other load test is in its way."""
+    command = [sys.executable, "manage.py", "loadtest", "--database", "sqlite", "--output", folder / "out", *arguments]
+    env = {**os.environ, "TMPDIR": str(folder)}
+    return subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def against(mode: str, robots: int = 5, duration_s: int = 3) -> dict:
+    """What a run against a sabotaged server finds."""
+    command = ("-m", "loadtest.tests.sabotaged", mode, "--port", "0")
+    options = Options(runs=[], server_command=command)
+    with Bench(options, watch=lambda run, said: None) as bench:
+        return bench.run(Run("sqlite", robots, duration_s=duration_s))
+
+
+def test_it_counts_every_frame_of_a_short_run(tmp_path):
+    process = start(tmp_path, "--robots", "5", "--duration", "3", "--require", "failures==0,p95_ms<5000")
+    said, _ = process.communicate(timeout=40)
+    assert process.returncode == 0, said
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    (row,) = results["runs"]
+    assert list(results) == ["machine", "runs"]
+    assert list(row) == KEYS
+    assert row["sent"] == row["acked"] == row["stored"] == 5 * 60 * 3
+    assert "4.1 SQLite" in (tmp_path / "out/report.md").read_text()
+    assert "<svg" in (tmp_path / "out/report.html").read_text()
+
+
+def test_it_sees_that_one_frame_of_a_hundred_was_dropped():
+    found = against("drop")
+    assert found["row"]["verdict"] == "failed"
+    assert found["problems"] == ["9 of 900 acknowledged frames are not stored"]
+
+
+def test_it_sees_that_acks_came_before_the_commit():
+    found = against("early", duration_s=4)
+    lost = found["row"]["acked"] - found["row"]["stored"]
+    assert lost > 0
+    assert found["problems"] == [f"{lost} of {found['row']['acked']} acknowledged frames are not stored"]
+    assert any("lost" in what and "acknowledged" in what for what in found["result"]["failures"])
+
+
+def test_it_sees_that_the_server_is_slow():
+    found = against("slow")
+    assert found["problems"] == []
+    assert found["row"]["p95_ms"] > 250
+    assert found["row"]["verdict"] == "missed"
+
+
+def test_ctrl_c_leaves_no_process_and_writes_what_there_is(tmp_path):
+    process = start(tmp_path, "--robots", "5", "--duration", "60")
+    family = psutil.Process(process.pid)
+    wait_until(lambda: any("loadtest.generate" in each.cmdline() for each in family.children(recursive=True)), 30)
+    children = family.children(recursive=True)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(3)  # until it measures
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=30)
+    assert process.returncode == 1, said
+    assert not [each for each in children if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+    (row,) = json.loads((tmp_path / "out/results.json").read_text())["runs"]
+    assert row["verdict"] == "failed"
+    assert row["acked"] > 0
+    assert "interrupted" in said

@@ -1,0 +1,87 @@
+import pytest
+
+from loadtest.measure import bottleneck, distribution, percentile, quantiles
+from loadtest.tests.rows import GOOD
+from loadtest.verdicts import level, problems, verdict
+
+
+@pytest.mark.parametrize(
+    ("share", "value"), [(0.5, 50), (0.95, 95), (0.99, 99), (1, 100), (0.001, 1)], ids=lambda each: str(each)
+)
+def test_it_takes_the_nearest_rank(share, value):
+    assert percentile(list(range(100, 0, -1)), share) == value
+
+
+def test_nothing_has_no_percentile():
+    assert percentile([], 0.5) is None
+    assert quantiles([])["p95"] is None
+    assert distribution([]) == []
+
+
+def test_a_distribution_goes_from_the_least_to_the_most():
+    assert distribution([3, 1, 2], points=2) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({}, []),
+        ({"acked": 89990}, ["10 of 90000 frames were not acknowledged"]),
+        ({"stored": 89100}, ["900 of 90000 acknowledged frames are not stored"]),
+        ({"stored": 90001}, ["1 more frames are stored than were sent"]),
+        ({"acked": None, "stored": 89999}, ["1 of 90000 frames are not stored"]),
+        ({"acked": None}, []),
+        ({"stored": None}, ["what is stored could not be counted"]),
+        ({"sent": 0, "acked": 0, "stored": 0}, ["no frame was sent"]),
+    ],
+)
+def test_it_sees_when_counts_disagree(changes, found):
+    assert problems(GOOD | changes) == found
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({}, "met"),
+        ({"p95_ms": 60.0}, "close"),
+        ({"p95_ms": 60.0, "database": "sqlite"}, "met"),
+        ({"p95_ms": 150.0}, "missed"),
+        ({"failures": 1}, "close"),
+        ({"failures": 900}, "missed"),
+        ({"rps": 2950.0}, "close"),
+        ({"rps": 2800.0}, "missed"),
+        ({"cpu": 60.0}, "close"),
+        ({"cpu": 89.0, "robots": 100, "rps": 6000.0}, "met"),
+        ({"memory_mb": 200.0}, "close"),
+        ({"db_connections": 10}, "close"),
+        ({"cpu": None, "memory_mb": None, "db_connections": None}, "met"),
+    ],
+)
+def test_it_judges_a_run_by_its_target(changes, word):
+    assert verdict(GOOD | changes, is_sound=True, bottleneck=None) == word
+
+
+def test_counts_that_disagree_fail_a_run_however_fast_it_was():
+    assert verdict(GOOD, is_sound=False, bottleneck="it was busy") == "failed"
+
+
+@pytest.mark.parametrize(("cpu", "slip_ms", "is_slow"), [(0.9, 16, False), (0.91, 1, True), (0.2, 17, True)])
+def test_a_generator_that_was_the_bottleneck_gives_no_verdict(cpu, slip_ms, is_slow):
+    slow = bottleneck(cpu, slip_ms)
+    assert bool(slow) == is_slow
+    assert verdict(GOOD, is_sound=True, bottleneck=slow) == ("no verdict" if is_slow else "met")
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({}, "stable"),
+        ({"cpu": 80.0}, "limit"),
+        ({"p95_ms": 100.0}, "limit"),
+        ({"p95_ms": 150.0}, "broken"),
+        ({"verdict": "failed"}, "broken"),
+        ({"verdict": "no verdict"}, "no verdict"),
+    ],
+)
+def test_it_tells_stable_from_the_limit_from_broken(changes, found):
+    assert level(GOOD | changes) == found
