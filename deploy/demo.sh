@@ -47,7 +47,7 @@ robots=$!
 
 cat <<EOF
 
-    $url/          robots, live
+    $url/docs      the REST API
     $url/admin/    user admin, password $password
     $url/health
     ws://127.0.0.1:$port/ws/log/<robot_id>    where a robot connects; any id will do
