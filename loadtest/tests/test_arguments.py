@@ -71,10 +71,7 @@ def test_it_says_that_there_is_no_postgresql(monkeypatch, tmp_path):
     url = f"postgresql://postgres@127.0.0.1:{free_port()}/postgres"
     assert refused(database="postgres", postgres_url=url) == "no PostgreSQL answers at --postgres-url"
     monkeypatch.setattr("loadtest.processes.shutil.which", lambda *_, **__: None)
-    assert (
-        refused(database="postgres")
-        == "no initdb: install Debian's postgresql, or give --postgres-url of one that runs"
-    )
+    assert refused(database="postgres").startswith("no initdb: install Debian's postgresql")
 
 
 def test_a_second_run_at_the_same_time_is_refused(monkeypatch, tmp_path):

@@ -63,9 +63,7 @@ def test_it_reads_conditions():
     assert parse_conditions("") == []
 
 
-@pytest.mark.parametrize(
-    "text", ["p95_ms", "speed<1", "p95_ms<", "p95_ms=1", "p95_ms<nan", "a<1;b", ",", "verdict<met"]
-)
+@pytest.mark.parametrize("text", ["p95_ms", "speed<1", "p95_ms<", "p95_ms=1", "p95_ms<nan", ",", "verdict<met"])
 def test_it_names_a_condition_that_it_cannot_read(text):
     with pytest.raises(Unusable, match="--require has"):
         parse_conditions(text)
