@@ -18,7 +18,7 @@ def add_arguments(parser) -> None:
     add("--duration", default="30", help="seconds that each run measures (default %(default)s)")
     add("--database", default="sqlite,postgres", help="sqlite, postgres or both (default both)")
     add("--workers", default="1", help="server processes; more than one needs Redis (default %(default)s)")
-    add("--frames-per-message", default="1", help="frames in each message, 1 to 600 (default %(default)s)")
+    add("--frames-per-message", help="frames in each message, 1 to 600 (default 1; --find-max: 1,6)")
     add("--scenario", default="robots", help="robots (teleop.v1), report (its mute robots) or mixed (its mixed user)")
     add("--cpus", default="1", help="CPUs that the server may use (default %(default)s)")
     add("--memory", default="1g", help="memory that it may use (default %(default)s)")
@@ -38,13 +38,14 @@ def parse(options: dict) -> Options:
     names = choices("--database", options["database"], ["sqlite", "postgres"])
     scenario = choices("--scenario", options["scenario"], SCENARIOS)
     host = parse_host(options["host"])
+    batches = options["frames_per_message"] or ("1,6" if options["find_max"] else "1")
     duration_s = whole("--duration", options["duration"], 1, 3600)[0]
     runs = [
         Run(name, robots, workers, frames_per_message, duration_s, each)
         for each in scenario
         for name in (["remote"] if host else names)
         for workers in whole("--workers", options["workers"], 1, 64)
-        for frames_per_message in whole("--frames-per-message", options["frames_per_message"], 1, 600)
+        for frames_per_message in whole("--frames-per-message", batches, 1, 600)
         for robots in whole("--robots", options["robots"], 1, 1000)
     ]
     if any(run.duration_s * 60 < run.frames_per_message for run in runs):

@@ -74,7 +74,6 @@ class Generator:
         say(phase="done", **self.result())
 
     def _connect(self, runner: locust.runners.LocalRunner, counts: dict[str, int]) -> None:
-        runner.start_shape = None
         for user_class in self.environment.user_classes:
             user_class.fixed_count = counts[user_class.__name__]
         runner.start(sum(counts.values()), spawn_rate=SPAWN_RATE)

@@ -36,7 +36,7 @@ def check_door(host: str) -> None:
     """A robot that sends nothing leaves a session without frames, which tells whether robots are let in."""
     try:
         websocket.create_connection(
-            f"{host.replace('http', 'ws', 1)}/ws/log/robot_0?session=loadtest-probe", timeout=TIMEOUT_S
+            f"{host.replace('http', 'ws', 1)}/ws/log/loadtest_0?session=loadtest-probe", timeout=TIMEOUT_S
         ).close()
     except websocket.WebSocketBadStatusException as error:
         raise Unusable(

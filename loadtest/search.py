@@ -10,7 +10,6 @@ from loadtest.sections import NAMES, Section
 from loadtest.verdicts import NONE
 
 FIRST, MOST, STEP = 50, 800, 10
-FRAMES_PER_MESSAGE = (1, 6)
 
 
 class Found(NamedTuple):
@@ -57,9 +56,8 @@ def summary(seen: dict[int, str], most: int) -> Found:
 
 
 def find_max(runs: list[Run], measure: Callable[[Run], str]) -> list[tuple[Run, Found]]:
-    """A search for each database, with 1 and with 6 frames a message."""
-    first = {run.database: run for run in runs}.values()
-    searched = [run.having(frames_per_message=count) for run in first for count in FRAMES_PER_MESSAGE]
+    """A search for each database and size of batch."""
+    searched = {(run.database, run.frames_per_message): run for run in runs}.values()
     return [(run, search(partial(_measured, run, measure))) for run in searched]
 
 

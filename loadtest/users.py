@@ -45,7 +45,7 @@ class Streaming(User):
     def __init__(self, environment) -> None:
         super().__init__(environment)
         self.options = environment.parsed_options
-        self.robot_id = f"robot_{next(numbers)}"
+        self.robot_id = f"loadtest_{next(numbers)}"
         self.robot: Robot | MuteRobot
         self._rng = random.Random(self.robot_id)
 
@@ -167,7 +167,7 @@ class MixedUser(Api):
 
     def on_start(self) -> None:
         super().on_start()
-        self.robot = MuteRobot(f"{self.host.replace('http', 'ws', 1)}/ws/log/robot_{next(numbers)}", self)
+        self.robot = MuteRobot(f"{self.host.replace('http', 'ws', 1)}/ws/log/loadtest_{next(numbers)}", self)
         self.robot.connect()
         robots.append(self.robot)
         self._frame = template(random.Random(self.robot.url))
