@@ -7,7 +7,7 @@ PORT ?= 8000
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PRODUCTION := DEBUG=0 HTTPS=1 SECRET_KEY=$$(python -c 'import secrets; print(secrets.token_urlsafe(64))')
 
-.PHONY: demo dev test lint
+.PHONY: demo dev test lint bench soak
 
 demo: .venv/demo
 	@PORT=$(PORT) deploy/demo.sh
@@ -20,6 +20,11 @@ dev: .venv/demo
 test: .venv/dev .venv/services
 	env -u DATABASE_URL -u REDIS_URL pytest -n 2 -m "database and not postgresql and not redis"
 	python -m tests.services pytest -n 2 -m "not sqlite"
+
+# Longer than a test may take: what a frame costs beside the floor (5 minutes), and whether it leaks (20 minutes, or
+# SOAK_MINUTES=60). On a machine that does nothing else.
+bench soak: .venv/dev .venv/services
+	python -m tests.$@
 
 lint: .venv/dev
 	ruff check
