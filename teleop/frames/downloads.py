@@ -8,10 +8,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 from channels.db import database_sync_to_async
-from django.db import close_old_connections
 
 from teleop.frames.columns import HEAD, select, table
-from teleop.frames.text import FrameRange, first_index, read_block
+from teleop.frames.text import FrameRange, first_index, read_block, release_connection
 from teleop.models import TeleopFrame
 
 T = TypeVar("T")
@@ -46,7 +45,7 @@ async def _convert(frames: FrameRange, convert: Callable[[bytes], T]) -> AsyncIt
 
     def read_and_convert() -> tuple[bytes, T | None]:
         block = read_block(frames)
-        close_old_connections()  # before what takes time
+        release_connection()  # before what takes time
         return block, convert(block) if block else None
 
     first = None

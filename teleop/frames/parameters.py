@@ -49,7 +49,7 @@ class FieldsField(serializers.CharField):
 
     def __init__(self, **options):
         most = MAX_FIELDS * (MAX_FIELD_LENGTH + 1)
-        super().__init__(required=False, default=(), max_length=most, help_text=FIELDS_HELP, **options)
+        super().__init__(required=False, max_length=most, help_text=FIELDS_HELP, **options)
 
     def to_internal_value(self, data):
         names = [name for name in super().to_internal_value(data).split(",") if name]
@@ -89,15 +89,17 @@ class SpanParameters(Parameters):
 
     def validate(self, attrs):
         start, stop = attrs["start"], attrs["stop"]
-        if start >= stop:
+        if start >= stop and "after" not in attrs:
             raise ValidationError({"stop": [f"stop is {stop}; more than start, {start}, expected"]})
-        return attrs
+        return {"fields": ()} | attrs
 
 
 class FramesParameters(SpanParameters):
     """`context["format"]` is what was negotiated."""
 
-    stride = WholeField(1, MAX_STRIDE, default=1, help_text="Only frames whose frame_index is start + n * stride.")
+    stride = WholeField(
+        1, MAX_STRIDE, default=1, help_text="n: only the first frame at or after start, start + n, start + 2n..."
+    )
     limit = WholeField(1, MAX_FRAMES, default=DEFAULT_FRAMES, help_text="Frames a page.")
     after = WholeField(-1, MAX_FRAME_INDEX, help_text="Follow a session: frames past this frame_index (-1: all).")
     wait = WholeField(0, MAX_WAIT_S, default=0, help_text="With `after`: seconds to wait until there is a frame.")
@@ -113,7 +115,7 @@ class FramesParameters(SpanParameters):
             self._refuse(("wait",), "expected only with after")
         if self.context["format"] != "json":
             self._refuse(("limit", "after", "wait"), "expected only with format=json")
-        return attrs if attrs["start"] == MAX_FRAME_INDEX + 1 else super().validate(attrs)
+        return super().validate(attrs)
 
     def _refuse(self, names: tuple[str, ...], why: str) -> None:
         given = {name: self.initial_data[name] for name in names if name in self.initial_data}

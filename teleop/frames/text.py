@@ -66,11 +66,17 @@ def read_lines(frames: FrameRange, limit: int) -> list[bytes]:
 
 
 def blocks(frames: FrameRange) -> Iterator[bytes]:
-    """All of the range; between two blocks the connection is back in the pool, for others."""
+    """All of the range; between two blocks the connection is back in the pool."""
     while block := read_block(frames):
-        close_old_connections()
+        release_connection()
         yield block
         frames = frames.after(block)
+
+
+def release_connection() -> None:
+    """Gives this thread's connection back to the pool, for others; Django would keep it until the request has ended."""
+    if not connection.in_atomic_block:
+        close_old_connections()
 
 
 def first_index(block: bytes) -> int:

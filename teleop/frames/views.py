@@ -3,7 +3,6 @@ import time
 from collections.abc import AsyncIterator
 
 from channels.db import database_sync_to_async
-from django.db import close_old_connections
 from django.http import StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
@@ -14,6 +13,7 @@ from rest_framework.utils.urls import replace_query_param
 
 from robots.models import Robot
 from robots.renderers import JSONRenderer
+from robots.schema import problem
 from teleop.frames import serializers
 from teleop.frames.columns import TooManyColumns
 from teleop.frames.downloads import json_lines, parquet
@@ -21,7 +21,7 @@ from teleop.frames.negotiation import NegotiatedMixin
 from teleop.frames.pages import Page, check_fields, frames_of, frames_with_session, ranges_of, read_page
 from teleop.frames.parameters import MOMENT, FramesParameters, RobotFramesParameters, SeriesParameters
 from teleop.frames.series import read_series
-from teleop.frames.text import FrameRange
+from teleop.frames.text import FrameRange, release_connection
 from teleop.models import TeleopSession
 
 POLL_S = 0.25
@@ -33,7 +33,7 @@ class FramesView(GenericAPIView):
     pagination_class = None
 
     def parameters(self, kind, **context) -> dict:
-        parameters = kind(data=self.request.query_params, context=context)
+        parameters = kind(data=self.request.query_params.dict(), context=context)
         parameters.is_valid(raise_exception=True)
         return parameters.validated_data
 
@@ -60,6 +60,7 @@ database went away.""",
             (200, "application/json"): serializers.FramesPageSerializer,
             (200, "application/x-ndjson"): OpenApiTypes.STR,
             (200, "application/vnd.apache.parquet"): OpenApiTypes.BINARY,
+            406: problem("The Accept header takes none of these."),
         },
         examples=[serializers.FRAMES],
     )
@@ -115,8 +116,8 @@ class SessionFramesView(NegotiatedMixin, FramesView):
 
 
 def streaming(content, content_type: str) -> StreamingHttpResponse:
-    """The view's own connection goes back to the pool now: Django would keep it until the last byte is sent."""
-    close_old_connections()
+    """The view's own connection goes back now, not when the last byte was sent."""
+    release_connection()
     return StreamingHttpResponse(content, content_type=content_type)
 
 

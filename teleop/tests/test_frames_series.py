@@ -1,0 +1,101 @@
+"""Columns for plots: few points, with the peaks and the gaps of all."""
+
+import math
+
+import numpy as np
+import pytest
+
+from teleop.frames import series
+from teleop.frames.series import thin
+from teleop.tests.recordings import T0_S, make_session, record
+
+
+def times(count, fps=60):
+    return T0_S + np.arange(count) / fps
+
+
+def test_a_peak_of_one_frame_survives():
+    values = np.zeros(36_000)
+    values[12_345], values[20_001] = 90, -90
+    found = thin("joint", times(36_000), values, 100)
+    assert len(found.values) <= 100
+    assert {90, -90} <= set(found.values)
+    assert T0_S + 12_345 / 60 in found.timestamps
+
+
+def test_few_points_stay_as_they_are():
+    found = thin("joint", times(5), np.arange(5.0), 10)
+    assert (list(found.timestamps), list(found.values)) == (list(times(5)), [0, 1, 2, 3, 4])
+
+
+def test_missing_frames_are_a_null_in_their_middle():
+    moments = np.delete(times(20), range(8, 12))
+    found = thin("joint", moments, np.arange(16.0), 50)
+    (gap,) = np.flatnonzero(np.isnan(found.values))
+    assert found.timestamps[gap - 1] < found.timestamps[gap] < found.timestamps[gap + 1]
+    assert found.timestamps[gap] == pytest.approx(T0_S + 9.5 / 60)
+
+
+def test_a_joint_that_is_not_there_for_a_while_is_a_gap():
+    values = np.arange(20.0)
+    values[5:10] = np.nan
+    assert np.isnan(thin("joint", times(20), values, 50).values).sum() == 1
+
+
+def test_a_robot_that_sends_every_other_index_has_no_gaps():
+    assert not np.isnan(thin("joint", times(20, fps=30), np.arange(20.0), 50).values).any()
+
+
+def test_a_joint_that_is_never_there_is_empty():
+    assert len(thin("joint", times(3), np.full(3, math.nan), 10).values) == 0
+
+
+def get(client, session, query=""):
+    answer = client.get(f"/sessions/{session.pk}/series?{query}")
+    assert answer.status_code == 200, answer.content
+    return answer.json()
+
+
+@pytest.mark.django_db
+def test_every_joint_has_a_series(viewer):
+    found = get(viewer, make_session([0, 1, 2, 3, 60]), "fields=observation")
+    assert [each["name"] for each in found["series"]] == ["observation.shoulder_pan.pos", "observation.gripper.pos"]
+    assert found["series"][0]["values"] == [0, 0.25, 0.5, 0.75, None, 15]
+    assert found["series"][0]["timestamps"][-1] == T0_S + 1
+
+
+@pytest.mark.django_db
+def test_a_part_is_seen_in_full(viewer):
+    found = get(viewer, make_session(range(1000)), "start=500&stop=510&points=10&fields=observation.gripper.pos")
+    assert found["series"][0]["values"] == list(range(-500, -510, -1))
+
+
+@pytest.mark.django_db
+def test_too_many_frames_are_sampled_and_it_says_so(viewer, monkeypatch):
+    monkeypatch.setattr(series, "MAX_FRAMES", 50)
+    monkeypatch.setattr(series, "MAX_PICKED", 25)
+    found = get(viewer, make_session(range(100)), "fields=action")
+    assert (found["stride"], len(found["series"][0]["values"])) == (4, 25)
+
+
+@pytest.mark.django_db
+def test_a_session_without_frames_has_no_series(viewer):
+    assert get(viewer, make_session()) == {"stride": 1, "series": []}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "query, message",
+    {
+        "points=9": "points is 9; an integer between 10 and 20000 expected",
+        "points=20001": "points is 20001",
+        "fields=observation.nose": "fields has observation.nose",
+        "stride=2": "there is no field stride",
+        "": "fields selects 70 numbers; at most 64 expected",
+    }.items(),
+)
+def test_bad_input_is_named(viewer, query, message):
+    session = make_session([0])
+    record(session, [1], lambda _: {"observation": {"cloud": [0] * 67}})
+    answer = viewer.get(f"/sessions/{session.pk}/series?{query}")
+    assert (answer.status_code, message in str(answer.json())) == (400, True), answer.json()

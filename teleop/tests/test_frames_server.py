@@ -1,0 +1,136 @@
+"""Reading frames from a real server: live sessions, readers that are slow or gone, and streams that break."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+import pytest
+import requests
+from django.db import connection
+from rest_framework.authtoken.models import Token
+
+from robots.tests.people import person
+from teleop.models import TeleopSession
+from teleop.tests.recordings import make_session, record
+from tests.services import Server, wait_until
+
+LARGE = {"observation": {"text": "x" * 60_000}}
+
+
+@pytest.fixture
+def get(server: Server, transactional_db):
+    person("viewer", "viewer")
+    headers = {"Authorization": f"Token {Token.objects.get(user__username='viewer').key}"}
+    return lambda path, **options: requests.get(server.url + path, headers=headers, timeout=20, **options)
+
+
+@pytest.fixture
+def large() -> TeleopSession:
+    """48 MB: more than the server and the sockets between hold for a reader."""
+    return make_session(range(800), data=lambda _: LARGE)
+
+
+def test_a_follower_hears_of_frames_when_they_come(get):
+    session = make_session([0], is_live=True)
+    with ThreadPoolExecutor() as threads:
+        answer = threads.submit(get, f"/sessions/{session.pk}/frames?after=0&wait=20")
+        time.sleep(0.5)
+        record(session, [1])
+        page = answer.result().json()
+    assert [frame["frame_index"] for frame in page["results"]] == [1]
+    assert page["next"].endswith(f"/sessions/{session.pk}/frames?after=1&wait=20")
+
+
+def test_a_follower_is_told_that_a_session_has_ended(get):
+    session = make_session([0], is_live=True)
+    with ThreadPoolExecutor() as threads:
+        answer = threads.submit(get, f"/sessions/{session.pk}/frames?after=0&wait=20")
+        time.sleep(0.3)
+        TeleopSession.objects.finish()
+        assert answer.result().json() == {"results": [], "next": None}
+
+
+def test_a_follower_waits_no_longer_than_it_said(get):
+    session = make_session([0], is_live=True)
+    begin = time.monotonic()
+    page = get(f"/sessions/{session.pk}/frames?after=0&wait=1").json()
+    assert page["results"] == [] and "after=0" in page["next"]
+    assert 1 <= time.monotonic() - begin < 5
+
+
+def test_an_ended_session_is_not_waited_for(get):
+    session = make_session([0])
+    begin = time.monotonic()
+    assert get(f"/sessions/{session.pk}/frames?after=0&wait=20").json() == {"results": [], "next": None}
+    assert time.monotonic() - begin < 5
+
+
+def test_thirty_followers_leave_the_connections_to_others(get):
+    session = make_session([0], is_live=True)
+    with ThreadPoolExecutor(30) as threads:
+        answers = [threads.submit(get, f"/sessions/{session.pk}/frames?after=0&wait=4") for _ in range(30)]
+        time.sleep(1)
+        begin = time.monotonic()
+        for _ in range(10):
+            assert get("/sessions").status_code == 200
+        assert time.monotonic() - begin < 2
+        assert not any(answer.done() for answer in answers)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_a_stream_arrives_whole(get, large, kind):
+    body = get(f"/sessions/{large.pk}/frames?format={kind}").content
+    assert body.count(b"\n") == 800 if kind == "jsonl" else body[-4:] == b"PAR1"
+
+
+def stalled(get, session, kind="jsonl"):
+    """The rest of a stream of which the first bytes were read; the server waits for the reader."""
+    answer = get(f"/sessions/{session.pk}/frames?format={kind}", stream=True)
+    rest = answer.iter_content(2**16)
+    next(rest)
+    return rest
+
+
+def test_readers_that_stall_cost_neither_memory_nor_connections(get, server, large):
+    def rss():
+        return sum(psutil.Process(pid).memory_info().rss for pid in server.pids)
+
+    get(f"/sessions/{large.pk}/frames?format=jsonl")
+    before = rss()
+    readers = [stalled(get, large) for _ in range(6)]
+    begin = time.monotonic()
+    assert get("/sessions").status_code == 200
+    assert time.monotonic() - begin < 2
+    assert rss() - before < 150 * 2**20  # six times a block of 8 MiB, in two or three copies
+    assert sum(map(len, readers[0])) > 40 * 2**20
+
+
+def test_a_reader_that_goes_away_ends_its_stream(get, server, large):
+    def streams():
+        connections = psutil.Process(server.pid).net_connections()
+        return [each for each in connections if each.laddr.port == server.port and each.status == "ESTABLISHED"]
+
+    reader = stalled(get, large)
+    assert streams()
+    reader.close()
+    wait_until(lambda: not streams())
+    assert get("/sessions").status_code == 200
+
+
+def test_a_session_deleted_meanwhile_breaks_the_stream(get, large):
+    rest = stalled(get, large)
+    large.delete()
+    with pytest.raises(requests.exceptions.ChunkedEncodingError):
+        list(rest)
+
+
+def test_a_database_error_breaks_the_stream(get, large):
+    rest = stalled(get, large)
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE teleop_teleopframe RENAME TO elsewhere")
+        try:
+            with pytest.raises(requests.exceptions.ChunkedEncodingError):
+                list(rest)
+        finally:
+            cursor.execute("ALTER TABLE elsewhere RENAME TO teleop_teleopframe")
+    assert get("/sessions").status_code == 200
