@@ -81,7 +81,7 @@ def compare(before: str, after: str) -> int:
     if not rows:
         raise Unusable("--compare: the two have no run in common (database, robots, workers, frames a message)")
     with Progress() as progress:
-        progress.table(["run", "number", before, after, "ratio"], rows)
+        progress.table(["run", "number", "A", "B", "B / A"], rows)
     return 0
 
 

@@ -77,15 +77,25 @@ def read_results(path: str) -> list[dict]:
 
 def compared(before: list[dict], after: list[dict]) -> list[list[str]]:
     """A row for each number of each run that both have: its name, both values, and their ratio."""
-    known = {tuple(row[name] for name in SAME_RUN): row for row in before}
-    pairs = [(known.get(tuple(row[name] for name in SAME_RUN)), row) for row in after]
+    known, pairs = keyed(before), keyed(after)
     return [
-        [described(row), name, *map(str, (old[name], row[name])), ratio(old[name], row[name])]
-        for old, row in pairs
-        if old is not None
+        [described(row), name, str(old[name]), str(row[name]), ratio(old[name], row[name])]
+        for key, row in pairs.items()
+        if (old := known.get(key)) is not None
         for name in COMPARED
-        if not old[name] == row[name] is None
+        if old[name] is not None or row[name] is not None
     ]
+
+
+def keyed(rows: list[dict]) -> dict[tuple, dict]:
+    """By what makes a run the same, and by which of those it is: a row does not say its users."""
+    found: dict[tuple, dict] = {}
+    for row in rows:
+        key, nth = tuple(row[name] for name in SAME_RUN), 0
+        while (*key, nth) in found:
+            nth += 1
+        found[(*key, nth)] = row
+    return found
 
 
 def described(row: dict) -> str:
