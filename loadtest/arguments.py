@@ -38,6 +38,8 @@ def parse(options: dict) -> Options:
     names = choices("--database", options["database"], ["sqlite", "postgres"])
     scenario = choices("--scenario", options["scenario"], SCENARIOS)
     host = parse_host(options["host"])
+    if host and scenario != ["robots"]:
+        raise Unusable("--host goes with --scenario robots: of mute robots only the database knows what is stored")
     batches = options["frames_per_message"] or ("1,6" if options["find_max"] else "1")
     duration_s = whole("--duration", options["duration"], 1, 3600)[0]
     runs = [

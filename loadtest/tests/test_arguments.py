@@ -45,6 +45,10 @@ def test_it_names_what_is_wrong_with_an_argument(option, value, said):
     assert said in refused(**{option: value})
 
 
+def test_it_drives_no_mute_robots_against_a_database_that_it_cannot_ask():
+    assert "only the database knows" in refused(host="http://127.0.0.1:8000", scenario="report")
+
+
 def test_it_says_that_a_host_does_not_answer():
     host = f"http://127.0.0.1:{free_port()}"
     assert refused(host=host) == f"--host {host} does not answer: [Errno 111] Connection refused"
