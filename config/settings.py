@@ -177,6 +177,7 @@ AUTH_PASSWORD_VALIDATORS = [
 STATIC_URL = "static/"
 WHITENOISE_USE_FINDERS = True  # `serve` sends the apps' own files; there is no collectstatic step to forget
 MEDIA_URL = "media/"
+FILE_UPLOAD_HANDLERS = ["videos.uploads.UploadHandler"]  # stock: up to 2.5 MB in memory
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"

@@ -11,7 +11,7 @@ def client_address(peer: str | None, forwarded_for: str) -> str | None:
     """
     hops = [hop.strip() for hop in forwarded_for.split(",") if hop.strip()]
     address = peer
-    while hops and address and _is_trusted(address):
+    while hops and address and is_trusted(address):
         address = hops.pop()
     try:
         return str(ip_address(address)) if address else None
@@ -19,7 +19,7 @@ def client_address(peer: str | None, forwarded_for: str) -> str | None:
         return peer
 
 
-def _is_trusted(address: str) -> bool:
+def is_trusted(address: str) -> bool:
     try:
         return any(ip_address(address) in network for network in settings.TRUSTED_PROXIES)
     except ValueError:

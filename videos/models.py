@@ -1,7 +1,33 @@
-from django.db import models
+import hashlib
+import re
+import uuid
+from functools import partial
+
+from django.core.files.storage import Storage
+from django.db import models, transaction
 
 from robots.models import Robot
 from teleop.models import TeleopSession
+from videos.querysets import VideoChunkQuerySet
+
+FOLDER = "videos"
+# As LeRobot names cameras: `observation.images.front`. It names a folder, so no dot begins it, ends it or follows one.
+CAMERA_KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+MAX_CAMERA_KEY = 100
+
+
+class SessionGone(Exception):
+    """The session was deleted while its video came in."""
+
+
+class Overlap(Exception):
+    """Another chunk of that camera has a part of that time."""
+
+    def __init__(self, other: "VideoChunk"):
+        when = f"{other.start_timestamp} to {other.end_timestamp}"
+        super().__init__(
+            f"video {other.pk} of camera {other.camera_key} has {when} already, which is a part of this one's"
+        )
 
 
 class VideoChunk(models.Model):
@@ -17,6 +43,8 @@ class VideoChunk(models.Model):
     size = models.BigIntegerField()
     sha256 = models.CharField(max_length=64)
 
+    objects = VideoChunkQuerySet.as_manager()
+
     class Meta:
         ordering = ["session", "camera_key", "start_timestamp"]
         constraints = [
@@ -28,3 +56,54 @@ class VideoChunk(models.Model):
 
     def __str__(self) -> str:
         return f"{self.session_id}/{self.camera_key} {self.start_timestamp:.3f}"
+
+    @property
+    def storage(self) -> Storage:
+        return self.file_path.storage
+
+    def keep(self, file) -> "tuple[VideoChunk, bool]":
+        """Stores the file and then the row: what is stored now, and whether it is new; raises Overlap, SessionGone.
+
+        The file goes first, as a copy of 2 GiB must not hold up whoever waits for a lock; a crash between the two
+        leaves a file without a row, which clean_media finds.
+        """
+        self.robot_id = self.session.robot_id
+        self.size, self.sha256 = file.size, hashlib.file_digest(file, "sha256").hexdigest()
+        name = self.storage.save(f"{folder_of(self.session_id, self.camera_key)}/{uuid.uuid4().hex}.mp4", file)
+        self.file_path = name
+        kept = None
+        try:
+            kept = self._insert_or_find()
+        finally:
+            if kept is not self:
+                self.storage.delete(name)
+        return kept, kept is self
+
+    @transaction.atomic
+    def _insert_or_find(self) -> "VideoChunk":
+        """Of two uploads at once the second waits for the session's row, and sees what the first has stored."""
+        # no_key: a plain FOR UPDATE would hold up the robot's frames, whose foreign key takes a lock on this row.
+        if not TeleopSession.objects.select_for_update(no_key=True).filter(pk=self.session_id):
+            raise SessionGone
+        others = VideoChunk.objects.filter(session_id=self.session_id, camera_key=self.camera_key)
+        other = others.overlapping(self.start_timestamp, self.end_timestamp).first()
+        if other is None:
+            self.save(force_insert=True)
+            return self
+        if not self.is_same_as(other):
+            raise Overlap(other)
+        return other
+
+    def is_same_as(self, other: "VideoChunk") -> bool:
+        names = ("start_timestamp", "end_timestamp", "sha256")
+        return all(getattr(self, name) == getattr(other, name) for name in names)
+
+    def delete(self, *args, **kwargs):
+        """The file goes once the row is gone for good: if the transaction is rolled back, both are still there."""
+        deleted = super().delete(*args, **kwargs)
+        transaction.on_commit(partial(self.storage.delete, self.file_path.name), robust=True)
+        return deleted
+
+
+def folder_of(session_id: int, camera_key: str) -> str:
+    return f"{FOLDER}/{session_id}/{camera_key}"

@@ -1,0 +1,104 @@
+"""A video's bytes over HTTP: ranges, conditions, and nginx in our place where there is one."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from urllib.parse import quote
+
+from django.http import HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
+from django.utils.cache import get_conditional_response
+from rest_framework.exceptions import APIException
+from rest_framework.negotiation import BaseContentNegotiation
+
+from robots.addresses import is_trusted
+from teleop.frames.text import release_connection
+from videos.models import VideoChunk
+from videos.ranges import BadRange, parse_range
+
+BLOCK_BYTES = 2**18
+# One value, and not whatever the header says: who can set it themselves learns of no other place behind nginx.
+ACCEL_LOCATION = "/protected-media/"
+MEDIA_TYPE = "video/mp4"
+
+
+class FileGone(APIException):
+    status_code = 410
+    default_code = "file_gone"
+
+
+class AnythingIsAccepted(BaseContentNegotiation):
+    """A player asks for `video/*`, and its errors are JSON all the same."""
+
+    def select_parser(self, request, parsers):
+        return parsers[0]
+
+    def select_renderer(self, request, renderers, format_suffix=None):
+        return renderers[0], renderers[0].media_type
+
+
+class FileBytes:
+    """`count` bytes of an open file from where it stands, never more than a block of them in memory."""
+
+    def __init__(self, file, count: int):
+        self.file, self.count = file, count
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left = self.count
+        while left:
+            block = await asyncio.to_thread(self.file.read, min(left, BLOCK_BYTES))
+            if not block:
+                raise EOFError(f"{self.file.name} ends {left} bytes early")  # the response must break off
+            left -= len(block)
+            yield block
+
+    def close(self) -> None:
+        """Django calls it when the response is over, or its reader gone."""
+        self.file.close()
+
+
+def content_of(chunk: VideoChunk, request) -> HttpResponseBase:
+    etag = f'"{chunk.sha256}"'
+    response = _by_nginx(chunk) if _is_behind_nginx(request) else get_conditional_response(request, etag)
+    if response is None:
+        response = _by_us(chunk, request, etag)
+    name = f"session-{chunk.session_id}-{chunk.camera_key}-{chunk.pk}.mp4"
+    response["Content-Disposition"] = f'inline; filename="{name}"'
+    response["Cache-Control"] = "private, no-cache"  # may be kept, and is asked for by its ETag
+    return response
+
+
+def _is_behind_nginx(request) -> bool:
+    asked = request.headers.get("X-Accel-Mapping") == ACCEL_LOCATION
+    return asked and is_trusted(request.META.get("REMOTE_ADDR") or "")
+
+
+def _by_nginx(chunk: VideoChunk) -> HttpResponse:
+    """nginx sends the file, and answers conditions and ranges, with an ETag of its own."""
+    redirect = {"X-Accel-Redirect": ACCEL_LOCATION + quote(chunk.file_path.name)}
+    return HttpResponse(content_type=MEDIA_TYPE, headers=redirect)
+
+
+def _by_us(chunk: VideoChunk, request, etag: str) -> HttpResponseBase:
+    headers = {"ETag": etag, "Accept-Ranges": "bytes"}
+    asked = request.headers.get("Range", "") if request.headers.get("If-Range", etag) == etag else ""
+    try:
+        part = parse_range(asked, chunk.size)
+    except BadRange as error:
+        headers["Content-Range"] = f"bytes */{chunk.size}"
+        return JsonResponse({"detail": str(error)}, status=416, headers=headers)
+    part_or_all = range(chunk.size) if part is None else part
+    headers["Content-Length"] = str(len(part_or_all))
+    if part is not None:
+        headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{chunk.size}"
+    file = _open(chunk)
+    file.seek(part_or_all.start)
+    body = FileBytes(file, len(part_or_all) if request.method == "GET" else 0)
+    release_connection()  # now, not when the last byte was sent
+    status = 200 if part is None else 206
+    return StreamingHttpResponse(body, status=status, content_type=MEDIA_TYPE, headers=headers)
+
+
+def _open(chunk: VideoChunk):
+    try:
+        return chunk.storage.open(chunk.file_path.name)
+    except FileNotFoundError:
+        raise FileGone(f"the file of video {chunk.pk} is not in the storage any more") from None

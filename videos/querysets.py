@@ -1,0 +1,19 @@
+from django.db import models, transaction
+
+
+class VideoChunkQuerySet(models.QuerySet):
+    def overlapping(self, begin: float | None = None, end: float | None = None):
+        """Those that last past `begin` and begin before `end`, in unix seconds; to touch is not to overlap."""
+        chunks = self if end is None else self.filter(start_timestamp__lt=end)
+        return chunks if begin is None else chunks.filter(end_timestamp__gt=begin)
+
+    def delete(self):
+        """Chunk by chunk, as each takes its file with it."""
+        with transaction.atomic():
+            chunks = list(self)
+            for chunk in chunks:
+                chunk.delete()
+        return len(chunks), {self.model._meta.label: len(chunks)}
+
+    delete.alters_data = True
+    delete.queryset_only = True

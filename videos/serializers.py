@@ -1,0 +1,113 @@
+from math import isfinite
+
+from django.conf import settings
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+
+from robots.exceptions import TooLarge
+from robots.serializers import StrictCharField, StrictFields
+from teleop.frames.parameters import WholeField
+from teleop.models import TeleopSession
+from teleop.protocol import MAX_TIMESTAMP, MIN_TIMESTAMP
+from videos.models import CAMERA_KEY, MAX_CAMERA_KEY, VideoChunk
+from videos.probe import NoVideo, seconds_of_video
+
+MAX_ID = 2**31 - 1
+TOLERANCE_S, TOLERANCE = 1.0, 0.05  # cameras keep the rate they were set to less well than clocks keep time
+
+
+class VideoSerializer(serializers.ModelSerializer):
+    content = serializers.HyperlinkedIdentityField(view_name="video-content", help_text="Where the video itself is.")
+
+    class Meta:
+        model = VideoChunk
+        fields = [
+            "id",
+            "session",
+            "robot",
+            "camera_key",
+            "start_timestamp",
+            "end_timestamp",
+            "size",
+            "sha256",
+            "content",
+        ]
+        read_only_fields = fields
+
+
+class TimestampField(serializers.FloatField):
+    """Unix seconds, as text."""
+
+    def __init__(self, **options):
+        super().__init__(min_value=MIN_TIMESTAMP, max_value=MAX_TIMESTAMP, **options)
+
+    def to_internal_value(self, data):
+        try:
+            value = float(data) if len(data) <= 40 and "_" not in data else None
+        except ValueError:
+            value = None
+        if value is None or not isfinite(value) or not MIN_TIMESTAMP <= value <= MAX_TIMESTAMP:
+            bounds = "unix seconds between 2000 and 2100 expected"
+            raise ValidationError(f"{self.field_name} is {data[:40]}; {bounds}")
+        return value
+
+
+def no_such_session(session_id: int) -> str:
+    return f"session is {session_id}; there is no such session"
+
+
+class UploadSerializer(StrictFields, serializers.Serializer):
+    session = WholeField(1, MAX_ID, required=True, help_text="The session's id.")
+    camera_key = StrictCharField(max_length=MAX_CAMERA_KEY, help_text="As LeRobot names it: observation.images.front.")
+    start_timestamp = TimestampField(help_text="Of its first picture, on the clock of the session's frames.")
+    end_timestamp = TimestampField(help_text="Of its end; later than start_timestamp.")
+    file = serializers.FileField(help_text="An mp4 of that length, of at most VIDEO_MAX_BYTES.")
+
+    def to_internal_value(self, data):
+        if twice := [name for name in data if len(data.getlist(name)) > 1]:
+            raise ValidationError(
+                {name: [f"{name} is there {len(data.getlist(name))} times; once expected"] for name in twice}
+            )
+        return super().to_internal_value(data)
+
+    def validate_session(self, value) -> TeleopSession:
+        session = TeleopSession.objects.filter(pk=value).first()
+        if session is None:
+            raise ValidationError(no_such_session(value))
+        return session
+
+    def validate_camera_key(self, value):
+        if not CAMERA_KEY.fullmatch(value):
+            raise ValidationError(
+                f"camera_key is {value[:40]}; letters, digits, _ and -, with single dots between, expected"
+            )
+        return value
+
+    def validate_file(self, value):
+        if value.size > settings.VIDEO_MAX_BYTES:
+            raise TooLarge(f"file is {value.size} bytes; at most {settings.VIDEO_MAX_BYTES} expected (VIDEO_MAX_BYTES)")
+        return value
+
+    def validate(self, attrs):
+        start, end = attrs["start_timestamp"], attrs["end_timestamp"]
+        if end <= start:
+            raise ValidationError(
+                {"end_timestamp": [f"end_timestamp is {end}; later than start_timestamp, {start}, expected"]}
+            )
+        return attrs
+
+    def chunk(self) -> VideoChunk:
+        names = ("session", "camera_key", "start_timestamp", "end_timestamp")
+        return VideoChunk(**{name: self.validated_data[name] for name in names})
+
+    def probe(self) -> None:
+        """Last, as it reads the whole file: whoever may not upload here has been told by then."""
+        data = self.validated_data
+        said = data["end_timestamp"] - data["start_timestamp"]
+        try:
+            found = seconds_of_video(data["file"].temporary_file_path())
+        except NoVideo as error:
+            raise ValidationError({"file": [f"file is no video: {error}"]}) from None
+        if abs(found - said) > (most := max(TOLERANCE_S, TOLERANCE * said)):
+            bound = f"{said:.3f} s, as from start_timestamp to end_timestamp, expected, give or take {most:.3f}"
+            raise ValidationError({"file": [f"file is {found:.3f} s of video; {bound}"]})

@@ -1,0 +1,2 @@
+from robots.tests.people import admin, anonymous, arm, curator, leg, outsider, viewer  # noqa: F401 - fixtures
+from videos.tests.films import media, session  # noqa: F401 - fixtures

@@ -1,0 +1,73 @@
+"""Real mp4 files, and the session of the robot `arm` that they are uploaded to."""
+
+import io
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+
+START = 1767600000.0  # 2026-01-05T08:00:00Z
+FPS = 10
+
+
+@cache
+def film(seconds: float = 1.0, kind: str = "video", shade: int = 0) -> bytes:
+    """An mp4 of grey pictures; `kind="sound"`: of silence, without a picture."""
+    import av
+    import numpy
+
+    target = io.BytesIO()
+    with av.open(target, "w", format="mp4") as container:
+        if kind == "sound":
+            stream = container.add_stream("aac", rate=48_000)
+            frame = av.AudioFrame.from_ndarray(numpy.zeros((1, 1024), "float32"), format="fltp", layout="mono")
+            frame.sample_rate = 48_000
+            frames = [frame] * int(seconds * 48_000 / 1024)
+        else:
+            stream = container.add_stream("mpeg4", rate=FPS)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            picture = numpy.full((48, 64, 3), shade, "uint8")
+            frames = [av.VideoFrame.from_ndarray(picture, format="rgb24") for _ in range(round(seconds * FPS))]
+        for index, frame in enumerate(frames):
+            frame.pts = index * (1024 if kind == "sound" else 1)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return target.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def media(settings, tmp_path) -> Path:
+    settings.MEDIA_ROOT = tmp_path / "media"
+    return settings.MEDIA_ROOT
+
+
+@pytest.fixture
+def session(db):
+    from robots.models import Robot
+    from teleop.models import TeleopSession
+
+    robot = Robot.objects.get_or_create(pk="arm")[0]
+    moment = datetime.fromtimestamp(START, UTC)
+    return TeleopSession.objects.create(robot=robot, key="morning-run", start_time=moment, end_time=moment)
+
+
+def files(media: Path) -> list[str]:
+    """Whatever there is, kept or not."""
+    return sorted(str(path.relative_to(media)) for path in media.rglob("*") if path.is_file())
+
+
+def form(session, content: bytes | None = None, start=START, seconds=1.0, name="chunk.mp4", **changes) -> dict:
+    fields = {
+        "session": getattr(session, "pk", session),
+        "camera_key": "front",
+        "start_timestamp": start,
+        "end_timestamp": start + seconds,
+        "file": SimpleUploadedFile(name, film(seconds) if content is None else content, "video/mp4"),
+    } | changes
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def upload(client, *args, **changes):
+    return client.post("/videos", form(*args, **changes), format="multipart")

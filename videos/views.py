@@ -1,0 +1,113 @@
+from django.conf import settings
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
+from rest_framework import mixins
+from rest_framework.decorators import action
+from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.parsers import MultiPartParser
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet
+
+from robots.exceptions import Conflict, TooLarge
+from robots.schema import problem
+from teleop.frames.text import release_connection
+from videos import examples
+from videos.content import AnythingIsAccepted, content_of
+from videos.filters import VideoFilter
+from videos.models import Overlap, SessionGone, VideoChunk
+from videos.serializers import UploadSerializer, VideoSerializer, no_such_session
+from videos.uploads import MAX_FORM_BYTES
+
+RANGE = OpenApiParameter(
+    "Range",
+    str,
+    OpenApiParameter.HEADER,
+    description="`bytes=0-1023`, `bytes=1024-` or `bytes=-1024`. Several at once are answered with the whole.",
+)
+
+
+class LengthRequired(APIException):
+    status_code = 411
+    default_detail = (
+        "Content-Length is missing; the length of the body expected, so that it can be refused before it is read"
+    )
+    default_code = "length_required"
+
+
+@extend_schema_view(
+    list=extend_schema(
+        summary="List videos",
+        description="Chunks by session, camera and time. Filters combine: a chunk has to pass all of them.",
+        examples=[examples.VIDEO],
+    ),
+    retrieve=extend_schema(summary="One video", description="A chunk, without its content.", examples=[examples.VIDEO]),
+    create=extend_schema(
+        summary="Upload a video",
+        description="A chunk of one camera, as mp4. The same again is stored once, and answered with 200: an upload "
+        "whose answer was lost is sent again. A robot's key may do it for its own sessions.",
+        request={"multipart/form-data": UploadSerializer},
+        responses={
+            201: VideoSerializer,
+            200: OpenApiResponse(VideoSerializer, "It is stored already."),
+            409: problem("Another chunk of this camera has a part of this time; the answer names it."),
+            411: problem("There is no Content-Length."),
+            413: problem("The file, or the body, is too large; the answer names the bound."),
+        },
+        examples=[examples.UPLOAD, examples.VIDEO],
+    ),
+    destroy=extend_schema(
+        summary="Delete a video", description="The chunk and its file, for good.", responses={204: None}
+    ),
+)
+class VideoViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.DestroyModelMixin, GenericViewSet):
+    queryset = VideoChunk.objects.order_by("session", "camera_key", "start_timestamp")
+    serializer_class = VideoSerializer
+    filterset_class = VideoFilter
+    lookup_value_regex = "[0-9]{1,18}"
+    parser_classes = [MultiPartParser]
+    robot_methods = ("POST",)
+    open_methods = ("POST",)
+
+    def create(self, request):
+        check_length(request)
+        upload = UploadSerializer(data=request.data)
+        upload.is_valid(raise_exception=True)
+        chunk, file = upload.chunk(), upload.validated_data["file"]
+        self.check_object_permissions(request, chunk.session)
+        release_connection()  # reading 2 GiB takes a while, and others need it
+        upload.probe()
+        try:
+            kept, is_new = chunk.keep(file)
+        except SessionGone:
+            raise ValidationError({"session": [no_such_session(chunk.session_id)]}) from None
+        except Overlap as error:
+            raise Conflict(str(error)) from None
+        return Response(self.get_serializer(kept).data, status=201 if is_new else 200)
+
+    @extend_schema(
+        summary="A video's content",
+        description="The mp4, whole or in part; also HEAD. Its ETag is its SHA-256. Behind nginx, which may send it in "
+        "place of this server (docs/api.md), the ETag is nginx's own.",
+        parameters=[RANGE],
+        responses={
+            (200, "video/mp4"): OpenApiTypes.BINARY,
+            (206, "video/mp4"): OpenApiTypes.BINARY,
+            304: OpenApiResponse(description="It is what If-None-Match names."),
+            410: problem("The row is there, and its file is not."),
+            412: OpenApiResponse(description="It is not what If-Match names."),
+            416: problem("The Range has no byte of the file; Content-Range says how many there are."),
+        },
+    )
+    @action(detail=True, content_negotiation_class=AnythingIsAccepted)
+    def content(self, request, pk):
+        return content_of(self.get_object(), request)
+
+
+def check_length(request) -> None:
+    """Before anything of the body is read."""
+    length = request.META.get("CONTENT_LENGTH") or ""
+    if not length.isdecimal():
+        raise LengthRequired
+    if int(length) > settings.VIDEO_MAX_BYTES + MAX_FORM_BYTES:
+        bound = f"a file of at most {settings.VIDEO_MAX_BYTES} expected (VIDEO_MAX_BYTES)"
+        raise TooLarge(f"file: the body is {length} bytes; {bound}")
