@@ -1,6 +1,6 @@
 from typing import NamedTuple
 
-from django.db import models
+from django.db import models, transaction
 from django.db.models.functions import Now
 from django.utils.functional import cached_property
 
@@ -133,10 +133,14 @@ class TeleopSession(models.Model):
             raise SessionIsLive(f"session {self.pk} is live; end it first")
 
     def delete(self, *args, **kwargs):
-        """Removes the frames in bounded batches, then the row; raises SessionIsLive."""
+        """Removes the frames in bounded batches, then the videos and the row; raises SessionIsLive."""
         self.check_not_live()
         self.frames.delete_in_batches()
-        return super().delete(*args, **kwargs)
+        with transaction.atomic():
+            # An upload that is under way holds the row's lock until it is among the videos, or finds no row.
+            TeleopSession.objects.select_for_update().filter(pk=self.pk).first()
+            self.videos.all().delete()  # and their files, which the cascade would leave
+            return super().delete(*args, **kwargs)
 
 
 class TeleopFrame(models.Model):
