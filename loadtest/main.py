@@ -27,7 +27,8 @@ def main(arguments: dict) -> int:
     with only_one():
         check_postgres(options)
         options.output.mkdir(parents=True, exist_ok=True)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for number in (signal.SIGTERM, signal.SIGINT):  # a shell starts what runs in the background with SIGINT ignored
+            signal.signal(number, signal.default_int_handler)
         with Progress() as progress, Bench(options, progress.watch) as bench:
             if bench.limits and not bench.limits.are_whole:
                 progress.say(f"limits: {bench.how}")
