@@ -10,7 +10,7 @@ from django.db.models import Q
 from rest_framework.exceptions import ValidationError
 
 from robots.models import Robot
-from teleop.frames.columns import HEAD, is_selected, names_of, select
+from teleop.frames.fields import HEAD, is_selected, names_of, select
 from teleop.frames.text import BLOCK_BYTES, FrameRange, last_index, read_lines
 from teleop.models import TeleopFrame
 

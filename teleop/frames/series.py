@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 from tsdownsample import MinMaxLTTBDownsampler
 
-from teleop.frames.columns import HEAD, TooManyColumns, table
+from teleop.frames.columns import table
+from teleop.frames.fields import HEAD, TooManyColumns
 from teleop.frames.text import FrameRange, blocks
 from teleop.models import TeleopFrame
 

@@ -1,6 +1,6 @@
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 from channels.db import database_sync_to_async
 from django.http import StreamingHttpResponse
@@ -15,16 +15,23 @@ from robots.models import Robot
 from robots.renderers import JSONRenderer
 from robots.schema import problem
 from teleop.frames import serializers
-from teleop.frames.columns import TooManyColumns
-from teleop.frames.downloads import json_lines, parquet
+from teleop.frames.downloads import json_lines
+from teleop.frames.fields import TooManyColumns
 from teleop.frames.negotiation import NegotiatedMixin
 from teleop.frames.pages import Page, check_fields, frames_of, frames_with_session, ranges_of, read_page
 from teleop.frames.parameters import MOMENT, FramesParameters, RobotFramesParameters, SeriesParameters
-from teleop.frames.series import read_series
 from teleop.frames.text import FrameRange, release_connection
 from teleop.models import TeleopSession
 
 POLL_S = 0.25
+
+
+def parquet(frames: FrameRange, fields: Iterable[str]) -> AsyncIterator[bytes]:
+    from teleop.frames import parquet  # 50 MB of Arrow, which a worker that only takes frames never needs
+
+    return parquet.parquet(frames, fields)
+
+
 STREAMS = {"jsonl": json_lines, "parquet": parquet}
 
 
@@ -167,6 +174,8 @@ class SeriesView(FramesView):
         check_fields(parameters["fields"], session.pk)
         frames = FrameRange(session.pk, parameters["start"], parameters["stop"])
         try:
+            from teleop.frames.series import read_series  # 65 MB, likewise
+
             stride, series = read_series(frames, parameters["fields"], parameters["points"])
         except TooManyColumns as error:
             raise ValidationError({"fields": [str(error)]}) from None

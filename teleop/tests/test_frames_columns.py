@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teleop.frames import columns
-from teleop.frames.columns import TooManyColumns, portable_table, select, table
+from teleop.frames.columns import portable_table, table
+from teleop.frames.fields import TooManyColumns, select
 
 
 def block(*datas):

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from asgiref.sync import async_to_sync
 
-from teleop.frames import downloads, text
+from teleop.frames import downloads, parquet, text
 from teleop.frames.downloads import FramesGone
 from teleop.tests.recordings import T0_S, arm_data, make_session, record
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch):
-    monkeypatch.setattr(downloads, "GROUP_FRAMES", 7)
+    monkeypatch.setattr(parquet, "GROUP_FRAMES", 7)
     monkeypatch.setattr(text.read_block, "__defaults__", (4,))
 
 

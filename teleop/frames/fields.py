@@ -1,0 +1,52 @@
+"""The names that are in a frame: dotted, `observation.shoulder_pan.pos` or `observation.joint_positions.0`."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+HEAD = ("frame_index", "timestamp")
+
+
+class TooManyColumns(Exception):
+    """Frames with lists of thousands of numbers make no table."""
+
+
+def is_selected(name: str, fields: Iterable[str]) -> bool:
+    """A field stands for itself and all that is below it; no fields stand for all."""
+    return not fields or any(name == field or name.startswith(f"{field}.") for field in fields)
+
+
+def select(value: dict[str, Any], fields: Iterable[str], prefix: str = "") -> dict[str, Any]:
+    """Of a frame what the fields name, in its place and order; a list is taken as a whole."""
+    selected = {}
+    for key, part in value.items():
+        name = f"{prefix}{key}"
+        if is_selected(name, fields):
+            selected[key] = part
+        elif isinstance(part, dict) and (below := select(part, fields, f"{name}.")):
+            selected[key] = below
+    return selected
+
+
+def names_of(value: Any, prefix: str = "") -> Iterator[str]:
+    """All names in a frame that a field may be: of objects, and of the numbers of lists."""
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in parts:
+        name = f"{prefix}{key}"
+        yield name
+        yield from names_of(part, f"{name}.")
+
+
+def numbers_of(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    """All numbers in a frame with their names, true and false as 1 and 0; whatever else is in it is passed over."""
+    match value:
+        case dict():
+            parts = value.items()
+        case list():
+            parts = enumerate(value)
+        case bool() | int() | float():
+            yield name, float(value)
+            return
+        case _:
+            return
+    for key, part in parts:
+        yield from numbers_of(part, f"{name}.{key}" if name else key)
