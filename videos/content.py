@@ -57,9 +57,11 @@ class FileBytes:
 
 def content_of(chunk: VideoChunk, request) -> HttpResponseBase:
     etag = f'"{chunk.sha256}"'
-    response = _by_nginx(chunk) if _is_behind_nginx(request) else get_conditional_response(request, etag)
-    if response is None:
-        response = _by_us(chunk, request, etag)
+    if _is_behind_nginx(request):
+        response = _by_nginx(chunk)
+    else:
+        response = get_conditional_response(request, etag) or _by_us(chunk, request, etag)
+        response["ETag"] = etag
     name = f"session-{chunk.session_id}-{chunk.camera_key}-{chunk.pk}.mp4"
     response["Content-Disposition"] = f'inline; filename="{name}"'
     response["Cache-Control"] = "private, no-cache"  # may be kept, and is asked for by its ETag
@@ -78,7 +80,7 @@ def _by_nginx(chunk: VideoChunk) -> HttpResponse:
 
 
 def _by_us(chunk: VideoChunk, request, etag: str) -> HttpResponseBase:
-    headers = {"ETag": etag, "Accept-Ranges": "bytes"}
+    headers = {"Accept-Ranges": "bytes"}
     asked = request.headers.get("Range", "") if request.headers.get("If-Range", etag) == etag else ""
     try:
         part = parse_range(asked, chunk.size)

@@ -1,4 +1,5 @@
 import django_filters
+from django import forms
 from rest_framework.exceptions import ValidationError
 
 from teleop.filters import MomentFilter
@@ -7,8 +8,12 @@ from videos.models import VideoChunk
 MAX_ID = 2**31 - 1
 
 
+class WholeFilter(django_filters.NumberFilter):
+    field_class = forms.IntegerField
+
+
 class VideoFilter(django_filters.FilterSet):
-    session = django_filters.NumberFilter(field_name="session_id", min_value=1, max_value=MAX_ID, help_text="Its id.")
+    session = WholeFilter(field_name="session_id", min_value=1, max_value=MAX_ID, help_text="Its id.")
     robot = django_filters.CharFilter(field_name="robot_id", max_length=64, help_text="The robot's id.")
     camera_key = django_filters.CharFilter(max_length=100, help_text="Exactly this camera.")
 

@@ -1,7 +1,6 @@
 import hashlib
 import re
 import uuid
-from functools import partial
 
 from django.core.files.storage import Storage
 from django.db import models, transaction
@@ -100,8 +99,9 @@ class VideoChunk(models.Model):
 
     def delete(self, *args, **kwargs):
         """The file goes once the row is gone for good: if the transaction is rolled back, both are still there."""
-        deleted = super().delete(*args, **kwargs)
-        transaction.on_commit(partial(self.storage.delete, self.file_path.name), robust=True)
+        deleted, storage, name = super().delete(*args, **kwargs), self.storage, self.file_path.name
+        # robust: a file that cannot be deleted is logged, and left to clean_media.
+        transaction.on_commit(lambda: storage.delete(name), robust=True)
         return deleted
 
 

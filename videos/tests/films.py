@@ -1,6 +1,6 @@
 """Real mp4 files, and the session of the robot `arm` that they are uploaded to."""
 
-import io
+import tempfile
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -13,13 +13,14 @@ FPS = 10
 
 
 @cache
-def film(seconds: float = 1.0, kind: str = "video", shade: int = 0) -> bytes:
-    """An mp4 of grey pictures; `kind="sound"`: of silence, without a picture."""
+def film(seconds: float = 1.0, kind: str = "video", shade: int = 0, first: str = "pictures") -> bytes:
+    """An mp4 of grey pictures, or of silence (`kind="sound"`); with `first="index"` it plays while it loads."""
     import av
     import numpy
 
-    target = io.BytesIO()
-    with av.open(target, "w", format="mp4") as container:
+    file = tempfile.NamedTemporaryFile(suffix=".mp4")  # noqa: SIM115 - by its name, as the index moves by reading again
+    options = {"movflags": "faststart"} if first == "index" else {}
+    with av.open(file.name, "w", options=options) as container:
         if kind == "sound":
             stream = container.add_stream("aac", rate=48_000)
             frame = av.AudioFrame.from_ndarray(numpy.zeros((1, 1024), "float32"), format="fltp", layout="mono")
@@ -34,7 +35,7 @@ def film(seconds: float = 1.0, kind: str = "video", shade: int = 0) -> bytes:
             frame.pts = index * (1024 if kind == "sound" else 1)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    return target.getvalue()
+    return Path(file.name).read_bytes()
 
 
 @pytest.fixture(autouse=True)
@@ -58,9 +59,10 @@ def files(media: Path) -> list[str]:
     return sorted(str(path.relative_to(media)) for path in media.rglob("*") if path.is_file())
 
 
-def form(session, content: bytes | None = None, start=START, seconds=1.0, name="chunk.mp4", **changes) -> dict:
+def form(at, content: bytes | None = None, start=START, seconds=1.0, name="chunk.mp4", **changes) -> dict:
+    """The fields of an upload to the session `at`; a change to None leaves one out."""
     fields = {
-        "session": getattr(session, "pk", session),
+        "session": at.pk,
         "camera_key": "front",
         "start_timestamp": start,
         "end_timestamp": start + seconds,

@@ -1,0 +1,139 @@
+"""POST /videos: what is refused, by name and bound, and leaves nothing behind."""
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+
+from videos.models import VideoChunk
+from videos.tests.films import START, files, film, form, upload
+
+pytestmark = pytest.mark.django_db
+
+PLAYLIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n"
+BAD = [
+    ({"session": None}, "session", "required"),
+    ({"session": "one"}, "session", "session is one; an integer between 1 and 2147483647 expected"),
+    ({"session": 0}, "session", "between 1 and"),
+    ({"session": 10**30}, "session", "between 1 and"),
+    ({"session": 2**31 - 1}, "session", "there is no such session"),
+    ({"camera_key": None}, "camera_key", "required"),
+    ({"camera_key": ""}, "camera_key", "blank"),
+    ({"camera_key": "a" * 101}, "camera_key", "100"),
+    *[
+        ({"camera_key": key}, "camera_key", "camera_key is")
+        for key in ("..", ".", "../x", "a..b", ".a", "a.", "a/b", "a b", "ü", "a\n", "a\\b")
+    ],
+    ({"camera_key": "a\0"}, "camera_key", "ull characters"),
+    ({"start_timestamp": None}, "start_timestamp", "required"),
+    *[
+        ({"start_timestamp": value}, "start_timestamp", "unix seconds between 2000 and 2100 expected")
+        for value in ("nan", "inf", "-inf", "1e999", "-1", "0", "946684799.9", "1_767_600_000", "soon", "", "1" * 400)
+    ],
+    ({"end_timestamp": "4102444800.1"}, "end_timestamp", "unix seconds between 2000 and 2100 expected"),
+    ({"end_timestamp": START}, "end_timestamp", f"end_timestamp is {START}; later than start_timestamp"),
+    ({"end_timestamp": START - 1}, "end_timestamp", "later than start_timestamp"),
+    ({"file": None}, "file", "No file"),
+    ({"file": "text"}, "file", "not a file"),
+    ({"size": 7}, "size", "there is no field size; session, camera_key, "),
+    ({"sha256": "0" * 64}, "sha256", "there is no field sha256"),
+    ({"robot": "leg"}, "robot", "there is no field robot"),
+    ({"camera_key": ["front", "wrist"]}, "camera_key", "camera_key is there 2 times; once expected"),
+    ({"thumbnail": SimpleUploadedFile("x.png", b"x")}, "thumbnail", "there is no field thumbnail"),
+]
+NO_VIDEOS = {
+    "a text file called mp4": (b"this is no film, only its title", "file is no video: it is not readable as mp4"),
+    "a playlist of other files": (PLAYLIST, "file is no video: it is not readable as mp4"),
+    "an empty file": (b"", "empty"),
+    "sound alone": (film(kind="sound"), "file is no video: it has no video stream"),
+    "cut off in the middle": (film(30.0)[: len(film(30.0)) // 2], "file is no video"),
+    "without pictures": (film(0.1)[:40] + bytes(200), "file is no video"),
+    "too short": (film(3.0), "file is 3.000 s of video; 30.000 s"),
+    "too long": (film(33.0), "file is 33.000 s of video; 30.000 s, as from start_timestamp to end_timestamp, expected"),
+}
+
+
+def assert_nothing_is_left(media):
+    assert not files(media) and not VideoChunk.objects.exists()
+
+
+@pytest.mark.parametrize("change, field, says", BAD)
+def test_a_field_that_cannot_be_used_is_named(admin, session, media, change, field, says):
+    answer = upload(admin, session, **change)
+    assert answer.status_code == 400, answer.json()
+    assert list(answer.json()) == [field] and says in answer.json()[field][0]
+    assert_nothing_is_left(media)
+
+
+@pytest.mark.parametrize("content, says", NO_VIDEOS.values(), ids=NO_VIDEOS)
+def test_what_is_no_video_of_that_length_is_refused(admin, session, media, content, says):
+    answer = upload(admin, session, content, seconds=30.0)
+    assert answer.status_code == 400 and says in answer.json()["file"][0]
+    assert_nothing_is_left(media)
+
+
+def test_a_header_that_promises_more_than_there_is_is_found_out(admin, session, media):
+    """The index comes first, as with `-movflags faststart`, and half of the pictures are missing."""
+    whole = film(30.0, first="index")
+    answer = upload(admin, session, whole[: -len(whole) // 3], seconds=30.0)
+    assert answer.status_code == 400 and "file is" in answer.json()["file"][0]
+    assert_nothing_is_left(media)
+
+
+def test_a_body_past_the_bound_is_refused_before_it_is_read(admin, session, media, settings, monkeypatch):
+    settings.VIDEO_MAX_BYTES = 2000
+    monkeypatch.setattr("videos.views.UploadSerializer", None)  # would be the first to look into it
+    answer = upload(admin, session, bytes(100_000))
+    assert answer.status_code == 413
+    assert "a file of at most 2000 expected (VIDEO_MAX_BYTES)" in answer.json()["detail"]
+    assert_nothing_is_left(media)
+
+
+def test_a_file_one_byte_past_the_bound_is_refused(admin, session, media, settings):
+    settings.VIDEO_MAX_BYTES = len(film()) - 1
+    answer = upload(admin, session)
+    bound = f"file is {len(film())} bytes; at most {len(film()) - 1} expected (VIDEO_MAX_BYTES)"
+    assert (answer.status_code, answer.json()) == (413, {"detail": bound})
+    assert_nothing_is_left(media)
+
+
+def test_a_file_at_the_bound_is_taken(admin, session, settings):
+    settings.VIDEO_MAX_BYTES = len(film())
+    assert upload(admin, session).status_code == 201
+
+
+def test_a_body_of_unknown_length_is_refused(admin, session):
+    answer = admin.post("/videos", form(session), format="multipart", CONTENT_LENGTH="")
+    assert answer.status_code == 411 and "Content-Length is missing" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "application/x-www-form-urlencoded", "video/mp4"])
+def test_a_body_that_is_no_form_is_refused(admin, session, media_type):
+    assert admin.generic("POST", "/videos", b"x", media_type).status_code == 415
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"x", b"--b\r\n", b"--b\r\nContent-Disposition: form-data; name=session\r\n\r\n"]
+)
+def test_a_form_that_is_none_is_refused(admin, body):
+    assert admin.generic("POST", "/videos", body, "multipart/form-data; boundary=b").status_code in (400, 411)
+
+
+def test_a_form_without_a_boundary_is_refused(admin):
+    assert admin.generic("POST", "/videos", b"x", "multipart/form-data").status_code == 400
+
+
+def test_a_form_of_too_many_fields_is_refused(admin, session, media):
+    fields = {f"field_{number}": "x" for number in range(2000)}
+    assert upload(admin, session, **fields).status_code == 400
+    assert_nothing_is_left(media)
+
+
+def test_another_robots_session_takes_none(leg, session, media):
+    answer = upload(leg, session)
+    assert answer.status_code == 403
+    assert_nothing_is_left(media)
+
+
+def test_what_goes_wrong_after_the_file_was_stored_takes_it_away(admin, session, media, monkeypatch):
+    monkeypatch.setattr(VideoChunk, "save", lambda *_, **__: 1 / 0)
+    assert upload(admin, session).status_code == 500
+    assert_nothing_is_left(media)

@@ -1,0 +1,73 @@
+"""`manage.py clean_media`: what a crash has left."""
+
+import io
+import os
+import time
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from videos.models import VideoChunk
+from videos.tests.films import files, upload
+
+pytestmark = pytest.mark.django_db
+
+
+def clean(*options: str) -> str:
+    said = io.StringIO()
+    call_command("clean_media", *options, stdout=said)
+    return said.getvalue()
+
+
+@pytest.fixture
+def lost(media):
+    """Two files of a crashed upload and of a killed server, 25 hours old, and one of half an hour."""
+    ages = {"videos/17/front/lost.mp4": 25, "uploads/tmpabc.upload": 25, "videos/17/front/new.mp4": 0.5}
+    for path, hours in ages.items():
+        (media / path).parent.mkdir(parents=True, exist_ok=True)
+        (media / path).write_bytes(b"x")
+        os.utime(media / path, (time.time() - hours * 3600,) * 2)
+    return ["uploads/tmpabc.upload", "videos/17/front/lost.mp4"]
+
+
+@pytest.fixture
+def kept(admin, session, media) -> str:
+    """A file that a row names, however old it is."""
+    upload(admin, session)
+    path = VideoChunk.objects.get().file_path.name
+    os.utime(media / path, (0, 0))
+    return path
+
+
+def test_it_lists_files_that_no_row_names_and_deletes_none(kept, lost, media):
+    before = files(media)
+    said = clean()
+    assert [line.removeprefix("no row names ") for line in said.splitlines()[:-1]] == lost
+    assert "2 files to delete (--delete does it), 0 rows without a file" in said
+    assert files(media) == before
+
+
+def test_it_deletes_them_when_it_is_told_to(kept, lost, media):
+    assert "2 files deleted" in clean("--delete")
+    assert files(media) == sorted(["videos/17/front/new.mp4", kept])
+
+
+def test_it_takes_older_files_only_if_told_so(lost):
+    assert "0 files" in clean("--older-than", "26") and "2 files" in clean("--older-than", "1")
+
+
+def test_it_lists_rows_whose_file_is_missing_and_leaves_them(kept, media):
+    (media / kept).unlink()
+    chunk = VideoChunk.objects.get()
+    assert f"video {chunk.pk} of session {chunk.session_id} has no file {kept}" in clean("--delete")
+    assert VideoChunk.objects.exists()
+
+
+def test_it_finds_nothing_where_nothing_was_uploaded():
+    assert clean("--delete") == "0 files deleted, 0 rows without a file\n"
+
+
+@pytest.mark.parametrize("hours", ["0.5", "0", "-1", "nan", "inf", "soon", "99999"])
+def test_a_bad_age_is_refused_by_name_and_bound(hours):
+    with pytest.raises(CommandError, match=f"--older-than is {hours}; hours between 1 and 8784 expected"):
+        clean(f"--older-than={hours}")

@@ -1,0 +1,155 @@
+"""/videos/{id}/content: ranges, conditions, and nginx in our place."""
+
+import hashlib
+from ipaddress import ip_network
+
+import pytest
+
+from videos import content
+from videos.models import VideoChunk
+from videos.ranges import BadRange, parse_range
+from videos.tests.films import film, upload
+
+pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume")]
+
+SIZE = 1000
+RANGES = [
+    ("", None),
+    ("bytes=0-0", (0, 0)),
+    ("bytes=0-", (0, 999)),
+    ("bytes=10-19", (10, 19)),
+    ("bytes=999-", (999, 999)),
+    ("bytes=990-5000", (990, 999)),
+    ("bytes=-1", (999, 999)),
+    ("bytes=-5000", (0, 999)),
+    ("Bytes = 1-2", (1, 2)),
+    ("bytes=0-0,-1", None),
+    ("bytes=0-0, 5-9999", None),
+    ("items=0-1", None),
+    ("nonsense", None),
+]
+BAD_RANGES = {
+    "the file has the bytes 0 to 999": ["1000-", "1000-2000", "-0", "5-2", "999999999999999999-"],
+    "bytes=FIRST-LAST": ["", "-", "--1", "a-b", "0-1-2", "1.5-2", "٣-", "0-" + "9" * 400, "-1000-5"],
+}
+ETAG = f'"{hashlib.sha256(film()).hexdigest()}"'
+
+
+@pytest.mark.parametrize("header, span", RANGES)
+def test_a_range_is_understood(header, span):
+    part = parse_range(header, SIZE)
+    assert (part and (part[0], part[-1])) == span
+
+
+@pytest.mark.parametrize("asked, says", [(each, says) for says, bad in BAD_RANGES.items() for each in bad])
+def test_a_range_of_no_byte_is_refused(asked, says):
+    with pytest.raises(BadRange, match=says):
+        parse_range(f"bytes={asked}", SIZE)
+
+
+@pytest.fixture
+def path(admin, session):
+    return f"/videos/{upload(admin, session).json()['id']}/content"
+
+
+def body(answer) -> bytes:
+    return b"".join(answer)
+
+
+def test_the_whole_is_as_it_was_uploaded(viewer, path):
+    answer = viewer.get(path)
+    assert (answer.status_code, body(answer)) == (200, film())
+    assert answer["Content-Type"] == "video/mp4" and answer["Content-Length"] == str(len(film()))
+    assert (answer["Accept-Ranges"], answer["ETag"]) == ("bytes", ETAG)
+    assert answer["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("asked, part", [("0-0", slice(0, 1)), ("-1", slice(-1, None)), ("100-199", slice(100, 200))])
+def test_a_range_is_answered_with_that_part(viewer, path, asked, part):
+    answer = viewer.get(path, HTTP_RANGE=f"bytes={asked}")
+    expected = film()[part]
+    first = film().index(expected) if len(expected) > 1 else range(len(film()))[part][0]
+    assert (answer.status_code, body(answer)) == (206, expected)
+    assert answer["Content-Range"] == f"bytes {first}-{first + len(expected) - 1}/{len(film())}"
+    assert answer["Content-Length"] == str(len(expected))
+
+
+def test_a_range_beyond_the_end_is_refused(viewer, path):
+    answer = viewer.get(path, HTTP_RANGE="bytes=99999999-")
+    assert (answer.status_code, answer["Content-Range"]) == (416, f"bytes */{len(film())}")
+    assert answer.json() == {"detail": f"Range is bytes=99999999-; the file has the bytes 0 to {len(film()) - 1}"}
+
+
+@pytest.mark.parametrize(
+    "asked, status", [({}, 200), ({"HTTP_RANGE": "bytes=5-9"}, 206), ({"HTTP_RANGE": "bytes=-0"}, 416)]
+)
+def test_head_answers_as_get_without_the_body(viewer, path, asked, status):
+    head, get = viewer.head(path, **asked), viewer.get(path, **asked)
+    assert head.status_code == get.status_code == status and body(head) == b""
+    names = ("Content-Type", "Content-Range", "ETag", "Accept-Ranges")
+    assert [head.headers.get(name) for name in names] == [get.headers.get(name) for name in names]
+    assert status == 416 or head["Content-Length"] == get["Content-Length"]
+
+
+@pytest.mark.parametrize("known, status", [(ETAG, 304), (f'W/"x", {ETAG}', 304), ("*", 304), ('"other"', 200)])
+def test_what_the_client_has_already_is_not_sent(viewer, path, known, status):
+    answer = viewer.get(path, HTTP_IF_NONE_MATCH=known)
+    assert (answer.status_code, answer["ETag"]) == (status, ETAG)
+
+
+@pytest.mark.parametrize("known, status", [(ETAG, 206), ('"other"', 200), ("Mon, 05 Jan 2026 08:00:00 GMT", 200)])
+def test_a_range_of_another_version_is_answered_with_the_whole(viewer, path, known, status):
+    assert viewer.get(path, HTTP_RANGE="bytes=0-9", HTTP_IF_RANGE=known).status_code == status
+
+
+def test_a_version_that_is_not_there_is_refused(viewer, path):
+    assert viewer.get(path, HTTP_IF_MATCH='"other"').status_code == 412
+
+
+@pytest.mark.parametrize("accept", ["video/mp4", "video/webm,video/*;q=0.9", "image/png", "nonsense"])
+def test_a_player_may_accept_what_it_likes(viewer, path, accept):
+    assert viewer.get(path, HTTP_ACCEPT=accept).status_code == 200
+
+
+def test_a_file_that_is_gone_is_said_to_be(viewer, path, media):
+    chunk = VideoChunk.objects.get()
+    (media / chunk.file_path.name).unlink()
+    answer = viewer.get(path)
+    assert answer.status_code == 410
+    assert answer.json() == {"detail": f"the file of video {chunk.pk} is not in the storage any more"}
+
+
+def test_a_file_that_is_shorter_than_its_row_says_breaks_off(viewer, path, media):
+    (media / VideoChunk.objects.get().file_path.name).write_bytes(b"short")
+    with pytest.raises(EOFError):
+        body(viewer.get(path))
+
+
+def test_an_answer_that_is_closed_closes_its_file(viewer, path, monkeypatch):
+    opened, open_file = [], content._open
+    monkeypatch.setattr(content, "_open", lambda chunk: opened.append(open_file(chunk)) or opened[0])
+    viewer.get(path).close()
+    assert opened[0].closed
+
+
+ACCEL = {"HTTP_X_ACCEL_MAPPING": "/protected-media/", "REMOTE_ADDR": "10.0.0.7"}
+
+
+def test_nginx_is_told_where_the_file_is(viewer, path, settings):
+    settings.TRUSTED_PROXIES = [ip_network("10.0.0.0/24")]
+    answer = viewer.get(path, **ACCEL)
+    assert answer["X-Accel-Redirect"] == f"/protected-media/{VideoChunk.objects.get().file_path.name}"
+    assert (body(answer), answer["Content-Type"]) == (b"", "video/mp4")
+
+
+@pytest.mark.parametrize("change", [{"REMOTE_ADDR": "10.0.1.7"}, {"HTTP_X_ACCEL_MAPPING": "/etc/"}])
+def test_nobody_else_is_told(viewer, path, settings, change):
+    settings.TRUSTED_PROXIES = [ip_network("10.0.0.0/24")]
+    answer = viewer.get(path, **ACCEL | change)
+    assert "X-Accel-Redirect" not in answer and body(answer) == film()
+
+
+def test_who_may_not_read_is_not_told_either(outsider, path, settings):
+    settings.TRUSTED_PROXIES = [ip_network("10.0.0.0/24")]
+    answer = outsider.get(path, **ACCEL)
+    assert answer.status_code == 403 and "X-Accel-Redirect" not in answer

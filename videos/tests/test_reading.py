@@ -1,0 +1,169 @@
+"""GET and DELETE /videos: finding chunks, and dropping them."""
+
+from datetime import UTC, datetime
+
+import pytest
+from django.db import transaction
+from django.urls import reverse
+
+from robots.models import Robot
+from teleop.models import TeleopSession
+from videos.models import VideoChunk
+from videos.tests.films import START, files, upload
+
+pytestmark = pytest.mark.django_db
+
+
+def add(session, camera="front", start=START, name="nothing.mp4"):
+    times = {"start_timestamp": start, "end_timestamp": start + 1}
+    return VideoChunk.objects.create(
+        session=session, robot_id=session.robot_id, camera_key=camera, file_path=name, size=1, sha256="0" * 64, **times
+    )
+
+
+@pytest.fixture
+def two_sessions(session):
+    """Chunks 1 to 4: two of a camera, one of another, and one of another robot's session."""
+    other = TeleopSession.objects.create(robot=Robot.objects.create(pk="other"), key="evening-run")
+    add(other, start=START + 100), add(session, "wrist"), add(session, start=START + 1), add(session)
+    return session, other
+
+
+def found(client, query=""):
+    answer = client.get(f"/videos?{query}")
+    assert answer.status_code == 200, answer.json()
+    return [(each["robot"], each["camera_key"], each["start_timestamp"] - START) for each in answer.json()["results"]]
+
+
+FRONT, NEXT, WRIST, OTHER = ("arm", "front", 0), ("arm", "front", 1), ("arm", "wrist", 0), ("other", "front", 100)
+
+
+def test_the_list_is_by_session_camera_and_time(viewer, two_sessions):
+    assert found(viewer) == [FRONT, NEXT, WRIST, OTHER]
+
+
+def test_the_list_comes_in_pages(viewer, two_sessions):
+    assert found(viewer, "limit=2&offset=1") == [NEXT, WRIST]
+
+
+@pytest.mark.parametrize(
+    "query, expected",
+    [
+        ("session={0}", [FRONT, NEXT, WRIST]),
+        ("robot=other", [OTHER]),
+        ("camera_key=front", [FRONT, NEXT, OTHER]),
+        ("session={0}&camera_key=wrist", [WRIST]),
+        ("from=2026-01-05T08:00:01Z", [NEXT, OTHER]),
+        ("to=2026-01-05T08:00:01Z", [FRONT, WRIST]),
+        ("from=2026-01-05T08:00:01Z&to=2026-01-05T08:01:00Z", [NEXT]),
+        ("robot=nobody", []),
+    ],
+)
+def test_a_filter_keeps_what_it_names(viewer, two_sessions, query, expected):
+    assert found(viewer, query.format(*[each.pk for each in two_sessions])) == expected
+
+
+@pytest.mark.parametrize(
+    "query, field",
+    [
+        ("camera=front", "camera"),
+        ("session=one", "session"),
+        ("session=1.5", "session"),
+        ("session=0", "session"),
+        ("session=99999999999999999999", "session"),
+        ("session=", "session"),
+        ("robot=" + "a" * 65, "robot"),
+        ("camera_key=" + "a" * 101, "camera_key"),
+        ("camera_key=a%00", "camera_key"),
+        ("from=soon", "from"),
+        ("from=2026-01-06T00:00:00Z&to=2026-01-05T00:00:00Z", "to"),
+        ("limit=1001", "limit"),
+        ("limit=-1", "limit"),
+        ("offset=99999999999", "offset"),
+    ],
+)
+def test_a_parameter_that_cannot_be_used_is_named(viewer, query, field):
+    answer = viewer.get(f"/videos?{query}")
+    assert answer.status_code == 400 and list(answer.json()) == [field]
+
+
+def test_the_list_takes_two_queries_and_three_for_who_asks(viewer, session, django_assert_num_queries):
+    for number in range(20):
+        add(session, start=START + number)
+    with django_assert_num_queries(5):
+        assert len(found(viewer)) == 20
+
+
+def test_one_chunk_takes_one_query_and_three_for_who_asks(viewer, session, django_assert_num_queries):
+    number = add(session).pk
+    with django_assert_num_queries(4):
+        assert viewer.get(f"/videos/{number}").json()["camera_key"] == "front"
+
+
+@pytest.mark.parametrize("path", ["/videos/7", "/videos/7/content", "/videos/999999999999999999"])
+def test_what_is_not_there_is_not_found(viewer, path):
+    answer = viewer.get(path)
+    assert answer.status_code == 404 and "detail" in answer.json()
+
+
+@pytest.mark.parametrize("method", ["put", "patch"])
+def test_a_chunk_is_not_changed(admin, session, method):
+    assert getattr(admin, method)(f"/videos/{add(session).pk}").status_code == 405
+
+
+def test_a_deleted_chunk_goes_with_its_file_after_the_commit(admin, session, media, django_capture_on_commit_callbacks):
+    kept = upload(admin, session, camera_key="wrist").json()["id"]
+    number = upload(admin, session).json()["id"]
+    with django_capture_on_commit_callbacks(execute=True):
+        assert admin.delete(f"/videos/{number}").status_code == 204
+        assert len(files(media)) == 2
+    assert files(media) == [VideoChunk.objects.get(pk=kept).file_path.name]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_deletion_that_is_rolled_back_leaves_the_file(admin, session, media):
+    upload(admin, session)
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        VideoChunk.objects.get().delete()
+        1 / 0  # noqa: B018
+    assert files(media) == [VideoChunk.objects.get().file_path.name]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_file_that_cannot_be_deleted_does_not_keep_the_row(admin, session, monkeypatch):
+    number = upload(admin, session).json()["id"]
+    monkeypatch.setattr("django.core.files.storage.FileSystemStorage.delete", lambda *_: 1 / 0)
+    assert admin.delete(f"/videos/{number}").status_code == 204
+    assert not VideoChunk.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_files_of_a_session_go_with_it(admin, session, media):
+    other = TeleopSession.objects.create(robot_id="arm", key="evening-run")
+    upload(admin, session), upload(admin, session, camera_key="wrist"), upload(admin, other)
+    assert admin.delete(f"/sessions/{session.pk}").status_code == 204
+    assert files(media) == [VideoChunk.objects.get().file_path.name]
+    assert VideoChunk.objects.get().session == other
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_admin_deletes_files_too(client, admin, session, media, django_user_model):
+    number = upload(admin, session).json()["id"]
+    client.force_login(django_user_model.objects.create_superuser("boss"))
+    chosen = {"action": "delete_selected", "_selected_action": [number], "post": "yes"}
+    client.post(reverse("admin:videos_videochunk_changelist"), chosen)
+    assert not VideoChunk.objects.exists() and not files(media)
+
+
+def test_the_admins_list_takes_few_queries(client, session, django_user_model, django_assert_num_queries):
+    client.force_login(django_user_model.objects.create_superuser("boss"))
+    for number in range(20):
+        add(session, start=START + number)
+    with django_assert_num_queries(5):
+        assert client.get(reverse("admin:videos_videochunk_changelist")).status_code == 200
+
+
+def test_the_filters_times_are_utc(viewer, session):
+    add(session)
+    moment = datetime.fromtimestamp(START, UTC).isoformat().replace("+00:00", "")
+    assert found(viewer, f"to={moment}") == []
