@@ -1,0 +1,135 @@
+"""`manage.py serve` as a process among others: its port, its workers, how they come and go."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from socket import create_connection
+
+import psutil
+import pytest
+
+from tests.chaos.scenarios import workers
+from tests.chaos.stage import serving, sqlite_file
+from tests.services import ROOT, Redis, Server, free_port, redis, wait_until
+from tests.wire import wire
+
+REDIS = "redis://127.0.0.1:1/0"  # is asked for nothing by a server that does not start
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with sqlite_file() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def channels() -> Iterator[Redis]:
+    with redis() as channels:
+        yield channels
+
+
+@pytest.fixture
+def server(url: str, channels: Redis) -> Iterator[Server]:
+    with serving(url, "--workers", "2", redis_url=channels.url) as server:
+        yield server
+
+
+def refused(*options: str, **settings: str) -> str:
+    """What `serve` says when it does not start."""
+    command = [sys.executable, "manage.py", "serve", *options]
+    environment = os.environ | {"REDIS_URL": ""} | settings
+    end = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30)
+    assert end.returncode == 1
+    assert end.stdout == ""
+    return end.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--workers", "2"]])
+def test_a_port_in_use_is_one_clear_line(url: str, options: list[str]):
+    with serving(url) as other:
+        line = refused("--port", str(other.port), *options, REDIS_URL=REDIS)
+    assert line == f"CommandError: cannot serve on 127.0.0.1, port {other.port}: Address already in use\n"
+
+
+def test_the_port_of_workers_is_in_use_too(server: Server):
+    """Sockets that share a port would divide its connections without a word."""
+    assert "Address already in use" in refused("--port", str(server.port), "--workers", "2", REDIS_URL=REDIS)
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        (["--workers", "2"], "--workers is 2 and REDIS_URL is empty"),
+        (["--workers", "0"], "--workers is 0; 1 to 64 expected"),
+        (["--port", "70000"], "--port is 70000; 0 to 65535 expected"),
+        (["--host", "nowhere.invalid"], "cannot serve on nowhere.invalid"),
+    ],
+)
+def test_what_it_cannot_do_it_says_in_one_line(options: list[str], said: str):
+    line = refused("--port", str(free_port()), *options)
+    assert said in line
+    assert line.count("\n") == 1
+
+
+def test_workers_are_the_parents_only_children_and_in_its_session(server: Server):
+    children = psutil.Process(server.pid).children(recursive=True)
+    assert sorted(child.pid for child in children) == sorted(worker.pid for worker in workers(server))
+    assert len(children) == 2
+    assert {os.getsid(child.pid) for child in children} == {os.getsid(server.pid)}
+
+
+def test_a_killed_worker_is_replaced_within_a_second(server: Server):
+    before = workers(server)
+    before[0].kill()
+    wait_until(lambda: len(workers(server)) == 2 and before[0] not in workers(server), 1, "another worker")
+    assert before[1] in workers(server)
+    wait_until(lambda: len(dealt(server)) == 2, what="the new one takes connections")
+
+
+def test_connections_spread_over_the_workers(server: Server):
+    """By a hash of their ports: of 400, beyond 40 : 60 once in 20,000 runs."""
+    wait_until(lambda: len(dealt(server)) == 2, what="both take connections")
+    assert min(dealt(server, 400).values()) > 0.4 * 400
+
+
+def dealt(server: Server, connections: int = 20) -> Counter[int]:
+    """How many of new connections each worker has."""
+    with ExitStack() as stack:
+        ends = [stack.enter_context(create_connection(("127.0.0.1", server.port))) for _ in range(connections)]
+        ports = {end.getsockname()[1] for end in ends}
+
+        def taken() -> Counter[int]:
+            return Counter(
+                worker.pid
+                for worker in workers(server)
+                for each in worker.net_connections("tcp")
+                if each.raddr and each.raddr.port in ports
+            )
+
+        wait_until(lambda: taken().total() == connections, what="accepted")
+        return taken()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_parent_ends_all(server: Server, number: signal.Signals):
+    both = workers(server)
+    with ExitStack() as stack:
+        robots = [stack.enter_context(wire(server, key=None)) for _ in range(4)]
+        assert server.stop(number) == 0
+        assert [robot.hear_close()[0] for robot in robots] == [1012] * 4
+    assert not any(map(psutil.Process.is_running, both))
+
+
+def test_a_killed_parent_leaves_no_worker(server: Server):
+    """They would keep the port, and nobody would replace or end them."""
+    both = workers(server)
+    psutil.Process(server.pid).kill()
+    wait_until(lambda: not any(map(is_alive, both)), 5, "the workers' end")
+
+
+def is_alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE

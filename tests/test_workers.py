@@ -1,0 +1,150 @@
+"""Two workers as one fleet: what happens at one reaches a robot at the other, with Redis and without."""
+
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from socket import create_connection, socket
+
+import pytest
+
+from tests.chaos.fleet import Fleet
+from tests.chaos.ledger import Ledger
+from tests.chaos.scenarios import settled, workers
+from tests.chaos.stage import serving, sqlite_file
+from tests.services import ROOT, Redis, Server, redis, wait_until
+from tests.wire import Wire, frame, wire
+
+AT_ONCE_S = 1
+HEARTBEAT_S = 3 + 2  # and what a busy machine needs
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with sqlite_file() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def channels() -> Iterator[Redis]:
+    with redis() as channels:
+        yield channels
+
+
+@pytest.fixture(scope="module")
+def server(url: str, channels: Redis) -> Iterator[Server]:
+    with serving(url, "--workers", "2", redis_url=channels.url) as server:
+        wait_until(lambda: len(holders(server)) == 2, what="both workers take connections")
+        yield server
+
+
+def manage(server: Server, *command: str) -> str:
+    """What it prints; as staff would, in a process of its own."""
+    whole = [sys.executable, "manage.py", *command]
+    environment = server.environment()
+    return subprocess.run(whole, cwd=ROOT, env=environment, check=True, stdout=-1, text=True, timeout=30).stdout.strip()
+
+
+def holder(server: Server, local: socket) -> int | None:
+    """The pid of the worker that has the other end."""
+    port = local.getsockname()[1]
+    for worker in workers(server):
+        if any(each.raddr and each.raddr.port == port for each in worker.net_connections("tcp")):
+            return worker.pid
+    return None
+
+
+def holders(server: Server, connections: int = 20) -> Counter[int]:
+    """How many of new connections each worker has; the kernel deals them out by their ports."""
+    with ExitStack() as stack:
+        ends = [stack.enter_context(create_connection(("127.0.0.1", server.port))) for _ in range(connections)]
+        return Counter(wait_until(lambda end=end: holder(server, end), what="accepted") for end in ends)
+
+
+@contextmanager
+def wire_at(server: Server, pid: int, path: str, key: str | None = None) -> Iterator[Wire]:
+    """A robot at this worker."""
+    with ExitStack() as stack:
+        while True:
+            end = stack.enter_context(create_connection(("127.0.0.1", server.port)))
+            if wait_until(lambda end=end: holder(server, end), what="accepted") == pid:
+                break
+        with wire(server, path, key, sock=end) as robot:
+            yield robot
+
+
+def seconds_to_close(robot: Wire) -> tuple[int, float]:
+    begun = time.monotonic()
+    return robot.hear_close()[0], time.monotonic() - begun
+
+
+def take_over(server: Server, path: str) -> float:
+    """Seconds until the worker of the old connection has closed it for a new one at the other worker."""
+    one, another = (worker.pid for worker in workers(server))
+    with wire_at(server, one, path) as old, wire_at(server, another, path) as new:
+        old_closed = seconds_to_close(old)
+        new.say(frame(new.greeting["next_frame_index"]))
+        new.hear_ack(new.greeting["next_frame_index"])
+    assert old_closed[0] == 4409
+    return old_closed[1]
+
+
+def test_a_take_over_reaches_the_other_worker_at_once(server: Server):
+    for _ in range(3):  # one heartbeat may come at once too, by chance
+        assert take_over(server, "taken?session=morning-run") < AT_ONCE_S
+
+
+def test_staff_disconnect_a_robot_at_whichever_worker(server: Server):
+    with ExitStack() as stack:
+        robots = [stack.enter_context(wire_at(server, worker.pid, "sent_away")) for worker in workers(server)]
+        other = stack.enter_context(wire(server, "another", key=None))
+        manage(server, "shell", "-c", "from robots.notices import *; close_connections(4403, robot_id='sent_away')")
+        for robot in robots:
+            code, seconds = seconds_to_close(robot)
+            assert (code, seconds < AT_ONCE_S) == (4403, True)
+        other.say(frame(0))
+        other.hear_ack(0)
+
+
+def test_a_replaced_key_disconnects_at_whichever_worker(url: str, channels: Redis):
+    with ExitStack() as stack:
+        server = stack.enter_context(serving(url, "--workers", "2", redis_url=channels.url, ROBOT_AUTH="key"))
+        key = manage(server, "robot_key", "keyed")
+        wait_until(lambda: len(holders(server)) == 2, what="both workers take connections")
+        robots = [stack.enter_context(wire_at(server, worker.pid, "keyed", key)) for worker in workers(server)]
+        manage(server, "robot_key", "keyed")
+        for robot in robots:
+            code, seconds = seconds_to_close(robot)
+            assert (code, seconds < AT_ONCE_S) == (4401, True)
+
+
+def test_without_redis_a_take_over_is_noticed_at_the_next_heartbeat(url: str):
+    """Two servers on one database, as two machines."""
+    path = "far?session=morning-run"
+    with serving(url) as one, serving(url) as another, wire(one, path, key=None) as old, wire(another, path, key=None):
+        code, seconds = seconds_to_close(old)
+        assert (code, seconds < HEARTBEAT_S) == (4409, True)
+
+
+@pytest.mark.parametrize("how", ["kill", "freeze"])
+def test_ingest_goes_on_without_redis_and_notices_come_back(server: Server, channels: Redis, how: str):
+    with Fleet(server.url, Ledger()) as fleet:
+        settled(fleet)
+        before = rss(server)
+        getattr(channels, how)()
+        begun, acked = time.monotonic(), fleet.acked
+        assert take_over(server, f"{how}?session=morning-run") < HEARTBEAT_S
+        wait_until(lambda: time.monotonic() - begun > 4, what="time to notice, to try again and to collect")
+        rate = (fleet.acked - acked) / (time.monotonic() - begun)
+        assert rate > 0.8 * 20 * 60
+        assert fleet.reconnects == 0
+        assert rss(server) - before < 20 * 2**20
+        channels.start() if how == "kill" else channels.thaw()
+        wait_until(lambda: take_over(server, f"{how}?session=evening-run") < AT_ONCE_S, 20, "notices again")
+        fleet.end()
+
+
+def rss(server: Server) -> int:
+    return sum(worker.memory_info().rss for worker in workers(server))
