@@ -1,4 +1,5 @@
-import orjson
+import json
+
 from django.db.models import CharField
 from rest_framework import serializers
 from rest_framework.authtoken.serializers import AuthTokenSerializer
@@ -7,18 +8,31 @@ from rest_framework.exceptions import ValidationError
 from robots.exceptions import Conflict, WrongLogin
 from robots.models import Robot
 
-MAX_META_BYTES = 2**16  # as a robot may say of its session
+# As a robot may say of its session: docs/protocol.md, and what orjson writes.
+MAX_META_BYTES = 2**16
+MAX_META_LEVELS = 254
 
 
-def check_meta_size(value: dict) -> dict:
-    try:
-        size = len(orjson.dumps(value))
-    except TypeError as error:
-        raise ValidationError({"meta_info": [f"meta_info cannot be written as JSON: {error}"]}) from None
+def check_meta(value: dict) -> dict:
+    """By the standard library, as a database may give back integers past 64 bits, which orjson does not write."""
+    if (levels := _levels(value)) > MAX_META_LEVELS:
+        raise _refused(f"is nested {levels} levels deep; at most {MAX_META_LEVELS} expected")
+    size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
     if size > MAX_META_BYTES:
-        bound = f"at most {MAX_META_BYTES} expected"
-        raise ValidationError({"meta_info": [f"meta_info is {size} bytes as compact JSON; {bound}"]})
+        raise _refused(f"is {size} bytes as compact JSON; at most {MAX_META_BYTES} expected")
     return value
+
+
+def _levels(value) -> int:
+    levels, layer = 0, [value]
+    while layer := [each for each in layer if isinstance(each, dict | list)]:
+        levels += 1
+        layer = [child for each in layer for child in (each.values() if isinstance(each, dict) else each)]
+    return levels
+
+
+def _refused(what: str) -> ValidationError:
+    return ValidationError({"meta_info": [f"meta_info {what}"]})
 
 
 class StrictCharField(serializers.CharField):
@@ -83,7 +97,7 @@ class RobotSerializer(StrictFields, serializers.ModelSerializer):
         return LastErrorSerializer(robot).data if robot.last_error_code else None
 
     def validate(self, attrs):
-        check_meta_size(attrs.get("meta_info") or {})
+        check_meta(attrs.get("meta_info") or {})
         return attrs
 
     def validate_id(self, value):

@@ -5,7 +5,7 @@ from robots.serializers import (
     StrictBooleanField,
     StrictCharField,
     StrictFields,
-    check_meta_size,
+    check_meta,
 )
 from teleop.models import STAFF_LABELS, TeleopSession
 
@@ -90,7 +90,7 @@ class SessionChangeSerializer(StrictFields, serializers.Serializer):
     def update(self, session, validated_data):
         if "meta_info" in validated_data:
             session.merge_meta(validated_data["meta_info"], validated_data["by_staff"])
-            check_meta_size(session.meta_info)
+            check_meta(session.meta_info)
             session.save_meta()
         return session
 

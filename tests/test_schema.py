@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 import pytest
 import schemathesis
 from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.wsgi import get_wsgi_application
 from hypothesis import HealthCheck, settings
 from rest_framework.authtoken.models import Token
@@ -18,23 +20,37 @@ from schemathesis.generation import GenerationMode
 
 from robots.models import Robot
 from teleop.models import TeleopFrame, TeleopSession
+from videos.models import VideoChunk
+from videos.models import VideoChunk
+from videos.tests.films import film
 
 CASES_AN_ENDPOINT = int(os.environ.get("SCHEMA_CASES", 5))
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)
 TOKEN = "a" * 40
-GOOD_OR_OF_NO_USE = ["2xx", "401", "403", "404", "409", "429", "503"]
+ACCEPTED = ["2xx", "401", "403", "404", "409", "429", "503"]
+REFUSED = ["4xx", "503"]
 
-# What OpenAPI has no words for: parameters that go together (`from` is not after `to`, a cursor is one that was
-# given), and strings without NUL (robots/tests/test_rest_robots.py sends those).
+# What OpenAPI has no words for: parameters that go together (`from` is before `to`, a cursor is one that was given), a
+# file that is a video, a range that it has, and strings without NUL (robots/tests/test_rest_robots.py sends those).
 CONFIG = {
     "headers": {"Authorization": f"Token {TOKEN}"},
     "generation": {"allow-x00": False},
     "operations": [
         {
             "include-path": path,
-            "checks": {"positive_data_acceptance": {"expected-statuses": [*GOOD_OR_OF_NO_USE, "400"]}},
+            "checks": {
+                "positive_data_acceptance": {"expected-statuses": [*ACCEPTED, "400", "416"]},
+                "negative_data_rejection": {"expected-statuses": REFUSED},
+            },
         }
-        for path in ("/sessions", "/robots/{id}/frames", "/sessions/{id}/frames", "/sessions/{id}/series")
+        for path in (
+            "/sessions",
+            "/robots/{id}/frames",
+            "/sessions/{id}/frames",
+            "/sessions/{id}/series",
+            "/videos",
+            "/videos/{id}/content",
+        )
     ],
 }
 
@@ -59,7 +75,11 @@ def existing(path: str) -> str | int:
     if is_new:
         data = {"observation": {"shoulder_pan.pos": 1.5}, "action": {"joint_positions": [1, 2]}}
         TeleopFrame.objects.create(session=session, robot=robot, frame_index=7, timestamp=START, data=data)
-    return session.pk
+    if path.startswith("/sessions"):
+        return session.pk
+    times = {"start_timestamp": START.timestamp(), "end_timestamp": START.timestamp() + 1}
+    video = VideoChunk(session=session, camera_key="front", **times)
+    return video.keep(SimpleUploadedFile("front.mp4", film()))[0].pk
 
 
 def is_asked_well(case) -> bool:
@@ -70,11 +90,16 @@ def is_asked_well(case) -> bool:
 @schema.parametrize()
 @budget
 def test_it_answers_as_the_schema_says(case):
-    if "id" in (case.path_parameters or {}) and is_asked_well(case) and not case.path.startswith("/videos"):
+    if "id" in (case.path_parameters or {}) and is_asked_well(case):
         case.path_parameters["id"] = existing(case.path)
-    case.call_and_validate()
+    case.call_and_validate(headers=CONFIG["headers"])
 
 
 def test_it_answers_a_story_as_the_schema_says():
     """What was made is there, and what was deleted is gone."""
-    schema.as_state_machine().run(settings=budget)
+
+    class Story(schema.as_state_machine()):
+        def setup(self):
+            Robot.objects.all().delete()
+
+    Story.run(settings=budget)

@@ -15,6 +15,7 @@ PASSWORD = "a long password"
 @pytest.fixture(autouse=True)
 def _quick_and_without_a_past(settings):
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}  # no one else's
     cache.clear()
 
 

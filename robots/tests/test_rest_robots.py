@@ -1,8 +1,9 @@
 """/robots: the registry over REST."""
 
 import pytest
+from django.db import OperationalError
 
-from robots import notices
+from robots import notices, views
 from robots.models import Robot
 from teleop.models import TeleopSession
 
@@ -86,6 +87,12 @@ def test_a_bad_change_is_refused_by_the_name_of_its_field(admin, robot, change, 
     assert robot.name == "left arm"
 
 
+@pytest.mark.parametrize("levels, status", [(254, 200), (255, 400), (900, 400)])
+def test_meta_is_nested_to_254_levels(admin, robot, levels, status):
+    body = f'{{"meta_info": {{"x": {"[" * (levels - 1)}{"]" * (levels - 1)}}}}}'
+    assert admin.patch("/robots/robot_A", body, content_type="application/json").status_code == status
+
+
 def test_a_robot_keeps_its_id_and_the_error_says_so(admin, robot):
     answer = admin.patch("/robots/robot_A", {"id": "robot_B"})
     assert (answer.status_code, answer.json()) == (
@@ -151,6 +158,16 @@ def test_a_robot_with_sessions_stays(admin, robot):
     answer = admin.delete("/robots/robot_A")
     assert (answer.status_code, answer.json()["detail"]) == (409, "it has 1 rows that need it: teleop session")
     assert Robot.objects.exists()
+
+
+def test_a_database_that_is_away_is_said_to_be(admin, monkeypatch):
+    def away(*args):
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr(views.RobotViewSet, "get_queryset", away)
+    answer = admin.get("/robots")
+    assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+    assert answer.json() == {"detail": "the database does not answer; come back in a while"}
 
 
 def test_a_new_key_is_shown_once_and_voids_the_old(admin, robot, monkeypatch, django_capture_on_commit_callbacks):

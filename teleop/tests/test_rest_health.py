@@ -105,7 +105,7 @@ def test_it_asks_the_real_redis():
 WRITER_STORIES = {
     "nothing waits": [(0, 0, None), (0, 0, 60)],
     "what waits is committed": [(5, 0, None), (5, 1, 9), (5, 2, 60)],
-    "it begins to wait after an hour of nothing": [(0, 1, 0), (5, 1, 3600), (5, 1, 3609)],
+    "it begins to wait after an hour of nothing": [(5, 1, 0), (0, 1, 1), (5, 1, 3600), (5, 1, 3609)],
 }
 
 

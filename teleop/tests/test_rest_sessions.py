@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from robots.models import Robot
 from teleop import views
@@ -241,6 +243,20 @@ def test_a_bad_label_is_refused_and_nothing_is_changed(curator, body, says):
     session.refresh_from_db()
     assert answer.status_code == 400 and says in str(answer.json())
     assert session.meta_info == {"task": "Fold"}
+
+
+def test_a_label_is_set_where_meta_has_integers_past_64_bits(curator):
+    session = make("labelled", meta_info={"x": 2**70})
+    answer = curator.patch(f"/sessions/{session.pk}", {"meta_info": {"success": True}})
+    assert answer.json()["meta_info"] == {"x": 2**70, "success": True}
+
+
+@pytest.mark.postgresql
+def test_two_who_label_at_once_wait_for_each_other(curator):
+    path = f"/sessions/{make('labelled').pk}"
+    with CaptureQueriesContext(connection) as queries:
+        curator.patch(path, {"meta_info": {"success": True}})
+    assert any("FOR UPDATE" in query["sql"] for query in queries)
 
 
 def test_meta_does_not_grow_past_its_bound_in_small_steps(curator):
