@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 BOTTLENECK_CPU = 0.9  # of a core: gevent has one, and near its end it is late with everything
 BOTTLENECK_SLIP_MS = 1000 / 60  # p95: a frame late by a whole frame is no 60 FPS load
+BUSY_MACHINE_CPU = 0.25  # of a core: who shares its cores with other work measures that too
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
@@ -29,10 +30,12 @@ def distribution(values: Sequence[float], points: int = 100) -> list[float]:
     return [round(ordered[round(n / points * (len(ordered) - 1))], 2) for n in range(points + 1)] if ordered else []
 
 
-def bottleneck(cpu: float, slip_p95_ms: float) -> str | None:
-    """Why the generator, not the server, bounded this run; None if it did not."""
+def bottleneck(cpu: float, slip_p95_ms: float, others_cpu: float = 0.0) -> str | None:
+    """Why this run says nothing of the server: the generator, or the rest of the machine, bounded it; else None."""
     if cpu > BOTTLENECK_CPU:
-        return f"it used {cpu:.0%} of its core (more than {BOTTLENECK_CPU:.0%})"
+        return f"the generator was the bottleneck: it used {cpu:.0%} of its core (more than {BOTTLENECK_CPU:.0%})"
+    if others_cpu > BUSY_MACHINE_CPU:
+        return f"other processes used {others_cpu:.0%} of a core (more than {BUSY_MACHINE_CPU:.0%})"
     if slip_p95_ms > BOTTLENECK_SLIP_MS:
-        return f"it sent {slip_p95_ms:.0f} ms late at p95 (more than {BOTTLENECK_SLIP_MS:.0f} ms)"
+        return f"the generator was the bottleneck: it sent {slip_p95_ms:.0f} ms late at p95 (more than {BOTTLENECK_SLIP_MS:.0f} ms)"
     return None

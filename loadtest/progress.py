@@ -42,7 +42,7 @@ class Progress:
         for problem in detail["problems"]:
             self.say(f"  {problem}")
         if detail["bottleneck"]:
-            self.say(f"  the generator was the bottleneck: {detail['bottleneck']}")
+            self.say(f"  {detail['bottleneck']}")
         self._done += 1
         self._bar.update(self._task, now="starting", completed=0)
 

@@ -98,9 +98,16 @@ class Bench:
         found = problems(row)
         found += ["it was interrupted"] if result["was_stopped"] else []
         found += [f"the server died: {result['server_said']}"] if result["server_died"] else []
-        slow = bottleneck(result["generator"]["cpu"], result["generator"]["slip_ms"]["p95"] or 0)
+        generator = result["generator"]
+        others = round(sampler.others_cpu(result["measured_s"], generator["cpu"]), 3)
+        slow = bottleneck(generator["cpu"], generator["slip_ms"]["p95"] or 0, others if sampler.is_local else 0)
         row["verdict"] = verdict(row | {"scenario": run.scenario}, not found, slow)
-        extra = {"problems": found, "bottleneck": slow, "db_cpu": sampler.db_cpu_percent(result["measured_s"])}
+        extra = {
+            "problems": found,
+            "bottleneck": slow,
+            "others_cpu": others,
+            "db_cpu": sampler.db_cpu_percent(result["measured_s"]),
+        }
         return {"row": row, **extra, "result": result}
 
     def _drive(self, run: Run, url: str, token: str, sampler: Sampler, detail: dict) -> dict:

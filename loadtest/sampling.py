@@ -43,12 +43,15 @@ class Sampler:
     def __init__(self, server: Process | None, database: Database | None) -> None:
         self._database = database
         self._server, self._db = Usage(server), Usage(database.process if database else None)
+        self.is_local = server is not None
+        self._busy_s = [0.0, 0.0]  # of all cores, when it began and ended
         self.peak_memory_mb: float | None = None
         self.peak_connections: int | None = None
 
     def begin(self) -> None:
         self._server.begin()
         self._db.begin()
+        self._busy_s[0] = busy_s()
 
     def second(self) -> dict:
         """The numbers of the second that is over, for the plots: CPU in percent of one core."""
@@ -66,7 +69,13 @@ class Sampler:
         }
 
     def end(self) -> None:
+        self._busy_s[1] = busy_s()
         self.second()
+
+    def others_cpu(self, seconds: float, generator_cpu: float) -> float:
+        """Cores that were busy with something else than this load test."""
+        begun, ended = self._busy_s
+        return max(0.0, (ended - begun - self._server.used_s - self._db.used_s) / seconds - generator_cpu)
 
     def cpu_percent(self, cpus: float, seconds: float) -> float | None:
         """Of the CPUs that the server may use."""
@@ -75,3 +84,9 @@ class Sampler:
     def db_cpu_percent(self, seconds: float) -> float | None:
         """Of one core."""
         return round(self._db.used_s / seconds * 100, 1) if self._db.is_ours else None
+
+
+def busy_s() -> float:
+    """Of all cores; what a hypervisor gave to others counts too."""
+    times = psutil.cpu_times()
+    return sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0)

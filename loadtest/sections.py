@@ -48,7 +48,7 @@ VERDICTS = {
     "close": "p95 < 150 ms, failures < 1 %, 95 % of the rate; some part of the target missed",
     "missed": "less than that",
     "failed": "frames sent, acknowledged and stored are not the same number",
-    "no verdict": "the generator, not the server, was the bottleneck",
+    "no verdict": "the generator was the bottleneck, or other processes kept the machine busy",
 }
 
 
@@ -107,7 +107,13 @@ def counted(row: dict) -> str:
 
 def resources(details: list[dict]) -> Section:
     columns = ["run", "CPU %", "target", "published", "peak memory MB", "target", "published"]
-    columns += ["database CPU %", "database connections", "generator CPU %", "generator late p95 ms"]
+    columns += [
+        "database CPU %",
+        "database connections",
+        "generator CPU %",
+        "generator late p95 ms",
+        "other processes %",
+    ]
     rows = []
     for each in details:
         row, generator = each["row"], each["result"]["generator"]
@@ -118,7 +124,7 @@ def resources(details: list[dict]) -> Section:
             connections += f" (target < {target.db_connections}, published {theirs.connections})"
         usage = [number(row["cpu"]), f"< {target.cpu:g}", published.PUBLISHED_CPU_PERCENT]
         usage += [number(row["memory_mb"]), f"< {target.memory_mb:g}", str(published.PUBLISHED_MEMORY_MB)]
-        own = [f"{generator['cpu'] * 100:.0f}", number(generator["slip_ms"]["p95"])]
+        own = [f"{generator['cpu'] * 100:.0f}", number(generator["slip_ms"]["p95"]), f"{each['others_cpu'] * 100:.0f}"]
         rows.append([each["run"], *usage, number(each["db_cpu"]), connections, *own])
     text = "CPU of the server: of what it may use; of the database and the generator: of one core. Memory: RSS over "
     return Section("5.2 Resources", text + "all workers.", columns, rows)
@@ -139,7 +145,7 @@ def what_went_wrong(details: list[dict]) -> Section:
     for each in details:
         failures = each["result"]["failures"] | each["result"]["api_failures"]
         found = [*each["problems"], *(f"{count} x {what}" for what, count in failures.items())]
-        found += [f"the generator was the bottleneck: {each['bottleneck']}"] if each["bottleneck"] else []
+        found += [each["bottleneck"]] if each["bottleneck"] else []
         if each["row"]["verdict"] in ("close", "missed"):
             found += missed(each["row"] | {"scenario": each["scenario"]})
         rows += [[each["run"], what] for what in found]

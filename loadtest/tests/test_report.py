@@ -37,7 +37,7 @@ def test_the_page_needs_no_other_host_and_escapes_what_it_shows():
 def test_what_went_wrong_stands_in_the_report():
     found = detail(stored=89100, verdict="failed")
     found["problems"] = ["900 of 90000 acknowledged frames are not stored"]
-    found["bottleneck"] = "it used 95% of its core"
+    found["bottleneck"] = "the generator was the bottleneck: it used 95% of its core"
     text = report.markdown(sections(MACHINE, [found], []))
     assert "900 of 90000 acknowledged frames are not stored" in text
     assert "the generator was the bottleneck: it used 95% of its core" in text

@@ -65,9 +65,12 @@ def test_counts_that_disagree_fail_a_run_however_fast_it_was():
     assert verdict(GOOD, is_sound=False, bottleneck="it was busy") == "failed"
 
 
-@pytest.mark.parametrize(("cpu", "slip_ms", "is_slow"), [(0.9, 16, False), (0.91, 1, True), (0.2, 17, True)])
-def test_a_generator_that_was_the_bottleneck_gives_no_verdict(cpu, slip_ms, is_slow):
-    slow = bottleneck(cpu, slip_ms)
+@pytest.mark.parametrize(
+    ("cpu", "slip_ms", "others", "is_slow"),
+    [(0.9, 16, 0.25, False), (0.91, 1, 0, True), (0.2, 17, 0, True), (0.2, 1, 0.26, True)],
+)
+def test_a_generator_or_a_machine_that_was_too_busy_gives_no_verdict(cpu, slip_ms, others, is_slow):
+    slow = bottleneck(cpu, slip_ms, others)
     assert bool(slow) == is_slow
     assert verdict(GOOD, is_sound=True, bottleneck=slow) == ("no verdict" if is_slow else "met")
 
