@@ -37,5 +37,6 @@ def bottleneck(cpu: float, slip_p95_ms: float, others_cpu: float = 0.0) -> str |
     if others_cpu > BUSY_MACHINE_CPU:
         return f"other processes used {others_cpu:.0%} of a core (more than {BUSY_MACHINE_CPU:.0%})"
     if slip_p95_ms > BOTTLENECK_SLIP_MS:
-        return f"the generator was the bottleneck: it sent {slip_p95_ms:.0f} ms late at p95 (more than {BOTTLENECK_SLIP_MS:.0f} ms)"
+        late = f"{slip_p95_ms:.0f} ms late at p95 (more than {BOTTLENECK_SLIP_MS:.0f} ms)"
+        return f"the generator was the bottleneck: it sent {late}"
     return None
