@@ -102,13 +102,8 @@ class Bench:
         others = round(sampler.others_cpu(result["measured_s"], generator["cpu"]), 3)
         slow = bottleneck(generator["cpu"], generator["slip_ms"]["p95"] or 0, others if sampler.is_local else 0)
         row["verdict"] = verdict(row | {"scenario": run.scenario}, not found, slow)
-        extra = {
-            "problems": found,
-            "bottleneck": slow,
-            "others_cpu": others,
-            "db_cpu": sampler.db_cpu_percent(result["measured_s"]),
-        }
-        return {"row": row, **extra, "result": result}
+        usage = {"others_cpu": others, "db_cpu": sampler.db_cpu_percent(result["measured_s"])}
+        return {"row": row, "problems": found, "bottleneck": slow, **usage, "result": result}
 
     def _drive(self, run: Run, url: str, token: str, sampler: Sampler, detail: dict) -> dict:
         order = {
