@@ -1,5 +1,6 @@
 import django_filters
 from django import forms
+from drf_spectacular.utils import extend_schema_field
 from rest_framework.exceptions import ValidationError
 
 from teleop.filters import MomentFilter
@@ -8,12 +9,18 @@ from videos.models import VideoChunk
 MAX_ID = 2**31 - 1
 
 
-class WholeFilter(django_filters.NumberFilter):
+@extend_schema_field({"type": "integer", "minimum": 1, "maximum": MAX_ID})
+class IdFilter(django_filters.NumberFilter):
+    """django-filter's own takes 1.5 for a number, and finds nothing."""
+
     field_class = forms.IntegerField
+
+    def __init__(self, **kwargs):
+        super().__init__(min_value=1, max_value=MAX_ID, **kwargs)
 
 
 class VideoFilter(django_filters.FilterSet):
-    session = WholeFilter(field_name="session_id", min_value=1, max_value=MAX_ID, help_text="Its id.")
+    session = IdFilter(field_name="session_id", help_text="Its id.")
     robot = django_filters.CharFilter(field_name="robot_id", max_length=64, help_text="The robot's id.")
     camera_key = django_filters.CharFilter(max_length=100, help_text="Exactly this camera.")
 

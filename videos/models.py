@@ -1,5 +1,4 @@
 import hashlib
-import re
 import uuid
 
 from django.core.files.storage import Storage
@@ -11,7 +10,7 @@ from videos.querysets import VideoChunkQuerySet
 
 FOLDER = "videos"
 # As LeRobot names cameras: `observation.images.front`. It names a folder, so no dot begins it, ends it or follows one.
-CAMERA_KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+CAMERA_KEY = r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*"
 MAX_CAMERA_KEY = 100
 
 

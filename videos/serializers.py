@@ -1,6 +1,7 @@
 from math import isfinite
 
 from django.conf import settings
+from django.core.validators import RegexValidator
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
@@ -13,6 +14,7 @@ from videos.models import CAMERA_KEY, MAX_CAMERA_KEY, VideoChunk
 from videos.probe import NoVideo, seconds_of_video
 
 MAX_ID = 2**31 - 1
+CAMERA_EXPECTED = "camera_key is %(value).40s; letters, digits, _ and -, with single dots between, expected"
 TOLERANCE_S, TOLERANCE = 1.0, 0.05  # cameras keep the rate they were set to less well than clocks keep time
 
 
@@ -58,7 +60,11 @@ def no_such_session(session_id: int) -> str:
 
 class UploadSerializer(StrictFields, serializers.Serializer):
     session = WholeField(1, MAX_ID, required=True, help_text="The session's id.")
-    camera_key = StrictCharField(max_length=MAX_CAMERA_KEY, help_text="As LeRobot names it: observation.images.front.")
+    camera_key = StrictCharField(
+        max_length=MAX_CAMERA_KEY,
+        validators=[RegexValidator(rf"\A{CAMERA_KEY}\Z", CAMERA_EXPECTED)],
+        help_text="As LeRobot names it: `observation.images.front`.",
+    )
     start_timestamp = TimestampField(help_text="Of its first picture, on the clock of the session's frames.")
     end_timestamp = TimestampField(help_text="Of its end; later than start_timestamp.")
     file = serializers.FileField(help_text="An mp4 of that length, of at most VIDEO_MAX_BYTES.")
@@ -75,13 +81,6 @@ class UploadSerializer(StrictFields, serializers.Serializer):
         if session is None:
             raise ValidationError(no_such_session(value))
         return session
-
-    def validate_camera_key(self, value):
-        if not CAMERA_KEY.fullmatch(value):
-            raise ValidationError(
-                f"camera_key is {value[:40]}; letters, digits, _ and -, with single dots between, expected"
-            )
-        return value
 
     def validate_file(self, value):
         if value.size > settings.VIDEO_MAX_BYTES:

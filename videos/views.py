@@ -28,9 +28,7 @@ RANGE = OpenApiParameter(
 
 class LengthRequired(APIException):
     status_code = 411
-    default_detail = (
-        "Content-Length is missing; the length of the body expected, so that it can be refused before it is read"
-    )
+    default_detail = "Content-Length is missing; expected, as the body's size is looked at before the body"
     default_code = "length_required"
 
 
@@ -50,7 +48,7 @@ class LengthRequired(APIException):
             201: VideoSerializer,
             200: OpenApiResponse(VideoSerializer, "It is stored already."),
             409: problem("Another chunk of this camera has a part of this time; the answer names it."),
-            411: problem("There is no Content-Length."),
+            411: problem("The body comes in chunks, without a Content-Length."),
             413: problem("The file, or the body, is too large; the answer names the bound."),
         },
         examples=[examples.UPLOAD, examples.VIDEO],
@@ -105,9 +103,9 @@ class VideoViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Dest
 
 def check_length(request) -> None:
     """Before anything of the body is read."""
-    length = request.META.get("CONTENT_LENGTH") or ""
-    if not length.isdecimal():
+    if "Transfer-Encoding" in request.headers:
         raise LengthRequired
-    if int(length) > settings.VIDEO_MAX_BYTES + MAX_FORM_BYTES:
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    if length.isdecimal() and int(length) > settings.VIDEO_MAX_BYTES + MAX_FORM_BYTES:
         bound = f"a file of at most {settings.VIDEO_MAX_BYTES} expected (VIDEO_MAX_BYTES)"
         raise TooLarge(f"file: the body is {length} bytes; {bound}")

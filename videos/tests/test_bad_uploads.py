@@ -22,7 +22,7 @@ BAD = [
         ({"camera_key": key}, "camera_key", "camera_key is")
         for key in ("..", ".", "../x", "a..b", ".a", "a.", "a/b", "a b", "ü", "a\n", "a\\b")
     ],
-    ({"camera_key": "a\0"}, "camera_key", "ull characters"),
+    ({"camera_key": "a\0"}, "camera_key", "camera_key is a"),
     ({"start_timestamp": None}, "start_timestamp", "required"),
     *[
         ({"start_timestamp": value}, "start_timestamp", "unix seconds between 2000 and 2100 expected")
@@ -101,7 +101,7 @@ def test_a_file_at_the_bound_is_taken(admin, session, settings):
 
 
 def test_a_body_of_unknown_length_is_refused(admin, session):
-    answer = admin.post("/videos", form(session), format="multipart", CONTENT_LENGTH="")
+    answer = admin.post("/videos", form(session), format="multipart", HTTP_TRANSFER_ENCODING="chunked")
     assert answer.status_code == 411 and "Content-Length is missing" in answer.json()["detail"]
 
 
@@ -114,7 +114,7 @@ def test_a_body_that_is_no_form_is_refused(admin, session, media_type):
     "body", [b"", b"x", b"--b\r\n", b"--b\r\nContent-Disposition: form-data; name=session\r\n\r\n"]
 )
 def test_a_form_that_is_none_is_refused(admin, body):
-    assert admin.generic("POST", "/videos", body, "multipart/form-data; boundary=b").status_code in (400, 411)
+    assert admin.generic("POST", "/videos", body, "multipart/form-data; boundary=b").status_code == 400
 
 
 def test_a_form_without_a_boundary_is_refused(admin):
