@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 import pytest
 import schemathesis
 from django.contrib.auth.models import User
-from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.wsgi import get_wsgi_application
 from hypothesis import HealthCheck, settings
@@ -20,7 +19,6 @@ from schemathesis.generation import GenerationMode
 
 from robots.models import Robot
 from teleop.models import TeleopFrame, TeleopSession
-from videos.models import VideoChunk
 from videos.models import VideoChunk
 from videos.tests.films import film
 
