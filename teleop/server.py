@@ -110,7 +110,7 @@ class WebSocketProtocol(DaphneWebSocketProtocol):
         """Sockets are written without back-pressure: a client that does not read is cut off, not remembered."""
         if unsent_bytes(self.transport) > MAX_UNSENT_BYTES:
             self.dropConnection(abort=True)
-        else:
+        elif self.state in (self.STATE_CONNECTING, self.STATE_OPEN):  # autobahn raises where a close was on its way
             super().serverSend(content, binary)
 
     def serverClose(self, code=None):

@@ -6,6 +6,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -96,6 +97,14 @@ def test_a_robot_that_does_not_read_is_cut_off_and_not_remembered(server: Server
         with wire(server, key=None, sock=plain, max_queue=1) as robot, pytest.raises(ConnectionClosed):
             robot.say(*[bad] * 5_000)
     assert rss(server) - before < 20 * 2**20
+
+
+@pytest.mark.parametrize("state", [WebSocketProtocol.STATE_CLOSING, WebSocketProtocol.STATE_CLOSED])
+def test_what_is_said_to_a_connection_that_is_closing_is_dropped(state: int):
+    """An ack often is; it must not be an error in the log for each robot that goes."""
+    protocol = WebSocketProtocol()
+    protocol.transport, protocol.state = SimpleNamespace(dataBuffer=b"", offset=0, _tempDataLen=0), state
+    protocol.serverSend("an ack")
 
 
 def test_who_answers_no_ping_is_gone(url: str):

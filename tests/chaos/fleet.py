@@ -5,7 +5,7 @@ import json
 import math
 import time
 import uuid
-from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from threading import Thread
 from typing import Self
@@ -29,21 +29,12 @@ def moment(number: int) -> dict[str, dict]:
 class Robot:
     """The real client, witnessed: what it is given to send and what the socket brings goes into the ledger."""
 
-    def __init__(self, url: str, robot_id: str, ledger: Ledger, session: str | None = None, **options) -> None:
-        self.client = AsyncRobotClient(
-            url,
-            robot_id,
-            session=session or str(uuid.uuid4()),
-            on_ack=self._note_latencies,
-            # A server that is frozen, or behind a dead connection, is noticed in seconds.
-            **{"delays": SHORT, "connect_timeout_s": 5, "ping_interval_s": 2, "ping_timeout_s": 4} | options,
-        )
-        self.page = ledger.page(robot_id, self.client.session)
-        self.latencies: deque[float] = deque(maxlen=10_000)
+    def __init__(self, url: str, robot_id: str, ledger: Ledger, session: str) -> None:
+        # A server that is frozen, or behind a dead connection, is noticed in seconds.
+        patience = {"connect_timeout_s": 5, "ping_interval_s": 2, "ping_timeout_s": 4}
+        self.client = AsyncRobotClient(url, robot_id, session=session, delays=SHORT, **patience)
+        self.page = ledger.page(robot_id, session)
         self._receive, self.client.protocol.receive = self.client.protocol.receive, self._witness
-
-    def _note_latencies(self, seconds: list[float]) -> None:
-        self.latencies.extend(seconds)
 
     def _witness(self, text: str | bytes) -> None:
         self.page.note_received(json.loads(text))
@@ -100,15 +91,22 @@ class Mute:
 
 
 class Fleet:
-    """`count` robots at `fps`, in a thread: `with Fleet(url, ledger) as fleet: ...; fleet.end()`."""
+    """`count` robots at `fps`, in a thread: `with Fleet(url, ledger) as fleet: ...; fleet.end()`.
 
-    def __init__(self, url: str, ledger: Ledger, count: int = 20, fps: int = 60, mutes: int = 0, **options) -> None:
+    With `sessions`, a robot for each, to resume it.
+    """
+
+    def __init__(
+        self, url: str, ledger: Ledger, count: int = 20, fps: int = 60, mutes: int = 0, sessions: Sequence[str] = ()
+    ) -> None:
         self.ledger = ledger
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="fleet", daemon=True)
         self._fps = fps
         self._tasks: list[asyncio.Task] = []
-        self.robots = [Robot(url, f"robot_{number:03}", ledger, **options) for number in range(count)]
+        self._resumes = bool(sessions)
+        keys = sessions or [str(uuid.uuid4()) for _ in range(count)]
+        self.robots = [Robot(url, f"robot_{number:03}", ledger, key) for number, key in enumerate(keys)]
         self.mutes = [Mute(url, f"mute_{number:03}", ledger) for number in range(mutes)]
 
     def __enter__(self) -> Self:
@@ -150,6 +148,8 @@ class Fleet:
     async def _start(self) -> None:
         for robot in self.robots:
             robot.client.start()
+        if self._resumes:  # frames go on at what is stored, so their indexes are not known before
+            await asyncio.gather(*(robot.client.wait_connected(10) for robot in self.robots))
         self._tasks = [asyncio.create_task(self._stream()), *map(asyncio.create_task, map(self._mute, self.mutes))]
 
     async def _stream(self) -> None:

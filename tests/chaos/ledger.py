@@ -40,6 +40,7 @@ class Page:
     robot_id: str
     session_key: str
     sent: dict[int, tuple[int, bytes]] = field(default_factory=dict)  # index: microseconds, digest of the data
+    begun_at: int | None = None  # the first greeting's next_frame_index
     acked_through: int = -1  # everything sent up to here was acknowledged
     ended: int | None = None  # the frame_count in the server's answer to `end`
     complaints: list[str] = field(default_factory=list)
@@ -53,6 +54,8 @@ class Page:
             case {"type": "ack", "frame_index": index}:
                 self.acked_through = max(self.acked_through, index)
             case {"type": "session", "next_frame_index": index}:
+                if self.begun_at is None:
+                    self.begun_at = index
                 if index <= self.acked_through:
                     self.complain(f"greeted with {index} after the ack of {self.acked_through}")
                 self.acked_through = max(self.acked_through, index - 1)  # the client forgets what is below
@@ -61,6 +64,10 @@ class Page:
                 self.acked_through = max(self.sent, default=-1)
             case {"type": "error"}:
                 self.complain(f"refused: {message}")
+
+    def inherit(self, older: "Page") -> None:
+        """What the client sent that had the session before."""
+        self.sent |= {index: what for index, what in older.sent.items() if index < (self.begun_at or 0)}
 
     def complain(self, what: str) -> None:
         self.complaints.append(what)

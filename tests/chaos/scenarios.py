@@ -1,6 +1,9 @@
 """What is done to a server while robots stream to it. Each waits at first until all robots stream."""
 
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
@@ -51,6 +54,27 @@ def freeze(fleet: Fleet, service: Service, seconds: float) -> None:
         time.sleep(seconds)  # it is to be long, not until something
     finally:
         service.thaw()
+
+
+def fill_up(fleet: Fleet, disk: Path, server: Server) -> None:
+    """Until the server has noticed, and its robots have waited for three seconds."""
+    settled(fleet)
+    said, filler = len(server.output()), disk / "filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(2**16))
+    wait_until(lambda: " waits, attempt " in server.output()[said:], 20, "the full disk is noticed")
+    wait_until(lambda: fleet.backlog > 3 * 60 * len(fleet.robots), 20, "robots wait")
+    filler.unlink()
+
+
+def pester(fleet: Fleet, what: Callable[[], int], times: int) -> None:
+    """What the network does, until each robot that it was done to has come back."""
+    for _ in range(times):
+        settled(fleet)
+        before, count = fleet.reconnects, what()
+        assert count
+        wait_until(lambda: fleet.reconnects >= before + count, CATCH_UP_S, "they come back")  # noqa: B023
 
 
 def kill_a_worker(fleet: Fleet, server: Server, times: int) -> None:

@@ -1,0 +1,124 @@
+"""`make chaos`: everything that is killed in the short form, longer; and what disks and networks do."""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from teleop_client import SessionTaken
+
+from tests.chaos.fleet import Fleet
+from tests.chaos.ledger import Ledger
+from tests.chaos.proxy import Proxy
+from tests.chaos.scenarios import all_end, fill_up, freeze, kill, kill_a_worker, pester, restart, settled, terminate
+from tests.chaos.stage import migrated, postgres_database, serving, sqlite_file
+from tests.services import Postgres, redis, wait_until
+
+ROBOTS = 50
+pytestmark = pytest.mark.timeout(900)
+
+
+def test_nothing_is_lost_on_sqlite():
+    with sqlite_file() as url, serving(url) as server, Fleet(server.url, Ledger(), ROBOTS) as fleet:
+        terminate(fleet, server, times=20)
+        kill(fleet, server, times=50)
+        all_end(fleet, url)
+
+
+def test_nothing_is_lost_on_postgresql():
+    with postgres_database() as (service, url), serving(url) as server, Fleet(server.url, Ledger(), ROBOTS) as fleet:
+        terminate(fleet, server, times=20)
+        restart(fleet, service, times=10)
+        freeze(fleet, service, seconds=20)
+        kill(fleet, server, times=50)
+        all_end(fleet, url)
+
+
+def test_nothing_is_lost_by_two_workers():
+    with (
+        postgres_database() as (service, url),
+        redis() as channels,
+        serving(url, "--workers", "2", redis_url=channels.url) as server,
+        Fleet(server.url, Ledger(), ROBOTS) as fleet,
+    ):
+        kill_a_worker(fleet, server, times=20)
+        restart(fleet, channels, times=10)
+        freeze(fleet, channels, seconds=20)
+        restart(fleet, service, times=3)
+        terminate(fleet, server, times=3)
+        all_end(fleet, url)
+
+
+@contextmanager
+def small_disk(megabytes: int) -> Iterator[Path]:
+    assert os.geteuid() == 0, "needs root, to mount a small disk"
+    with tempfile.TemporaryDirectory(prefix="teleop-") as folder:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=755", "tmpfs", folder], check=True)
+        try:
+            yield Path(folder)
+        finally:
+            subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_full_disk_costs_no_frame_on_sqlite():
+    with (
+        small_disk(100) as disk,
+        sqlite_file(disk) as url,
+        serving(url) as server,
+        Fleet(server.url, Ledger(), ROBOTS) as fleet,
+    ):
+        for _ in range(3):
+            fill_up(fleet, disk, server)
+        all_end(fleet, url)
+
+
+def test_a_full_disk_costs_no_frame_on_postgresql():
+    """PostgreSQL ends where its log has no room; whoever runs it starts it again."""
+    with small_disk(400) as disk:
+        folder = disk / "postgres"
+        folder.mkdir()
+        service = Postgres(folder).start()
+        try:
+            url = migrated(service.url)
+            with serving(url) as server, Fleet(server.url, Ledger(), ROBOTS) as fleet:
+                for _ in range(3):
+                    fill_up(fleet, disk, server)
+                    if service.process.poll() is not None:
+                        service.start()
+                all_end(fleet, url)
+        finally:
+            service.stop()
+
+
+def test_connections_cut_and_half_open_cost_no_frame_on_sqlite():
+    with sqlite_file() as url:
+        network_does_its_worst(url)
+
+
+def test_connections_cut_and_half_open_cost_no_frame_on_postgresql():
+    with postgres_database() as (_, url):
+        network_does_its_worst(url)
+
+
+def network_does_its_worst(url: str) -> None:
+    with serving(url) as server, Proxy(server.port) as proxy, Fleet(proxy.url, Ledger(), ROBOTS) as fleet:
+        pester(fleet, proxy.cut, times=20)
+        pester(fleet, proxy.fall_silent, times=3)
+        all_end(fleet, url)
+
+
+def test_of_two_clients_on_one_session_the_second_has_it_and_the_first_stops():
+    with sqlite_file() as url, serving(url) as server:
+        first, second = Ledger(), Ledger()
+        sessions = [f"both-{number:03}" for number in range(ROBOTS)]
+        with Fleet(server.url, first, sessions=sessions) as one:
+            settled(one)
+            with Fleet(server.url, second, sessions=sessions) as another:
+                wait_until(lambda: all(robot.client.protocol.error for robot in one.robots), what="the first stop")
+                assert {type(robot.client.protocol.error) for robot in one.robots} == {SessionTaken}
+                for name, page in first.pages.items():
+                    second.pages[name].inherit(page)
+                all_end(another, url)

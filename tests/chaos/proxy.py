@@ -1,0 +1,107 @@
+"""A TCP proxy that does what networks do: cut a connection in the middle of a message, or fall silent."""
+
+import asyncio
+import random
+from asyncio import StreamReader, StreamWriter
+from contextlib import suppress
+from threading import Thread
+from typing import Self
+
+CHUNK = 1500  # about a packet, so that a cut falls inside of messages
+
+
+class Link:
+    """A robot's connection: two sockets, forwarded both ways."""
+
+    def __init__(self, robot: tuple[StreamReader, StreamWriter], server: tuple[StreamReader, StreamWriter]) -> None:
+        self.ends = robot, server
+        self.is_to_be_cut = self.is_silent = False
+
+    async def forward(self) -> None:
+        (robot, to_robot), (server, to_server) = self.ends
+        ways = [asyncio.create_task(self._forward(*way)) for way in ((robot, to_server), (server, to_robot))]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            if self.is_silent:
+                await asyncio.Event().wait()  # one end has given up; the other is not told
+        finally:
+            for way in ways:
+                way.cancel()
+            for writer in (to_robot, to_server):
+                writer.transport.abort()  # a reset
+
+    async def _forward(self, reader: StreamReader, writer: StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(CHUNK):
+                if self.is_silent:
+                    continue
+                if self.is_to_be_cut:
+                    writer.write(data[: random.randrange(len(data))])
+                    await asyncio.sleep(0.01)  # so that the part arrives before the reset
+                    return
+                writer.write(data)
+                await writer.drain()
+
+
+class Proxy:
+    """Between robots and the server, in a thread of its own."""
+
+    def __init__(self, port: int) -> None:
+        self._server_port = port
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, name="proxy", daemon=True)
+        self._links: set[Link] = set()
+        self._tasks: set[asyncio.Task] = set()
+        self.url = ""
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._call(self._start())
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._call(self._stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def cut(self) -> int:
+        """Resets half of the connections, each in the middle of its next packet; how many."""
+        return self._call(self._mark("is_to_be_cut"))
+
+    def fall_silent(self) -> int:
+        """Half of the connections carry nothing any more, and neither end is told: they are half-open; how many."""
+        return self._call(self._mark("is_silent"))
+
+    def _call(self, work):
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _start(self) -> None:
+        self._listener = await asyncio.start_server(self._join, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._listener.sockets[0].getsockname()[1]}"
+
+    async def _stop(self) -> None:
+        self._listener.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _mark(self, what: str) -> int:
+        lively = [link for link in self._links if not link.is_silent]
+        marked = random.sample(lively, len(lively) // 2)
+        for link in marked:
+            setattr(link, what, True)
+        return len(marked)
+
+    async def _join(self, reader: StreamReader, writer: StreamWriter) -> None:
+        task = asyncio.current_task()
+        self._tasks.add(task)
+        with suppress(OSError, asyncio.CancelledError):  # the server is away, or the test is over
+            link = Link((reader, writer), await asyncio.open_connection("127.0.0.1", self._server_port))
+            self._links.add(link)
+            try:
+                await link.forward()
+            finally:
+                self._links.discard(link)
+        writer.transport.abort()
+        self._tasks.discard(task)
