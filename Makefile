@@ -7,7 +7,7 @@ PORT ?= 8000
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PRODUCTION := DEBUG=0 HTTPS=1 SECRET_KEY=$$(python -c 'import secrets; print(secrets.token_urlsafe(64))')
 
-.PHONY: demo dev test lint bench soak
+.PHONY: demo dev test lint chaos bench soak
 
 demo: .venv/demo
 	@PORT=$(PORT) deploy/demo.sh
@@ -20,6 +20,10 @@ dev: .venv/demo
 test: .venv/dev .venv/services
 	env -u DATABASE_URL -u REDIS_URL pytest -n 2 -m "database and not postgresql and not redis"
 	python -m tests.services pytest -n 2 -m "not sqlite"
+
+# Everything killed longer than a test may take (12 minutes; mounts two small disks, so as root).
+chaos: .venv/dev .venv/services
+	pytest -n 2 tests/chaos/long_form.py
 
 # Longer than a test may take: what a frame costs beside the floor (5 minutes), and whether it leaks (20 minutes, or
 # SOAK_MINUTES=60). On a machine that does nothing else.
