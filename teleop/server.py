@@ -16,7 +16,6 @@ import uvloop
 asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # before daphne.server makes its loop; 15 us a frame
 
 from daphne.http_protocol import HTTPFactory  # noqa: E402
-from daphne.http_protocol import WebRequest as DaphneWebRequest  # noqa: E402
 from daphne.server import Server as DaphneServer  # noqa: E402
 from daphne.ws_protocol import WebSocketProtocol as DaphneWebSocketProtocol  # noqa: E402
 from twisted.internet import asyncioreactor, defer, reactor  # noqa: E402
@@ -28,6 +27,7 @@ from twisted.logger import (  # noqa: E402
     globalLogPublisher,
 )
 
+from teleop.bodies import BodyRequest, in_pieces  # noqa: E402
 from teleop.ingest.worker import running_worker  # noqa: E402
 from teleop.protocol import MAX_MESSAGE_BYTES, PING_INTERVAL_S, PING_TIMEOUT_S  # noqa: E402
 
@@ -126,7 +126,7 @@ class WebSocketProtocol(DaphneWebSocketProtocol):
             super().onClose(wasClean, self.localCloseCode if self.failedByMe else code, reason)
 
 
-class WebRequest(DaphneWebRequest):
+class WebRequest(BodyRequest):
     def handle_exception(self, exception):
         """Once a response has begun an error can only be shown by cutting it off; stock Daphne tries to begin another,
         which hangs the client and stops the check of all applications.
@@ -155,7 +155,7 @@ class Server(DaphneServer):
 
     def __init__(self, application, listening: socket.socket, signal_handlers: bool = True):
         super().__init__(
-            application,
+            in_pieces(application),
             endpoints=[f"fd:fileno={listening.detach()}"],  # Twisted listens on a duplicate and closes it
             signal_handlers=signal_handlers,
             server_name="",
@@ -198,6 +198,8 @@ class Server(DaphneServer):
     def create_application(self, protocol, scope):
         if scope["type"] == "websocket":
             scope["extensions"] = {"direct": protocol}
+        elif protocol.spooled:
+            scope["extensions"] = {"spooled": protocol.spooled}
         return super().create_application(protocol, scope)
 
     def listen_success(self, port):
