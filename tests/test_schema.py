@@ -18,6 +18,7 @@ from schemathesis.core.parameters import ParameterLocation
 from schemathesis.generation import GenerationMode
 
 from robots.models import Robot
+from teleop.health import database_connection
 from teleop.models import TeleopFrame, TeleopSession
 from videos.models import VideoChunk
 from videos.tests.films import film
@@ -61,6 +62,8 @@ schema = schemathesis.openapi.from_wsgi("/schema", get_wsgi_application(), confi
 @pytest.fixture(autouse=True)
 def _administrator(transactional_db):
     Token.objects.create(user=User.objects.create_superuser("schemathesis"), key=TOKEN)
+    yield
+    database_connection().close()  # of /health, which would keep PostgreSQL from dropping the tests' database
 
 
 def existing(path: str) -> str | int:

@@ -1,1 +1,14 @@
+import pytest
+
 from robots.tests.people import admin, anonymous, arm, curator, leg, outsider, viewer  # noqa: F401 - fixtures
+
+
+@pytest.fixture(autouse=True)
+def _health_lets_go():
+    """Its own connection would keep PostgreSQL from dropping the tests' database."""
+    from teleop.health import database_connection
+
+    yield
+    if database_connection.cache_info().currsize:
+        database_connection().close()
+        database_connection.cache_clear()
