@@ -1,0 +1,219 @@
+"""Uploads and content on a real server: what memory they take, and what a client that goes half-way leaves behind."""
+
+import http.client
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import urlsplit
+
+import pytest
+from django.contrib.auth.models import User
+from rest_framework.authtoken.models import Token
+
+from robots.models import Robot
+from teleop.models import TeleopSession
+from tests.services import Server, wait_until
+from videos.models import VideoChunk
+from videos.tests.films import START, files, film
+
+BOUNDARY = "film"
+BIG = 200 * 2**20
+
+
+@pytest.fixture
+def media() -> Iterator[Path]:
+    """That of the server which all tests share."""
+    folder = Path(os.environ["MEDIA_ROOT"])
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def live(server, media) -> SimpleNamespace:
+    """The server, an administrator's token, and a session."""
+    token = Token.objects.create(user=User.objects.create_superuser("admin"))
+    session = TeleopSession.objects.create(robot=Robot.objects.create(pk="arm"), key="morning-run")
+    return SimpleNamespace(server=server, session=session, headers={"Authorization": f"Token {token}"})
+
+
+def parts(session, start=START) -> tuple[bytes, bytes]:
+    """What stands before a film in a form, and after it."""
+    fields = {"session": session.pk, "camera_key": "front", "start_timestamp": start, "end_timestamp": start + 1}
+    head = "".join(
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in fields.items()
+    )
+    file = 'Content-Disposition: form-data; name="file"; filename="chunk.mp4"\r\nContent-Type: video/mp4'
+    return f"{head}--{BOUNDARY}\r\n{file}\r\n\r\n".encode(), f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+def connect(live) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection(urlsplit(live.server.url).netloc, timeout=60)
+
+
+def begin(live, length: int) -> http.client.HTTPConnection:
+    """An upload of which the headers are sent."""
+    connection = connect(live)
+    connection.putrequest("POST", "/videos")
+    form = f"multipart/form-data; boundary={BOUNDARY}"
+    for name, value in (live.headers | {"Content-Type": form, "Content-Length": str(length)}).items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    return connection
+
+
+def send(live, content: bytes, repeat: int = 1) -> http.client.HTTPResponse:
+    head, tail = parts(live.session)
+    connection = begin(live, len(head) + len(content) * repeat + len(tail))
+    for piece in (head, *[content] * repeat, tail):
+        connection.send(piece)
+    return connection.getresponse()
+
+
+def get(live, path: str, **headers: str) -> http.client.HTTPResponse:
+    connection = connect(live)
+    connection.request("GET", path, headers=live.headers | {name.replace("_", "-"): headers[name] for name in headers})
+    return connection.getresponse()
+
+
+@contextmanager
+def at_most_40_mb_more(server: Server) -> Iterator[None]:
+    """By the kernel's own high-water mark, which begins anew."""
+    for pid in server.pids:
+        Path(f"/proc/{pid}/clear_refs").write_text("5")
+    before = _peak_rss(server)
+    yield
+    assert _peak_rss(server) - before < 40 * 2**20
+
+
+def _peak_rss(server: Server) -> int:
+    lines = "".join(Path(f"/proc/{pid}/status").read_text() for pid in server.pids).splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def test_what_was_uploaded_is_read_in_ranges(live):
+    assert send(live, film()).status == 201
+    path = f"/videos/{VideoChunk.objects.get().pk}/content"
+    answer = get(live, path)
+    assert (answer.status, answer.read(), answer.headers["ETag"]) == (
+        200,
+        film(),
+        f'"{VideoChunk.objects.get().sha256}"',
+    )
+    part = get(live, path, Range="bytes=-100")
+    assert (part.status, part.read(), part.headers["Content-Length"]) == (206, film()[-100:], "100")
+
+
+def test_a_big_upload_is_not_held_in_memory(live, media):
+    send(live, film()).read()  # a first use
+    with at_most_40_mb_more(live.server):
+        answer = send(live, bytes(2**20), repeat=BIG // 2**20)
+        assert answer.status == 400 and b"file is no video" in answer.read()
+    wait_until(lambda: len(files(media)) == 1, what="one file, which is the first")
+
+
+def test_the_server_answers_others_during_a_big_upload(live):
+    head, tail = parts(live.session)
+    connection = begin(live, len(head) + BIG + len(tail))
+    connection.send(head)
+    for _ in range(BIG // 2**20):
+        connection.send(bytes(2**20))
+    connection.send(tail)  # now it is parsed, hashed and probed
+    slowest = 0.0
+    for _ in range(20):
+        began = time.monotonic()
+        assert get(live, "/health/live").status == 200
+        slowest = max(slowest, time.monotonic() - began)
+    assert connection.getresponse().status == 400
+    assert slowest < 1
+
+
+@pytest.mark.parametrize("sent", [10, 3_000, BIG // 4])
+def test_an_upload_that_is_cut_off_leaves_nothing(live, media, sent):
+    head, _ = parts(live.session)
+    connection = begin(live, len(head) + BIG)
+    connection.send(head + bytes(sent))
+    connection.close()
+    assert send(live, film()).status == 201  # the server has come past it
+    assert files(media) == [VideoChunk.objects.get().file_path.name]
+
+
+def test_a_body_past_the_bound_is_refused_as_its_headers_are_in(live, media):
+    answer = begin(live, 2**32).getresponse()
+    bound = f"the body is {2**32} bytes or more; at most {2**31 + 2**20} expected"
+    assert (answer.status, json.load(answer)) == (413, {"detail": bound})
+    assert not files(media)
+
+
+@pytest.mark.parametrize("says_its_length", [True, False])
+def test_a_body_past_the_bound_is_refused_though_it_goes_on_being_sent(live, start_server, says_its_length):
+    """A client that reads only when it has sent all gets its answer too."""
+    live.server = start_server(VIDEO_MAX_BYTES="10000")
+    connection = connect(live)
+    length = {"Content-Length": str(2**23)} if says_its_length else {}
+    connection.request("POST", "/videos", iter([bytes(2**20)] * 8), live.headers | length, encode_chunked=not length)
+    assert connection.getresponse().status == 413
+
+
+def test_a_body_in_chunks_is_refused(live, media):
+    connection = connect(live)
+    form = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+    connection.request("POST", "/videos", iter(parts(live.session)), live.headers | form, encode_chunked=True)
+    answer = connection.getresponse()
+    assert answer.status == 411 and b"Content-Length is missing" in answer.read()
+    assert not files(media)
+
+
+@pytest.fixture
+def big_video(live, media) -> VideoChunk:
+    """200 MB of which the disk holds none."""
+    assert send(live, film()).status == 201
+    chunk = VideoChunk.objects.get()
+    with (media / chunk.file_path.name).open("r+b") as file:
+        file.truncate(BIG)
+    VideoChunk.objects.update(size=BIG)
+    return chunk
+
+
+def test_a_big_video_is_not_held_in_memory_however_slowly_it_is_read(live, big_video):
+    path = f"/videos/{big_video.pk}/content"
+    get(live, path, Range="bytes=0-0").read()  # a first use
+    with at_most_40_mb_more(live.server):
+        answer = get(live, path)
+        answer.read(2**16)
+        time.sleep(2)
+        assert len(answer.read()) == BIG - 2**16
+
+
+def test_a_reader_that_goes_leaves_no_file_open(live, big_video, media):
+    for _ in range(5):
+        get(live, f"/videos/{big_video.pk}/content").close()
+    folders = [Path(f"/proc/{pid}/fd") for pid in live.server.pids]
+
+    def nothing_open() -> bool:
+        links = [link for folder in folders for link in folder.iterdir() if link.exists()]
+        return not any(str(media) in str(link.readlink()) for link in links)
+
+    wait_until(nothing_open, what="closing the files")
+
+
+def test_a_head_request_has_no_body(live, big_video):
+    connection = connect(live)
+    connection.request("HEAD", f"/videos/{big_video.pk}/content", headers=live.headers)
+    answer = connection.getresponse()
+    assert (answer.status, answer.headers["Content-Length"], answer.read()) == (200, str(BIG), b"")
+
+
+def test_what_comes_after_an_upload_on_the_same_connection_is_answered(live):
+    head, tail = parts(live.session)
+    body = head + bytes(2**20) + tail
+    connection = begin(live, len(body))
+    connection.send(body)
+    assert connection.getresponse().read().startswith(b'{"file":["file is no video')
+    connection.request("GET", "/health/live")
+    assert connection.getresponse().status == 200
