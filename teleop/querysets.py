@@ -1,7 +1,7 @@
 from datetime import datetime, timedelta
 
 from django.db import connections, models, transaction
-from django.db.models import Case, Count, ExpressionWrapper, F, Max, OuterRef, Q, Subquery, Value, When
+from django.db.models import Count, ExpressionWrapper, F, Max, OuterRef, Q, Subquery
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce, Now
 
@@ -76,26 +76,6 @@ class TeleopSessionQuerySet(models.QuerySet):
     def held_by(self, holds):
         """Those of these (session_id, holder) that still are; by their primary keys, as holder has no index."""
         return self.filter(pk__in=[each.session_id for each in holds], holder__in=[each.holder for each in holds])
-
-    def beat(self, live) -> set[str]:
-        """Writes down frame_count and the heartbeat of the live sessions of one worker; returns the holders that
-        still hold theirs. Each of `live` has session_id, holder, frame_count and first_timestamp (None: not new).
-
-        A session that another worker took for dead is live again.
-        """
-        if not live:
-            return set()
-        count = Case(*[When(holder=each.holder, then=each.frame_count) for each in live], default=F("frame_count"))
-        changes = {"frame_count": count, "end_time": None, "updated_at": Now()}
-        if begun := [each for each in live if each.first_timestamp]:
-            changes["start_time"] = Case(
-                *[When(holder=each.holder, then=Value(each.first_timestamp)) for each in begun],
-                default=F("start_time"),
-                output_field=models.DateTimeField(),
-            )
-        mine = self.held_by(live)
-        mine.update(**changes)
-        return set(mine.values_list("holder", flat=True))
 
     def delete(self):
         """Session by session, as each removes its frames in batches; raises SessionIsLive before anything is gone."""

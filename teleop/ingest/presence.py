@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 
 from robots.models import Robot
+from teleop.ingest import store
 from teleop.ingest.connection import Beat, Opened
 from teleop.models import TeleopFrame, TeleopSession
 
@@ -51,7 +52,8 @@ def beat(beats: list[Beat]) -> Holds:
     for ids, status in ((robot_ids - failing, Robot.Status.ONLINE), (failing, Robot.Status.ERROR)):
         if ids:
             Robot.objects.heard_of(sorted(ids), status)
-    holders = TeleopSession.objects.beat(beats)
+    store.beat(beats)
+    holders = set(TeleopSession.objects.held_by(beats).values_list("holder", flat=True))
     return Holds(holders, dict(Robot.objects.filter(pk__in=robot_ids).values_list("pk", "key_hash")))
 
 

@@ -16,7 +16,7 @@ from django.db import DatabaseError, DataError, IntegrityError, connection, conn
 from psycopg import pq
 from psycopg.errors import error_from_result
 
-from teleop.ingest.connection import Refused, Row
+from teleop.ingest.connection import Beat, Refused, Row
 from teleop.models import TeleopFrame
 from teleop.protocol import Code
 
@@ -28,6 +28,14 @@ COPY_TRAILER = b"\xff\xff"
 INSERT_FRAMES = (
     "INSERT INTO teleop_teleopframe (session_id, frame_index, timestamp, robot_id, data) VALUES (%s, %s, %s, %s, %s)"
 )
+
+# A holder that is alive after all takes its session back from the sweep that ended it.
+BEAT = (
+    "UPDATE teleop_teleopsession SET frame_count = %s, start_time = COALESCE(%s, start_time), end_time = NULL, "
+    "updated_at = {now} WHERE id = %s AND holder = %s"
+)
+# SQLite's CURRENT_TIMESTAMP knows no fractions.
+NOW = {"sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')"}
 
 
 def own_connection() -> None:
@@ -218,6 +226,20 @@ def _stored_timestamps(rows: Sequence[Row]) -> dict[tuple[int, int], datetime]:
             session_id=session_id, frame_index__in=wanted
         ).values_list("frame_index", "timestamp")
     }
+
+
+def beat(beats: Sequence[Beat]) -> None:
+    """Frame counts and heartbeats of sessions, each if its holder still has it.
+
+    One prepared statement for all: built by the ORM as one CASE of 300 sessions it held up every ack for 0.15 s.
+    """
+    statement = BEAT.format(now=NOW.get(connection.vendor, "CURRENT_TIMESTAMP"))
+    started = connection.ops.adapt_datetimefield_value
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.executemany(
+            statement,
+            [(each.frame_count, started(each.first_timestamp), each.session_id, each.holder) for each in beats],
+        )
 
 
 def _is_rows_fault(error: DatabaseError) -> bool:

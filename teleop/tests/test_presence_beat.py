@@ -115,7 +115,7 @@ def test_staff_take_no_other_key_from_the_robot():
 def test_it_costs_the_same_for_one_robot_and_for_fifty(django_assert_num_queries):
     fifty = [beat_of(opens(f"worker.{number}", robot=f"arm-{number}"), frame_count=1) for number in range(50)]
     for live in (fifty[:1], fifty):
-        with django_assert_num_queries(4):
+        with django_assert_num_queries(6):
             presence.beat(live)
 
 
