@@ -64,6 +64,11 @@ def measure(options: Options, arguments: dict, bench: Bench, progress: Progress)
     except KeyboardInterrupt:
         bench.was_interrupted = True
         progress.say("interrupted: the report has what was measured by then")
+    except Unusable as error:
+        if not bench.details:
+            raise
+        bench.was_interrupted = True  # what was measured before is worth its report
+        progress.say(str(error))
     if arguments["cost"]:
         sections.append(cost.section([each["row"] for each in bench.details], options.cpus))
     return sections
