@@ -70,12 +70,19 @@ def test_what_is_no_video_of_that_length_is_refused(admin, session, media, conte
     assert_nothing_is_left(media)
 
 
-def test_a_header_that_promises_more_than_there_is_is_found_out(admin, session, media):
-    """The index comes first, as with `-movflags faststart`, and half of the pictures are missing."""
-    whole = film(30.0, first="index")
-    answer = upload(admin, session, whole[: -len(whole) // 3], seconds=30.0)
-    assert answer.status_code == 400 and "file is" in answer.json()["file"][0]
+@pytest.mark.parametrize("missing", [50, 500])
+def test_a_header_that_promises_more_than_there_is_is_found_out(admin, session, media, missing):
+    """The index comes first and is whole; of the pictures the last is cut, or more are missing."""
+    answer = upload(admin, session, film(30.0, first="index")[:-missing], seconds=30.0)
+    assert answer.status_code == 400 and "file is no video: it breaks off" in answer.json()["file"][0]
     assert_nothing_is_left(media)
+
+
+def test_a_list_of_other_files_is_not_followed(admin, session, media):
+    (media / "uploads").mkdir(parents=True)
+    (media / "uploads" / "another.mp4").write_bytes(film(30.0))
+    answer = upload(admin, session, b"ffconcat version 1.0\nfile another.mp4\n", seconds=30.0)
+    assert answer.status_code == 400 and "file is no video: it is not readable as mp4" in answer.json()["file"][0]
 
 
 def test_a_body_past_the_bound_is_refused_before_it_is_read(admin, session, media, settings, monkeypatch):
