@@ -16,12 +16,14 @@ class Link:
     def __init__(self, robot: tuple[StreamReader, StreamWriter], server: tuple[StreamReader, StreamWriter]) -> None:
         self.ends = robot, server
         self.is_to_be_cut = self.is_silent = False
+        self.is_left = False  # by at least one end
 
     async def forward(self) -> None:
         (robot, to_robot), (server, to_server) = self.ends
         ways = [asyncio.create_task(self._forward(*way)) for way in ((robot, to_server), (server, to_robot))]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            self.is_left = True
             if self.is_silent:
                 await asyncio.Event().wait()  # one end has given up; the other is not told
         finally:
@@ -65,12 +67,12 @@ class Proxy:
         self._thread.join()
         self._loop.close()
 
-    def cut(self) -> int:
-        """Resets half of the connections, each in the middle of its next packet; how many."""
+    def cut(self) -> list[Link]:
+        """Resets half of the connections, each in the middle of its next packet."""
         return self._call(self._mark("is_to_be_cut"))
 
-    def fall_silent(self) -> int:
-        """Half of the connections carry nothing any more, and neither end is told: they are half-open; how many."""
+    def fall_silent(self) -> list[Link]:
+        """Half of the connections carry nothing any more, and neither end is told: they are half-open."""
         return self._call(self._mark("is_silent"))
 
     def _call(self, work):
@@ -86,12 +88,12 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _mark(self, what: str) -> int:
+    async def _mark(self, what: str) -> list[Link]:
         lively = [link for link in self._links if not link.is_silent]
         marked = random.sample(lively, len(lively) // 2)
         for link in marked:
             setattr(link, what, True)
-        return len(marked)
+        return marked
 
     async def _join(self, reader: StreamReader, writer: StreamWriter) -> None:
         task = asyncio.current_task()

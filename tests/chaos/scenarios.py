@@ -9,6 +9,7 @@ import psutil
 
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import faults_in
+from tests.chaos.proxy import Link
 from tests.services import Server, Service, wait_until
 
 CATCH_UP_S = 30
@@ -68,13 +69,13 @@ def fill_up(fleet: Fleet, disk: Path, server: Server) -> None:
     filler.unlink()
 
 
-def pester(fleet: Fleet, what: Callable[[], int], times: int) -> None:
-    """What the network does, until each robot that it was done to has come back."""
+def pester(fleet: Fleet, what: Callable[[], list[Link]], times: int) -> None:
+    """What the network does, until each connection that it was done to is given up."""
     for _ in range(times):
         settled(fleet)
-        before, count = fleet.reconnects, what()
-        assert count
-        wait_until(lambda: fleet.reconnects >= before + count, CATCH_UP_S, "they come back")  # noqa: B023
+        links = what()
+        assert links
+        wait_until(lambda: all(link.is_left for link in links), CATCH_UP_S, "connections given up")  # noqa: B023
 
 
 def kill_a_worker(fleet: Fleet, server: Server, times: int) -> None:
