@@ -15,7 +15,7 @@ from robots.models import Robot
 from robots.renderers import JSONRenderer
 from robots.schema import problem
 from teleop.frames import serializers
-from teleop.frames.downloads import json_lines
+from teleop.frames.downloads import in_pieces, json_lines
 from teleop.frames.fields import TooManyColumns
 from teleop.frames.negotiation import NegotiatedMixin
 from teleop.frames.pages import Page, check_fields, frames_of, frames_with_session, ranges_of, read_page
@@ -115,9 +115,8 @@ class SessionFramesView(NegotiatedMixin, FramesView):
         renderer = self.request.accepted_renderer
         check_fields(fields, session.pk)
         frames = frames._replace(stop=min(frames.stop, session.frames.next_index()))
-        response = streaming(
-            STREAMS[renderer.format](frames, fields) if self.request.method == "GET" else (), renderer.media_type
-        )
+        content = in_pieces(STREAMS[renderer.format](frames, fields)) if self.request.method == "GET" else ()
+        response = streaming(content, renderer.media_type)
         response["Content-Disposition"] = f'attachment; filename="session-{session.pk}.{renderer.format}"'
         return response
 
