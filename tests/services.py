@@ -29,7 +29,7 @@ T = TypeVar("T")
 S = TypeVar("S", bound="Service")
 
 
-def wait_until(condition: Callable[[], T], timeout: float = 10, what: str = "") -> T:
+def wait_until(condition: Callable[[], T], timeout: float = 30, what: str = "") -> T:
     """The first true value of `condition()`, asked every 20 ms; an AssertionError after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):

@@ -1,0 +1,56 @@
+"""PostgreSQL away for ten seconds under a hundred robots: what it costs, and how long until all is in.
+
+python -m tests.chaos.outage [stop|kill|freeze]
+"""
+
+import logging
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+from tests.chaos.fleet import Fleet
+from tests.chaos.ledger import Ledger
+from tests.chaos.scenarios import all_end, settled
+from tests.chaos.stage import postgres_database, serving
+from tests.services import Server, wait_until
+
+ROBOTS, AWAY_S = 100, 10
+
+
+def measure(how: str) -> dict[str, float]:
+    with postgres_database() as (service, url), serving(url) as server, Fleet(server.url, Ledger(), ROBOTS) as fleet:
+        settled(fleet)
+        time.sleep(5)  # as it always is
+        before = peak_rss_mb(server)
+        getattr(service, how)()
+        time.sleep(AWAY_S)
+        service.thaw() if how == "freeze" else service.start()
+        back, owed = time.monotonic(), fleet.ledger.sent
+        wait_until(lambda: fleet.acked >= owed, 60, "all that was sent meanwhile is acknowledged")
+        owed_s = time.monotonic() - back
+        settled(fleet)
+        live_s = time.monotonic() - back
+        reconnects = fleet.reconnects
+        all_end(fleet, url)
+        return {
+            "RSS before, MB": before,
+            "peak RSS, MB": peak_rss_mb(server),
+            "seconds until what was sent meanwhile is in": round(owed_s, 1),
+            "seconds until robots are live again": round(live_s, 1),
+            "connections dropped": reconnects,
+            "frames sent, all stored once": fleet.ledger.sent,
+        }
+
+
+def peak_rss_mb(server: Server) -> float:
+    status = Path(f"/proc/{server.pid}/status").read_text()
+    return round(int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("SECRET_KEY", "outage")
+    logging.getLogger("teleop_client").setLevel(logging.CRITICAL)
+    for name, value in measure(sys.argv[1] if len(sys.argv) > 1 else "stop").items():
+        print(f"{name:<45} {value}")  # noqa: T201
