@@ -44,6 +44,8 @@ class TeleopSession(models.Model):
     holder = models.CharField(max_length=64, blank=True, default="", editable=False)
     # By the database's clock; its holder's heartbeat too: a live session that no one updated for 30 s is stale.
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
+    # As teleop/quality.py says; NULL: it is not computed yet, or the session was resumed since.
+    quality = models.JSONField(null=True, blank=True, editable=False)
 
     objects = TeleopSessionQuerySet.as_manager()
 
@@ -54,6 +56,11 @@ class TeleopSession(models.Model):
             # that a heartbeat stays a heap-only update.
             models.Index(fields=["robot"], condition=models.Q(end_time=None), name="live_sessions"),
             models.Index(fields=["-start_time", "-id"], name="sessions_newest_first"),
+            models.Index(
+                fields=["-start_time", "-id"],
+                condition=models.Q(end_time__isnull=False, quality__isnull=True),
+                name="sessions_quality_due",
+            ),
         ]
 
     def __str__(self) -> str:

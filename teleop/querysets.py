@@ -38,7 +38,7 @@ class TeleopSessionQuerySet(models.QuerySet):
     def finish(self) -> int:
         """Ends these sessions as their stored frames say: frame_count, start_time, end_time; returns how many.
 
-        Where there are no frames, the start stays when it connected, and is the end too.
+        Where there are no frames, the start stays when it connected, and is the end too. Their quality is due.
         """
         frames = self.model.frames.rel.related_model.objects.filter(session=OuterRef("pk"))
         first = Subquery(frames.order_by("frame_index").values("timestamp")[:1])
@@ -49,6 +49,7 @@ class TeleopSessionQuerySet(models.QuerySet):
             start_time=Coalesce(first, F("start_time")),
             end_time=Coalesce(last, F("start_time")),
             updated_at=Now(),
+            quality=None,
         )
 
     def hold(self, robot, key: str, holder: str):
@@ -60,7 +61,7 @@ class TeleopSessionQuerySet(models.QuerySet):
             session, created = self.select_for_update().get_or_create(robot=robot, key=key, defaults={"holder": holder})
             previous = "" if created else session.holder
             if not created:
-                self.filter(pk=session.pk).update(holder=holder, end_time=None, updated_at=Now())
+                self.filter(pk=session.pk).update(holder=holder, end_time=None, quality=None, updated_at=Now())
         if session.is_live and not created:  # its last worker may have been killed before it wrote the count down
             session.frame_count = session.frames.count()
         return session, previous

@@ -32,7 +32,7 @@ INSERT_FRAMES = (
 # A holder that is alive after all takes its session back from the sweep that ended it.
 BEAT = (
     "UPDATE teleop_teleopsession SET frame_count = %s, start_time = COALESCE(%s, start_time), end_time = NULL, "
-    "updated_at = {now} WHERE id = %s AND holder = %s"
+    "quality = NULL, updated_at = {now} WHERE id = %s AND holder = %s"
 )
 # SQLite's CURRENT_TIMESTAMP knows no fractions.
 NOW = {"sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')"}

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from robots.models import Robot
 from teleop.ingest import presence
@@ -161,3 +161,30 @@ def test_heartbeats_are_by_the_databases_clock():
     Robot.objects.update(last_heartbeat=T0)
     beats(opened)
     assert the_robot().last_heartbeat > the_robot().created_at - timedelta(seconds=10)
+
+
+@pytest.mark.postgresql
+def test_a_heartbeat_is_a_heap_only_update():
+    """Past every index: 100 robots would write 33 entries a second to each."""
+    opened = opens()
+    beats(opened, frame_count=1, first_timestamp=T0)
+    with transaction.atomic():
+        updated, heap_only = updates()
+        beats(opened, frame_count=2)
+        assert updates() == (updated + 1, heap_only + 1)
+
+
+def updates() -> tuple[int, int]:
+    """Of sessions, by this connection: all, and those that were heap-only."""
+    with connection.cursor() as cursor:
+        counts = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE relname = 'teleop_teleopsession'"
+        cursor.execute(counts)
+        return cursor.fetchone()
+
+
+def test_a_session_that_is_recorded_again_has_no_quality():
+    opened = opens()
+    for reopens in (beats, releases, lambda _: opens("worker.2")):
+        TeleopSession.objects.update(quality={"idle_share": 0.5})
+        reopens(opened)
+        assert the_session().quality is None
