@@ -40,6 +40,15 @@ class ColumnSerializer(serializers.Serializer):
 
 class SeriesSerializer(serializers.Serializer):
     stride = serializers.IntegerField(help_text="1: every frame was looked at. k: every kth, as they were too many.")
+    anchors = serializers.ListField(
+        child=serializers.ListField(child=serializers.FloatField(), min_length=2, max_length=2),
+        help_text="frame_index and timestamp of frames all over the range, its first and last and those beside gaps: "
+        "what lies between two of them is found by a straight line.",
+    )
+    gaps = serializers.ListField(
+        child=serializers.ListField(child=serializers.FloatField(), min_length=2, max_length=2),
+        help_text="From when to when no frame is stored, for longer than one frame; the 500 longest.",
+    )
     series = ColumnSerializer(many=True)
 
 
@@ -67,11 +76,13 @@ SERIES = OpenApiExample(
     "A joint with a gap",
     {
         "stride": 1,
+        "anchors": [[0, 1703318400.0], [1, 1703318400.5], [2, 1703318401.0], [7, 1703318403.5], [8, 1703318404.0]],
+        "gaps": [[1703318401.0, 1703318403.5]],
         "series": [
             {
                 "name": "observation.shoulder_pan.pos",
-                "timestamps": [1703318400.0, 1703318400.5, 1703318402.0, 1703318403.5, 1703318404.0],
-                "values": [1.5, 1.75, None, 8.25, 8.0],
+                "timestamps": [1703318400.0, 1703318400.5, 1703318401.0, 1703318402.25, 1703318403.5, 1703318404.0],
+                "values": [1.5, 1.75, 2.0, None, 8.25, 8.0],
             }
         ],
     },

@@ -17,6 +17,7 @@ from teleop.models import TeleopFrame
 MAX_FRAMES, MAX_PICKED = 250_000, 125_000
 MAX_COLUMNS = 64  # with as many frames 128 MB of doubles
 GAP = 2.5  # times the usual step between two frames: one frame that is missing is two steps
+MAX_ANCHORS, MAX_GAPS = 500, 500
 
 
 class Series(NamedTuple):
@@ -27,8 +28,21 @@ class Series(NamedTuple):
     values: np.ndarray
 
 
-def read_series(frames: FrameRange, fields: Iterable[str], points: int) -> tuple[int, list[Series]]:
-    """The stride that was taken, and the columns; raises TooManyColumns."""
+class Picture(NamedTuple):
+    """`stride` is 1, or only every so manieth frame was looked at; what is shorter than that is not seen.
+
+    `anchors` are pairs of frame_index and timestamp: between two of them frames come at a steady rate, unless there is
+    one of the `gaps`, pairs of timestamps.
+    """
+
+    stride: int
+    anchors: list[tuple[int, float]]
+    gaps: list[tuple[float, float]]
+    series: list[Series]
+
+
+def read_series(frames: FrameRange, fields: Iterable[str], points: int) -> Picture:
+    """Raises TooManyColumns."""
     parts: list[pa.Table] = []
     frames = frames._replace(stride=_stride(frames))
     for block in blocks(frames):
@@ -36,11 +50,12 @@ def read_series(frames: FrameRange, fields: Iterable[str], points: int) -> tuple
         if (selected := parts[-1].num_columns - len(HEAD)) > MAX_COLUMNS:
             raise TooManyColumns(f"fields selects {selected} numbers; at most {MAX_COLUMNS} expected")
     if not parts:
-        return 1, []
+        return Picture(1, [], [], [])
     columns = pa.concat_tables(parts, promote_options="default")
-    timestamps = columns["timestamp"].to_numpy()
+    indexes, timestamps = (columns[name].to_numpy() for name in HEAD)
     names = [name for name in columns.column_names if name not in HEAD]
-    return frames.stride, [thin(name, timestamps, columns[name].to_numpy(), points) for name in names]
+    series = [thin(name, timestamps, columns[name].to_numpy(), points) for name in names]
+    return Picture(frames.stride, *landmarks(indexes, timestamps), series)
 
 
 def _stride(frames: FrameRange) -> int:
@@ -52,14 +67,31 @@ def _stride(frames: FrameRange) -> int:
     return 1 if count <= MAX_FRAMES else -(-count // MAX_PICKED)
 
 
+def landmarks(indexes: np.ndarray, timestamps: np.ndarray) -> tuple[list, list]:
+    """The anchors and the gaps; of very many gaps the longest. Of a clock that was set back, the time it had reached."""
+    timestamps = np.maximum.accumulate(timestamps)
+    before = _before_gaps(timestamps)
+    longest = np.argsort(timestamps[before] - timestamps[before + 1], kind="stable")[:MAX_GAPS]
+    before = np.sort(before[longest])
+    spread = np.linspace(0, len(indexes) - 1, MAX_ANCHORS).astype(int)
+    chosen = np.unique(np.concatenate([spread, before, before + 1]))
+    anchors = zip(indexes[chosen].tolist(), timestamps[chosen].tolist(), strict=True)
+    return list(anchors), list(zip(timestamps[before].tolist(), timestamps[before + 1].tolist(), strict=True))
+
+
+def _before_gaps(timestamps: np.ndarray) -> np.ndarray:
+    """Positions of the last frames before a gap."""
+    steps = np.diff(timestamps)
+    return np.flatnonzero(steps > GAP * np.median(steps)) if len(steps) else np.array([], int)
+
+
 def thin(name: str, timestamps: np.ndarray, values: np.ndarray, points: int) -> Series:
     """At most `points` of them; where frames, or this column's values, are missing for long, a NaN besides."""
     is_there = ~np.isnan(values)
     timestamps, values = timestamps[is_there], values[is_there]
     if len(values) < 2:
         return Series(name, timestamps, values)
-    steps = np.diff(timestamps)
-    gaps_before = np.concatenate([[0], np.cumsum(steps > GAP * np.median(steps))])
+    gaps_before = np.searchsorted(_before_gaps(timestamps), np.arange(len(timestamps)))
     if len(values) > points:
         chosen = MinMaxLTTBDownsampler().downsample(values, n_out=points)
         timestamps, values, gaps_before = timestamps[chosen], values[chosen], gaps_before[chosen]

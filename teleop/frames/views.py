@@ -175,7 +175,7 @@ class SeriesView(FramesView):
         try:
             from teleop.frames.series import read_series  # 65 MB, likewise
 
-            stride, series = read_series(frames, parameters["fields"], parameters["points"])
+            picture = read_series(frames, parameters["fields"], parameters["points"])
         except TooManyColumns as error:
             raise ValidationError({"fields": [str(error)]}) from None
-        return Response({"stride": stride, "series": [column._asdict() for column in series]})
+        return Response(picture._asdict() | {"series": [column._asdict() for column in picture.series]})

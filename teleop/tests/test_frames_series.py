@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from teleop.frames import series
-from teleop.frames.series import thin
+from teleop.frames.series import landmarks, thin
 from teleop.tests.recordings import T0_S, make_session, record
 
 
@@ -50,6 +50,24 @@ def test_a_joint_that_is_never_there_is_empty():
     assert len(thin("joint", times(3), np.full(3, math.nan), 10).values) == 0
 
 
+def test_gaps_are_told_from_their_last_frame_to_their_next():
+    anchors, gaps = landmarks(np.delete(np.arange(36_000), range(8, 12)), np.delete(times(36_000), range(8, 12)))
+    assert gaps == [(times(36_000)[7], times(36_000)[12])]
+    assert {(7, times(36_000)[7]), (12, times(36_000)[12]), (35_999, times(36_000)[-1])} <= set(anchors)
+    assert len(anchors) <= series.MAX_ANCHORS + 2
+
+
+def test_of_very_many_gaps_the_longest_are_told(monkeypatch):
+    monkeypatch.setattr(series, "MAX_GAPS", 1)
+    _, gaps = landmarks(np.arange(8), np.array([0.0, 1, 2, 3, 7, 8, 13, 14]))
+    assert gaps == [(8, 13)]
+
+
+def test_where_a_clock_was_set_back_time_stands_still():
+    anchors, gaps = landmarks(np.arange(4), np.array([0.0, 1, 0.5, 2]))
+    assert (anchors, gaps) == ([(0, 0), (1, 1), (2, 1), (3, 2)], [])
+
+
 def get(client, session, query=""):
     answer = client.get(f"/sessions/{session.pk}/series?{query}")
     assert answer.status_code == 200, answer.content
@@ -62,6 +80,7 @@ def test_every_joint_has_a_series(viewer):
     assert [each["name"] for each in found["series"]] == ["observation.shoulder_pan.pos", "observation.gripper.pos"]
     assert found["series"][0]["values"] == [0, 0.25, 0.5, 0.75, None, 15]
     assert found["series"][0]["timestamps"][-1] == T0_S + 1
+    assert (found["anchors"][-1], found["gaps"]) == ([60, T0_S + 1], [[T0_S + 0.05, T0_S + 1]])
 
 
 @pytest.mark.django_db
@@ -80,7 +99,7 @@ def test_too_many_frames_are_sampled_and_it_says_so(viewer, monkeypatch):
 
 @pytest.mark.django_db
 def test_a_session_without_frames_has_no_series(viewer):
-    assert get(viewer, make_session()) == {"stride": 1, "series": []}
+    assert get(viewer, make_session()) == {"stride": 1, "anchors": [], "gaps": [], "series": []}
 
 
 @pytest.mark.django_db
