@@ -17,6 +17,10 @@ class SessionIsLive(Exception):
     """A live session cannot be deleted: its robot would go on streaming into nothing."""
 
 
+class LabelChanged(Exception):
+    """Someone else was faster: meta_info is not what the one who changes it has seen."""
+
+
 class Pulse(NamedTuple):
     """How the newest frames come in: frames a second by their timestamps, and how far the newest one is ahead of the
     database's clock (negative: it is behind, or late). None where there are too few frames to tell.
@@ -128,6 +132,12 @@ class TeleopSession(models.Model):
             else:
                 meta[name] = value
         self.meta_info, self.staff_labels = meta, sorted(labels)
+
+    def check_meta_is(self, seen: dict) -> None:
+        """Raises LabelChanged; the caller holds the row's lock."""
+        meta = self.meta_info or {}
+        if changed := [name for name, value in seen.items() if meta.get(name) != value]:
+            raise LabelChanged(f"{', '.join(changed)} of session {self.pk} changed since you have seen it")
 
     def save_meta(self) -> None:
         """What was merged; updated_at tells those who follow the changes."""

@@ -86,8 +86,14 @@ class SessionChangeSerializer(StrictFields, serializers.Serializer):
     meta_info = MetaChangesSerializer(
         required=False, help_text="Merged into what there is, key by key; null removes a key."
     )
+    seen = serializers.DictField(
+        required=False,
+        help_text="Keys of meta_info as you last saw them (null: not there). If one is different by now, nothing is "
+        "changed and the answer is 409: of two who label at once none overwrites what they have not seen.",
+    )
 
     def update(self, session, validated_data):
+        session.check_meta_is(validated_data.get("seen", {}))
         if "meta_info" in validated_data:
             session.merge_meta(validated_data["meta_info"], validated_data["by_staff"])
             check_meta(session.meta_info)

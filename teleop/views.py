@@ -16,7 +16,7 @@ from robots.permissions import MayChange
 from robots.schema import problem
 from teleop import examples, health
 from teleop.filters import SessionFilter
-from teleop.models import SessionIsLive, TeleopSession
+from teleop.models import LabelChanged, SessionIsLive, TeleopSession
 from teleop.protocol import Close
 from teleop.serializers import (
     HealthSerializer,
@@ -121,6 +121,7 @@ def _pulse_of(session: TeleopSession, pulse) -> dict:
         description="Merges into meta_info, key by key; null removes a key. What people say of task, success, tags and "
         "note is final: the robot's word of them is passed over from then on. A robot's key may do it for its own.",
         request=SessionChangeSerializer,
+        responses={200: SessionDetailSerializer, 409: problem("It is not as `seen` any more.")},
         examples=[examples.LABELS, examples.SESSION_DETAIL],
     ),
     destroy=extend_schema(
@@ -146,7 +147,10 @@ class SessionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.De
     def partial_update(self, request, pk):
         changes = SessionChangeSerializer(self.get_object(), data=request.data)
         changes.is_valid(raise_exception=True)
-        session = changes.save(by_staff=not isinstance(request.auth, Robot))
+        try:
+            session = changes.save(by_staff=not isinstance(request.auth, Robot))
+        except LabelChanged as error:
+            raise Conflict(str(error)) from None
         return Response(self.get_serializer(session).data)
 
     def perform_destroy(self, session):

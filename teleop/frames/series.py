@@ -68,7 +68,7 @@ def _stride(frames: FrameRange) -> int:
 
 
 def landmarks(indexes: np.ndarray, timestamps: np.ndarray) -> tuple[list, list]:
-    """The anchors and the gaps; of very many gaps the longest. Of a clock that was set back, the time it had reached."""
+    """The anchors and the gaps, of very many the longest. Of a clock that was set back, the time it had reached."""
     timestamps = np.maximum.accumulate(timestamps)
     before = _before_gaps(timestamps)
     longest = np.argsort(timestamps[before] - timestamps[before + 1], kind="stable")[:MAX_GAPS]

@@ -206,6 +206,16 @@ def test_a_label_is_merged_and_null_removes_a_key(curator):
     assert answer.json()["staff_labels"] == ["success"]
 
 
+def test_who_labels_overwrites_nothing_that_they_have_not_seen(curator):
+    session = make("labelled", meta_info={"task": "Fold"})
+    path, seen = f"/sessions/{session.pk}", {"task": "Fold", "success": None}
+    assert curator.patch(path, {"meta_info": {"success": True}, "seen": seen}).status_code == 200
+    answer = curator.patch(path, {"meta_info": {"success": False}, "seen": seen})
+    assert answer.status_code == 409 and f"success of session {session.pk} changed" in answer.json()["detail"]
+    session.refresh_from_db()
+    assert session.meta_info == {"task": "Fold", "success": True}
+
+
 def test_a_label_is_a_change_for_those_who_follow(curator):
     session = make("labelled", updated_at=T0)
     answer = curator.patch(f"/sessions/{session.pk}", {"meta_info": {"tags": ["x"]}})
@@ -227,7 +237,7 @@ def test_what_people_have_said_a_robot_does_not_change(curator, arm):
     [
         ({"meta_info": None}, "meta_info"),
         ({"meta_info": []}, "meta_info"),
-        ({"meta_info": {}, "fps": 1}, "there is no field fps; meta_info expected"),
+        ({"meta_info": {}, "fps": 1}, "there is no field fps; meta_info, seen expected"),
         ({"meta_info": {"task": 5}}, "task"),
         ({"meta_info": {"success": "yes"}}, "'yes' is neither true nor false"),
         ({"meta_info": {"tags": "towel"}}, "tags"),
