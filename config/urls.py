@@ -1,6 +1,8 @@
 from django.contrib import admin
 from django.urls import include, path
 
+admin.site.site_header = admin.site.site_title = "Teleoperation"
+
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("robots.urls")),

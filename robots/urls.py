@@ -1,5 +1,4 @@
 from django.urls import re_path
-from drf_spectacular.views import SpectacularSwaggerView
 
 from robots import views
 from robots.routers import Router
@@ -11,5 +10,5 @@ urlpatterns = [
     *router.urls,
     re_path(r"^auth/token/?$", views.TokenView.as_view()),
     re_path(r"^schema/?$", views.SchemaView.as_view(), name="schema"),
-    re_path(r"^docs/?$", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    re_path(r"^docs/?$", views.DocsView.as_view(url_name="schema"), name="docs"),
 ]

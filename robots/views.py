@@ -1,5 +1,6 @@
 from functools import cache
 
+from csp.decorators import csp_update
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils.decorators import method_decorator
@@ -7,7 +8,7 @@ from django.views.decorators.cache import never_cache
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiJsonRenderer2, OpenApiYamlRenderer2
 from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
-from drf_spectacular.views import SpectacularAPIView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.authtoken.views import ObtainAuthToken
 from rest_framework.decorators import action
 from rest_framework.response import Response
@@ -126,3 +127,11 @@ class SchemaView(SpectacularAPIView):
     @extend_schema(exclude=True)
     def get(self, request):
         return self._get_schema_response(request)  # without the parameters `lang` and `version`
+
+
+# Swagger UI styles itself inline and draws its icons from data; its script is a file (Split).
+@method_decorator(
+    csp_update({"style-src": ["'self'", "'unsafe-inline'"], "img-src": ["'self'", "data:"]}), name="dispatch"
+)
+class DocsView(SpectacularSwaggerSplitView):
+    pass

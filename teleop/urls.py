@@ -1,14 +1,16 @@
-from django.urls import re_path
+from django.urls import path, re_path
 
 from robots.models import ROBOT_ID
 from robots.routers import Router
-from teleop import views
+from teleop import pages, views
 from teleop.frames import views as frames
 
 router = Router()
 router.register("sessions", views.SessionViewSet)
 
 urlpatterns = [
+    path("", pages.FleetPage.as_view(), name="fleet"),
+    re_path(rf"^robots/(?P<pk>{ROBOT_ID.pattern})/live/?$", pages.LivePage.as_view(), name="robot-live"),
     re_path(r"^health/?$", views.HealthView.as_view()),
     re_path(r"^health/live/?$", views.LiveView.as_view()),
     re_path(rf"^robots/(?P<pk>{ROBOT_ID.pattern})/status/?$", views.RobotStatusView.as_view()),

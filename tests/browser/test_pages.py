@@ -1,0 +1,55 @@
+"""What all pages have in common: who may see them, and that nothing in them comes from elsewhere."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from robots.models import Robot
+from tests.browser.people import staff
+
+pytestmark = pytest.mark.postgresql  # once is enough
+
+
+def test_who_is_not_logged_in_logs_in_and_comes_back(visit, admin):
+    page = visit("/?status=online")
+    expect(page).to_have_url(re.compile(r"/admin/login/\?next=/%3Fstatus%3Donline"))
+    page.get_by_label("Username").fill("admin")
+    page.get_by_label("Password").fill("secret of admin")
+    page.get_by_role("button", name="Log in").click()
+    expect(page).to_have_url(re.compile(r"/\?status=online$"))
+
+
+@pytest.mark.parametrize("path", ["/", "/robots/arm/live"])
+def test_who_may_not_is_told_so(visit, console, path):
+    Robot.objects.create(pk="arm")
+    page = visit(path, staff("outsider"))
+    console.expect("status of 403")
+    expect(page.get_by_role("heading")).to_have_text("Not allowed")
+    expect(page.locator("#content")).to_contain_text("outsider")
+
+
+def test_a_robot_that_there_is_not(visit, viewer, console):
+    console.expect("status of 404")
+    expect(visit("/robots/nobody/live", viewer).locator("body")).to_contain_text("Not Found")
+
+
+@pytest.mark.parametrize("path", ["/", "/admin/", "/admin/robots/robot/", "/admin/robots/robot/add/"])
+def test_nothing_inline_is_allowed(visit, admin, path):
+    policy = visit(path, admin).request.get(path).headers["content-security-policy"]
+    assert "default-src 'self'" in policy and "unsafe" not in policy
+
+
+def test_the_api_page_works_under_the_policy(visit):
+    page = visit("/docs")
+    expect(page.get_by_text("/robots/{id}/status")).to_be_visible()
+    assert "script-src" not in page.request.get("/docs").headers["content-security-policy"]  # so default-src holds
+
+
+def test_the_theme_is_the_admins(visit, admin):
+    page = visit("/admin/", admin, color_scheme="dark")
+    page.goto("/")
+    ground = page.evaluate("getComputedStyle(document.querySelector('#content')).backgroundColor")
+    page.get_by_role("button", name=re.compile("Toggle theme")).click()
+    light = page.evaluate("getComputedStyle(document.querySelector('#content')).backgroundColor")
+    assert (ground, light) == ("rgb(16, 17, 18)", "rgb(242, 244, 245)")
