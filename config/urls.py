@@ -1,7 +1,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
-admin.site.site_header = admin.site.site_title = "Teleoperation"
+admin.site.site_header = admin.site.site_title = "Teleop backend"
 
 urlpatterns = [
     path("admin/", admin.site.urls),
