@@ -116,6 +116,11 @@ class TeleopSession(models.Model):
         seconds = (last - first).total_seconds()
         return Pulse((len(moments) - 1) / seconds if seconds > 0 else None, (last - now).total_seconds())
 
+    def keep_quality(self, quality: dict) -> bool:
+        """Unless the session was recorded again since it was read, which has changed its end or its frames."""
+        unchanged = TeleopSession.objects.filter(pk=self.pk, end_time=self.end_time, frame_count=self.frame_count)
+        return bool(unchanged.update(quality=quality, updated_at=Now()))
+
     def merge_meta(self, changes: dict, by_staff: bool = False) -> None:
         """Merges shallowly, null removes a key; of task, success, tags and note the staff's word is the last.
 

@@ -8,6 +8,7 @@ from django.db.models.functions import Coalesce, Now
 from robots.querysets import STALE_AFTER
 
 DELETE_BATCH = 5_000
+MAX_DURATIONS = 500
 
 
 class TeleopSessionQuerySet(models.QuerySet):
@@ -34,6 +35,15 @@ class TeleopSessionQuerySet(models.QuerySet):
         # SQLite has no containment; its json_each also takes a tag that stands alone for a list of one.
         has_tag = "EXISTS (SELECT 1 FROM json_each(teleop_teleopsession.meta_info, '$.tags') WHERE value = %s)"
         return self.filter(RawSQL(has_tag, [tag], models.BooleanField()))
+
+    def quality_due(self):
+        return self.filter(end_time__isnull=False, quality__isnull=True).order_by("-start_time", "-id")
+
+    def durations_s(self, task: str) -> list[float]:
+        """Of the newest ended sessions of this task that have frames."""
+        ended = self.filter(end_time__isnull=False, frame_count__gt=0, meta_info__task=task)
+        moments = ended.order_by("-start_time", "-id").values_list("start_time", "end_time")[:MAX_DURATIONS]
+        return [(end - start).total_seconds() for start, end in moments]
 
     def finish(self) -> int:
         """Ends these sessions as their stored frames say: frame_count, start_time, end_time; returns how many.

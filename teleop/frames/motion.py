@@ -1,0 +1,36 @@
+"""A session's joints as columns."""
+
+import numpy as np
+
+from teleop.frames.columns import table
+from teleop.frames.fields import HEAD
+from teleop.frames.text import FrameRange, blocks, first_index, last_index
+from teleop.models import TeleopSession
+from teleop.quality import Motion
+
+MAX_NUMBERS = 2**24  # 128 MB of doubles: 16 joints of a million frames; of more joints it is the first ones
+
+
+def read_motion(session: TeleopSession) -> Motion:
+    """The joints that the first frame names, of its observation or, if it has none, its action; where a later frame
+    has others, NaN. `session` has ended, so it knows how many frames it has.
+    """
+    names = _joints(session)[: MAX_NUMBERS // max(1, session.frame_count)]
+    timestamps = np.empty(session.frame_count)
+    positions = np.full((session.frame_count, len(names)), np.nan, order="F")
+    read, first, last = 0, 0, -1
+    for block in blocks(FrameRange(session.pk)):
+        columns = table(block, (*HEAD, *names)).slice(0, session.frame_count - read)
+        part = slice(read, read + columns.num_rows)
+        timestamps[part] = columns["timestamp"].to_numpy()
+        for number, name in enumerate(names):
+            if name in columns.column_names:
+                positions[part, number] = columns[name].to_numpy()
+        first = first if read else first_index(block)
+        read, last = part.stop, last_index(block)
+    return Motion(timestamps[:read], positions[:read], last - first + 1)
+
+
+def _joints(session: TeleopSession) -> list[str]:
+    part = "observation" if session.joints["observation"] else "action"
+    return [f"{part}.{name}" for name in session.joints[part]]

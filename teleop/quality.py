@@ -1,0 +1,109 @@
+"""Numbers by which bad sessions are found, from their columns: no Django, no I/O.
+
+`timestamps` are unix seconds, float64 [frames]; `positions` are joint angles in the robot's units, float64
+[frames, joints], NaN where a frame has none. What too few frames do not tell is None. Joint by joint, so that what is
+needed besides a million frames is a few columns.
+"""
+
+from collections.abc import Sequence
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+# 5 % of a joint's range a second, looked at for so long that one tick of an encoder (0.09 degrees) is no movement.
+IDLE_S, IDLE_BAND = 0.25, 0.0125
+LEAST_RANGE = 0.1  # of the widest joint's: one that stays still has its encoder's flicker for a range
+LONGEST_STEP = 1.5  # times the usual one: a frame that is missing makes two, and a jump in what is differentiated
+LEAST_OTHERS = 3
+
+
+class Motion(NamedTuple):
+    """A session's frames as columns; `span` is its last frame_index - its first + 1."""
+
+    timestamps: np.ndarray
+    positions: np.ndarray
+    span: int
+
+
+def quality(motion: Motion, fps: int, others_s: Sequence[float]) -> dict[str, float | int | None]:
+    """Of a session; `others_s` are the durations of others of its task."""
+    timestamps, positions, span = motion
+    duration_s = float(timestamps[-1] - timestamps[0]) if len(timestamps) else None
+    return {
+        "idle_share": idle_share(timestamps, positions),
+        "jerk": jerk(timestamps, positions),
+        "fps_jitter": fps_jitter(timestamps, fps),
+        "missing_frames": span - len(timestamps),
+        "duration_s": duration_s,
+        "duration_ratio": duration_ratio(duration_s, others_s),
+    }
+
+
+def idle_share(timestamps: np.ndarray, positions: np.ndarray) -> float | None:
+    """The share of the time, 0 to 1, in which no joint moves: in 0.25 s by no more than 1.25 % of its range.
+
+    The range is from the 1st to the 99th percentile of its positions, so that one wild value does not make the rest
+    look still. Time in which frames or all joints are missing does not count.
+    """
+    steps, usual_s = _steps(timestamps)
+    window = max(1, round(IDLE_S / usual_s)) if usual_s else 0
+    if not 0 < window <= len(steps) or not positions.shape[1]:
+        return None
+    still = np.ones(len(steps) - window + 1, bool)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for joint, range_ in zip(positions.T, _ranges(positions), strict=True):
+            # Written so that NaN is no movement: a joint that is missing leaves it to the others.
+            still &= ~(np.ptp(sliding_window_view(joint, window + 1), axis=-1) > IDLE_BAND * range_)
+    idle = np.convolve(still, np.ones(window)) > 0.5  # all steps of a still window
+    known = (steps > 0) & (steps <= LONGEST_STEP * usual_s) & ~np.isnan(positions).all(axis=1)[1:]
+    known_s = steps[known].sum()
+    return float(steps[known & idle].sum() / known_s) if known_s else None
+
+
+def jerk(timestamps: np.ndarray, positions: np.ndarray) -> float | None:
+    """The root mean square of the third derivative, in units/s^3, over all joints and frames.
+
+    By third differences at the usual step, as the jitter of the timestamps would be taken for movement; across missing
+    frames there are none. Of A sin(w t) it is A w^3 / sqrt(2).
+    """
+    steps, usual_s = _steps(timestamps)
+    if not usual_s or len(steps) < 3:
+        return None
+    steady = sliding_window_view(steps <= LONGEST_STEP * usual_s, 3).all(axis=-1)
+    squares, count = 0.0, 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        for joint in positions.T:
+            thirds = np.diff(joint, 3)[steady]
+            thirds = thirds[~np.isnan(thirds)] / usual_s**3
+            squares += float(np.square(thirds).sum())
+            count += len(thirds)
+    found = (squares / count) ** 0.5 if count else np.nan
+    return found if np.isfinite(found) else None
+
+
+def fps_jitter(timestamps: np.ndarray, fps: int) -> float | None:
+    """The standard deviation of the time between two frames, as a share of what `fps` makes it; pauses count."""
+    return float(np.std(np.diff(timestamps)) * fps) if len(timestamps) > 2 else None
+
+
+def duration_ratio(duration_s: float | None, others_s: Sequence[float]) -> float | None:
+    """To the median of the others, if there are three or more."""
+    usual_s = median(others_s) if len(others_s) >= LEAST_OTHERS else 0
+    return duration_s / usual_s if duration_s is not None and usual_s > 0 else None
+
+
+def _steps(timestamps: np.ndarray) -> tuple[np.ndarray, float]:
+    """The time from frame to frame, and what it usually is; 0 where that is no step forward."""
+    steps = np.diff(timestamps)
+    return steps, max(0.0, float(np.median(steps))) if len(steps) else 0.0
+
+
+def _ranges(positions: np.ndarray) -> np.ndarray:
+    ranges = np.zeros(positions.shape[1])
+    for number, joint in enumerate(positions.T):
+        if len(there := joint[~np.isnan(joint)]):
+            low, high = np.percentile(there, [1, 99])
+            ranges[number] = high - low
+    return np.maximum(ranges, LEAST_RANGE * ranges.max())

@@ -1,0 +1,157 @@
+"""`manage.py quality`: which sessions it takes, what it reads of them, and what it leaves alone."""
+
+import math
+from datetime import timedelta
+
+import pytest
+from django.core.cache import cache
+from django.core.management import CommandError, call_command
+
+from teleop.frames import motion
+from teleop.management.commands import quality as command
+from teleop.models import TeleopSession
+from teleop.tests.recordings import T0, make_session, record
+
+pytestmark = pytest.mark.django_db
+
+
+def swings(index):
+    """Half a turn a second, as flat joints; the action stands still."""
+    position = 50 * math.sin(2 * math.pi * 0.5 * index / 60)
+    return {"observation": {"pan.pos": position, "temperature": index}, "action": {"pan.pos": 0}}
+
+
+def ended(indexes=range(601), data=swings, days=0, **fields) -> TeleopSession:
+    session = make_session(indexes, data=data, start=T0 + timedelta(days=days))
+    TeleopSession.objects.filter(pk=session.pk).update(**fields)
+    TeleopSession.objects.filter(pk=session.pk).finish()
+    return session
+
+
+def computed(session: TeleopSession, *arguments: str) -> dict | None:
+    call_command("quality", *arguments)
+    session.refresh_from_db()
+    return session.quality
+
+
+def test_it_says_what_the_frames_say():
+    found = computed(ended([index for index in range(601) if index % 100 != 7]))
+    assert found == {
+        "idle_share": 0.0,
+        "jerk": pytest.approx(50 * math.pi**3 / math.sqrt(2), rel=0.01),
+        "fps_jitter": pytest.approx(0.1, abs=0.01),
+        "missing_frames": 6,
+        "duration_s": 10.0,
+        "duration_ratio": None,
+    }
+
+
+def test_without_an_observation_it_takes_the_action():
+    session = ended(data=lambda index: {"action": {"joint_positions": [swings(index)["observation"]["pan.pos"], 1]}})
+    assert computed(session)["jerk"] == pytest.approx(50 * math.pi**3 / 2, rel=0.01)
+
+
+def test_joints_are_those_of_the_first_frame():
+    """What comes in their place half-way is passed over."""
+    other = {"observation": {"elbow.pos": 1e30}}
+    session = ended(data=lambda index: swings(index) if index < 300 else other)
+    assert computed(session)["jerk"] == pytest.approx(50 * math.pi**3 / math.sqrt(2), rel=0.01)
+
+
+@pytest.mark.parametrize("indexes, missing, duration_s", [([], 0, None), ([7], 0, 0.0), ([7, 9], 1, 1 / 30)])
+def test_of_few_frames_it_says_what_it_can(indexes, missing, duration_s):
+    found = computed(ended(indexes))
+    assert (found["missing_frames"], found["jerk"], found["idle_share"]) == (missing, None, None)
+    assert found["duration_s"] == (None if duration_s is None else pytest.approx(duration_s, abs=1e-5))
+
+
+def test_frames_without_joints_have_no_jerk():
+    found = computed(ended(data=lambda index: {"observation": {"text": "no numbers"}}))
+    assert (found["jerk"], found["idle_share"], found["duration_s"]) == (None, None, 10.0)
+
+
+def test_in_blocks_it_says_the_same(monkeypatch):
+    session = ended()
+    whole = computed(session)
+    monkeypatch.setattr("teleop.frames.text.BLOCK_BYTES", 1000)
+    assert computed(session, f"--session={session.pk}") == whole
+
+
+def test_of_many_joints_it_takes_the_first_ones(monkeypatch):
+    monkeypatch.setattr(motion, "MAX_NUMBERS", 2 * 601 + 1)
+    session = ended(data=lambda index: {"observation": {"joint_positions": [index] * 5}})
+    session.refresh_from_db()
+    assert motion.read_motion(session).positions.shape == (601, 2)
+
+
+def test_the_duration_is_compared_with_those_of_its_task():
+    fold, sort = {"task": "Fold"}, {"task": "Sort"}
+    for indexes in ([0, 60], [0, 120], [0, 600], []):
+        ended(indexes, meta_info=fold)
+    ended([0, 60], meta_info=sort)
+    make_session([0, 60], is_live=True)
+    assert computed(ended([0, 240], meta_info=fold))["duration_ratio"] == 2.0
+    assert computed(ended([0, 240], meta_info=sort))["duration_ratio"] is None
+
+
+def test_it_takes_those_that_are_due_newest_first(capsys):
+    old, new, done = ended(), ended(days=1), ended(days=2)
+    TeleopSession.objects.filter(pk=done.pk).update(quality={"jerk": 1.0})
+    live = make_session([0], is_live=True)
+    call_command("quality")
+    assert capsys.readouterr().out == f"session {new.pk}: 601 frames\nsession {old.pk}: 601 frames\n"
+    live.refresh_from_db()
+    assert live.quality is None
+    call_command("quality")
+    assert capsys.readouterr().out == ""
+
+
+def test_of_one_that_is_named_it_computes_it_again():
+    session, other = ended(), ended()
+    TeleopSession.objects.update(quality={"jerk": 1.0})
+    assert computed(session, f"--session={session.pk}")["duration_s"] == 10.0
+    assert computed(other, f"--session={session.pk}") == {"jerk": 1.0}
+
+
+def test_a_session_that_is_recorded_again_meanwhile_stays_due(monkeypatch):
+    session = ended()
+
+    def read_while_it_goes_on(session):
+        found = motion.read_motion(session)
+        record(session, [601])
+        TeleopSession.objects.filter(pk=session.pk).finish()
+        return found
+
+    monkeypatch.setattr(command, "read_motion", read_while_it_goes_on)
+    assert computed(session) is None
+
+
+def test_what_another_process_is_at_is_left_to_it():
+    session = ended()
+    cache.add(f"quality-{session.pk}", True)
+    assert computed(session) is None
+    cache.delete(f"quality-{session.pk}")
+    assert computed(session) is not None
+
+
+def test_one_that_cannot_be_read_does_not_keep_the_others_from_theirs(monkeypatch, capsys):
+    good, bad = ended(), ended(days=1)
+
+    def read(session):
+        if session.pk == bad.pk:
+            raise ValueError("no numbers")
+        return motion.read_motion(session)
+
+    monkeypatch.setattr(command, "read_motion", read)
+    with pytest.raises(CommandError, match="1 sessions are left without"):
+        call_command("quality")
+    good.refresh_from_db()
+    assert good.quality and f"session {bad.pk}: ValueError: no numbers" in capsys.readouterr().err
+
+
+def test_each_takes_a_bounded_number_of_queries(django_assert_num_queries):
+    """Whose turn it is; each: itself, its first frame, two blocks of frames, others of its task, the answer."""
+    for _ in range(3):
+        ended(meta_info={"task": "Fold"})
+    with django_assert_num_queries(1 + 3 * 6):
+        call_command("quality")
