@@ -1,21 +1,25 @@
 """What the ingest workers are told of robots, through the channel layer, whichever worker holds the connection."""
 
-import asyncio
 import logging
 
 from asgiref.sync import async_to_sync
-from channels.layers import get_channel_layer
+
+from robots import layer
 
 logger = logging.getLogger(__name__)
 
 GROUP = "ingest"
-TIMEOUT_S = 2
 
 
 async def tell_workers(**notice) -> None:
-    """Bounded, as a frozen Redis takes a message for as long as it is frozen."""
-    async with asyncio.timeout(TIMEOUT_S):
-        await get_channel_layer().group_send(GROUP, {"type": "close", **notice})
+    await layer.send(GROUP, {"type": "close", **notice})
+
+
+async def watch_robots(robot_ids: list[str], fleet: bool) -> None:
+    """Asks the workers for these robots' frames, and with `fleet` for a summary of every robot, until the lease ends
+    (teleop/live/tap.py).
+    """
+    await layer.send(GROUP, {"type": "watch", "robot_ids": robot_ids, "fleet": fleet})
 
 
 def close_connections(code: int, **of) -> None:

@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 
@@ -7,10 +7,17 @@ def joint_names(part: Any) -> list[str]:
 
     LeRobot's flat `{"shoulder_pan.pos": 1.5}`, and `{"joint_positions": [6 floats]}`, whose joints have numbers only.
     """
-    names: list[str] = []
+    return [name for name, _ in _joints(part)]
+
+
+def joint_values(part: Any) -> list[float | None]:
+    """Their positions in the same order, None where it is no number."""
+    return [value if type(value) in (int, float) else None for _, value in _joints(part)]
+
+
+def _joints(part: Any) -> Iterator[tuple[str, Any]]:
     for name, value in part.items() if isinstance(part, Mapping) else ():
         if name.endswith(".pos") and isinstance(value, int | float):
-            names.append(name)
+            yield name, value
         elif name == "joint_positions" and isinstance(value, list):
-            names += [f"{name}.{number}" for number in range(len(value))]
-    return names
+            yield from ((f"{name}.{number}", each) for number, each in enumerate(value))

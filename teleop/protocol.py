@@ -34,6 +34,16 @@ class Close(IntEnum):
     TAKEN_OVER = 4409
 
 
+class WatchClose(IntEnum):
+    """Close codes of those who watch (docs/live.md)."""
+
+    RESTARTING = 1012
+    OVERLOADED = 1013
+    NOT_NEXT = 4400
+    LOGGED_OUT = 4401
+    UNKNOWN_ROBOT = 4404
+
+
 # Close codes that no error message comes before: what is kept as the robot's last error.
 FAULTS = {
     Close.INVALID_UTF8: ("invalid_utf8", "a text message was not valid UTF-8; closed with 1007"),

@@ -1,7 +1,17 @@
+from channels.sessions import SessionMiddlewareStack
 from django.conf import settings
 from django.urls import re_path
 
 from teleop.consumers import RobotConsumer, RobotOriginValidator
+from teleop.live.consumers import FleetConsumer, LiveConsumer, PageOriginValidator
+
+
+def for_robots(consumer):
+    return RobotOriginValidator(consumer, settings.ALLOWED_HOSTS)
+
+
+def for_staff(consumer):
+    return PageOriginValidator(SessionMiddlewareStack(consumer), settings.ALLOWED_HOSTS)
 
 
 async def refuse(scope, receive, send):
@@ -11,7 +21,9 @@ async def refuse(scope, receive, send):
 
 
 websocket_urlpatterns = [
-    # Anything after /ws/log/ comes here, so that a bad id gets a clear answer.
-    re_path(r"^ws/log/(?P<robot_id>.*)$", RobotOriginValidator(RobotConsumer(), settings.ALLOWED_HOSTS)),
+    # Anything after /ws/log/ comes here, so that a bad id gets a clear answer; likewise with /ws/live/.
+    re_path(r"^ws/log/(?P<robot_id>.*)$", for_robots(RobotConsumer())),
+    re_path(r"^ws/live/(?P<robot_id>.*)$", for_staff(LiveConsumer())),
+    re_path(r"^ws/fleet$", for_staff(FleetConsumer())),
     re_path(r"", refuse),
 ]

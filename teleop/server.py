@@ -29,6 +29,7 @@ from twisted.logger import (  # noqa: E402
 
 from teleop.bodies import BodyRequest, in_pieces  # noqa: E402
 from teleop.ingest.worker import running_worker  # noqa: E402
+from teleop.live.hub import running_hub  # noqa: E402
 from teleop.protocol import MAX_MESSAGE_BYTES, PING_INTERVAL_S, PING_TIMEOUT_S  # noqa: E402
 
 logger = logging.getLogger(__name__)
@@ -116,6 +117,9 @@ class WebSocketProtocol(DaphneWebSocketProtocol):
     def serverClose(self, code=None):
         """autobahn's sendClose takes only 1000 and 3000-4999; 1012 and 1013 are ours to send too."""
         self.sendCloseFrame(code=code or 1000)
+
+    def has_unsent(self) -> bool:
+        return unsent_bytes(self.transport) > 0
 
     def onClose(self, wasClean, code, reason):
         """Where we failed the connection (1007, 1009) the application is told why, not what the client answered.
@@ -217,6 +221,7 @@ class Server(DaphneServer):
     async def _shut_down(self):
         for listener in self.listeners:
             listener.addCallback(lambda port: port.stopListening())
+        running_hub().closing.set()
         await running_worker().shutdown(SHUTDOWN_S)
         running = (details.get("application_instance") for details in self.connections.values())
         applications = [application for application in running if application and not application.done()]

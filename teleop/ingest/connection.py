@@ -76,6 +76,13 @@ class Outlet(Protocol):
     def close(self, code: Close) -> None: ...
 
 
+class Watched(Protocol):
+    """Who is told of a connection's frames while it is watched (teleop/live/tap.py)."""
+
+    def received(self, frame: Frame) -> None: ...
+    def committed(self, frame_index: int) -> None: ...
+
+
 class RobotConnection:
     """What one robot has said on one connection, in order, and what it is owed for it. No I/O of its own.
 
@@ -102,6 +109,7 @@ class RobotConnection:
         self.close_code: Close | None = None
         self.disconnected = Event()
         self.released: Task[int] | None = None
+        self.watched: Watched | None = None
         self._outlet = outlet
         self._offer = offer
         self._end = end
@@ -162,6 +170,8 @@ class RobotConnection:
         elif self.is_taking:
             if self._offer(self, Row(self.session_id, self.robot_id, *frame)):
                 self._last_index = frame_index
+                if self.watched is not None:
+                    self.watched.received(frame)
             else:
                 self.give_up(Close.OVERLOADED)
 
@@ -196,7 +206,9 @@ class RobotConnection:
         if self.frame_count == 0:
             self._first_timestamp = rows[0].timestamp
         self.frame_count += len(rows)
-        if self._is_open:
+        if self.watched is not None:
+            self.watched.committed(rows[-1].frame_index)
+        if self.is_open:
             self._outlet.send_ack(rows[-1].frame_index)
 
     def ended(self, frame_count: int) -> None:
@@ -253,9 +265,9 @@ class RobotConnection:
             self._last_error = None
 
     @property
-    def _is_open(self) -> bool:
+    def is_open(self) -> bool:
         return self.close_code is None and not self.disconnected.is_set()
 
     def _send(self, **message) -> None:
-        if self._is_open:
+        if self.is_open:
             self._outlet.send(orjson.dumps(message).decode())

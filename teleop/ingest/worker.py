@@ -4,12 +4,13 @@ import threading
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
-from channels.layers import get_channel_layer
 from django.conf import settings
 from django.db import Error as DatabaseFailure
 
+from robots import layer
 from robots.models import ROBOT_ID
 from robots.notices import GROUP, tell_workers
 from robots.querysets import NotAdmitted
@@ -18,6 +19,7 @@ from teleop.ingest.connection import Opened, Outlet, RobotConnection
 from teleop.ingest.database import DatabaseThread
 from teleop.ingest.presence import Release
 from teleop.ingest.writer import FrameWriter
+from teleop.live import tap
 from teleop.protocol import ROBOTS_FAULT, Close
 
 logger = logging.getLogger(__name__)
@@ -26,7 +28,6 @@ BEAT_S = 3
 SWEEP_S = 10
 OPEN_TIMEOUT_S = 10
 RETRY_S = 1
-MAX_LAYER_PAUSE_S = 30
 
 
 class DatabaseAway(Exception):
@@ -50,12 +51,14 @@ class Worker:
             interval_s=settings.INGEST_FLUSH_INTERVAL_MS / 1000,
             max_pending_bytes=settings.INGEST_MAX_PENDING_BYTES,
         )
+        self.tap = tap.Tap(self.connections, partial(layer.send, tap.GROUP))
         self._tasks = {
             asyncio.create_task(self.writer.run()),
             asyncio.create_task(self._release_together()),
             asyncio.create_task(self._every(BEAT_S, self._beat)),
             asyncio.create_task(self._every(SWEEP_S, self._sweep)),
-            asyncio.create_task(self._listen()),
+            asyncio.create_task(layer.listen(GROUP, self._hear)),
+            asyncio.create_task(self.tap.run()),
         }
 
     async def open(self, robot_id: str, key: str | None, session_key: str | None, address: str | None) -> Opened:
@@ -85,6 +88,7 @@ class Worker:
 
     def connect(self, opened: Opened, outlet: Outlet) -> RobotConnection:
         connection = self.connections[opened.holder] = RobotConnection(opened, outlet, self.writer.offer, self.end)
+        self.tap.attach(connection)
         return connection
 
     def disconnected(self, connection: RobotConnection, code: int | None) -> None:
@@ -163,21 +167,12 @@ class Worker:
             except Exception as error:  # it must go on, whatever one turn met
                 logger.warning("%s: %s", do.__name__.strip("_"), error)
 
-    async def _listen(self) -> None:
-        """Closes what other processes ask to have closed; goes on by itself when the layer has been away."""
-        layer = get_channel_layer()
-        pause_s = RETRY_S
-        while True:
-            try:
-                channel = await layer.new_channel()
-                await layer.group_add(GROUP, channel)
-                pause_s = RETRY_S
-                while True:
-                    self._close_matching(await layer.receive(channel))
-            except Exception as error:  # redis-py, sockets and the layer each have errors of their own
-                logger.warning("the channel layer is away: %s", error)
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, MAX_LAYER_PAUSE_S)  # the layer remembers each channel that it could not make
+    def _hear(self, notice: dict[str, Any]) -> None:
+        """What other processes ask for."""
+        if notice["type"] == "watch":
+            self.tap.renew(notice["robot_ids"], notice["fleet"])
+        else:
+            self._close_matching(notice)
 
     def _close_matching(self, notice: dict[str, Any]) -> None:
         wanted = {name: notice[name] for name in ("robot_id", "session_id", "holder", "key_hash") if name in notice}

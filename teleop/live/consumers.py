@@ -1,0 +1,136 @@
+"""`/ws/live/<robot_id>` and `/ws/fleet`: docs/live.md."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import orjson
+from channels.auth import get_user
+from channels.db import database_sync_to_async
+from channels.security.websocket import OriginValidator
+from django.contrib.sessions.backends.db import SessionStore
+from django.db import Error as DatabaseFailure
+
+from robots.models import ROBOT_ID
+from teleop.live import roster
+from teleop.live.hub import FleetWatch, RobotWatch, running_hub
+from teleop.protocol import WatchClose
+
+logger = logging.getLogger(__name__)
+
+DATABASE_TIMEOUT_S = 10
+LOGIN_AGAIN_S = 30
+NEXT = {"type": "next"}
+MAX_REQUEST = 64
+
+Send = Callable[[dict], Awaitable[None]]
+
+
+class WatchConsumer:
+    """A page asks, and is answered once: nothing is sent unasked, and asking again before the answer changes nothing.
+
+    So whoever cannot keep up, does not read or asks without end gets fewer answers, and is remembered by one flag.
+    """
+
+    async def __call__(self, scope, receive, send) -> None:
+        await receive()  # websocket.connect
+        try:
+            async with asyncio.timeout(DATABASE_TIMEOUT_S):
+                if not await may_watch(scope):
+                    await send({"type": "websocket.close"})  # before accept: HTTP 403
+                    return
+                watch = await self.watch(**scope["url_route"]["kwargs"])
+        except (DatabaseFailure, TimeoutError) as error:
+            logger.warning("sent a watcher away for now: %s", error or "no answer in time")
+            watch = WatchClose.OVERLOADED
+        await send({"type": "websocket.accept"})
+        if not isinstance(watch, WatchClose):
+            watch = await self._attend(watch, scope, receive, send)
+        if watch is not None:
+            await send({"type": "websocket.close", "code": int(watch)})
+
+    async def watch(self, **kwargs: str) -> RobotWatch | FleetWatch | WatchClose:
+        raise NotImplementedError
+
+    async def _attend(self, watch: RobotWatch | FleetWatch, scope, receive, send) -> WatchClose | None:
+        """Until the first of these is over; it says with which code to close, None where it is closed."""
+        asked = asyncio.Event()
+        direct = scope.get("extensions", {}).get("direct")
+        works = (_requests(receive, asked), _answers(watch, asked, send, direct), _logged_out(scope), _restarting())
+        tasks = [asyncio.create_task(work) for work in works]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            return done.pop().result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            running_hub().leave(watch)
+
+
+class LiveConsumer(WatchConsumer):
+    async def watch(self, robot_id: str) -> RobotWatch | WatchClose:
+        found = await database_sync_to_async(roster.read)([robot_id]) if ROBOT_ID.fullmatch(robot_id) else {}
+        return running_hub().watch_robot(robot_id, found[robot_id]) if found else WatchClose.UNKNOWN_ROBOT
+
+
+class FleetConsumer(WatchConsumer):
+    async def watch(self) -> FleetWatch:
+        return running_hub().watch_fleet()
+
+
+async def _requests(receive, asked: asyncio.Event) -> WatchClose | None:
+    """Always reads on, as the server's queue has no bound."""
+    while (event := await receive())["type"] == "websocket.receive":
+        text = event.get("text")
+        if not _is_next(event["bytes"] if text is None else text):
+            return WatchClose.NOT_NEXT
+        asked.set()
+    return None
+
+
+def _is_next(message: bytes | str) -> bool:
+    try:
+        return len(message) <= MAX_REQUEST and orjson.loads(message) == NEXT
+    except orjson.JSONDecodeError:
+        return False
+
+
+async def _answers(watch: RobotWatch | FleetWatch, asked: asyncio.Event, send: Send, direct) -> None:
+    while True:
+        await asked.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(watch.patience_s):
+                await watch.news.wait()
+        if direct is None or not direct.has_unsent():  # else the last answer is not even out of this process
+            asked.clear()
+            await send({"type": "websocket.send", "text": watch.answer()})
+        await asyncio.sleep(watch.interval_s)
+
+
+async def _logged_out(scope) -> WatchClose:
+    """A page may be open for days; whoever logs out, or may not watch any more, is cut off within half a minute."""
+    while True:
+        await asyncio.sleep(LOGIN_AGAIN_S)
+        with suppress(DatabaseFailure, TimeoutError):
+            async with asyncio.timeout(DATABASE_TIMEOUT_S):
+                if not await may_watch(scope):
+                    return WatchClose.LOGGED_OUT
+
+
+async def _restarting() -> WatchClose:
+    await running_hub().closing.wait()
+    return WatchClose.RESTARTING
+
+
+async def may_watch(scope) -> bool:
+    """Asked of the database each time: the session of the cookie, its user, and what the user may."""
+    user = await get_user({"session": SessionStore(scope["session"].session_key)})
+    return user.is_active and user.is_staff and await database_sync_to_async(user.has_perm)("robots.view_robot")
+
+
+class PageOriginValidator(OriginValidator):
+    """Only pages of an allowed host: a login's cookie comes along from wherever a browser is told to connect."""
+
+    def valid_origin(self, parsed_origin):
+        return parsed_origin is not None and self.validate_origin(parsed_origin)

@@ -1,0 +1,236 @@
+"""The watchers' half of the live path: one hub a process, between the channel layer and those who watch."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+from channels.db import database_sync_to_async
+
+from robots import layer
+from robots.notices import watch_robots
+from teleop.live import roster
+from teleop.live.recent import RecentFrames
+from teleop.live.tap import GROUP, Report
+
+logger = logging.getLogger(__name__)
+
+RENEW_S = 5
+RETRY_S = 1
+ROSTER_S = 3
+ROSTER_AGAIN_S = 1  # where a robot has begun a session that the database was not asked about yet
+STALE_S = 2
+FRAMES_S = 5
+MAX_FRAMES_BYTES = 2**20  # of one robot: 5 s are 150 KB
+
+
+class Latest(NamedTuple):
+    report: Report
+    heard_at: float
+
+
+class Page:
+    """One robot whose frames are watched, and who watches them."""
+
+    def __init__(self, clock: Callable[[], float]):
+        self.frames = RecentFrames(FRAMES_S, MAX_FRAMES_BYTES, clock)
+        self.watches: set[RobotWatch] = set()
+        self._last: Report | None = None
+
+    def hear(self, report: Report) -> None:
+        last, self._last, lost = self._last, report, 0
+        if last is not None and last.holder == report.holder:
+            lost = max(0, report.numbered - last.numbered - len(report.frames))
+        elif last is not None and last.session_id != report.session_id:
+            self.frames.clear()  # no answer holds frames of two sessions
+        self.frames.add(report.frames, lost)
+        for watch in self.watches:
+            watch.news.set()
+
+
+class Hub:
+    """Keeps the newest of each robot while somebody watches, however many do, and asks the workers for it.
+
+    What the database says is read once every three seconds for all. Nothing here waits for a watcher: each takes what
+    is there when it asks.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self.closing = asyncio.Event()
+        self.roster: dict[str, roster.Entry] = {}
+        self.roster_version = 0  # 0: it is not of the whole fleet
+        self._clock = clock
+        self._latest: dict[str, Latest] = {}
+        self._pages: dict[str, Page] = {}
+        self._fleet: set[FleetWatch] = set()
+        self._fleet_answers: dict[bool, str] = {}  # until there is news: it is the same for all who watch
+        self._reads = 0
+        self._joined, self._roster_due = asyncio.Event(), asyncio.Event()
+        self._tasks: list[asyncio.Task] = []
+
+    def watch_robot(self, robot_id: str, entry: roster.Entry) -> "RobotWatch":
+        page = self._pages.setdefault(robot_id, Page(self._clock))
+        watch = RobotWatch(self, robot_id, entry, page)
+        page.watches.add(watch)
+        self._join()
+        return watch
+
+    def watch_fleet(self) -> "FleetWatch":
+        watch = FleetWatch(self)
+        self._fleet.add(watch)
+        if not self.roster_version:
+            self._roster_due.set()
+        self._join()
+        return watch
+
+    def _join(self) -> None:
+        self._joined.set()
+        if not self._tasks:
+            works = (layer.listen(GROUP, self.hear), self._renew(), self._read_roster())
+            self._tasks = [asyncio.create_task(work) for work in works]
+
+    def leave(self, watch: "RobotWatch | FleetWatch") -> None:
+        if isinstance(watch, FleetWatch):
+            self._fleet.discard(watch)
+        elif page := self._pages.get(watch.robot_id):
+            page.watches.discard(watch)
+            if not page.watches:
+                del self._pages[watch.robot_id]
+        if not self._fleet and not self._pages:
+            for task in self._tasks:
+                task.cancel()
+            self._tasks = []
+            self.roster, self.roster_version = {}, 0
+            self._latest.clear()
+
+    def hear(self, message: dict) -> None:
+        now = self._clock()
+        for report in map(Report._make, message["robots"]):
+            latest = self.latest(report.robot_id)
+            if latest is not None and latest.session_id > report.session_id:
+                continue  # of two sessions of one robot the newer one is shown
+            self._latest[report.robot_id] = Latest(report, now)
+            page = self._pages.get(report.robot_id)
+            if page is not None:
+                page.hear(report)
+            if page is not None or self._fleet:
+                entry = self.roster.get(report.robot_id)
+                if entry is None or entry.session_id != report.session_id:
+                    self._roster_due.set()
+        self._fleet_has_news()
+
+    def latest(self, robot_id: str) -> Report | None:
+        """What was heard of it in the last two seconds."""
+        latest = self._latest.get(robot_id)
+        return latest.report if latest and self._clock() - latest.heard_at < STALE_S else None
+
+    def fleet_answer(self, full: bool) -> str:
+        if full not in self._fleet_answers:
+            robots = []
+            for robot_id, entry in self.roster.items():
+                if latest := self.latest(robot_id):
+                    robots.append(b'{%b,%b,"values":%b}' % (entry.tile, latest.state, latest.values))
+                elif full:
+                    robots.append(b'{%b,%b,"values":[]}' % (entry.tile, entry.idle))
+            answer = b'{"type":"fleet","full":%b,"robots":[%b]}' % (b"true" if full else b"false", b",".join(robots))
+            self._fleet_answers[full] = answer.decode()
+        return self._fleet_answers[full]
+
+    def _fleet_has_news(self) -> None:
+        self._fleet_answers.clear()
+        if self.roster_version:
+            for watch in self._fleet:
+                watch.news.set()
+
+    async def _renew(self) -> None:
+        while True:
+            self._joined.clear()
+            pause_s = RENEW_S
+            try:
+                await watch_robots(list(self._pages), bool(self._fleet))
+            except Exception as error:  # redis-py, sockets and the layer each have errors of their own
+                logger.warning("the channel layer does not take what is to be watched: %s", error)
+                pause_s = RETRY_S
+            await _within(pause_s, self._joined)
+
+    async def _read_roster(self) -> None:
+        while True:
+            self._roster_due.clear()
+            is_fleet = bool(self._fleet)
+            try:
+                self.roster = await database_sync_to_async(roster.read)(None if is_fleet else list(self._pages))
+            except Exception as error:  # each driver has errors of its own; what was read last is still shown
+                logger.warning("the robots could not be read: %s", error)
+            else:
+                self._reads += 1
+                self.roster_version = self._reads if is_fleet else 0
+                self._latest = {each: latest for each, latest in self._latest.items() if self.latest(each)}
+                self._fleet_has_news()
+            await asyncio.sleep(ROSTER_AGAIN_S)
+            await _within(ROSTER_S - ROSTER_AGAIN_S, self._roster_due)
+
+
+class RobotWatch:
+    """One who watches a robot: all its frames since the last answer, at most ten answers a second, one a second at
+    least.
+    """
+
+    interval_s = 0.1
+    patience_s = 1.0
+
+    def __init__(self, hub: Hub, robot_id: str, entry: roster.Entry, page: Page):
+        self.news = asyncio.Event()
+        self.news.set()  # the first answer is at once
+        self.robot_id = robot_id
+        self._hub = hub
+        self._entry = entry
+        self._page = page
+        self._position = page.frames.position
+
+    def answer(self) -> str:
+        self.news.clear()
+        self._entry = entry = self._hub.roster.get(self.robot_id, self._entry)
+        latest = self._hub.latest(self.robot_id)
+        frames, missed, self._position = self._page.frames.since(self._position)
+        state = latest.state if latest else entry.idle
+        answer = b'{"type":"live",%b,%b,"missed":%d,"frames":[%b]}' % (entry.page, state, missed, b",".join(frames))
+        return answer.decode()
+
+
+class FleetWatch:
+    """One who watches the fleet: all robots when they were read from the database anew, else those with live news."""
+
+    interval_s = 0.25
+    patience_s = None
+
+    def __init__(self, hub: Hub):
+        self.news = asyncio.Event()
+        if hub.roster_version:
+            self.news.set()
+        self._hub = hub
+        self._seen_version = 0
+
+    def answer(self) -> str:
+        self.news.clear()
+        full = self._seen_version != self._hub.roster_version
+        self._seen_version = self._hub.roster_version
+        return self._hub.fleet_answer(full)
+
+
+async def _within(seconds: float, event: asyncio.Event) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
+_hub: Hub | None = None
+
+
+def running_hub() -> Hub:
+    """This process's hub, made at its first use in the running loop."""
+    global _hub
+    if _hub is None:
+        _hub = Hub()
+    return _hub

@@ -1,0 +1,64 @@
+"""What the database says of the robots that are watched, as JSON that live news are spliced into."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import orjson
+from django.db.models import F
+
+from robots.models import Robot
+from teleop.models import TeleopSession
+
+MAX_ROBOTS = 1000
+MAX_TASK = 200
+
+
+class Entry(NamedTuple):
+    """What is bytes is the members of a JSON object, without the braces."""
+
+    session_id: int | None
+    tile: bytes  # of the fleet
+    page: bytes  # of the robot's own page
+    idle: bytes  # what stands in the place of a Report's `state` and `values` while nothing is heard of the robot
+
+
+NOT_LIVE = {"session_id": None, "rate_hz": None, "ack_lag_ms": None, "frame_count": None}
+
+
+def read(robot_ids: Collection[str] | None) -> dict[str, Entry]:
+    """These robots, or the MAX_ROBOTS last heard of, by id."""
+    robots = Robot.objects.order_by(F("last_heartbeat").desc(nulls_last=True), "pk")
+    robots = robots[:MAX_ROBOTS] if robot_ids is None else robots.filter(pk__in=robot_ids)
+    live = TeleopSession.objects.live().order_by("pk")  # of two of one robot the newer one counts
+    if robot_ids is not None:
+        live = live.filter(robot__in=robot_ids)
+    sessions = {
+        robot_id: (pk, frame_count, task)
+        for robot_id, pk, frame_count, task in live.values_list("robot_id", "pk", "frame_count", "meta_info__task")
+    }
+    entries = {robot.pk: _entry(robot, *sessions.get(robot.pk, (None, None, None))) for robot in robots}
+    return dict(sorted(entries.items()))
+
+
+def _entry(robot: Robot, session_id: int | None, frame_count: int | None, task: Any) -> Entry:
+    about = {"status": robot.status, "task": task[:MAX_TASK] if isinstance(task, str) else None}
+    error = {"code": robot.last_error_code, "detail": robot.last_error_detail, "at": _iso(robot.last_error_at)}
+    tile = {
+        "id": robot.pk,
+        "name": robot.name,
+        "robot_type": robot.robot_type,
+        **about,
+        "last_heartbeat": _iso(robot.last_heartbeat),
+        "last_error": error if robot.last_error_code else None,
+    }
+    idle = NOT_LIVE | {"session_id": session_id, "frame_count": frame_count}
+    return Entry(session_id, members(tile), members({"robot_id": robot.pk, **about}), members(idle))
+
+
+def members(of: dict[str, Any]) -> bytes:
+    return orjson.dumps(of)[1:-1]
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment and moment.isoformat().replace("+00:00", "Z")

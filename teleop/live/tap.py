@@ -1,0 +1,196 @@
+"""The worker's half of the live path: while someone watches, what its robots send goes to the channel layer too."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import orjson
+
+from teleop.ingest.connection import RobotConnection
+from teleop.ingest.parse import Frame
+from teleop.joints import joint_values
+
+logger = logging.getLogger(__name__)
+
+GROUP = "live"
+LEASE_S = 15  # what watchers renew every five
+TICK_S = 0.1
+RATE_S = 2
+MAX_TICK_BYTES = 2**18  # of one robot's frames: 6 in 100 ms are 3 KB, a robot that has a backlog sends without end
+VALUES = 12
+
+
+class Report(NamedTuple):
+    """One robot in a message to the watchers; what is bytes is JSON, put together here and only spliced by them."""
+
+    robot_id: str
+    session_id: int
+    holder: str  # the connection, which counts `numbered`
+    numbered: int  # frames so far that were to be sent: where it grew by more than `frames` holds, some fell out
+    state: bytes  # members of an object
+    values: bytes
+    frames: list[bytes]
+
+
+class Tap:
+    """Sends every 100 ms one message with all watched robots of this worker, and nothing while nobody watches.
+
+    A lease is for the frames of one robot, or for a summary of all, and ends by itself where it is not renewed. One
+    message is under way at a time: while the layer takes none, frames wait in what `Watched` has room for.
+    """
+
+    def __init__(
+        self,
+        connections: Mapping[str, RobotConnection],
+        send: Callable[[dict], Awaitable[None]],
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self._connections = connections
+        self._send = send
+        self._clock = clock
+        self._fleet_until = 0.0
+        self._robots_until: dict[str, float] = {}
+        self._renewed = asyncio.Event()
+        self._sending: asyncio.Task | None = None
+        self._is_failing = False
+
+    def renew(self, robot_ids: Iterable[str], fleet: bool) -> None:
+        until = self._clock() + LEASE_S
+        self._robots_until.update(dict.fromkeys(robot_ids, until))
+        if fleet:
+            self._fleet_until = until
+        for connection in self._connections.values():
+            self.attach(connection)
+        self._renewed.set()
+
+    def attach(self, connection: RobotConnection) -> None:
+        """At once, not with the next tick, so that a new session is seen from its first frame."""
+        has_frames = connection.robot_id in self._robots_until
+        if not has_frames and not self._fleet_until:
+            connection.watched = None
+        else:
+            connection.watched = connection.watched or Watched(connection, self._clock)
+            connection.watched.has_frames = has_frames
+
+    async def run(self) -> None:
+        while True:
+            await self._renewed.wait()
+            while self.is_leased():
+                self.tick()
+                await asyncio.sleep(TICK_S)
+            self._renewed.clear()
+
+    def is_leased(self) -> bool:
+        """Lets go of what is not watched any more."""
+        now = self._clock()
+        lapsed = [robot_id for robot_id, until in self._robots_until.items() if until <= now]
+        for robot_id in lapsed:
+            del self._robots_until[robot_id]
+        if fleet_lapsed := 0 < self._fleet_until <= now:
+            self._fleet_until = 0.0
+        if lapsed or fleet_lapsed:
+            for connection in self._connections.values():
+                self.attach(connection)
+        return bool(self._robots_until or self._fleet_until)
+
+    def tick(self) -> None:
+        if self._sending is None or self._sending.done():
+            watched = [connection.watched for connection in self._connections.values() if connection.watched]
+            reports = [each.report(bool(self._fleet_until)) for each in watched if each.is_open]
+            if reports:
+                self._sending = asyncio.create_task(self._send_all(reports))
+
+    async def _send_all(self, reports: list[Report]) -> None:
+        try:
+            await self._send({"type": "live", "robots": list(map(tuple, reports))})
+            self._is_failing = False
+        except Exception as error:  # redis-py, sockets and the layer each have errors of their own
+            if not self._is_failing:  # ten times a second is too often to say it
+                logger.warning("the channel layer does not take what is watched: %s", error)
+            self._is_failing = True
+
+
+class Watched:
+    """What one connection has received since the last report: the newest frames of it, up to MAX_TICK_BYTES."""
+
+    def __init__(self, connection: RobotConnection, clock: Callable[[], float]):
+        self.has_frames = False
+        self._connection = connection
+        self._clock = clock
+        self._frames: deque[Frame] = deque()
+        self._bytes = 0
+        self._numbered = 0
+        self._newest: Frame | None = None
+        self._received = 0
+        self._received_at = clock()
+        self._history: deque[tuple[float, int]] = deque(maxlen=round(RATE_S / TICK_S))
+        self._history.append((self._received_at, 0))
+        self._waiting: tuple[int, float] | None = None  # one frame at a time is followed from receipt to commit
+        self._lag_s: float | None = None
+        self._values = b"[]"
+
+    @property
+    def is_open(self) -> bool:
+        return self._connection.is_open
+
+    def received(self, frame: Frame) -> None:
+        self._received += 1
+        self._received_at = self._clock()
+        self._newest = frame
+        if self._waiting is None:
+            self._waiting = frame.frame_index, self._received_at
+        if self.has_frames:
+            self._numbered += 1
+            self._frames.append(frame)
+            self._bytes += len(frame.data)
+            while self._bytes > MAX_TICK_BYTES:
+                self._bytes -= len(self._frames.popleft().data)
+
+    def committed(self, frame_index: int) -> None:
+        if self._waiting and self._waiting[0] <= frame_index:
+            self._lag_s = self._clock() - self._waiting[1]
+            self._waiting = None
+
+    def report(self, with_values: bool) -> Report:
+        connection = self._connection
+        lag_s = self._ack_lag_s()
+        state = {
+            "session_id": connection.session_id,
+            "rate_hz": self._rate_hz(),
+            "ack_lag_ms": None if lag_s is None else round(lag_s * 1000, 1),
+            "frame_count": connection.frame_count,
+        }
+        frames = [b"[%d,%.6f,%b]" % (index, us / 1e6, data) for index, us, data in self._frames]
+        self._frames.clear()
+        self._bytes = 0
+        return Report(
+            connection.robot_id,
+            connection.session_id,
+            connection.holder,
+            self._numbered,
+            orjson.dumps(state)[1:-1],
+            self._newest_values() if with_values else b"[]",
+            frames,
+        )
+
+    def _rate_hz(self) -> float | None:
+        """Frames a second of the last two, from receipt to receipt, so that batches count as what they hold."""
+        then, received = self._history[0]
+        seconds = max(self._received_at, self._clock() - RATE_S / 4) - then
+        self._history.append((self._received_at, self._received))
+        return round((self._received - received) / seconds, 1) if seconds > RATE_S / 4 else None
+
+    def _ack_lag_s(self) -> float | None:
+        """Of the newest commit, or how long a frame waits by now, if that is more: the database may be away."""
+        waits_s = self._clock() - self._waiting[1] if self._waiting else 0.0
+        return max(self._lag_s or 0.0, waits_s) or None
+
+    def _newest_values(self) -> bytes:
+        if self._newest is not None:
+            observation = orjson.loads(self._newest.data).get("observation")
+            self._values = orjson.dumps(joint_values(observation)[:VALUES])
+            self._newest = None
+        return self._values
