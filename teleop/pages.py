@@ -25,7 +25,16 @@ class StaffPage(PermissionRequiredMixin):
 class FleetPage(StaffPage, TemplateView):
     permission_required = "robots.view_robot"
     template_name = "teleop/fleet.html"
-    extra_context = {"title": "Fleet"}
+    extra_context = {
+        "title": "Fleet",
+        "statuses": [
+            ("", "All"),
+            ("error", "Error"),
+            ("trouble", "Trouble"),
+            ("online", "Online"),
+            ("offline", "Offline"),
+        ],
+    }
 
 
 class LivePage(StaffPage, DetailView):

@@ -34,15 +34,15 @@ def read(robot_ids: Collection[str] | None) -> dict[str, Entry]:
     if robot_ids is not None:
         live = live.filter(robot__in=robot_ids)
     sessions = {
-        robot_id: (pk, frame_count, task)
-        for robot_id, pk, frame_count, task in live.values_list("robot_id", "pk", "frame_count", "meta_info__task")
+        robot_id: session
+        for robot_id, *session in live.values_list("robot_id", "pk", "frame_count", "fps", "meta_info__task")
     }
-    entries = {robot.pk: _entry(robot, *sessions.get(robot.pk, (None, None, None))) for robot in robots}
+    entries = {robot.pk: _entry(robot, *sessions.get(robot.pk, [None] * 4)) for robot in robots}
     return dict(sorted(entries.items()))
 
 
-def _entry(robot: Robot, session_id: int | None, frame_count: int | None, task: Any) -> Entry:
-    about = {"status": robot.status, "task": task[:MAX_TASK] if isinstance(task, str) else None}
+def _entry(robot: Robot, session_id: int | None, frame_count: int | None, fps: int | None, task: Any) -> Entry:
+    about = {"status": robot.status, "task": task[:MAX_TASK] if isinstance(task, str) else None, "fps": fps}
     error = {"code": robot.last_error_code, "detail": robot.last_error_detail, "at": _iso(robot.last_error_at)}
     tile = {
         "id": robot.pk,

@@ -1,1 +1,119 @@
-import "./plot.js";
+// The fleet page: a tile a robot, trouble first, live from /ws/fleet.
+
+import { follow } from "./socket.js";
+import { onTheme } from "./plot.js";
+import { Tile } from "./tile.js";
+
+const RANKS = ["error", "trouble", "online", "offline"];
+const FEW = 8; // so many robots get larger tiles
+
+const bar = document.querySelector("#bar");
+const list = document.querySelector("#tiles");
+const nothing = document.querySelector("#nothing");
+const tiles = new Map();
+const visible = new Set();
+const byName = new Intl.Collator("en", { numeric: true }).compare; // robot_9 before robot_10
+let drawing = 0;
+
+// Only tiles that are on the screen are drawn, all in one animation frame.
+const seen = new IntersectionObserver((changes) => {
+  for (const { target, isIntersecting } of changes) {
+    visible[isIntersecting ? "add" : "delete"](tiles.get(target.dataset.robot));
+  }
+  drawSoon();
+}, { rootMargin: "100px" });
+
+function drawSoon() {
+  drawing ||= requestAnimationFrame((now) => {
+    drawing = 0;
+    for (const tile of visible) tile?.draw(now);
+  });
+}
+
+function hear({ full, robots }) {
+  const now = performance.now();
+  const isFirst = tiles.size === 0;
+  for (const robot of robots) {
+    if (!tiles.has(robot.id)) add(robot);
+    tiles.get(robot.id).hear(robot, now);
+  }
+  if (full) forgetAllBut(new Set(robots.map(({ id }) => id)));
+  list.classList.remove("stale");
+  if (full) filter();
+  if (isFirst || (full && !list.matches(":hover, :focus-within"))) sort(); // under the pointer nothing moves
+  drawSoon();
+}
+
+function add(robot) {
+  const tile = new Tile(robot.id);
+  tiles.set(robot.id, tile);
+  list.append(tile.element);
+  seen.observe(tile.element);
+}
+
+function forgetAllBut(ids) {
+  for (const [id, tile] of tiles) {
+    if (ids.has(id)) continue;
+    seen.unobserve(tile.element);
+    visible.delete(tile);
+    tile.element.remove();
+    tiles.delete(id);
+  }
+}
+
+// Moves only what is not in its place: a tile that stays keeps its focus and costs no layout.
+function sort() {
+  const sorted = [...tiles.values()].sort(
+    (a, b) => RANKS.indexOf(a.status) - RANKS.indexOf(b.status) || byName(a.id, b.id),
+  );
+  let next = list.firstElementChild;
+  for (const { element } of sorted) {
+    if (element === next) next = next.nextElementSibling;
+    else list.insertBefore(element, next);
+  }
+}
+
+function filter() {
+  const { text, status } = Object.fromEntries(new FormData(bar));
+  const counts = { "": 0, error: 0, trouble: 0, online: 0, offline: 0 };
+  let shown = 0;
+  for (const tile of tiles.values()) {
+    const isFound = tile.matches(text.trim().toLowerCase());
+    if (isFound) counts[tile.status] += 1;
+    if (isFound) counts[""] += 1;
+    tile.element.hidden = !isFound || (status !== "" && tile.status !== status);
+    shown += !tile.element.hidden;
+  }
+  for (const chip of bar.querySelectorAll(".chip")) chip.querySelector("b").textContent = counts[chip.dataset.status];
+  list.classList.toggle("few", shown <= FEW);
+  nothing.hidden = shown > 0;
+  nothing.textContent = tiles.size ? "No robot is like that." : "There are no robots yet. One that connects appears here by itself.";
+}
+
+function keepInUrl() {
+  const query = new URLSearchParams([...new FormData(bar)].filter(([, value]) => value));
+  history.replaceState(null, "", query.size ? `?${query}` : location.pathname);
+}
+
+function takeFromUrl() {
+  const query = new URLSearchParams(location.search);
+  bar.elements.text.value = query.get("text") ?? "";
+  const radios = [...bar.elements.status];
+  (radios.find(({ value }) => value === query.get("status")) ?? radios[0]).checked = true;
+}
+
+takeFromUrl();
+bar.addEventListener("submit", (event) => event.preventDefault());
+bar.addEventListener("input", () => {
+  keepInUrl();
+  filter();
+  sort();
+});
+onTheme(() => {
+  for (const tile of tiles.values()) tile.isDrawn = false;
+  drawSoon();
+});
+follow("/ws/fleet", document.querySelector("#connection"), {
+  onAnswer: hear,
+  onLost: () => list.classList.add("stale"),
+});
