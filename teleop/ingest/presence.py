@@ -95,6 +95,10 @@ def sweep() -> int:
     return swept
 
 
+def is_quality_due() -> bool:
+    return TeleopSession.objects.quality_due().exists()
+
+
 def note_refusal(robot_id: str, code: str, detail: str) -> None:
     Robot.objects.note_error(robot_id, code, detail)
 

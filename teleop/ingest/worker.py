@@ -18,6 +18,7 @@ from teleop.ingest import presence, store
 from teleop.ingest.connection import Opened, Outlet, RobotConnection
 from teleop.ingest.database import DatabaseThread
 from teleop.ingest.presence import Release
+from teleop.ingest.quality_process import QualityProcess
 from teleop.ingest.writer import FrameWriter
 from teleop.live import tap
 from teleop.protocol import ROBOTS_FAULT, Close
@@ -52,8 +53,10 @@ class Worker:
             max_pending_bytes=settings.INGEST_MAX_PENDING_BYTES,
         )
         self.tap = tap.Tap(self.connections, partial(layer.send, tap.GROUP))
+        self._quality = QualityProcess(lambda: self._in_database(presence.is_quality_due))
         self._tasks = {
             asyncio.create_task(self.writer.run()),
+            asyncio.create_task(self._quality.run()),
             asyncio.create_task(self._release_together()),
             asyncio.create_task(self._every(BEAT_S, self._beat)),
             asyncio.create_task(self._every(SWEEP_S, self._sweep)),
@@ -124,6 +127,7 @@ class Worker:
             frame_counts = await self._insist(presence.release, [release for release, _ in waiting])
             for release, done in waiting:
                 done.set_result(frame_counts[release.last.session_id])
+            self._quality.is_due()
 
     async def _insist(self, function: Callable, *args: Any) -> Any:
         while True:
@@ -158,6 +162,7 @@ class Worker:
     async def _sweep(self) -> None:
         if swept := await self._in_database(presence.sweep):
             logger.warning("ended %d sessions whose worker is gone", swept)
+            self._quality.is_due()
 
     async def _every(self, interval_s: float, do: Callable[[], Awaitable[None]]) -> None:
         while True:

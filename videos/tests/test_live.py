@@ -84,15 +84,14 @@ def get(live, path: str, **headers: str) -> http.client.HTTPResponse:
 @contextmanager
 def at_most_40_mb_more(server: Server) -> Iterator[None]:
     """By the kernel's own high-water mark, which begins anew."""
-    for pid in server.pids:
-        Path(f"/proc/{pid}/clear_refs").write_text("5")
+    Path(f"/proc/{server.pid}/clear_refs").write_text("5")
     before = _peak_rss(server)
     yield
     assert _peak_rss(server) - before < 40 * 2**20
 
 
 def _peak_rss(server: Server) -> int:
-    lines = "".join(Path(f"/proc/{pid}/status").read_text() for pid in server.pids).splitlines()
+    lines = Path(f"/proc/{server.pid}/status").read_text().splitlines()
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
@@ -193,10 +192,10 @@ def test_a_big_video_is_not_held_in_memory_however_slowly_it_is_read(live, big_v
 def test_a_reader_that_goes_leaves_no_file_open(live, big_video, media):
     for _ in range(5):
         get(live, f"/videos/{big_video.pk}/content").close()
-    folders = [Path(f"/proc/{pid}/fd") for pid in live.server.pids]
+    folder = Path(f"/proc/{live.server.pid}/fd")
 
     def nothing_open() -> bool:
-        links = [link for folder in folders for link in folder.iterdir() if link.exists()]
+        links = [link for link in folder.iterdir() if link.exists()]
         return not any(str(media) in str(link.readlink()) for link in links)
 
     wait_until(nothing_open, what="closing the files")

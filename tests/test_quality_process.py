@@ -1,0 +1,63 @@
+"""Quality is computed beside the server: it comes when a session has ended, and its process goes with its worker's."""
+
+import os
+import signal
+import sys
+
+import psutil
+import pytest
+
+from teleop.models import TeleopSession
+from teleop.tests.recordings import make_session
+from tests.services import Server, wait_until
+from tests.wire import frame, register, wire
+
+HERE = "arm?session=morning-run-0001"
+
+
+@pytest.fixture(autouse=True)
+def _robots(transactional_db):
+    register("arm")
+
+
+def records(server: Server, *indexes: int) -> None:
+    with wire(server, HERE) as robot:
+        robot.say(*map(frame, indexes))
+        robot.hear_ack(indexes[-1])
+
+
+def duration_s() -> float | None:
+    quality = TeleopSession.objects.get(robot="arm").quality
+    return quality and quality["duration_s"]
+
+
+def process_of(server: Server) -> psutil.Process | None:
+    """Once it is Python."""
+    children = psutil.Process(server.pid).children()
+    return next((child for child in children if child.cmdline()[:1] == [sys.executable]), None)
+
+
+def test_it_comes_after_a_session_has_ended_and_again_after_it_was_resumed(server: Server):
+    records(server, 0, 60)
+    assert wait_until(duration_s, what="quality") == 1.0
+    records(server, 120)
+    wait_until(lambda: duration_s() == 2.0, what="quality of all of it")
+
+
+def test_it_takes_the_time_that_nobody_else_wants_and_goes_with_its_worker(start_server):
+    make_session([0])  # left from before the start
+    server = start_server()
+    process = wait_until(lambda: process_of(server), what="a process")
+    process.suspend()
+    assert process.nice() == 19
+    os.kill(server.pid, signal.SIGKILL)
+    wait_until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, what="its end")
+
+
+def test_one_that_fails_is_logged_and_keeps_nobody_waiting(start_server, tmp_path):
+    (tmp_path / "nice").write_text("#!/bin/sh\nexit 3\n")
+    (tmp_path / "nice").chmod(0o755)
+    make_session([0])
+    server = start_server(PATH=f"{tmp_path}:{os.environ['PATH']}")
+    wait_until(lambda: "manage.py quality ended with 3" in server.output(), what="a word of it")
+    records(server, 0)
