@@ -61,6 +61,12 @@ def ping_often() -> None:
     protocol.PING_INTERVAL_S = protocol.PING_TIMEOUT_S = 1
 
 
+def ask_for_logins_often() -> None:
+    from teleop.live import consumers
+
+    consumers.LOGIN_AGAIN_S = 0.2
+
+
 CHUNK, CHUNKS = bytes(2**16), 2_000
 
 

@@ -160,16 +160,18 @@ class Hub:
             self._roster_due.clear()
             is_fleet = bool(self._fleet)
             try:
-                self.roster = await database_sync_to_async(roster.read)(None if is_fleet else list(self._pages))
+                found = await database_sync_to_async(roster.read)(None if is_fleet else list(self._pages))
+                self.take_roster(found, is_fleet)
             except Exception as error:  # each driver has errors of its own; what was read last is still shown
                 logger.warning("the robots could not be read: %s", error)
-            else:
-                self._reads += 1
-                self.roster_version = self._reads if is_fleet else 0
-                self._latest = {each: latest for each, latest in self._latest.items() if self.latest(each)}
-                self._fleet_has_news()
             await asyncio.sleep(ROSTER_AGAIN_S)
             await _within(ROSTER_S - ROSTER_AGAIN_S, self._roster_due)
+
+    def take_roster(self, found: dict[str, roster.Entry], is_fleet: bool) -> None:
+        self._reads += 1
+        self.roster, self.roster_version = found, self._reads if is_fleet else 0
+        self._latest = {each: latest for each, latest in self._latest.items() if self.latest(each)}
+        self._fleet_has_news()
 
 
 class RobotWatch:

@@ -37,11 +37,17 @@ def read(robot_ids: Collection[str] | None) -> dict[str, Entry]:
         robot_id: session
         for robot_id, *session in live.values_list("robot_id", "pk", "frame_count", "fps", "meta_info__task")
     }
-    entries = {robot.pk: _entry(robot, *sessions.get(robot.pk, [None] * 4)) for robot in robots}
+    entries = {robot.pk: entry(robot, *sessions.get(robot.pk, ())) for robot in robots}
     return dict(sorted(entries.items()))
 
 
-def _entry(robot: Robot, session_id: int | None, frame_count: int | None, fps: int | None, task: Any) -> Entry:
+def entry(
+    robot: Robot,
+    session_id: int | None = None,
+    frame_count: int | None = None,
+    fps: int | None = None,
+    task: Any = None,
+) -> Entry:
     about = {"status": robot.status, "task": task[:MAX_TASK] if isinstance(task, str) else None, "fps": fps}
     error = {"code": robot.last_error_code, "detail": robot.last_error_detail, "at": _iso(robot.last_error_at)}
     tile = {

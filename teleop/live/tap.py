@@ -51,29 +51,29 @@ class Tap:
         self._connections = connections
         self._send = send
         self._clock = clock
-        self._fleet_until = 0.0
-        self._robots_until: dict[str, float] = {}
+        self._leases: dict[str | None, float] = {}  # until when, by robot; None: all of them
         self._renewed = asyncio.Event()
         self._sending: asyncio.Task | None = None
         self._is_failing = False
 
     def renew(self, robot_ids: Iterable[str], fleet: bool) -> None:
-        until = self._clock() + LEASE_S
-        self._robots_until.update(dict.fromkeys(robot_ids, until))
-        if fleet:
-            self._fleet_until = until
-        for connection in self._connections.values():
-            self.attach(connection)
+        watched = [*robot_ids, None] if fleet else robot_ids
+        self._leases.update(dict.fromkeys(watched, self._clock() + LEASE_S))
+        self._attach_all()
         self._renewed.set()
 
     def attach(self, connection: RobotConnection) -> None:
         """At once, not with the next tick, so that a new session is seen from its first frame."""
-        has_frames = connection.robot_id in self._robots_until
-        if not has_frames and not self._fleet_until:
-            connection.watched = None
-        else:
+        has_frames = connection.robot_id in self._leases
+        if has_frames or None in self._leases:
             connection.watched = connection.watched or Watched(connection, self._clock)
             connection.watched.has_frames = has_frames
+        else:
+            connection.watched = None
+
+    def _attach_all(self) -> None:
+        for connection in self._connections.values():
+            self.attach(connection)
 
     async def run(self) -> None:
         while True:
@@ -86,22 +86,19 @@ class Tap:
     def is_leased(self) -> bool:
         """Lets go of what is not watched any more."""
         now = self._clock()
-        lapsed = [robot_id for robot_id, until in self._robots_until.items() if until <= now]
-        for robot_id in lapsed:
-            del self._robots_until[robot_id]
-        if fleet_lapsed := 0 < self._fleet_until <= now:
-            self._fleet_until = 0.0
-        if lapsed or fleet_lapsed:
-            for connection in self._connections.values():
-                self.attach(connection)
-        return bool(self._robots_until or self._fleet_until)
+        leases = {of: until for of, until in self._leases.items() if until > now}
+        if len(leases) < len(self._leases):
+            self._leases = leases
+            self._attach_all()
+        return bool(leases)
 
     def tick(self) -> None:
-        if self._sending is None or self._sending.done():
-            watched = [connection.watched for connection in self._connections.values() if connection.watched]
-            reports = [each.report(bool(self._fleet_until)) for each in watched if each.is_open]
-            if reports:
-                self._sending = asyncio.create_task(self._send_all(reports))
+        if (self._sending is None or self._sending.done()) and (reports := self.reports()):
+            self._sending = asyncio.create_task(self._send_all(reports))
+
+    def reports(self) -> list[Report]:
+        watched = [connection.watched for connection in self._connections.values() if connection.is_open]
+        return [each.report(with_values=None in self._leases) for each in watched if each is not None]
 
     async def _send_all(self, reports: list[Report]) -> None:
         try:
@@ -131,10 +128,6 @@ class Watched:
         self._waiting: tuple[int, float] | None = None  # one frame at a time is followed from receipt to commit
         self._lag_s: float | None = None
         self._values = b"[]"
-
-    @property
-    def is_open(self) -> bool:
-        return self._connection.is_open
 
     def received(self, frame: Frame) -> None:
         self._received += 1

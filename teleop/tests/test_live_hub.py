@@ -1,0 +1,275 @@
+"""What one process keeps for those who watch, and what they are answered."""
+
+import asyncio
+import json
+
+import pytest
+
+from robots.models import Robot
+from teleop.live import hub as hub_module
+from teleop.live import roster
+from teleop.live.hub import MAX_FRAMES_BYTES, STALE_S, FleetWatch, Hub
+from teleop.live.tap import Report
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+def entry(robot_id, session_id=17):
+    return roster.entry(Robot(pk=robot_id, status="online"), session_id, 40, 60, "Fold the towel")
+
+
+def report(robot_id="arm", frames=(), numbered=None, session_id=17, holder="worker.1") -> Report:
+    state = b'"session_id":%d,"rate_hz":60.0,"ack_lag_ms":20.0,"frame_count":99' % session_id
+    texts = [b'[%d,1703318400.0,{"observation":{}}]' % index for index in frames]
+    numbered = max(frames, default=-1) + 1 if numbered is None else numbered
+    return Report(robot_id, session_id, holder, numbered, state, b"[0.5]", texts)
+
+
+class Heard:
+    """A hub of which nothing runs: what it hears and reads is said by the test."""
+
+    def __init__(self, monkeypatch):
+        self.clock = Clock()
+        self.hub = Hub(self.clock)
+        monkeypatch.setattr(self.hub, "_join", lambda: None)
+
+    def hears(self, *reports):
+        self.hub.hear({"type": "live", "robots": [list(report) for report in reports]})
+
+    def watch(self, robot_id="arm"):
+        return self.hub.watch_robot(robot_id, entry(robot_id))
+
+    def has_read(self, *robot_ids):
+        self.hub.take_roster({robot_id: entry(robot_id) for robot_id in robot_ids}, is_fleet=True)
+
+
+@pytest.fixture
+def heard(monkeypatch):
+    return Heard(monkeypatch)
+
+
+def answer(watch):
+    return json.loads(watch.answer())
+
+
+def indexes(watch):
+    return [index for index, _, _ in answer(watch)["frames"]]
+
+
+def test_a_page_is_answered_with_what_was_heard_since(heard):
+    watch = heard.watch()
+    heard.hears(report(frames=(0, 1)))
+    assert answer(watch) == {
+        "type": "live",
+        "robot_id": "arm",
+        "status": "online",
+        "task": "Fold the towel",
+        "fps": 60,
+        "session_id": 17,
+        "rate_hz": 60.0,
+        "ack_lag_ms": 20.0,
+        "frame_count": 99,
+        "missed": 0,
+        "frames": [[0, 1703318400.0, {"observation": {}}], [1, 1703318400.0, {"observation": {}}]],
+    }
+    heard.hears(report(frames=(2,)))
+    assert (indexes(watch), indexes(watch)) == ([2], [])
+
+
+def test_each_page_has_its_own_place(heard):
+    one = heard.watch()
+    heard.hears(report(frames=(0,)))
+    other = heard.watch()
+    heard.hears(report(frames=(1,)))
+    assert (indexes(one), indexes(other)) == ([0, 1], [1])
+
+
+def test_there_is_news_for_those_whom_it_concerns(heard):
+    arm, leg, fleet = heard.watch("arm"), heard.watch("leg"), heard.hub.watch_fleet()
+    heard.has_read("arm", "leg")
+    for watch in (arm, leg, fleet):
+        watch.answer()
+    heard.hears(report("arm"))
+    assert [watch.news.is_set() for watch in (arm, leg, fleet)] == [True, False, True]
+
+
+def test_a_robot_that_is_not_heard_of_is_as_the_database_says(heard):
+    watch = heard.watch()
+    heard.hears(report())
+    heard.clock.now += STALE_S
+    found = answer(watch)
+    assert (found["session_id"], found["rate_hz"], found["ack_lag_ms"], found["frame_count"]) == (17, None, None, 40)
+
+
+def test_frames_that_were_lost_on_the_way_are_counted(heard):
+    watch = heard.watch()
+    heard.hears(report(frames=(0, 1)))
+    heard.hears(report(frames=(8, 9)))
+    found = answer(watch)
+    assert ([frame[0] for frame in found["frames"]], found["missed"]) == ([0, 1, 8, 9], 6)
+
+
+def test_a_connection_that_is_new_counts_from_its_own_beginning(heard):
+    watch = heard.watch()
+    heard.hears(report(frames=(0, 1), numbered=500))
+    heard.hears(report(frames=(2, 3), numbered=2, holder="worker.2"))
+    heard.hears(report(frames=(4,), numbered=3, holder="worker.2"))
+    found = answer(watch)
+    assert ([frame[0] for frame in found["frames"]], found["missed"]) == ([0, 1, 2, 3, 4], 0)
+
+
+def test_no_answer_holds_frames_of_two_sessions(heard):
+    watch = heard.watch()
+    heard.hears(report(frames=(0, 1)))
+    heard.hears(report(frames=(0,), session_id=18, holder="worker.2"))
+    found = answer(watch)
+    assert (found["session_id"], len(found["frames"]), found["missed"]) == (18, 1, 2)
+
+
+def test_of_two_sessions_of_one_robot_the_newer_one_is_shown(heard):
+    watch = heard.watch()
+    for _ in range(2):
+        heard.hears(report(frames=(0,), session_id=18, holder="worker.2"), report(frames=(5,), session_id=17))
+    assert answer(watch)["session_id"] == 18
+    heard.clock.now += STALE_S
+    heard.hears(report(frames=(6,), session_id=17))
+    assert answer(watch)["session_id"] == 17
+
+
+def test_memory_is_bounded_however_long_nobody_asks(heard):
+    watch = heard.watch()
+    for index in range(200):
+        heard.hears(report(frames=(index,))._replace(frames=[b'[%d,0,"%b"]' % (index, b"x" * 2**16)]))
+    assert heard.hub._pages["arm"].frames._bytes <= MAX_FRAMES_BYTES
+    assert answer(watch)["missed"] > 180
+
+
+def test_frames_of_robots_that_nobody_watches_here_are_not_kept(heard):
+    heard.hears(report("leg", frames=(0, 1)))
+    assert heard.hub._pages == {}
+
+
+def test_the_fleet_is_told_in_full_first_and_then_of_what_is_live(heard):
+    watch = heard.hub.watch_fleet()
+    heard.has_read("arm", "leg")
+    heard.hears(report("arm"))
+    first, second = answer(watch), answer(watch)
+    assert (first["full"], [robot["id"] for robot in first["robots"]]) == (True, ["arm", "leg"])
+    assert (second["full"], [robot["id"] for robot in second["robots"]]) == (False, ["arm"])
+    assert first["robots"][0] == second["robots"][0]
+    assert [(robot["rate_hz"], robot["values"]) for robot in first["robots"]] == [(60.0, [0.5]), (None, [])]
+
+
+def test_the_fleet_is_told_in_full_again_when_it_was_read_again(heard):
+    watch = heard.hub.watch_fleet()
+    heard.has_read("arm")
+    watch.answer()
+    heard.has_read("arm", "leg")
+    assert watch.news.is_set()
+    assert answer(watch)["full"]
+
+
+def test_the_fleet_has_no_news_before_it_was_read(heard):
+    watch = heard.hub.watch_fleet()
+    heard.hears(report("arm"))
+    assert not watch.news.is_set()
+    heard.has_read("arm")
+    assert watch.news.is_set() and heard.hub.watch_fleet().news.is_set()
+
+
+def test_all_who_watch_the_fleet_share_one_answer(heard):
+    one, other = heard.hub.watch_fleet(), heard.hub.watch_fleet()
+    heard.has_read("arm")
+    assert one.answer() is other.answer()
+    heard.hears(report("arm"))
+    answers = one.answer(), other.answer()
+    assert answers[0] is answers[1] and json.loads(answers[0])["robots"][0]["rate_hz"] == 60.0
+
+
+def test_a_session_that_the_database_was_not_asked_about_is_asked_about_soon(heard):
+    heard.hub.watch_fleet()
+    heard.has_read("arm")
+    heard.hub._roster_due.clear()
+    heard.hears(report("arm"))
+    assert not heard.hub._roster_due.is_set()
+    heard.hears(report("arm", session_id=18))
+    assert heard.hub._roster_due.is_set()
+
+
+class Layer:
+    """Who listens, and what was asked of the workers; `fails` as often as it is told to."""
+
+    def __init__(self, monkeypatch):
+        self.listening = 0
+        self.fails = 0
+        self.asked: asyncio.Queue = asyncio.Queue()
+        self.reads: asyncio.Queue = asyncio.Queue()
+        monkeypatch.setattr(hub_module.layer, "listen", self.listen)
+        monkeypatch.setattr(hub_module, "watch_robots", self.watch_robots)
+        monkeypatch.setattr(hub_module, "database_sync_to_async", lambda function: self.read)
+
+    async def listen(self, group, hear):
+        self.listening += 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.listening -= 1
+
+    async def watch_robots(self, robot_ids, fleet):
+        self.asked.put_nowait((robot_ids, fleet))
+        if self.fails:
+            self.fails -= 1
+            raise ConnectionError("gone")
+
+    async def read(self, robot_ids):
+        self.reads.put_nowait(robot_ids)
+        return {}
+
+
+@pytest.fixture
+def layer(monkeypatch):
+    for name in ("RENEW_S", "RETRY_S", "ROSTER_S", "ROSTER_AGAIN_S"):
+        monkeypatch.setattr(hub_module, name, 0.001)
+    return Layer(monkeypatch)
+
+
+def test_it_listens_and_asks_only_while_someone_watches(layer):
+    async def scenario():
+        hub = Hub()
+        arm, leg = hub.watch_robot("arm", entry("arm")), hub.watch_robot("leg", entry("leg"))
+        assert await layer.asked.get() == (["arm", "leg"], False)
+        assert await layer.reads.get() == ["arm", "leg"]
+        hub.leave(arm)
+        while await layer.asked.get() != (["leg"], False):
+            pass
+        assert layer.listening == 1
+        tasks = hub._tasks
+        hub.leave(leg)
+        await asyncio.wait(tasks)
+        assert layer.listening == 0
+        fleet = hub.watch_fleet()
+        while await layer.asked.get() != ([], True):
+            pass
+        while await layer.reads.get() is not None:
+            pass
+        hub.leave(fleet)
+
+    asyncio.run(asyncio.wait_for(scenario(), 10))
+
+
+def test_it_asks_again_when_the_layer_has_been_away(layer):
+    async def scenario():
+        hub = Hub()
+        layer.fails = 3
+        watch = hub.watch_fleet()
+        assert isinstance(watch, FleetWatch)
+        for _ in range(5):
+            assert await layer.asked.get() == ([], True)
+        hub.leave(watch)
+
+    asyncio.run(asyncio.wait_for(scenario(), 10))

@@ -1,0 +1,86 @@
+"""What the database says of the robots that are watched."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from robots.models import Robot
+from teleop.live import roster
+from teleop.models import TeleopSession
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def said(entry: roster.Entry) -> tuple[dict, dict, dict]:
+    return tuple(json.loads(b"{%b}" % each) for each in (entry.tile, entry.page, entry.idle))
+
+
+@pytest.fixture
+def arm(db):
+    robot = Robot.objects.create(
+        pk="arm", name="<script>alert(1)</script>", robot_type="so101", status="error", last_heartbeat=NOON
+    )
+    Robot.objects.filter(pk="arm").update(
+        last_error_code="index_reused", last_error_detail="5 again", last_error_at=NOON
+    )
+    TeleopSession.objects.create(robot=robot, key="1", end_time=NOON, meta_info={"task": "over"})
+    TeleopSession.objects.create(robot=robot, key="2", frame_count=7, meta_info={"task": "older"})
+    TeleopSession.objects.create(robot=robot, key="3", frame_count=40, fps=30, meta_info={"task": "Fold the towel"})
+    return robot
+
+
+def test_a_tile_says_who_it_is_what_it_does_and_what_was_wrong(arm):
+    tile, page, idle = said(roster.read(None)["arm"])
+    session_id = arm.sessions.get(key="3").pk
+    assert tile == {
+        "id": "arm",
+        "name": "<script>alert(1)</script>",
+        "robot_type": "so101",
+        "status": "error",
+        "task": "Fold the towel",
+        "fps": 30,
+        "last_heartbeat": "2026-01-01T12:00:00Z",
+        "last_error": {"code": "index_reused", "detail": "5 again", "at": "2026-01-01T12:00:00Z"},
+    }
+    assert page == {"robot_id": "arm", "status": "error", "task": "Fold the towel", "fps": 30}
+    assert idle == {"session_id": session_id, "rate_hz": None, "ack_lag_ms": None, "frame_count": 40}
+    assert roster.read(["arm"])["arm"].session_id == session_id
+
+
+def test_a_robot_that_never_came_has_nothing(db):
+    Robot.objects.create(pk="leg")
+    tile, _, idle = said(roster.read(None)["leg"])
+    assert {name for name, value in tile.items() if value is not None} == {"id", "status"}
+    assert set(idle.values()) == {None}
+
+
+@pytest.mark.parametrize("meta_info", [None, {}, {"task": None}, {"task": {"x": 1}}, {"task": 5}])
+def test_a_task_that_is_no_text_is_none(db, meta_info):
+    TeleopSession.objects.create(robot=Robot.objects.create(pk="leg"), key="1", meta_info=meta_info)
+    assert said(roster.read(None)["leg"])[1]["task"] is None
+
+
+def test_a_long_task_is_cut(db):
+    TeleopSession.objects.create(robot=Robot.objects.create(pk="leg"), key="1", meta_info={"task": "x" * 10_000})
+    assert len(said(roster.read(None)["leg"])[1]["task"]) == roster.MAX_TASK
+
+
+def test_only_those_asked_for_are_read(arm):
+    Robot.objects.create(pk="leg")
+    assert list(roster.read(["leg", "unknown"])) == ["leg"]
+
+
+def test_of_too_many_robots_those_last_heard_of_are_read_in_the_order_of_their_ids(db, monkeypatch):
+    monkeypatch.setattr(roster, "MAX_ROBOTS", 2)
+    for number, robot_id in enumerate(("b", "a", "c")):
+        Robot.objects.create(pk=robot_id, last_heartbeat=NOON + timedelta(seconds=number))
+    Robot.objects.create(pk="never")
+    assert list(roster.read(None)) == ["a", "c"]
+
+
+@pytest.mark.parametrize("robot_ids", [None, ["arm", "leg"]])
+def test_it_takes_two_queries_however_many_robots(arm, django_assert_num_queries, robot_ids):
+    TeleopSession.objects.create(robot=Robot.objects.create(pk="leg"), key="1")
+    with django_assert_num_queries(2):
+        roster.read(robot_ids)

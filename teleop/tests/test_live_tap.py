@@ -1,0 +1,232 @@
+"""What a worker sends to those who watch its robots, and when it sends nothing."""
+
+import asyncio
+
+import orjson
+import pytest
+
+from teleop.live.tap import LEASE_S, MAX_TICK_BYTES, TICK_S, Report, Tap
+from teleop.tests.fakes import Robot, frame
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+class Tapped:
+    """A tap on the robots `arm`, `leg` and `eye`, which all stream; `sent` is what it has sent."""
+
+    def __init__(self):
+        self.clock = Clock()
+        self.robots = {name: Robot() for name in ("arm", "leg", "eye")}
+        for name, robot in self.robots.items():
+            robot.connection.robot_id = robot.connection.holder = name
+        self.sent = []
+        self.tap = Tap({name: robot.connection for name, robot in self.robots.items()}, self.send, self.clock)
+
+    async def send(self, message):
+        self.sent.append([Report(*report) for report in message["robots"]])
+
+    def stream(self, *indexes):
+        for robot in self.robots.values():
+            robot.sends(*indexes)
+
+    def report(self, name="arm") -> Report:
+        return next(report for report in self.tap.reports() if report.robot_id == name)
+
+    def state(self, name="arm") -> dict:
+        return orjson.loads(b"{%b}" % self.report(name).state)
+
+    def pass_ticks(self, ticks, name="arm", sends=0, first=0) -> list[dict]:
+        """`sends` frames a tick, of which each is committed when the tick is over."""
+        robot, states = self.robots[name], []
+        for tick in range(ticks):
+            robot.sends(*range(first + tick * sends, first + (tick + 1) * sends))
+            self.clock.now += TICK_S
+            if sends:
+                robot.connection.committed(robot.taken[-1:])
+            states.append(self.state(name))
+        return states
+
+
+@pytest.fixture
+def tapped():
+    return Tapped()
+
+
+def test_nobody_watches_and_a_frame_is_not_looked_at(tapped):
+    tapped.stream(0, 1)
+    assert [robot.connection.watched for robot in tapped.robots.values()] == [None] * 3
+    assert (tapped.tap.is_leased(), tapped.tap.reports()) == (False, [])
+
+
+def test_a_watched_robot_is_sent_with_all_its_frames_and_no_other_is(tapped):
+    tapped.tap.renew(["arm", "on another worker"], fleet=False)
+    tapped.stream(3, 6)
+    (report,) = tapped.tap.reports()
+    assert (report.robot_id, report.session_id, report.numbered, report.values) == ("arm", 17, 2, b"[]")
+    assert [orjson.loads(each) for each in report.frames] == [
+        [index, frame(index)["timestamp"], {"observation": {"x.pos": 0.5}}] for index in (3, 6)
+    ]
+
+
+def test_the_fleet_is_sent_without_frames_with_the_newest_values(tapped):
+    tapped.tap.renew([], fleet=True)
+    tapped.stream(0)
+    tapped.robots["leg"].says(**frame(1) | {"observation": {"joint_positions": [1, 2.5, "x", 1e30]}})
+    reports = {report.robot_id: report for report in tapped.tap.reports()}
+    assert [report.frames for report in reports.values()] == [[], [], []]
+    assert (reports["arm"].values, reports["leg"].values) == (b"[0.5]", b"[1,2.5,null,1e+30]")
+
+
+def test_values_stay_until_there_are_others_and_are_twelve_at_most(tapped):
+    tapped.tap.renew([], fleet=True)
+    tapped.robots["arm"].says(**frame(0) | {"observation": {f"{number}.pos": number for number in range(20)}})
+    for _ in range(2):
+        assert tapped.report().values == b"[0,1,2,3,4,5,6,7,8,9,10,11]"
+
+
+def test_each_frame_is_sent_once(tapped):
+    tapped.tap.renew(["arm"], fleet=True)
+    tapped.stream(0, 1)
+    tapped.report()
+    tapped.stream(2)
+    report = tapped.report()
+    assert ([orjson.loads(each)[0] for each in report.frames], report.numbered) == ([2], 3)
+    assert tapped.report().frames == []
+
+
+def test_a_refused_frame_is_not_sent(tapped):
+    tapped.tap.renew(["arm"], fleet=False)
+    tapped.robots["arm"].sends(5, 4)
+    assert len(tapped.report().frames) == 1
+
+
+def test_a_flood_is_sent_in_part_and_the_rest_is_counted(tapped):
+    tapped.tap.renew(["arm"], fleet=False)
+    for index in range(100):
+        tapped.robots["arm"].says(**frame(index) | {"note": "x" * 10_000})
+    report = tapped.report()
+    assert MAX_TICK_BYTES - 11_000 < sum(map(len, report.frames)) < MAX_TICK_BYTES + 1_000  # their own brackets
+    assert (orjson.loads(report.frames[-1])[0], report.numbered) == (99, 100)
+
+
+def test_a_lease_ends_where_it_is_not_renewed(tapped):
+    tapped.tap.renew(["arm"], fleet=True)
+    tapped.clock.now += LEASE_S - 1
+    tapped.tap.renew(["leg"], fleet=False)
+    tapped.clock.now += 1
+    assert tapped.tap.is_leased()
+    assert [report.robot_id for report in tapped.tap.reports()] == ["leg"]
+    tapped.clock.now += LEASE_S - 1
+    assert not tapped.tap.is_leased()
+    assert [robot.connection.watched for robot in tapped.robots.values()] == [None] * 3
+
+
+def test_frames_that_nobody_was_to_get_are_not_counted(tapped):
+    """The fleet is watched on, so the connection stays watched."""
+    tapped.tap.renew([], fleet=True)
+    tapped.stream(0, 1, 2)
+    tapped.tap.renew(["arm"], fleet=True)
+    tapped.stream(3)
+    assert tapped.report().numbered == len(tapped.report().frames) + 1 == 1
+
+
+def test_a_connection_that_is_closed_is_not_sent(tapped):
+    tapped.tap.renew([], fleet=True)
+    tapped.robots["arm"].connection.give_up(4409)
+    tapped.robots["leg"].connection.disconnected.set()
+    assert [report.robot_id for report in tapped.tap.reports()] == ["eye"]
+
+
+@pytest.mark.parametrize("frames_a_tick, rate", [(6, 60.0), (0, 0.0), (100, 1000.0)])
+def test_the_rate_is_that_of_the_last_two_seconds(tapped, frames_a_tick, rate):
+    tapped.tap.renew([], fleet=True)
+    tapped.pass_ticks(30, sends=2)
+    assert tapped.pass_ticks(31, sends=frames_a_tick, first=60)[-1]["rate_hz"] == pytest.approx(rate, abs=0.1)
+
+
+def test_the_rate_of_batches_is_that_of_their_frames(tapped):
+    """A batch of 20 every fourth tick is 50 a second, whichever tick asks."""
+    tapped.tap.renew([], fleet=True)
+    rates = []
+    for batch in range(12):
+        rates += tapped.pass_ticks(1, sends=20, first=batch * 20) + tapped.pass_ticks(3)
+    assert {state["rate_hz"] for state in rates[24:]} == {50.0}
+
+
+def test_there_is_no_rate_of_the_first_half_second(tapped):
+    tapped.tap.renew([], fleet=True)
+    assert [state["rate_hz"] is None for state in tapped.pass_ticks(7, sends=6)] == [True] * 5 + [False] * 2
+
+
+def test_the_lag_is_from_receipt_to_commit(tapped):
+    tapped.tap.renew([], fleet=True)
+    robot = tapped.robots["arm"]
+    robot.sends(0)
+    tapped.clock.now += 0.03
+    robot.sends(1)
+    robot.connection.committed(robot.taken)
+    assert tapped.state() == {"session_id": 17, "rate_hz": None, "ack_lag_ms": 30.0, "frame_count": 2}
+
+
+def test_the_lag_grows_while_nothing_is_committed(tapped):
+    tapped.tap.renew([], fleet=True)
+    tapped.pass_ticks(1, sends=1)
+    tapped.robots["arm"].sends(10)
+    assert [state["ack_lag_ms"] for state in tapped.pass_ticks(3)] == [100.0, 200.0, 300.0]
+
+
+def test_a_new_connection_is_watched_from_its_first_frame(tapped):
+    tapped.tap.renew(["tail"], fleet=False)
+    tail = Robot().connection
+    tail.robot_id = "tail"
+    tapped.tap.attach(tail)
+    assert tail.watched.has_frames
+
+
+def test_while_one_message_is_under_way_frames_wait_for_the_next(tapped):
+    async def scenario():
+        frozen = asyncio.Event()
+
+        async def send(message):
+            await frozen.wait()
+            await tapped.send(message)
+
+        tapped.tap._send = send
+        tapped.tap.renew(["arm"], fleet=False)
+        for index in range(5):
+            tapped.stream(index)
+            tapped.tap.tick()
+            await asyncio.sleep(0)
+        frozen.set()
+        await tapped.tap._sending
+        tapped.tap.tick()
+        await tapped.tap._sending
+
+    asyncio.run(scenario())
+    assert [[orjson.loads(each)[0] for each in report.frames] for (report,) in tapped.sent] == [[0], [1, 2, 3, 4]]
+
+
+def test_a_layer_that_takes_nothing_is_said_once_and_its_frames_are_counted(tapped, caplog):
+    async def scenario():
+        async def fail(message):
+            raise ConnectionError("gone")
+
+        tapped.tap._send, send = fail, tapped.tap._send
+        tapped.tap.renew(["arm"], fleet=False)
+        for index in range(3):
+            tapped.stream(index)
+            tapped.tap.tick()
+            await tapped.tap._sending
+        tapped.tap._send = send
+        tapped.stream(3)
+        tapped.tap.tick()
+        await tapped.tap._sending
+
+    asyncio.run(scenario())
+    assert caplog.text.count("does not take") == 1
+    assert [(len(report.frames), report.numbered) for (report,) in tapped.sent] == [(1, 4)]

@@ -1,0 +1,203 @@
+"""Who may watch robots live, and what a page gets: on a real server."""
+
+import time
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.contrib.sessions.models import Session
+from websockets.exceptions import InvalidStatus
+
+from robots.models import Robot
+from tests.chaos.stage import serving
+from tests.services import Server, wait_until
+from tests.watching import login, watching
+from tests.wire import frame, register, wire
+
+PATHS = ["live/arm", "fleet"]
+
+
+@pytest.fixture(autouse=True)
+def _robots(transactional_db):
+    register("arm", "leg")
+
+
+def staff(name: str = "staff", *permissions: str, **fields) -> User:
+    user = User.objects.create_user(name, **{"is_staff": True} | fields)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions or ["view_robot"]))
+    return user
+
+
+@pytest.fixture
+def headers() -> dict[str, str]:
+    return login(staff())
+
+
+def refused(server: Server, path: str, headers: dict[str, str], **options) -> int:
+    """The HTTP status."""
+    with pytest.raises(InvalidStatus) as caught, watching(server, path, headers, **options):
+        pass
+    return caught.value.response.status_code
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_whoever_is_not_logged_in_is_refused(server: Server, path):
+    for cookie in ("", "sessionid=", "sessionid=wrong", "sessionid=%00", "sessionid=" + "x" * 4000):
+        assert refused(server, path, {"Cookie": cookie}) == 403
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_whoever_is_no_staff_or_may_not_view_robots_is_refused(server: Server, path):
+    for user in (staff("customer", is_staff=False), staff("other", "view_videochunk")):
+        assert refused(server, path, login(user)) == 403
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_whoever_was_made_inactive_is_refused(server: Server, headers, path):
+    User.objects.update(is_active=False)
+    assert refused(server, path, headers) == 403
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("origin", [None, "http://evil.example", "https://localhost.evil.example", "null"])
+def test_a_foreign_page_is_refused_whoever_is_logged_in(server: Server, headers, path, origin):
+    assert refused(server, path, headers, origin=origin) in (400, 403)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_robots_key_is_no_login(server: Server, path):
+    assert refused(server, path, {"Authorization": "Bearer a robot's key"}) == 403
+
+
+@pytest.mark.parametrize("robot_id", ["unknown", "", "a/b", "%00", "x" * 65])
+def test_an_unknown_robot_is_closed_with_4404(server: Server, headers, robot_id):
+    with watching(server, f"live/{robot_id}", headers) as page:
+        assert page.hear_close() == 4404
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    "message", ["", "next", "{", '{"type":"start"}', '{"type":"next","x":1}', b"\x00", "[" * 2**19, '"' + "x" * 2**19]
+)
+def test_anything_but_next_is_closed_with_4400(server: Server, headers, path, message):
+    with watching(server, path, headers) as page:
+        page.websocket.send(message)
+        assert page.hear_close() == 4400
+
+
+def test_a_page_gets_every_frame_in_its_order_and_its_state(server: Server, headers):
+    with wire(server) as robot, watching(server, "live/arm", headers) as page:
+        before = page.next()
+        assert (before["robot_id"], before["frames"]) == ("arm", [])
+        frames = page.frames()
+        for index in range(100):
+            robot.say(frame(index, observation={"shoulder_pan.pos": index / 8}, action={"shoulder_pan.pos": 1e30}))
+        for index in range(100):
+            found = next(frames)
+            assert found[0] == index
+            assert found[1] == pytest.approx(frame(index)["timestamp"], abs=1e-5)
+            assert found[2] == {"observation": {"shoulder_pan.pos": index / 8}, "action": {"shoulder_pan.pos": 1e30}}
+        robot.hear_ack(99)
+        after = wait_until(lambda: (state := page.next())["rate_hz"] is not None and state)
+        assert (after["status"], after["session_id"]) == ("online", robot.greeting["session_id"])
+        assert (after["frame_count"], after["missed"], after["frames"]) == (100, 0, [])
+        assert 0 < after["ack_lag_ms"] < 30_000
+
+
+def test_a_page_sees_sessions_begin_and_end(server: Server, headers):
+    with watching(server, "live/arm", headers) as page:
+        assert [page.next()[name] for name in ("status", "session_id", "rate_hz")] == ["offline", None, None]
+        for session in ("first-of-two", "second-of-two"):
+            with wire(server, f"arm?session={session}") as robot:
+                robot.say(frame(0))
+                found = wait_until(lambda: (state := page.next())["frames"] and state)
+                assert (found["session_id"], found["frames"][0][0]) == (robot.greeting["session_id"], 0)
+                wait_until(lambda: page.next()["status"] == "online")
+        wait_until(lambda: (state := page.next())["status"] == "offline" and state["session_id"] is None)
+
+
+def test_the_fleet_is_told_of_all_robots_and_then_of_those_that_are_live(server: Server, headers):
+    Robot.objects.filter(pk="leg").update(name="<script>alert(1)</script>")
+    with wire(server) as robot, watching(server, "fleet", headers) as page:
+        robot.say(frame(0, observation={"joint_positions": [1, 2.5]}))
+        first = page.next()
+        assert (first["full"], [robot["id"] for robot in first["robots"]]) == (True, ["arm", "leg"])
+        assert first["robots"][1]["name"] == "<script>alert(1)</script>"
+        update = wait_until(lambda: not (found := page.next())["full"] and found["robots"] and found)
+        assert [(each["id"], each["status"], each["values"]) for each in update["robots"]] == [
+            ("arm", "online", [1, 2.5])
+        ]
+        wait_until(lambda: page.next()["full"], 10, "told in full again")
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_nothing_is_sent_unasked_and_one_answer_for_each_that_is(server: Server, headers, path):
+    with wire(server) as robot, watching(server, path, headers) as page:
+        robot.say(frame(0))
+        page.next()
+        with pytest.raises(TimeoutError):
+            page.hear(timeout=1.5)
+        page.ask()
+        page.hear()
+        with pytest.raises(TimeoutError):
+            page.hear(timeout=1.5)
+
+
+@pytest.mark.parametrize("path, most_hz", [("live/arm", 10), ("fleet", 4)])
+def test_answers_come_no_faster_than_a_page_can_draw(server: Server, headers, path, most_hz):
+    with wire(server) as robot, watching(server, path, headers) as page:
+        page.next()
+        begun, answers, index = time.monotonic(), 0, 0
+        while time.monotonic() - begun < 2:
+            robot.say(frame(index))
+            page.next()
+            answers, index = answers + 1, index + 1
+        assert 0.5 * most_hz < answers / (time.monotonic() - begun) < most_hz + 1
+
+
+def test_a_page_that_asks_late_gets_all_and_one_that_asks_too_late_is_told_what_it_missed(server: Server, headers):
+    with wire(server) as robot, watching(server, "live/arm", headers) as page:
+        wait_until(lambda: page.next()["rate_hz"] is not None, what="watched")
+        large = {"note": "x" * 30_000}
+        for index in range(50):
+            robot.say(frame(index, observation=large))
+            robot.hear_ack(index)
+        found = wait_until(lambda: (state := page.next())["frames"] and state)
+        indexes = [index for index, _, _ in found["frames"]]
+        assert indexes == sorted(indexes)
+        assert (indexes[0] > 10, found["missed"]) == (True, indexes[-1] + 1 - len(indexes))
+
+
+@pytest.fixture(scope="module")
+def asking_often(_server: Server):
+    """Asks again every fifth of a second who is logged in."""
+    with serving(_server.settings["DATABASE_URL"], how="ask_for_logins_often", ROBOT_AUTH="key") as altered:
+        yield altered
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param(lambda: Session.objects.all().delete(), id="logged out"),
+        pytest.param(lambda: User.objects.update(is_active=False), id="inactive"),
+        pytest.param(lambda: User.objects.update(is_staff=False), id="no staff"),
+        pytest.param(lambda: User.objects.get().user_permissions.clear(), id="no permission"),
+        pytest.param(lambda: User.objects.update(password="another"), id="another password"),
+    ],
+)
+def test_whoever_may_not_watch_any_more_is_cut_off(asking_often: Server, headers, path, what):
+    with watching(asking_often, path, headers) as page:
+        page.next()
+        what()
+        assert page.hear_close() == 4401
+
+
+def test_who_watches_when_the_server_stops_is_told_to_come_back(start_server, headers):
+    server = start_server()
+    with watching(server, "fleet", headers) as fleet, watching(server, "live/arm", headers) as page:
+        fleet.next()
+        begun = time.monotonic()
+        server.terminate()
+        assert (fleet.hear_close(), page.hear_close()) == (1012, 1012)
+        assert server.stop() == 0
+        assert time.monotonic() - begun < 5
