@@ -1,11 +1,17 @@
 """The staff's pages. They bring no data: their modules ask REST and the live sockets, which have their own rules."""
 
+from contextlib import suppress
+
 from django.contrib import admin
 from django.contrib.auth.mixins import PermissionRequiredMixin
+from django.http import Http404
 from django.urls import reverse_lazy
 from django.views.generic import DetailView, TemplateView
+from rest_framework.exceptions import ValidationError
 
 from robots.models import Robot
+from teleop.filters import SessionFilter
+from teleop.models import TeleopSession
 
 
 class StaffPage(PermissionRequiredMixin):
@@ -44,3 +50,29 @@ class LivePage(StaffPage, DetailView):
 
     def get_context_data(self, **context):
         return super().get_context_data(title=f"{self.object.name or self.object.pk} live", **context)
+
+
+class ReplayPage(StaffPage, DetailView):
+    """Behind the `?`: the filters of GET /sessions, in whose order `n` and `p` go on, and the moment `t`."""
+
+    permission_required = ("teleop.view_teleopsession", "teleop.view_teleopframe", "videos.view_videochunk")
+    queryset = TeleopSession.objects.select_related("robot")
+    template_name = "teleop/replay.html"
+    context_object_name = "recording"  # `session` would be that of the login
+
+    def get_object(self):
+        try:
+            return super().get_object()
+        except Http404:
+            raise Http404(f"There is no session {self.kwargs['pk']}; it may have been deleted.") from None
+
+    def get_context_data(self, **context):
+        query = self.request.GET.copy()
+        query.pop("t", None)
+        filters = SessionFilter(query, TeleopSession.objects.all())
+        sessions = TeleopSession.objects.all()
+        with suppress(ValidationError):  # of filters that do not go together, none
+            sessions = filters.qs if filters.is_valid() else sessions
+        before, after = sessions.only("pk", "start_time").beside(self.object)
+        context |= {"before": before, "after": after, "query": query.urlencode()}
+        return super().get_context_data(title=f"Session {self.object.pk}", **context)

@@ -45,6 +45,17 @@ class TeleopSessionQuerySet(models.QuerySet):
         moments = ended.order_by("-start_time", "-id").values_list("start_time", "end_time")[:MAX_DURATIONS]
         return [(end - start).total_seconds() for start, end in moments]
 
+    def beside(self, session):
+        """The one before it and the one after it in the order of the lists, newest first; None where it is the last."""
+        # Not `newer OR as new and ...`: the index would be read from its end.
+        newer = self.filter(start_time__gte=session.start_time).exclude(
+            start_time=session.start_time, pk__lte=session.pk
+        )
+        older = self.filter(start_time__lte=session.start_time).exclude(
+            start_time=session.start_time, pk__gte=session.pk
+        )
+        return newer.order_by("start_time", "pk").first(), older.order_by("-start_time", "-pk").first()
+
     def finish(self) -> int:
         """Ends these sessions as their stored frames say: frame_count, start_time, end_time; returns how many.
 

@@ -11,6 +11,7 @@ router.register("sessions", views.SessionViewSet)
 urlpatterns = [
     path("", pages.FleetPage.as_view(), name="fleet"),
     re_path(rf"^robots/(?P<pk>{ROBOT_ID.pattern})/live/?$", pages.LivePage.as_view(), name="robot-live"),
+    re_path(r"^sessions/(?P<pk>[0-9]{1,18})/replay/?$", pages.ReplayPage.as_view(), name="session-replay"),
     re_path(r"^health/?$", views.HealthView.as_view()),
     re_path(r"^health/live/?$", views.LiveView.as_view()),
     re_path(rf"^robots/(?P<pk>{ROBOT_ID.pattern})/status/?$", views.RobotStatusView.as_view()),

@@ -1,0 +1,74 @@
+// What /sessions/{id}/series answers, as joints to plot. No DOM.
+
+import { lastUpTo } from "./timeline.js";
+
+const PARTS = ["observation", "action"];
+
+/** {name, observation, action} in the order in which they appear; each part a {times, values}, or missing. What is in
+ *  neither part is plotted like an observation, under its whole name. */
+export function jointsOf(columns, origin) {
+  const joints = new Map();
+  for (const { name, timestamps, values } of columns) {
+    const part = PARTS.find((each) => name.startsWith(`${each}.`));
+    const joint = part ? name.slice(part.length + 1) : name;
+    if (!joints.has(joint)) joints.set(joint, { name: joint, columns: {} });
+    joints.get(joint)[part ?? "observation"] = ascending(timestamps, values, origin);
+    joints.get(joint).columns[part ?? "observation"] = name;
+  }
+  return [...joints.values()];
+}
+
+/** Where a clock was set back what follows is left out until it has caught up: time goes one way in a plot. */
+function ascending(timestamps, values, origin) {
+  const column = { times: [], values: [] };
+  let last = -Infinity;
+  timestamps.forEach((timestamp, at) => {
+    if (timestamp <= last) return;
+    last = timestamp;
+    column.times.push(timestamp - origin);
+    column.values.push(values[at]);
+  });
+  return column;
+}
+
+/** The value that holds at this time as far as the thinned column knows. */
+export const valueAt = (column, time) => column?.values[lastUpTo(column.times, time + 1e-6)] ?? null;
+
+/** The part of a session that the plots show, never past its ends nor narrower than a few frames. */
+export class View extends EventTarget {
+  constructor(duration, narrowest) {
+    super();
+    this.whole = Math.max(duration, narrowest);
+    this.narrowest = Math.min(narrowest, this.whole);
+    this.from = 0;
+    this.to = this.whole;
+  }
+
+  get width() {
+    return this.to - this.from;
+  }
+
+  get isWhole() {
+    return this.width >= this.whole;
+  }
+
+  show(from, to) {
+    const width = Math.min(Math.max(to - from, this.narrowest), this.whole);
+    const begin = Math.min(Math.max((from + to - width) / 2, 0), this.whole - width);
+    if (begin === this.from && begin + width === this.to) return;
+    this.from = begin;
+    this.to = begin + width;
+    this.dispatchEvent(new Event("change"));
+  }
+
+  /** By the factor (2: half as much is seen); what is at `time` stays where it is. */
+  zoom(factor, time) {
+    const left = (time - this.from) / factor;
+    this.show(time - left, time - left + this.width / factor);
+  }
+
+  /** A page on, if the time is not in sight. */
+  follow(time) {
+    if (time < this.from || time > this.to) this.show(time - this.width * 0.1, time + this.width * 0.9);
+  }
+}

@@ -1,0 +1,84 @@
+// Session time <-> frame index <-> a camera's chunk and the moment in it. Pure: no DOM, no requests.
+//
+// Session time is seconds since the first frame; the server's moments are unix seconds.
+
+/** The position of the last of `sorted` (ascending by `of`) that is not past `value`; -1: all are. */
+export function lastUpTo(sorted, value, of = (each) => each) {
+  let low = 0;
+  let high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (of(sorted[middle]) <= value) low = middle + 1;
+    else high = middle;
+  }
+  return low - 1;
+}
+
+export class Timeline {
+  /** `anchors` and `gaps` as in /sessions/{id}/series, `chunks` as in /videos. */
+  constructor(anchors, gaps, chunks) {
+    const starts = chunks.map((chunk) => chunk.start_timestamp);
+    this.origin = anchors.length ? anchors[0][1] : chunks.length ? Math.min(...starts) : 0;
+    this.anchors = anchors.map(([index, moment]) => ({ index, time: moment - this.origin }));
+    this.gaps = gaps.map(([from, to]) => [from - this.origin, to - this.origin]);
+    this.cameras = new Map();
+    for (const { id, camera_key, start_timestamp, end_timestamp } of chunks) {
+      if (!this.cameras.has(camera_key)) this.cameras.set(camera_key, []);
+      const chunk = { id, start: start_timestamp - this.origin, end: end_timestamp - this.origin };
+      this.cameras.get(camera_key).push(chunk);
+    }
+    for (const film of this.cameras.values()) film.sort((a, b) => a.start - b.start);
+    // Without frames the videos say how long it is; beside frames, what a camera saw before and after is left out.
+    const ends = [...this.cameras.values()].map((film) => film.at(-1).end);
+    this.duration = anchors.length ? this.anchors.at(-1).time : Math.max(0, ...ends);
+  }
+
+  /** The frame that holds at this time, by the anchors on both sides; in a gap the one before it. null: no frames. */
+  indexAt(time) {
+    const at = lastUpTo(this.anchors, time, (anchor) => anchor.time);
+    if (at < 0) return this.anchors.length ? this.anchors[0].index : null;
+    const [a, b] = [this.anchors[at], this.anchors[at + 1]];
+    if (!b || this.gapAt(time)) return a.index;
+    const steps = ((time - a.time) / (b.time - a.time)) * (b.index - a.index);
+    return a.index + Math.floor(steps + 1e-3); // a frame's own time finds it, though doubles round
+  }
+
+  timeAt(index) {
+    const at = Math.max(0, lastUpTo(this.anchors, index, (anchor) => anchor.index));
+    const [a, b] = [this.anchors[at], this.anchors[at + 1]];
+    if (!b || index <= a.index) return a.time;
+    return a.time + ((index - a.index) / (b.index - a.index)) * (b.time - a.time);
+  }
+
+  /** One more anchor: a frame whose index and time are known. */
+  learn({ index, time }) {
+    const at = lastUpTo(this.anchors, index, (anchor) => anchor.index);
+    if (this.anchors[at]?.index !== index) this.anchors.splice(at + 1, 0, { index, time });
+  }
+
+  gapAt(time) {
+    const gap = this.gaps[lastUpTo(this.gaps, time, ([from]) => from)];
+    return gap && time > gap[0] && time < gap[1] ? gap : null;
+  }
+
+  /** The chunk of the camera that has this time, and the seconds into it; null: no video here. */
+  placeAt(camera, time) {
+    const film = this.cameras.get(camera);
+    const at = lastUpTo(film, time, (chunk) => chunk.start);
+    const chunk = film[at];
+    if (!chunk || time >= chunk.end) return null;
+    return { chunk, offset: time - chunk.start, following: film[at + 1] ?? null };
+  }
+
+  /** Where the camera has video, as pairs of session times; chunks that touch are one piece. */
+  coverage(camera, tolerance = 0.05) {
+    const pieces = [];
+    for (const { start, end } of this.cameras.get(camera)) {
+      if (end <= 0 || start >= this.duration) continue;
+      const last = pieces.at(-1);
+      if (last && start - last[1] <= tolerance) last[1] = Math.min(end, this.duration);
+      else pieces.push([Math.max(start, 0), Math.min(end, this.duration)]);
+    }
+    return pieces;
+  }
+}
