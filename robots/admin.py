@@ -1,19 +1,102 @@
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, OuterRef, Subquery
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
 
+from robots import display
+from robots.filters import RobotFilter
+from robots.forms import RobotForm
 from robots.models import Robot
+from robots.notices import close_connections
+from robots.sidebar import Sidebar
+
+DISCONNECTED = 4403  # the close code (docs/protocol.md)
 
 
 @admin.register(Robot)
 class RobotAdmin(admin.ModelAdmin):
-    list_display = ["id", "name", "robot_type", "status", "last_heartbeat", "ip_address", "last_error_code"]
-    list_filter = ["status", "robot_type"]
+    filterset_class = RobotFilter
+    list_display = ["id", "name", "robot_type", "presence", "heartbeat", "live_session", "last_error", "ip_address"]
+    list_filter = [Sidebar]
     search_fields = ["id", "name"]
-    readonly_fields = [
-        "status",
-        "last_heartbeat",
-        "ip_address",
-        "created_at",
-        "last_error_code",
-        "last_error_detail",
-        "last_error_at",
+    show_full_result_count = False
+    actions = ["disconnect"]
+    form = RobotForm
+    seen = ["presence", "heartbeat", "live_session", "ip_address", "created"]
+    error = ["last_error_code", "last_error_detail", "last_error_seen"]
+    readonly_fields = [*seen, *error]
+    fieldsets = [
+        (None, {"fields": RobotForm.Meta.fields}),
+        ("Presence", {"fields": seen}),
+        ("Last error", {"fields": error}),
     ]
+
+    def get_queryset(self, request):
+        sessions = Robot.sessions.rel.related_model.objects
+        newest_live = sessions.live().filter(robot=OuterRef("pk")).order_by("-updated_at")
+        return super().get_queryset(request).annotate(live_session_id=Subquery(newest_live.values("pk")[:1]))
+
+    def get_readonly_fields(self, request, obj=None):
+        return [*self.readonly_fields, "id"] if obj else self.readonly_fields  # a robot keeps its id
+
+    def get_fieldsets(self, request, obj=None):
+        return self.fieldsets if obj else self.fieldsets[:1]
+
+    @admin.display(description="status", ordering="status")
+    def presence(self, robot):
+        return display.status(robot.status)
+
+    @admin.display(description="last heartbeat", ordering="last_heartbeat")
+    def heartbeat(self, robot):
+        return display.ago(robot.last_heartbeat)
+
+    @admin.display(description="live session")
+    def live_session(self, robot):
+        if robot.live_session_id is None:
+            return display.NOTHING
+        return display.link(reverse("robot-live", args=[robot.pk]), f"session {robot.live_session_id}")
+
+    @admin.display(ordering="last_error_at")
+    def last_error(self, robot):
+        return display.clipped(f"{robot.last_error_code}: {robot.last_error_detail}") if robot.last_error_code else ""
+
+    @admin.display(description="when")
+    def last_error_seen(self, robot):
+        return display.moment(robot.last_error_at)
+
+    @admin.display(description="registered")
+    def created(self, robot):
+        return display.moment(robot.created_at)
+
+    @admin.action(description="Disconnect selected robots", permissions=["change"])
+    def disconnect(self, request, queryset):
+        for robot in queryset:
+            close_connections(DISCONNECTED, robot_id=robot.pk)
+            self.log_change(request, robot, "Disconnected.")
+        told = f"Disconnecting {display.count(len(queryset), 'robot')}; who still streams comes back after a minute."
+        self.message_user(request, told, messages.SUCCESS)
+
+    def get_deleted_objects(self, objs, request):
+        """Said in counts: Django would collect the sessions to list them. A robot that has some stays."""
+        robots = Robot.objects.filter(pk__in=[robot.pk for robot in objs])
+        held = robots.annotate(count=Count("sessions")).filter(count__gt=0)
+        protected = [f"{display.count(robot.count, 'session')} of robot {robot}" for robot in held]
+        return list(robots), {"robots": len(robots)}, set(), protected
+
+    def get_urls(self):
+        key = path("<path:object_id>/key/", self.admin_site.admin_view(self.issue_key), name="robots_robot_key")
+        return [key, *super().get_urls()]
+
+    def issue_key(self, request, object_id):
+        """Asks, then issues a key and shows it: this once, so nothing may keep the page (admin_view sees to it)."""
+        robot = get_object_or_404(Robot, pk=unquote(object_id))
+        if not self.has_change_permission(request, robot):
+            raise PermissionDenied
+        key = robot.issue_key() if request.method == "POST" else None
+        if key:
+            self.log_change(request, robot, "Issued a new key.")
+        context = {**self.admin_site.each_context(request), "title": f"Key of {robot}", "robot": robot, "key": key}
+        return TemplateResponse(request, "admin/robots/robot/issue_key.html", context)

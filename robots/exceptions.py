@@ -2,7 +2,7 @@ from django.db import InterfaceError, OperationalError
 from django.db.models import ProtectedError
 from django.http import JsonResponse
 from django.views import defaults
-from rest_framework import status, views
+from rest_framework import status
 from rest_framework.exceptions import APIException
 
 
@@ -33,13 +33,15 @@ class DatabaseAway(APIException):
 
 def handle(error: Exception, context: dict):
     """What models and the database raise, as the status that a client can act upon."""
+    from rest_framework.views import exception_handler  # it reads the settings, which name modules that import this one
+
     match error:
         case ProtectedError():
             held = {each._meta.verbose_name for each in error.protected_objects}
             error = Conflict(f"it has {len(error.protected_objects)} rows that need it: {', '.join(sorted(held))}")
         case OperationalError() | InterfaceError():
             error = DatabaseAway()
-    return views.exception_handler(error, context)
+    return exception_handler(error, context)
 
 
 def not_found(request, exception):

@@ -1,15 +1,17 @@
 from datetime import UTC, datetime
 
 import django_filters
+from django import forms
 from django_filters.fields import IsoDateTimeField
 from drf_spectacular.utils import extend_schema_field
 from rest_framework.exceptions import ValidationError
 
 from teleop.models import TeleopSession
-from teleop.protocol import MAX_TIMESTAMP, MIN_TIMESTAMP
+from teleop.protocol import MAX_FRAME_INDEX, MAX_TIMESTAMP, MIN_TIMESTAMP
 
 EARLIEST, LATEST = (datetime.fromtimestamp(limit, UTC) for limit in (MIN_TIMESTAMP, MAX_TIMESTAMP))
 MAX_DURATION_S = 10**9
+MAX_ID = 2**31 - 1
 BOOLEANS = [("true", "true"), ("false", "false")]
 
 
@@ -33,6 +35,28 @@ class BooleanFilter(django_filters.TypedChoiceFilter):
         super().__init__(choices=BOOLEANS, coerce="true".__eq__, **kwargs)
 
 
+class WholeFilter(django_filters.NumberFilter):
+    """django-filter's own takes 1.5 for a number, and finds nothing."""
+
+    field_class = forms.IntegerField
+
+
+@extend_schema_field({"type": "integer", "minimum": 1, "maximum": MAX_ID})
+class IdFilter(WholeFilter):
+    def __init__(self, **kwargs):
+        super().__init__(min_value=1, max_value=MAX_ID, **kwargs)
+
+
+class FrameFilter(django_filters.FilterSet):
+    """Of the admin's list: what an index finds."""
+
+    session = IdFilter(field_name="session_id")
+    from_index = WholeFilter(
+        field_name="frame_index", lookup_expr="gte", label="From frame", min_value=0, max_value=MAX_FRAME_INDEX
+    )
+    max_id = WholeFilter(field_name="id", lookup_expr="lte", label="Up to id", min_value=1, max_value=2**63 - 1)
+
+
 class SessionFilter(django_filters.FilterSet):
     robot = django_filters.CharFilter(field_name="robot_id", max_length=64, help_text="The robot's id.")
     live = BooleanFilter(method="by_live", help_text="Being recorded now (true), or ended (false).")
@@ -45,6 +69,10 @@ class SessionFilter(django_filters.FilterSet):
         max_value=MAX_DURATION_S,
         help_text="In seconds; a live session has none yet.",
     )
+    max_duration = django_filters.NumberFilter(
+        method="by_max_duration", min_value=0, max_value=MAX_DURATION_S, help_text="In seconds."
+    )
+    camera = django_filters.CharFilter(method="by_camera", max_length=100, help_text="Has a video of this camera.")
     updated_since = MomentFilter(
         field_name="updated_at",
         lookup_expr="gte",
@@ -82,4 +110,10 @@ class SessionFilter(django_filters.FilterSet):
         return queryset.with_tag(value)
 
     def by_duration(self, queryset, name, value):
-        return queryset.lasting(float(value))
+        return queryset.lasting(at_least=float(value))
+
+    def by_max_duration(self, queryset, name, value):
+        return queryset.lasting(at_most=float(value))
+
+    def by_camera(self, queryset, name, value):
+        return queryset.seen_by(value)

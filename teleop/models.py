@@ -75,6 +75,12 @@ class TeleopSession(models.Model):
         return self.end_time is None
 
     @property
+    def labels(self) -> dict:
+        """None where there is none; a robot may have sent what is no label at all."""
+        meta = self.meta_info if isinstance(self.meta_info, dict) else {}
+        return {name: meta.get(name) for name in STAFF_LABELS}
+
+    @property
     def duration_s(self) -> float | None:
         return None if self.is_live else (self.end_time - self.start_time).total_seconds()
 
@@ -87,8 +93,13 @@ class TeleopSession(models.Model):
     def missing_frames(self) -> int | None:
         if self.is_live:
             return None
+        return self.frame_span - self.frame_count if self.frame_span else 0
+
+    @cached_property
+    def frame_span(self) -> int:
+        """How many frames there would be if none were missing; a list reads it with its sessions."""
         first, last = self.first_frame, self.last_frame
-        return last.frame_index - first.frame_index + 1 - self.frame_count if first and last else 0
+        return last.frame_index - first.frame_index + 1 if first and last else 0
 
     @cached_property
     def first_frame(self):
@@ -103,7 +114,7 @@ class TeleopSession(models.Model):
         data = self.first_frame.data if self.first_frame else {}
         return {part: joint_names(data.get(part)) for part in ("observation", "action")}
 
-    @property
+    @cached_property
     def cameras(self) -> list[str]:
         return list(self.videos.order_by("camera_key").values_list("camera_key", flat=True).distinct())
 

@@ -1,7 +1,8 @@
+from collections import defaultdict
 from datetime import datetime, timedelta
 
 from django.db import connections, models, transaction
-from django.db.models import Count, ExpressionWrapper, F, Max, OuterRef, Q, Subquery
+from django.db.models import Count, Exists, ExpressionWrapper, F, Max, OuterRef, Q, Subquery
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce, Now
 
@@ -24,10 +25,34 @@ class TeleopSessionQuerySet(models.QuerySet):
         sessions = self if end is None else self.filter(start_time__lt=end)
         return sessions if begin is None else sessions.filter(Q(end_time=None) | Q(end_time__gte=begin))
 
-    def lasting(self, seconds: float):
-        """Ended, and at least this long."""
+    def lasting(self, at_least: float | None = None, at_most: float | None = None):
+        """Ended, and as long as that in seconds."""
         length = ExpressionWrapper(F("end_time") - F("start_time"), models.DurationField())
-        return self.annotate(length=length).filter(length__gte=timedelta(seconds=seconds))
+        sessions = self.alias(length=length)
+        if at_least is not None:
+            sessions = sessions.filter(length__gte=timedelta(seconds=at_least))
+        return sessions if at_most is None else sessions.filter(length__lte=timedelta(seconds=at_most))
+
+    def with_frame_span(self):
+        """Their frame_span read with them: two looks at the unique key each, where the property takes two queries."""
+        indexes = self.model.frames.rel.related_model.objects.filter(session=OuterRef("pk")).values("frame_index")
+        first, last = (Subquery(indexes.order_by(order)[:1]) for order in ("frame_index", "-frame_index"))
+        return self.annotate(frame_span=Coalesce(last - first + 1, 0))
+
+    def with_cameras(self) -> list:
+        """These sessions, and the cameras of all in one query."""
+        chunks = self.model.videos.rel.related_model.objects.filter(session__in=list(self)).order_by("camera_key")
+        cameras = defaultdict(list)
+        for session_id, camera in chunks.values_list("session_id", "camera_key").distinct():
+            cameras[session_id].append(camera)
+        for session in self:
+            session.cameras = cameras[session.pk]
+        return list(self)
+
+    def seen_by(self, camera: str):
+        """Of which that camera has a video."""
+        chunks = self.model.videos.rel.related_model.objects
+        return self.filter(Exists(chunks.filter(session=OuterRef("pk"), camera_key=camera)))
 
     def with_tag(self, tag: str):
         if connections[self.db].features.supports_json_field_contains:

@@ -1,5 +1,14 @@
-from django.contrib import admin
+from datetime import UTC, datetime
 
+from django.contrib import admin
+from django.template.defaultfilters import filesizeformat
+from django.urls import reverse
+from django.utils.html import format_html
+
+from robots import display
+from robots.sidebar import Sidebar
+from teleop.admin.links import robot_link, session_link
+from videos.filters import VideoFilter
 from videos.models import VideoChunk
 
 
@@ -7,11 +16,45 @@ from videos.models import VideoChunk
 class VideoChunkAdmin(admin.ModelAdmin):
     """To look at and to delete: a chunk is what its upload was found to be, so it is not written by hand."""
 
-    list_display = ["id", "session", "camera_key", "start_timestamp", "end_timestamp", "size"]
-    list_select_related = ["session"]
+    filterset_class = VideoFilter
+    list_display = ["id", "player", "of_session", "of_robot", "camera_key", "starts", "lasts", "file_size"]
+    list_filter = [Sidebar]
+    sortable_by = ["id", "starts", "file_size"]
+    list_per_page = 20  # each is asked for its first picture
+    show_full_result_count = False
+    fields = ["player", "of_session", "of_robot", "camera_key", "starts", "lasts", "file_size", "file_path", "sha256"]
 
     def has_add_permission(self, request):
         return False
 
     def has_change_permission(self, request, obj=None):
         return False
+
+    def get_ordering(self, request):
+        """Each by an index: the newest first, those of a session camera by camera as they follow each other."""
+        return ["camera_key", "start_timestamp"] if request.GET.get("session") else ["-pk"]
+
+    @admin.display(description="video")
+    def player(self, chunk):
+        url = reverse("video-content", args=[chunk.pk])
+        return format_html('<video class="chunk" src="{}" controls muted preload="metadata"></video>', url)
+
+    @admin.display(description="session")
+    def of_session(self, chunk):
+        return session_link(chunk.session_id)
+
+    @admin.display(description="robot")
+    def of_robot(self, chunk):
+        return robot_link(chunk.robot_id)
+
+    @admin.display(description="start", ordering="start_timestamp")
+    def starts(self, chunk):
+        return display.moment(datetime.fromtimestamp(chunk.start_timestamp, UTC))
+
+    @admin.display(description="length")
+    def lasts(self, chunk):
+        return display.number(display.duration(chunk.end_timestamp - chunk.start_timestamp))
+
+    @admin.display(description="size", ordering="size")
+    def file_size(self, chunk):
+        return display.number(filesizeformat(chunk.size))

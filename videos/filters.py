@@ -1,22 +1,8 @@
 import django_filters
-from django import forms
-from drf_spectacular.utils import extend_schema_field
 from rest_framework.exceptions import ValidationError
 
-from teleop.filters import MomentFilter
+from teleop.filters import IdFilter, MomentFilter
 from videos.models import VideoChunk
-
-MAX_ID = 2**31 - 1
-
-
-@extend_schema_field({"type": "integer", "minimum": 1, "maximum": MAX_ID})
-class IdFilter(django_filters.NumberFilter):
-    """django-filter's own takes 1.5 for a number, and finds nothing."""
-
-    field_class = forms.IntegerField
-
-    def __init__(self, **kwargs):
-        super().__init__(min_value=1, max_value=MAX_ID, **kwargs)
 
 
 class VideoFilter(django_filters.FilterSet):

@@ -1,1 +1,2 @@
 from robots.tests.people import admin, anonymous, arm, curator, leg, outsider, viewer  # noqa: F401 - fixtures
+from robots.tests.staff import staff_admin, staff_curator, staff_outsider, staff_viewer  # noqa: F401 - fixtures

@@ -155,14 +155,6 @@ def test_the_admin_deletes_files_too(client, admin, session, media, django_user_
     assert not VideoChunk.objects.exists() and not files(media)
 
 
-def test_the_admins_list_takes_few_queries(client, session, django_user_model, django_assert_num_queries):
-    client.force_login(django_user_model.objects.create_superuser("boss"))
-    for number in range(20):
-        add(session, start=START + number)
-    with django_assert_num_queries(5):
-        assert client.get(reverse("admin:videos_videochunk_changelist")).status_code == 200
-
-
 def test_the_filters_times_are_utc(viewer, session):
     add(session)
     moment = datetime.fromtimestamp(START, UTC).isoformat().replace("+00:00", "")

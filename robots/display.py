@@ -1,0 +1,78 @@
+"""Values as the admin's pages show them; whatever a robot has sent is shown as text."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+NOTHING = "-"
+UNITS = [("d", 86400), ("h", 3600), ("min", 60), ("s", 1)]
+
+
+def moment(at: datetime | None) -> str:
+    """teleop/localtime.js turns it into the reader's own time."""
+    if at is None:
+        return NOTHING
+    return format_html('<time datetime="{}">{} UTC</time>', at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S}")
+
+
+def ago(at: datetime | None) -> str:
+    if at is None:
+        return "never"
+    seconds = max(0, (timezone.now() - at).total_seconds())
+    unit, size = next((each for each in UNITS if seconds >= each[1]), UNITS[-1])
+    return format_html('<time class="ago" datetime="{}">{} {} ago</time>', at.isoformat(), int(seconds // size), unit)
+
+
+def duration(seconds: float | None) -> str:
+    """`12.3 s`, `4:05` or `1:04:05`."""
+    if seconds is None:
+        return NOTHING
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    hours, minutes, seconds = int(seconds // 3600), int(seconds // 60 % 60), int(seconds % 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def fixed(value: float | None, digits: int = 0) -> str:
+    return NOTHING if value is None else f"{value:,.{digits}f}"
+
+
+def number(shown: str) -> SafeString:
+    """To the right, so that digits stand below each other."""
+    return format_html('<span class="number">{}</span>', shown)
+
+
+def count(how_many: int, what: str) -> str:
+    return f"{how_many:,} {what}{'' if how_many == 1 else 's'}"
+
+
+def status(name: str, words: str = "") -> SafeString:
+    return format_html('<span class="status status-{}">{}</span>', name, words or name)
+
+
+def link(url: str, text: Any) -> SafeString:
+    return format_html('<a href="{}">{}</a>', url, text)
+
+
+def text(value: Any) -> str:
+    """In one line."""
+    if value is None:
+        return NOTHING
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def clipped(value: Any) -> SafeString:
+    """In one line of bounded length, the whole on hover."""
+    whole = text(value)
+    return format_html('<span class="clipped" title="{}">{}</span>', whole[:2000], whole[:200])
+
+
+def data(value: Any) -> str:
+    """JSON over several lines, its keys in the order in which they came."""
+    if value is None:
+        return NOTHING
+    return format_html('<pre class="data">{}</pre>', json.dumps(value, indent=2, ensure_ascii=False))

@@ -1,0 +1,147 @@
+"""The admin's pages of robots."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.utils import timezone
+
+from robots import admin as robots_admin
+from robots import display, models
+from robots.models import Robot
+from robots.tests.staff import shown
+from teleop.tests.recordings import make_session
+
+pytestmark = pytest.mark.django_db
+LIST = "/admin/robots/robot/"
+SCRIPT = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def arm(db) -> Robot:
+    return Robot.objects.create(pk="arm", name="Arm")
+
+
+@pytest.fixture
+def closed(monkeypatch) -> list:
+    """What the workers were told to close."""
+    told = []
+    monkeypatch.setattr(robots_admin, "close_connections", lambda code, **of: told.append((code, of)))
+    monkeypatch.setattr(models.notices, "close_connections", lambda code, **of: told.append((code, of)))
+    return told
+
+
+def test_a_hundred_robots_take_as_many_queries_as_one(staff_viewer, django_assert_num_queries):
+    for number in range(100):
+        make_session(robot=f"robot_{number}", is_live=True)
+    with django_assert_num_queries(6):
+        assert shown(staff_viewer.get(LIST)).count("/live") == 100
+
+
+def test_it_says_in_words_how_each_robot_is(staff_viewer):
+    at = timezone.now() - timedelta(seconds=12.3)
+    error = {"last_error_code": "wrong_key", "last_error_detail": "not its key", "last_error_at": at}
+    Robot.objects.create(pk="arm", status="online", last_heartbeat=at, **error)
+    page = shown(staff_viewer.get(LIST))
+    assert '<span class="status status-online">online</span>' in page
+    assert "12 s ago" in page and at.isoformat() in page
+    assert "wrong_key: not its key" in page
+
+
+@pytest.mark.parametrize(
+    "seconds, words", [(0, "0 s"), (59, "59 s"), (61, "1 min"), (7200, "2 h"), (90_000, "1 d"), (-5, "0 s")]
+)
+def test_how_long_ago_is_said_in_one_unit(seconds, words):
+    assert f">{words} ago<" in display.ago(timezone.now() - timedelta(seconds=seconds))
+
+
+def test_its_live_session_is_the_newest(staff_viewer):
+    make_session(robot="arm")
+    live = make_session(robot="arm", is_live=True)
+    page = shown(staff_viewer.get(LIST))
+    assert f'<a href="/robots/arm/live">session {live.pk}</a>' in page
+
+
+def test_a_name_is_text(staff_admin):
+    Robot.objects.create(pk="arm", name=SCRIPT, robot_type=SCRIPT, last_error_code="x", last_error_detail=SCRIPT)
+    for path in (LIST, f"{LIST}arm/change/", f"{LIST}arm/key/", f"{LIST}arm/delete/"):
+        assert SCRIPT not in shown(staff_admin.get(path))
+
+
+def test_search_and_filters_find_robots(staff_viewer):
+    Robot.objects.create(pk="arm", name="Left", status="error")
+    Robot.objects.create(pk="leg", name="Right")
+    for query in ("q=left", "status=error", "text=LEFT", "q=r&status=error"):
+        page = shown(staff_viewer.get(f"{LIST}?{query}"))
+        assert "/arm/change/" in page and "/leg/change/" not in page
+
+
+def test_a_key_is_asked_for_shown_once_and_replaces_the_old(
+    staff_admin, arm, closed, django_capture_on_commit_callbacks
+):
+    old = arm.issue_key()
+    assert "gets a new key" in shown(staff_admin.get(f"{LIST}arm/key/"))
+    with django_capture_on_commit_callbacks(execute=True):
+        answer = staff_admin.post(f"{LIST}arm/key/")
+    arm.refresh_from_db()
+    assert not arm.has_key(old) and "no-store" in answer["Cache-Control"]
+    key = shown(answer).partition('<code class="key">')[2].partition("<")[0]
+    assert arm.has_key(key) and key not in shown(staff_admin.get(f"{LIST}arm/change/"))
+    assert [code for code, _ in closed] == [4401]
+    assert LogEntry.objects.get().change_message == "Issued a new key."
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_only_who_may_change_robots_issues_keys(staff_viewer, staff_curator, staff_outsider, arm, method):
+    for client in (staff_viewer, staff_curator, staff_outsider):
+        assert getattr(client, method)(f"{LIST}arm/key/").status_code == 403
+    arm.refresh_from_db()
+    assert not arm.key_hash
+
+
+def test_there_is_no_key_for_a_robot_that_is_not_there(staff_admin):
+    assert staff_admin.post(f"{LIST}nobody/key/").status_code == 404
+
+
+def test_disconnecting_tells_the_workers(staff_admin, arm, closed):
+    answer = staff_admin.post(LIST, {"action": "disconnect", "_selected_action": ["arm"]}, follow=True)
+    assert "Disconnecting 1 robot;" in shown(answer)
+    assert closed == [(4403, {"robot_id": "arm"})]
+
+
+def test_who_may_not_change_robots_sees_no_buttons_for_it(staff_viewer, staff_curator, arm, closed):
+    for client in (staff_viewer, staff_curator):
+        page = shown(client.get(LIST)) + shown(client.get(f"{LIST}arm/change/"))
+        assert not [word for word in ("disconnect", "Issue key", "/key/", "_save", "Add robot") if word in page]
+        client.post(LIST, {"action": "disconnect", "_selected_action": ["arm"]})
+        assert client.post(f"{LIST}arm/change/", {"name": "x"}).status_code == 403
+    assert not closed
+
+
+def test_staff_without_a_group_see_no_robots(staff_outsider, arm):
+    assert staff_outsider.get(LIST).status_code == 403
+
+
+def test_a_robot_is_added_and_keeps_its_id(staff_admin):
+    staff_admin.post(f"{LIST}add/", {"id": "leg", "name": "Leg", "meta_info": '{"arms": 2}'})
+    staff_admin.post(f"{LIST}leg/change/", {"id": "other", "name": "Foot", "meta_info": "null"})
+    assert list(Robot.objects.values_list("id", "name", "meta_info")) == [("leg", "Foot", None)]
+
+
+@pytest.mark.parametrize("meta", ['{"a": "\\u0000"}', '{"a": 1e999}', "[1]", '{"a": "\\ud800"}', "{", '"x"'])
+def test_meta_info_that_cannot_be_stored_is_refused(staff_admin, meta):
+    page = shown(staff_admin.post(f"{LIST}add/", {"id": "leg", "meta_info": meta}))
+    assert "errorlist" in page and not Robot.objects.exists()
+
+
+def test_a_robot_with_sessions_is_not_deleted(staff_admin, arm):
+    make_session(robot="arm")
+    assert "1 session of robot arm" in shown(staff_admin.get(f"{LIST}arm/delete/"))
+    staff_admin.post(f"{LIST}arm/delete/", {"post": "yes"})
+    staff_admin.post(LIST, {"action": "delete_selected", "_selected_action": ["arm"], "post": "yes"})
+    assert Robot.objects.exists()
+
+
+def test_a_robot_without_sessions_is_deleted(staff_admin, arm):
+    staff_admin.post(f"{LIST}arm/delete/", {"post": "yes"})
+    assert not Robot.objects.exists()

@@ -1,0 +1,4 @@
+from teleop.admin.frames import TeleopFrameAdmin
+from teleop.admin.sessions import TeleopSessionAdmin
+
+__all__ = ["TeleopFrameAdmin", "TeleopSessionAdmin"]

@@ -1,0 +1,38 @@
+from django.contrib.admin.views.main import ChangeList
+
+
+class SessionChangeList(ChangeList):
+    def get_results(self, request):
+        """With the cameras of the page's sessions in one query, where their property would take one each."""
+        super().get_results(request)
+        self.result_list = self.result_list.with_cameras()
+
+
+class FrameChangeList(ChangeList):
+    """Pages by key: rows are neither counted nor skipped, so that the last page is as quick as the first.
+
+    The frames of a session by frame_index, from its first on; those of all sessions by id, from the newest back.
+    """
+
+    @property
+    def _of_session(self) -> bool:
+        return bool(self.filter_params.get("session"))
+
+    def get_ordering(self, request, queryset):
+        """Exactly an index each: with the primary key after frame_index, as Django has it, a session is sorted."""
+        return ["frame_index"] if self._of_session else ["-pk"]
+
+    def get_results(self, request):
+        page = list(self.queryset[: self.list_per_page + 1])
+        self.result_list = page[: self.list_per_page]
+        self.result_count, self.full_result_count = len(self.result_list), None
+        self.can_show_all = self.multi_page = False
+        self.paginator = None
+        if self.filter_params.keys() & {"from_index", "max_id"}:
+            self.first_page = self.get_query_string(remove=["from_index", "max_id"])
+        if len(page) > self.list_per_page and self._of_session:
+            of_session = self.model.objects.filter(session=page[-1].session_id)
+            self.next_page = self.get_query_string({"from_index": page[-1].frame_index})
+            self.last_page = self.get_query_string({"from_index": of_session.next_index() - self.list_per_page})
+        elif len(page) > self.list_per_page:
+            self.next_page = self.get_query_string({"max_id": page[-1].pk})

@@ -1,0 +1,52 @@
+from django.contrib import admin
+
+from robots import display
+from robots.sidebar import Sidebar
+from teleop.admin.changelists import FrameChangeList
+from teleop.admin.links import robot_link, session_link
+from teleop.filters import FrameFilter
+from teleop.models import TeleopFrame
+
+
+@admin.register(TeleopFrame)
+class TeleopFrameAdmin(admin.ModelAdmin):
+    """Read-only: what a robot sent is evidence."""
+
+    filterset_class = FrameFilter
+    list_display = ["id", "of_session", "of_robot", "frame_index", "at", "data_in_short"]
+    list_filter = [Sidebar]
+    sortable_by = []
+    show_full_result_count = False
+    fields = ["of_session", "of_robot", "frame_index", "at", "data_in_full"]
+
+    def has_add_permission(self, request):
+        return False
+
+    def has_change_permission(self, request, obj=None):
+        return False
+
+    def has_delete_permission(self, request, obj=None):
+        return False
+
+    def get_changelist(self, request, **kwargs):
+        return FrameChangeList
+
+    @admin.display(description="session")
+    def of_session(self, frame):
+        return session_link(frame.session_id)
+
+    @admin.display(description="robot")
+    def of_robot(self, frame):
+        return robot_link(frame.robot_id)
+
+    @admin.display(description="timestamp")
+    def at(self, frame):
+        return display.moment(frame.timestamp)
+
+    @admin.display(description="data")
+    def data_in_short(self, frame):
+        return display.clipped(frame.data)
+
+    @admin.display(description="data")
+    def data_in_full(self, frame):
+        return display.data(frame.data)

@@ -1,0 +1,218 @@
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db import transaction
+from django.db.models import Count, F, Sum
+from django.http import HttpResponseRedirect
+from django.template.defaultfilters import filesizeformat
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from rest_framework.exceptions import ValidationError
+
+from robots import display
+from robots.notices import close_connections
+from robots.sidebar import Sidebar
+from teleop.admin.changelists import SessionChangeList
+from teleop.admin.forms import LabelForm, TaskForm
+from teleop.admin.links import robot_link
+from teleop.filters import SessionFilter
+from teleop.models import STAFF_LABELS, SessionIsLive, TeleopSession
+from teleop.protocol import Close
+from teleop.serializers import SessionChangeSerializer
+
+MOST_NAMED = 100
+QUALITY = {
+    "idle_share": "idle {:.0%}",
+    "jerk": "jerk {:.3g}",
+    "fps_jitter": "jitter {:.0%}",
+    "duration_ratio": "{:.2g} x as long",
+}
+
+
+class SessionColumns(admin.ModelAdmin):
+    """What is shown of a session, in the list and on its page."""
+
+    @admin.display(description="robot", ordering="robot_id")
+    def of_robot(self, session):
+        return robot_link(session.robot_id)
+
+    @admin.display(ordering="start_time")
+    def started(self, session):
+        return display.moment(session.start_time)
+
+    def ended(self, session):
+        return display.status("live") if session.is_live else display.moment(session.end_time)
+
+    @admin.display(ordering="meta_info__task")
+    def task(self, session):
+        return display.clipped(session.labels["task"])
+
+    @admin.display(ordering="meta_info__success")
+    def success(self, session):
+        match session.labels["success"]:
+            case bool() as is_success:
+                return display.status("success" if is_success else "failure")
+            case other:
+                return display.clipped(other)
+
+    def tags(self, session):
+        return display.text(session.labels["tags"])
+
+    def note(self, session):
+        return display.text(session.labels["note"])
+
+    @admin.display(ordering=F("end_time") - F("start_time"))
+    def duration(self, session):
+        return display.status("live") if session.is_live else display.number(display.duration(session.duration_s))
+
+    @admin.display(description="frames", ordering="frame_count")
+    def recorded(self, session):
+        url = reverse("admin:teleop_teleopframe_changelist", query={"session": session.pk})
+        return display.number(display.link(url, f"{session.frame_count:,}"))
+
+    def effective_fps(self, session):
+        return display.number(display.fixed(session.effective_fps, 1))
+
+    def missing(self, session):
+        return display.number(display.fixed(session.missing_frames))
+
+    def cameras(self, session):
+        return ", ".join(session.cameras) or display.NOTHING
+
+    @admin.display(description="quality")
+    def quality_in_words(self, session):
+        """Of what is known, in words: missing frames and the duration have columns of their own."""
+        known = {name: value for name, value in (session.quality or {}).items() if value is not None}
+        said = [words.format(known[name]) for name, words in QUALITY.items() if name in known]
+        return ", ".join(said) or display.NOTHING
+
+    @admin.display(description="look")
+    def pages(self, session):
+        replay = display.link(reverse("session-replay", args=[session.pk]), "replay")
+        live = display.link(reverse("robot-live", args=[session.robot_id]), "live") if session.is_live else ""
+        return format_html("{} {}", replay, live)
+
+    @admin.display(description="meta_info")
+    def meta(self, session):
+        return display.data(session.meta_info)
+
+    def updated(self, session):
+        return display.moment(session.updated_at)
+
+
+@admin.register(TeleopSession)
+class TeleopSessionAdmin(SessionColumns):
+    filterset_class = SessionFilter
+    form = LabelForm
+    list_display = [
+        *("id", "of_robot", "started", "duration", "task", "success", "recorded", "effective_fps", "missing"),
+        *("cameras", "quality_in_words", "pages"),
+    ]
+    list_filter = [Sidebar]
+    search_fields = ["robot__id", "robot__name", "meta_info__task", "meta_info__tags", "meta_info__note"]
+    search_help_text = "Robot, task, tag or note"
+    ordering = ["-start_time", "-id"]
+    show_full_result_count = False
+    actions = ["mark_success", "mark_failure", "set_task", "end"]
+    recording = ["of_robot", "started", "ended", "duration", "recorded", "fps", "effective_fps", "missing", "cameras"]
+    said = ["meta", "staff_labels", "key", "updated"]
+    readonly_fields = [*recording, "quality_in_words", *said]
+    fieldsets = [
+        ("Labels", {"fields": STAFF_LABELS}),
+        ("Recording", {"fields": recording}),
+        ("Quality", {"fields": ["quality_in_words"]}),
+        ("As the robot said", {"fields": said}),
+    ]
+
+    def has_add_permission(self, request):
+        return False
+
+    def get_queryset(self, request):
+        return super().get_queryset(request).with_frame_span()
+
+    def get_changelist(self, request, **kwargs):
+        return SessionChangeList
+
+    def save_model(self, request, obj, form, change):
+        self._label(obj.pk, form.labels)
+
+    def _label(self, session_id: int, labels: dict) -> TeleopSession | None:
+        """As a PATCH would: under the row's lock, held for this session alone; raises ValidationError."""
+        with transaction.atomic():
+            session = TeleopSession.objects.select_for_update().filter(pk=session_id).first()
+            if session is not None:
+                changes = SessionChangeSerializer(session, data={"meta_info": labels})
+                changes.is_valid(raise_exception=True)
+                changes.save(by_staff=True)
+        return session
+
+    def _label_all(self, request, queryset, **labels):
+        labelled = 0
+        for session_id in list(queryset.values_list("pk", flat=True)):
+            try:
+                if session := self._label(session_id, labels):
+                    self.log_change(request, session, f"Labelled {labels}.")
+                    labelled += 1
+            except ValidationError as error:
+                self.message_user(request, f"session {session_id}: {error.detail}", messages.ERROR)
+        self.message_user(request, f"Labelled {display.count(labelled, 'session')}.", messages.SUCCESS)
+
+    @admin.action(description="Mark as success", permissions=["change"])
+    def mark_success(self, request, queryset):
+        self._label_all(request, queryset, success=True)
+
+    @admin.action(description="Mark as failure", permissions=["change"])
+    def mark_failure(self, request, queryset):
+        self._label_all(request, queryset, success=False)
+
+    @admin.action(description="Set task…", permissions=["change"])
+    def set_task(self, request, queryset):
+        form = TaskForm(request.POST if "apply" in request.POST else None)
+        if form.is_valid():
+            return self._label_all(request, queryset, **form.cleaned_data)
+        context = {"title": "Set task", "form": form, "sessions": queryset, "checkbox": ACTION_CHECKBOX_NAME}
+        page = self.admin_site.each_context(request) | context
+        return TemplateResponse(request, "admin/teleop/teleopsession/set_task.html", page)
+
+    @admin.action(description="End live sessions", permissions=["change"])
+    def end(self, request, queryset):
+        live = list(queryset.filter(end_time=None))
+        for session in live:
+            close_connections(int(Close.ENDED), session_id=session.pk)
+            self.log_change(request, session, "Ended.")
+        self.message_user(request, f"Ending {display.count(len(live), 'live session')}.", messages.SUCCESS)
+
+    def get_deleted_objects(self, objs, request):
+        """Said in counts: Django would collect all frames to list them."""
+        sessions = TeleopSession.objects.filter(pk__in=[session.pk for session in objs])
+        videos = TeleopSession.videos.rel.related_model.objects.filter(session__in=sessions)
+        of_videos = videos.aggregate(count=Count("pk"), size=Sum("size"))
+        counts = {
+            "sessions": len(objs),
+            "frames": f"{sessions.aggregate(frames=Sum('frame_count'))['frames'] or 0:,}",
+            "videos": f"{of_videos['count']:,} ({filesizeformat(of_videos['size'] or 0)})",
+        }
+        live = [f"session {session.pk} is live; end it first" for session in sessions.live()]
+        names = [
+            f"session {session.pk}: {session}, {display.count(session.frame_count, 'frame')}"
+            for session in objs[:MOST_NAMED]
+        ]
+        more = [f"and {len(objs) - MOST_NAMED:,} more"] if len(objs) > MOST_NAMED else []
+        return [*names, *more], counts, set(), live
+
+    def delete_view(self, request, object_id, extra_context=None):
+        """Not in one transaction, as Django's is: each batch of frames lets others write."""
+        try:
+            return self._delete_view(request, object_id, extra_context)
+        except SessionIsLive as error:  # since the page asked
+            return self._refused(request, error)
+
+    def response_action(self, request, queryset):
+        try:
+            return super().response_action(request, queryset)
+        except SessionIsLive as error:
+            return self._refused(request, error)
+
+    def _refused(self, request, error):
+        self.message_user(request, str(error), messages.ERROR)
+        return HttpResponseRedirect(reverse("admin:teleop_teleopsession_changelist"))

@@ -1,0 +1,179 @@
+"""The admin's pages of sessions: finding, reading, labelling and dropping them."""
+
+from datetime import timedelta
+
+import pytest
+
+from robots.models import Robot
+from robots.tests.staff import shown
+from teleop.models import TeleopSession
+from teleop.tests.recordings import T0, make_session
+from teleop.tests.test_rest_sessions import add_video
+
+pytestmark = pytest.mark.django_db
+LIST = "/admin/teleop/teleopsession/"
+SCRIPT = "<script>alert(1)</script>"
+SEEN = {"initial-task": "", "initial-success": "", "initial-tags": "", "initial-note": ""}
+
+
+def labelled(key="labelled", **meta) -> TeleopSession:
+    session = make_session(range(3), key=key)
+    TeleopSession.objects.filter(pk=session.pk).update(meta_info=meta, frame_count=3)
+    session.refresh_from_db()
+    return session
+
+
+def page_of(session) -> str:
+    return f"{LIST}{session.pk}/change/"
+
+
+def act(client, action, *sessions, **more):
+    chosen = [session.pk for session in sessions]
+    return client.post(LIST, {"action": action, "_selected_action": chosen} | more, follow=True)
+
+
+def found(client, query="") -> list[str]:
+    page = shown(client.get(f"{LIST}?{query}"))
+    pks = [part.partition("/")[0] for part in page.split('<th class="field-id"><a href="/admin/teleop/teleopsession/')]
+    return [TeleopSession.objects.get(pk=pk).key for pk in pks[1:]]
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_a_hundred_sessions_take_as_many_queries_as_one(staff_viewer, django_assert_num_queries, count):
+    for number in range(count):
+        session = make_session(range(2), key=f"session-{number}")
+        add_video(session, "front")
+        add_video(session, "wrist")
+    with django_assert_num_queries(7):
+        assert shown(staff_viewer.get(LIST)).count("front, wrist") == count
+
+
+def test_it_shows_what_was_recorded(staff_viewer):
+    session = make_session([0, 1, 2, 5, 6], key="recorded")
+    quality = {"idle_share": 0.123, "jerk": 1234.5, "fps_jitter": None, "duration_ratio": 1.5, "missing_frames": 2}
+    TeleopSession.objects.filter(pk=session.pk).update(frame_count=5, quality=quality)
+    for page in (shown(staff_viewer.get(LIST)), shown(staff_viewer.get(page_of(session)))):
+        assert '<span class="number">40.0</span>' in page  # frames a second
+        assert '<span class="number">2</span>' in page  # missing
+        assert "idle 12%, jerk 1.23e+03, 1.5 x as long" in page
+        assert f"?session={session.pk}" in page and f"/sessions/{session.pk}/replay" in page
+
+
+def test_a_live_session_leads_to_its_robot(staff_viewer):
+    session = make_session(range(3), is_live=True)
+    for page in (shown(staff_viewer.get(LIST)), shown(staff_viewer.get(page_of(session)))):
+        assert "status-live" in page and 'href="/robots/arm/live"' in page
+
+
+ODD = [
+    {"task": ["a", 1], "success": "maybe", "tags": "x", "note": {"deep": SCRIPT}},
+    {"task": SCRIPT, "success": SCRIPT, "tags": [SCRIPT, 5], "note": SCRIPT},
+    {"task": 2**70, "success": 1, "tags": {}, "note": False},
+    {},
+    None,
+    [1],
+    "text",
+]
+
+
+@pytest.mark.parametrize("meta", ODD)
+def test_what_a_robot_may_say_is_shown_as_text(staff_viewer, staff_curator, meta):
+    Robot.objects.create(pk="arm", name=SCRIPT)
+    session = labelled()
+    TeleopSession.objects.filter(pk=session.pk).update(meta_info=meta)
+    for client in (staff_viewer, staff_curator):
+        for path in (LIST, page_of(session), f"{LIST}?q=x"):
+            assert SCRIPT not in shown(client.get(path))
+
+
+@pytest.mark.parametrize(
+    "query, keys",
+    [
+        ("robot=leg", "late"),
+        ("live=true", "live"),
+        ("task=Fold", "early"),
+        ("success=false", "late"),
+        ("tag=towel", "early"),
+        ("camera=front", "late"),
+        ("min_duration=60&max_duration=60", "late"),
+        ("max_duration=59", "early"),
+        ("from=2023-12-23T10:00:00Z&live=false", "late"),
+        ("q=leg", "late"),
+        ("q=fold", "early"),
+        ("q=towel", "early"),
+        ("q=scratch", "late"),
+        ("robot=&live=&task=Fold", "early"),
+        ("success=true&o=-4&q=arm", "early"),
+        ("robot=nobody", ""),
+    ],
+)
+def test_it_finds_sessions(staff_viewer, query, keys):
+    early = {"task": "Fold", "success": True, "tags": ["towel", "b"]}
+    make_session(key="early")
+    late = make_session(robot="leg", start=T0 + timedelta(hours=5), key="late")
+    make_session(key="live", start=T0 - timedelta(days=1), is_live=True)
+    TeleopSession.objects.filter(key="early").update(meta_info=early)
+    later = late.start_time + timedelta(seconds=60)
+    TeleopSession.objects.filter(key="late").update(meta_info={"success": False, "note": "A scratch"}, end_time=later)
+    add_video(late, "front")
+    assert found(staff_viewer, query) == keys.split()
+
+
+@pytest.mark.parametrize("column", range(1, 13))
+def test_every_column_that_sorts_does(staff_viewer, column):
+    labelled(task=["odd"], success="maybe")
+    make_session(is_live=True, key="other")
+    for order in (column, -column):
+        assert len(found(staff_viewer, f"o={order}")) == 2
+
+
+@pytest.mark.parametrize(
+    "query, says",
+    [
+        ("live=yes", "yes is not one of the available choices"),
+        ("min_duration=nan", "Enter a number"),
+        ("from=yesterday", "Enter a valid date/time"),
+        ("from=2026-01-06&to=2026-01-05", "later than from"),
+        ("task=%00", "Null characters"),
+        ("robot=%3Cscript%3Ealert(1)%3C/script%3E&live=x", "x is not one"),
+    ],
+)
+def test_a_filter_that_is_no_value_finds_nothing_and_says_why(staff_viewer, query, says):
+    make_session()
+    page = shown(staff_viewer.get(f"{LIST}?{query}"))
+    assert says in page and SCRIPT not in page and "0 teleop sessions" in page
+
+
+def test_search_keeps_the_filters_and_filters_keep_the_search(staff_viewer):
+    page = shown(staff_viewer.get(f"{LIST}?q=fold&robot=arm&o=-1"))
+    assert page.count('<input type="hidden" name="robot" value="arm">') == 1
+    assert page.count('<input type="hidden" name="q" value="fold">') == 1
+
+
+WORDS = ["mark_success", "mark_failure", "set_task", 'value="end"', "delete_selected", "_save", "deletelink", "addlink"]
+
+
+def test_a_viewer_sees_no_edit_controls_and_is_refused(staff_viewer):
+    session = labelled()
+    page = shown(staff_viewer.get(LIST)) + shown(staff_viewer.get(page_of(session)))
+    assert [word for word in WORDS if word in page] == []
+    assert staff_viewer.post(page_of(session), SEEN | {"task": "x"}).status_code == 403
+    assert staff_viewer.post(f"{LIST}{session.pk}/delete/", {"post": "yes"}).status_code == 403
+    for action in ("mark_success", "set_task", "end", "delete_selected"):
+        act(staff_viewer, action, session, post="yes", apply="1", task="x")
+    assert TeleopSession.objects.get().meta_info == {}
+
+
+def test_a_curator_sees_them(staff_curator):
+    page = shown(staff_curator.get(LIST)) + shown(staff_curator.get(page_of(labelled())))
+    assert [word for word in WORDS if word not in page] == ["addlink"]
+
+
+def test_staff_without_a_group_see_no_sessions(staff_outsider):
+    session = labelled()
+    for path in (LIST, page_of(session), f"{LIST}{session.pk}/delete/"):
+        assert staff_outsider.get(path).status_code == 403
+
+
+def test_sessions_are_not_added(staff_admin):
+    assert staff_admin.get(f"{LIST}add/").status_code == 403
