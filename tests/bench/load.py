@@ -15,6 +15,7 @@ import uvloop
 from picows import WSListener, WSMsgType, ws_connect
 
 FPS = 60
+CONNECT_S = 20  # for all; the library gives each 5, and then None in place of an error
 DRAIN_S = 5
 latencies: list[float] = []
 count = {"sent": 0, "acked": 0, "errors": 0, "disconnects": 0}
@@ -65,7 +66,10 @@ def template() -> bytes:
 
 async def stream(number, port, seconds, per_message, up, go):
     transport, robot = await ws_connect(
-        Robot, f"ws://127.0.0.1:{port}/ws/log/robot_{number}", extra_headers=[("Sec-WebSocket-Protocol", "teleop.v1")]
+        Robot,
+        f"ws://127.0.0.1:{port}/ws/log/robot_{number}",
+        extra_headers=[("Sec-WebSocket-Protocol", "teleop.v1")],
+        websocket_handshake_timeout=CONNECT_S,
     )
     up.release()
     await go.wait()
@@ -93,7 +97,7 @@ async def main(port, robots, seconds, per_message):
     up, go = asyncio.Semaphore(0), asyncio.Event()
     streams = [asyncio.create_task(stream(number, port, seconds, per_message, up, go)) for number in range(robots)]
     for _ in streams:
-        await asyncio.wait_for(up.acquire(), 20)
+        await asyncio.wait_for(up.acquire(), CONNECT_S)
     went = time.process_time()
     print("all are connected", flush=True)
     go.set()
