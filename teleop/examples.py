@@ -13,6 +13,14 @@ SESSION_FIELDS = {
     "fps": 60,
     "frame_count": 7198,
     "meta_info": {"task": "Fold the towel", "success": True, "tags": ["towel"], "operator": "ada"},
+    "quality": {
+        "idle_share": 0.08,
+        "jerk": 2103.4,
+        "fps_jitter": 0.021,
+        "missing_frames": 2,
+        "duration_s": 119.983,
+        "duration_ratio": 1.12,
+    },
     "updated_at": "2026-11-22T15:50:00.500000Z",
 }
 SESSION = OpenApiExample("A session", SESSION_FIELDS, response_only=True)
@@ -32,7 +40,7 @@ ENDING = OpenApiExample(
     "Its worker has been asked",
     SESSION_DETAIL.value
     | {"live": True, "end_time": None, "duration_s": None, "effective_fps": None}
-    | {"missing_frames": None},
+    | {"missing_frames": None, "quality": None},
     response_only=True,
     status_codes=["202"],
 )

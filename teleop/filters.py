@@ -12,6 +12,7 @@ from teleop.protocol import MAX_FRAME_INDEX, MAX_TIMESTAMP, MIN_TIMESTAMP
 EARLIEST, LATEST = (datetime.fromtimestamp(limit, UTC) for limit in (MIN_TIMESTAMP, MAX_TIMESTAMP))
 MAX_DURATION_S = 10**9
 MAX_ID = 2**31 - 1
+MAX_JERK, MAX_RATIO = 10**15, 10**9
 BOOLEANS = [("true", "true"), ("false", "false")]
 
 
@@ -33,6 +34,17 @@ class BooleanFilter(django_filters.TypedChoiceFilter):
 
     def __init__(self, **kwargs):
         super().__init__(choices=BOOLEANS, coerce="true".__eq__, **kwargs)
+
+
+class QualityFilter(django_filters.NumberFilter):
+    """By one number of the sessions' quality; those without it pass no bound."""
+
+    def __init__(self, name: str, lookup: str, most: float, help_text: str):
+        self.name, self.lookup = name, lookup
+        super().__init__(min_value=0, max_value=most, help_text=help_text)
+
+    def filter(self, queryset, value):
+        return queryset if value is None else queryset.with_quality(self.name, **{self.lookup: float(value)})
 
 
 class WholeFilter(django_filters.NumberFilter):
@@ -78,6 +90,12 @@ class SessionFilter(django_filters.FilterSet):
         lookup_expr="gte",
         help_text="Recorded, ended or labelled at or after this moment (ISO 8601; UTC unless it says otherwise).",
     )
+    max_idle_share = QualityFilter("idle_share", "lte", 1, "No joint moves for at most this share of the time.")
+    max_jerk = QualityFilter("jerk", "lte", MAX_JERK, "In the robot's units/s^3.")
+    max_fps_jitter = QualityFilter("fps_jitter", "lte", MAX_RATIO, "Of the time between two frames, as a share of it.")
+    max_missing_frames = QualityFilter("missing_frames", "lte", MAX_FRAME_INDEX, "Between its first and its last.")
+    min_duration_ratio = QualityFilter("duration_ratio", "gte", MAX_RATIO, "To the median of its task's others.")
+    max_duration_ratio = QualityFilter("duration_ratio", "lte", MAX_RATIO, "To the median of its task's others.")
 
     class Meta:
         model = TeleopSession
@@ -92,9 +110,14 @@ class SessionFilter(django_filters.FilterSet):
         }
 
     def filter_queryset(self, queryset):
-        begin, end = self.form.cleaned_data.get("from"), self.form.cleaned_data.get("to")
+        given = self.form.cleaned_data
+        begin, end = given.get("from"), given.get("to")
         if begin and end and begin >= end:
             raise ValidationError({"to": [f"to is {end.isoformat()}; later than from, {begin.isoformat()}, expected"]})
+        least, most = given.get("min_duration_ratio"), given.get("max_duration_ratio")
+        if least is not None and most is not None and least > most:
+            says = f"max_duration_ratio is {most}; at least min_duration_ratio, {least}, expected"
+            raise ValidationError({"max_duration_ratio": [says]})
         return super().filter_queryset(queryset)
 
     def by_from(self, queryset, name, value):

@@ -61,6 +61,11 @@ class TeleopSessionQuerySet(models.QuerySet):
         has_tag = "EXISTS (SELECT 1 FROM json_each(teleop_teleopsession.meta_info, '$.tags') WHERE value = %s)"
         return self.filter(RawSQL(has_tag, [tag], models.BooleanField()))
 
+    def with_quality(self, name: str, **bounds: float):
+        """`with_quality("jerk", lte=1000)`; not those where it is null, which PostgreSQL has before any number."""
+        found = self.filter(**{f"quality__{name}__{lookup}": bound for lookup, bound in bounds.items()})
+        return found.exclude(**{f"quality__{name}": None})
+
     def quality_due(self):
         return self.filter(end_time__isnull=False, quality__isnull=True).order_by("-start_time", "-id")
 

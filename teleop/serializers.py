@@ -12,12 +12,32 @@ from teleop.models import STAFF_LABELS, TeleopSession
 MAX_TAGS = 50
 
 
+class QualitySerializer(serializers.Serializer):
+    """As teleop/quality.py defines it; null is what too few frames do not tell."""
+
+    idle_share = serializers.FloatField(allow_null=True, help_text="Share of the time in which no joint moves, 0 to 1.")
+    jerk = serializers.FloatField(
+        allow_null=True, help_text="Root mean square of the joints' third derivative, in the robot's units/s^3."
+    )
+    fps_jitter = serializers.FloatField(
+        allow_null=True, help_text="Standard deviation of the time between two frames, as a share of what fps makes it."
+    )
+    missing_frames = serializers.IntegerField(help_text="Between its first frame_index and its last.")
+    duration_s = serializers.FloatField(allow_null=True)
+    duration_ratio = serializers.FloatField(
+        allow_null=True, help_text="To the median of other sessions of its task, if there are three; as of then."
+    )
+
+
 class SessionSerializer(serializers.ModelSerializer):
     """A session as the lists show it."""
 
     live = serializers.BooleanField(source="is_live", read_only=True, help_text="It is being recorded now.")
     duration_s = serializers.FloatField(
         read_only=True, allow_null=True, help_text="From its first frame to its last; null while it is live."
+    )
+    quality = QualitySerializer(
+        read_only=True, allow_null=True, help_text="Computed some seconds after it has ended; null until then."
     )
 
     class Meta:
@@ -33,6 +53,7 @@ class SessionSerializer(serializers.ModelSerializer):
             "fps",
             "frame_count",
             "meta_info",
+            "quality",
             "updated_at",
         ]
         read_only_fields = fields

@@ -1,0 +1,94 @@
+"""Quality over REST: shown, and found by."""
+
+import pytest
+
+from teleop.models import TeleopSession
+from teleop.tests.recordings import make_session
+
+pytestmark = pytest.mark.django_db
+
+QUALITY = {
+    "idle_share": 0.3,
+    "jerk": 900.0,
+    "fps_jitter": 0.02,
+    "missing_frames": 9,
+    "duration_s": 10.0,
+    "duration_ratio": 1.5,
+}
+NOTHING = dict.fromkeys(QUALITY) | {"missing_frames": 0}
+
+
+def judged(key: str, quality: dict | None) -> TeleopSession:
+    session = make_session(key=key)
+    TeleopSession.objects.filter(pk=session.pk).update(quality=quality)
+    return session
+
+
+@pytest.mark.parametrize("quality", [QUALITY, NOTHING, None])
+def test_it_is_shown_in_the_list_and_by_itself(viewer, quality):
+    session = judged("judged-one", quality)
+    assert viewer.get("/sessions").json()["results"][0]["quality"] == quality
+    assert viewer.get(f"/sessions/{session.pk}").json()["quality"] == quality
+
+
+@pytest.mark.parametrize(
+    "query, found",
+    [
+        ("max_idle_share=0.3", "good"),
+        ("max_idle_share=0.29", ""),
+        ("max_idle_share=1", "good poor"),
+        ("max_jerk=900", "good"),
+        ("max_jerk=1000", "good"),  # as text 900 comes after it
+        ("max_jerk=1e15", "good poor"),
+        ("max_fps_jitter=0.1", "good"),
+        ("max_missing_frames=9", "good nothing"),
+        ("max_missing_frames=10", "good nothing poor"),
+        ("min_duration_ratio=1.5", "good poor"),
+        ("min_duration_ratio=2", "poor"),
+        ("min_duration_ratio=0", "good poor"),
+        ("max_duration_ratio=1.5", "good"),
+        ("min_duration_ratio=1&max_duration_ratio=2", "good"),
+        ("max_jerk=1000&min_duration_ratio=9", ""),
+    ],
+)
+def test_it_finds_sessions(viewer, query, found):
+    poor = {"idle_share": 0.9, "jerk": 10_000, "fps_jitter": 1.5, "missing_frames": 10, "duration_ratio": 10}
+    judged("good", QUALITY)
+    judged("poor", QUALITY | poor)
+    judged("nothing", NOTHING)
+    judged("not-yet", None)
+    answer = viewer.get(f"/sessions?{query}")
+    assert sorted(each["key"] for each in answer.json()["results"]) == found.split()
+
+
+@pytest.mark.parametrize(
+    "query, says",
+    [
+        ("max_idle_share=1.1", "less than or equal to 1"),
+        ("max_idle_share=-0.1", "greater than or equal to 0"),
+        ("max_jerk=nan", "Enter a number"),
+        ("max_jerk=1e400", "less than or equal to 1000000000000000"),
+        ("max_fps_jitter=", "max_fps_jitter is empty"),
+        ("max_missing_frames=-1", "greater than or equal to 0"),
+        ("min_duration_ratio=much", "Enter a number"),
+        ("min_jerk=1", "there is no parameter min_jerk"),
+    ],
+)
+def test_a_bad_bound_is_refused_by_its_name(viewer, query, says):
+    answer = viewer.get(f"/sessions?{query}")
+    name = query.partition("=")[0]
+    assert (answer.status_code, list(answer.json())) == (400, [name])
+    assert says in answer.json()[name][0]
+
+
+def test_one_bound_above_the_other_is_refused(viewer):
+    answer = viewer.get("/sessions?min_duration_ratio=2&max_duration_ratio=1")
+    assert answer.status_code == 400
+    assert answer.json() == {
+        "max_duration_ratio": ["max_duration_ratio is 1; at least min_duration_ratio, 2, expected"]
+    }
+
+
+def test_nobody_writes_it_over_rest(curator):
+    session = judged("judged-one", QUALITY)
+    assert curator.patch(f"/sessions/{session.pk}", {"quality": None}).status_code == 400
