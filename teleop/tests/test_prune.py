@@ -1,0 +1,75 @@
+"""`manage.py prune`: what goes, what stays, and that a session of a robot that came back is not touched."""
+
+import io
+from datetime import timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from robots.models import Robot
+from teleop.models import TeleopFrame, TeleopSession
+
+pytestmark = pytest.mark.django_db
+
+
+def prune(*options: str) -> str:
+    said = io.StringIO()
+    call_command("prune", *options, stdout=said)
+    return said.getvalue()
+
+
+@pytest.fixture
+def recorded():
+    """Makes a session of one frame that ended so many days ago."""
+    robot = Robot.objects.create(pk="arm")
+
+    def record(key: str, days: float, **fields) -> TeleopSession:
+        end = timezone.now() - timedelta(days=days)
+        session = TeleopSession.objects.create(
+            robot=robot, key=key, start_time=end, end_time=end, frame_count=1, **fields
+        )
+        TeleopFrame.objects.create(session=session, robot=robot, frame_index=0, timestamp=end, data={})
+        return session
+
+    return record
+
+
+def left() -> set[str]:
+    return set(TeleopSession.objects.values_list("key", flat=True))
+
+
+def test_it_deletes_what_ended_before_with_its_frames(recorded):
+    recorded("old-one", 31)
+    recorded("new-one", 29)
+    said = prune("--older-than", "30d")
+    assert said.endswith("1 sessions of 1 frames deleted\n")
+    assert left() == {"new-one"}
+    assert TeleopFrame.objects.count() == 1
+
+
+def test_a_live_session_stays_however_long_it_lasts(recorded):
+    session = recorded("all-year", 365)
+    TeleopSession.objects.filter(pk=session.pk).update(end_time=None)
+    assert prune("--older-than", "1h").endswith("0 sessions of 0 frames deleted\n")
+
+
+def test_it_keeps_what_staff_have_labelled_or_marked(recorded):
+    recorded("labelled", 9, staff_labels=["success"], meta_info={"success": True})
+    recorded("marked", 9, meta_info={"marks": [{"timestamp": 1703318400, "note": "here", "by": "eva"}]})
+    recorded("said-by-robot", 9, meta_info={"task": "pick"})
+    recorded("nothing-said", 9)
+    prune("--older-than", "1w", "--keep-labelled")
+    assert left() == {"labelled", "marked"}
+
+
+def test_a_dry_run_deletes_nothing(recorded):
+    recorded("old-one", 31)
+    assert prune("--older-than", "30d", "--dry-run") == "1 sessions of 1 frames would be deleted\n"
+    assert left() == {"old-one"}
+
+
+@pytest.mark.parametrize("age", ["30", "0d", "-1d", "1.5d", "30y", "999999w", ""])
+def test_an_age_that_is_none_says_what_was_expected(age):
+    with pytest.raises(CommandError, match="is no age; 1h to 100 years expected"):
+        prune(f"--older-than={age}")
