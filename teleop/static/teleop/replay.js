@@ -100,10 +100,11 @@ function drawer(parts) {
     find(".time").textContent = `${clockTime(time)} / ${clockTime(timeline.duration)}`;
     const index = frame?.index ?? timeline.indexAt(time);
     find(".frame").textContent = timeline.gapAt(time) ? "no frame here" : index === null ? "" : `frame ${index}`;
-    page.dataset.state = clock.running ? "playing" : clock.playing ? "waiting" : "paused";
+    const isSettled = frame !== undefined && draw.cameras.every((camera) => camera.isSettled);
+    page.dataset.state = clock.running ? "playing" : clock.playing ? "waiting" : isSettled ? "paused" : "seeking";
     find("[name=play]").ariaLabel = clock.playing ? "Pause" : "Play";
     find("[name=rate]").value = String(clock.rate);
-    if (clock.playing || !draw.cameras.every((camera) => camera.isSettled)) draw();
+    if (clock.playing || !isSettled) draw();
   };
   draw.cameras = [];
   return draw;

@@ -1,0 +1,158 @@
+"""The replay's modules without a DOM: time, frames and chunks told from each other, the clock, the frames at hand."""
+
+import json
+
+import pytest
+
+pytestmark = pytest.mark.postgresql  # once is enough
+
+# 60 frames a second, none stored from 100 to 399; a camera with a hole from 4 s to 5 s.
+TIMELINE = """
+const { Timeline, lastUpTo } = await import("/static/teleop/timeline.js");
+const start = 1767600000;
+const at = (index) => [index, start + index / 60];
+const anchors = [at(0), at(50), at(99), at(400), at(600)];
+const chunk = (id, from, to) => ({ id, camera_key: "front", start_timestamp: start + from, end_timestamp: start + to });
+const chunks = [chunk(3, 5, 9), chunk(1, -1, 2), chunk(2, 2, 4)];
+const timeline = new Timeline(anchors, [[at(99)[1], at(400)[1]]], chunks);
+"""
+CLOCK = """
+const { Clock } = await import("/static/teleop/clock.js");
+let now = 100;
+const clock = new Clock(10, () => now);
+const after = (seconds) => { now += seconds; clock.tick(); return clock.time; };
+"""
+FRAMES = (
+    TIMELINE
+    + """
+const { Frames, numbersOf } = await import("/static/teleop/frames.js");
+const stored = [...Array(100).keys(), ...Array.from({ length: 201 }, (_, n) => 400 + n)];
+const asked = [];
+const frames = new Frames(timeline, async (from, limit) => {
+  asked.push(from);
+  const found = stored.filter((index) => index >= from).slice(0, limit);
+  return found.map((index) => ({ frame_index: index, timestamp: at(index)[1], observation: { a: { pos: index } } }));
+});
+"""
+)
+VIEW = """
+const { View } = await import("/static/teleop/series.js");
+const view = new View(100, 1);
+const seen = () => [view.from, view.to];
+"""
+
+
+@pytest.fixture(scope="module")
+def run(browser, _server):
+    """One page for all: the modules keep nothing, and no database is needed."""
+    page = browser.new_page(base_url=_server.url)
+    page.goto("/static/teleop/icon.svg")  # whatever is of our origin
+    yield lambda setting, expression: page.evaluate(f"async () => {{ {setting}; return {expression}; }}")
+    page.close()
+
+
+@pytest.mark.parametrize(
+    "expression, expected",
+    {
+        "[0, 1, 98, 99, 400, 600].map((index) => timeline.indexAt(at(index)[1] - start))": [0, 1, 98, 99, 400, 600],
+        "[-5, 0.02, 3, 1000].map((time) => timeline.indexAt(time))": [0, 1, 99, 600],  # in the gap: the one before it
+        "[0, 50, 600].map((index) => timeline.timeAt(index))": [0, 0.833333, 10],
+        "timeline.duration": 10,
+        "[1, 3, 7].map((time) => timeline.gapAt(time) !== null)": [False, True, False],
+        "[0, 1.5, 2, 4.5, 5.25, 9].map((time) => timeline.placeAt('front', time)?.chunk.id ?? null)": [
+            *(1, 1, 2, None, 3, None)
+        ],
+        "[0, 2, 5.25].map((time) => timeline.placeAt('front', time).offset)": [1, 0, 0.25],
+        "timeline.placeAt('front', 0).following.id": 2,
+        "timeline.coverage('front')": [[0, 4], [5, 9]],
+        "new Timeline([], [], chunks).duration": 10,
+        "new Timeline([], [], []).indexAt(0)": None,
+        "new Timeline([at(7)], [], []).indexAt(5)": 7,
+        "lastUpTo([], 1)": -1,
+    }.items(),
+)
+def test_time_index_and_chunk(run, expression, expected):
+    assert run(TIMELINE, f"JSON.stringify({expression}, (_, each) => each?.toFixed ? +each.toFixed(6) : each)") == (
+        json.dumps(expected, separators=(",", ":"))
+    )
+
+
+def test_what_is_learnt_of_frames_makes_the_next_guess_better(run):
+    wrong = "timeline.learn({ index: 500, time: 9.5 })"  # the rate changed: not at 8.33 s
+    assert run(TIMELINE, f"({wrong}, [timeline.indexAt(9.5), timeline.anchors.length])") == [500, 6]
+
+
+@pytest.mark.parametrize(
+    "steps, time",
+    {
+        "after(3)": 0,  # it stands
+        "clock.play(), after(3)": 3,
+        "clock.rate = 2, clock.play(), after(3)": 6,
+        "clock.play(), after(3), clock.rate = 0.25, after(4)": 4,
+        "clock.play(), after(3), clock.pause(), after(3)": 3,
+        "clock.play(), after(3), clock.seek(8), after(1)": 9,
+        "clock.play(), after(30), clock.playing": False,
+        "clock.seek(10), clock.play(), after(1)": 1,  # from the end it begins anew
+        "clock.seek(-1), clock.time": 0,
+        "clock.seek(11), clock.time": 10,
+        "clock.play(), clock.await('video', false), after(3)": 0,
+        "clock.play(), clock.await('video', false), after(3), clock.await('video', true), after(1)": 1,
+    }.items(),
+)
+def test_the_clock(run, steps, time):
+    assert run(CLOCK, f"({steps})") == time
+
+
+def test_the_clock_says_when_it_changes(run):
+    count = "let count = 0; clock.addEventListener('change', () => count++)"
+    assert run(f"{CLOCK}; {count}", "(clock.play(), after(3), clock.seek(1), clock.pause(), count)") == 3
+
+
+@pytest.mark.parametrize(
+    "expression, expected",
+    {
+        "frames.at(1) ?? 'not yet'": "not yet",
+        "(await frames.read(1)).index": 60,
+        "(await frames.read(1), frames.at(1.01)).index": 60,
+        "(await frames.read(3)).index": 99,  # in the gap
+        "(await frames.read(10)).index": 600,
+        "(await frames.read(0)).values": {"observation.a.pos": 0},
+        "(await frames.step(99 / 60, 1)).index": 400,
+        "(await frames.step(400 / 60, -1)).index": 99,
+        "(await frames.step(10, 1)).index": 600,
+        "(await frames.step(0, -1)).index": 0,
+        "await new Frames(new Timeline([], [], []), null).read(0)": None,
+        "(await frames.read(1), await frames.read(1.2), asked)": [0],
+        "numbersOf({ a: [1, { b: true }], c: 'text', d: null })": {"a.0": 1, "a.1.b": 1},
+    }.items(),
+)
+def test_the_frame_that_holds(run, expression, expected):
+    assert run(FRAMES, expression) == expected
+
+
+def test_every_frame_is_stepped_on_forth_and_back(run):
+    walk = """
+      const path = [];
+      for (const step of [1, -1])
+        for (let frame = await frames.read(step > 0 ? 0 : 10), last; frame.index !== last; ) {
+          path.push(last = frame.index);
+          frame = await frames.step(frame.time, step);
+        }"""
+    stored = [*range(100), *range(400, 601)]
+    assert run(FRAMES + walk, "path") == stored + stored[::-1]
+
+
+@pytest.mark.parametrize(
+    "steps, seen",
+    {
+        "view.show(20, 40)": [20, 40],
+        "view.show(-10, 10)": [0, 20],
+        "view.show(50, 50.2)": [49.6, 50.6],
+        "view.zoom(2, 25)": [12.5, 62.5],
+        "(view.zoom(4, 50), view.zoom(0.01, 50))": [0, 100],
+        "(view.show(20, 40), view.follow(30))": [20, 40],
+        "(view.show(20, 40), view.follow(50))": [48, 68],
+    }.items(),
+)
+def test_the_part_that_is_seen(run, steps, seen):
+    assert run(VIEW, f"({steps}, seen())") == pytest.approx(seen)
