@@ -1,1 +1,158 @@
-import "./plot.js";
+// The live page: the last 30 s of one robot, from /ws/live/<robot_id>. What the socket has not brought (frames from
+// before the page was opened, those a slow browser missed) is read from where it is stored.
+//
+// For tests and the curious: `page.series()` is what is plotted.
+
+import * as api from "./api.js";
+import { Marks } from "./marks.js";
+import { Recent } from "./recent.js";
+import { Rows, timeOfDay } from "./rows.js";
+import { follow } from "./socket.js";
+
+const WINDOW_S = 30;
+const MOST_JOINTS = 64;
+const LATE_MS = 500;
+const LOW_SHARE = 0.8;
+
+const $ = (id) => document.getElementById(id);
+const robot = $("live").dataset.robot;
+const recent = new Recent(WINDOW_S);
+const hidden = new Set(new URLSearchParams(location.search).getAll("hide"));
+const rows = new Rows($("rows"), WINDOW_S, (time) => {
+  pointed = time;
+  $("time").textContent = time === null ? "" : timeOfDay(time);
+});
+let session = null;
+let pointed = null;
+let isPaused = false;
+let toFill = true; // what was before the first frame that comes
+
+const marks = new Marks({
+  moment: () => pointed ?? rows.shown.times.at(-1),
+  onChange: (all) => {
+    rows.marks = all;
+    rows.redraw();
+  },
+});
+
+function hear(answer) {
+  const { session_id, frames, missed } = answer;
+  if (session_id && session_id !== session) begin(session_id);
+  if (frames.length && session) {
+    const [first] = frames[0];
+    const last = recent.last?.session === session ? recent.last.index : -1;
+    if (toFill || missed) fill(session, toFill ? first - WINDOW_S * (answer.fps ?? 60) : last + 1, first);
+    toFill = false;
+    recent.add(session, frames);
+  }
+  write(answer);
+  if (!isPaused) draw();
+}
+
+function begin(session_id) {
+  session = session_id;
+  $("replay").hidden = false;
+  $("replay").href = `/sessions/${session_id}/replay`;
+  marks.of(session_id);
+}
+
+async function fill(of, start, stop) {
+  if (start >= stop) return;
+  const query = new URLSearchParams({ start: Math.max(0, start), stop, fields: "observation,action", limit: 1000 });
+  try {
+    for (let url = `/sessions/${of}/frames?${query}`; url; ) {
+      const { results, next } = await api.get(url);
+      recent.fill(of, results.map(({ frame_index, timestamp, ...data }) => [frame_index, timestamp, data]));
+      url = next;
+    }
+  } catch {
+    // the gap is drawn as what it is; what comes next is not held up by it
+  }
+}
+
+function write({ status, session_id, task, fps, rate_hz, ack_lag_ms, frame_count }) {
+  $("status").textContent = status;
+  $("status").dataset.status = status;
+  $("task").textContent = task ?? "";
+  $("rate").textContent = rate_hz === null ? "–" : `${rate_hz.toFixed(1)} Hz`;
+  $("rate").classList.toggle("trouble", rate_hz !== null && rate_hz < LOW_SHARE * fps);
+  $("lag").textContent = ack_lag_ms === null ? "–" : `${Math.round(ack_lag_ms)} ms`;
+  $("lag").classList.toggle("trouble", ack_lag_ms > LATE_MS);
+  $("frames").textContent = frame_count?.toLocaleString("en") ?? "–";
+  if ($("mark")) $("mark").disabled = !session;
+  $("nothing").textContent = inWords(status, session_id);
+}
+
+function inWords(status, session_id) {
+  if (!recent.last) {
+    if (status === "offline") return "The robot is offline. What it sends appears here as soon as it is back.";
+    return session_id ? "Connected; no frames yet." : "The robot has no live session.";
+  }
+  if (!rows.shown.joints.size) return "Its frames have no numbers in observation or action.";
+  return $("rows").childElementCount ? "" : "No joint is chosen.";
+}
+
+function draw() {
+  const columns = recent.columns();
+  const names = [...columns.joints.keys()].slice(0, MOST_JOINTS);
+  listJoints(names);
+  rows.show(columns, (name) => !hidden.has(name) && names.includes(name));
+  const missing = recent.frames.reduce((sum, frame, at, all) => sum + missingBetween(all[at - 1], frame), 0);
+  $("missing").textContent = recent.last ? missing : "–";
+  $("missing").classList.toggle("trouble", missing > 0);
+}
+
+const missingBetween = (a, b) => (a?.session === b.session ? Math.max(0, b.index - a.index - 1) : 0);
+
+function listJoints(names) {
+  const list = $("joints").querySelector("ul");
+  if (list.dataset.names === names.join()) return;
+  list.dataset.names = names.join();
+  list.replaceChildren(...names.map((name) => {
+    const [item, label, box] = ["li", "label", "input"].map((tag) => document.createElement(tag));
+    Object.assign(box, { type: "checkbox", value: name, checked: !hidden.has(name) });
+    label.append(box, name);
+    item.append(label);
+    return item;
+  }));
+}
+
+function choose() {
+  for (const box of $("joints").querySelectorAll("input")) hidden[box.checked ? "delete" : "add"](box.value);
+  const query = new URLSearchParams([...hidden].map((name) => ["hide", name]));
+  history.replaceState(null, "", query.size ? `?${query}` : location.pathname);
+  rows.show(rows.shown, (name) => !hidden.has(name));
+}
+
+function pause() {
+  isPaused = !isPaused;
+  $("pause").setAttribute("aria-pressed", isPaused);
+  $("pause").textContent = isPaused ? "Go on" : "Pause";
+  if (!isPaused) draw();
+}
+
+$("joints").addEventListener("change", choose);
+$("joints").addEventListener("click", ({ target: { value, tagName } }) => {
+  if (tagName !== "BUTTON") return;
+  for (const box of $("joints").querySelectorAll("input")) box.checked = value === "all";
+  choose();
+});
+document.addEventListener("click", ({ target }) => {
+  if (!$("joints").contains(target)) $("joints").open = false;
+});
+$("pause").addEventListener("click", pause);
+document.addEventListener("keydown", (event) => {
+  if (event.target.closest("input, textarea, button, summary, a") || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === " ") pause();
+  else if (event.key === "m" && session) marks.begin();
+  else return;
+  event.preventDefault();
+});
+
+follow(`/ws/live/${robot}`, $("connection"), {
+  onAnswer: hear,
+  onLost: () => (toFill = true),
+});
+window.page = {
+  series: () => ({ ...rows.shown, joints: Object.fromEntries(rows.shown.joints) }),
+};

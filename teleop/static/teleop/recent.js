@@ -1,0 +1,74 @@
+// The newest frames of a robot, by joint, for plots that scroll. No DOM.
+
+const STEP_BACK_S = 1; // a clock that jitters stands still; one that was set back begins a new picture
+const SILENCE_S = 1; // frames further apart are not joined by a line, though none may be missing between them
+const LARGEST = 1e300; // the difference of two such is finite
+
+const bounded = (value) => Math.min(Math.max(value, -LARGEST), LARGEST);
+
+/** All numbers in a frame's part by their dotted names: `shoulder_pan.pos`, `joint_positions.0`. */
+export function numbersOf(value, name = "", found = new Map()) {
+  if (typeof value === "number") found.set(name, bounded(value));
+  else if (value && typeof value === "object")
+    for (const key of Object.keys(value)) numbersOf(value[key], name ? `${name}.${key}` : key, found);
+  return found;
+}
+
+export class Recent {
+  constructor(window_s) {
+    this.window_s = window_s;
+    this.frames = []; // by time: {session, index, time, observation, action}
+  }
+
+  get last() {
+    return this.frames.at(-1);
+  }
+
+  /** `frames` as the live socket has them: [[index, timestamp, data], ...]. */
+  add(session, frames) {
+    for (const [index, timestamp, { observation, action }] of frames) {
+      if (timestamp < this.last?.time - STEP_BACK_S) this.frames = [];
+      const time = Math.max(timestamp, this.last?.time ?? -Infinity);
+      this.frames.push({ session, index, time, observation: numbersOf(observation), action: numbersOf(action) });
+    }
+    this.#trim();
+  }
+
+  /** The same frames of the middle or from before the first, read from where they are stored; what is there stays. */
+  fill(session, frames) {
+    const there = new Set(this.frames.filter((frame) => frame.session === session).map(({ index }) => index));
+    const others = new Recent(Infinity);
+    others.add(session, frames.filter(([index]) => !there.has(index)));
+    this.frames = [...this.frames, ...others.frames].sort((a, b) => a.time - b.time || a.index - b.index);
+    this.#trim();
+  }
+
+  #trim() {
+    const oldest = this.last?.time - this.window_s;
+    const first = this.frames.findIndex(({ time }) => time >= oldest);
+    if (first > 0) this.frames.splice(0, first);
+  }
+
+  /** {times, joints: name -> {observation, action}, gaps: [[from, to], ...]}: columns of one length, null where a frame
+   * has no such joint. A gap has a row of nulls of its own, so that no line is drawn over it. */
+  columns() {
+    const [times, rows, gaps] = [[], [], []];
+    for (const [at, frame] of this.frames.entries()) {
+      const before = this.frames[at - 1];
+      if (before && isGap(before, frame)) {
+        gaps.push([before.time, frame.time]);
+        times.push((before.time + frame.time) / 2);
+        rows.push(null);
+      }
+      times.push(frame.time);
+      rows.push(frame);
+    }
+    const names = new Set(this.frames.flatMap(({ observation, action }) => [...observation.keys(), ...action.keys()]));
+    const column = (part, name) => rows.map((frame) => frame?.[part].get(name) ?? null);
+    const joints = new Map();
+    for (const name of names) joints.set(name, { observation: column("observation", name), action: column("action", name) });
+    return { times, joints, gaps };
+  }
+}
+
+const isGap = (a, b) => a.session !== b.session || b.index > a.index + 1 || b.time - a.time > SILENCE_S;
