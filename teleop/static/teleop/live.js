@@ -11,6 +11,8 @@ import { follow } from "./socket.js";
 
 const WINDOW_S = 30;
 const MOST_JOINTS = 64;
+const PAGE_FRAMES = 1000;
+const MOST_PAGES = 10;
 const LATE_MS = 500;
 const LOW_SHARE = 0.8;
 
@@ -25,7 +27,7 @@ const rows = new Rows($("rows"), WINDOW_S, (time) => {
 let session = null;
 let pointed = null;
 let isPaused = false;
-let toFill = true; // what was before the first frame that comes
+let isNew = true; // nothing was heard on this connection yet
 
 const marks = new Marks({
   moment: () => pointed ?? rows.shown.times.at(-1),
@@ -36,13 +38,14 @@ const marks = new Marks({
 });
 
 function hear(answer) {
-  const { session_id, frames, missed } = answer;
+  const { session_id, fps, frame_count, frames, missed } = answer;
   if (session_id && session_id !== session) begin(session_id);
-  if (frames.length && session) {
-    const [first] = frames[0];
-    const last = recent.last?.session === session ? recent.last.index : -1;
-    if (toFill || missed) fill(session, toFill ? first - WINDOW_S * (answer.fps ?? 60) : last + 1, first);
-    toFill = false;
+  if (session) {
+    const next = recent.nextIndex(session);
+    // Indexes are as high as the count at least; higher where frames are missing, and then more is read than is shown.
+    if (isNew) fill(session, Math.max(next, (frame_count ?? 0) - WINDOW_S * (fps ?? 60)));
+    else if (missed) fill(session, next, frames[0]?.[0]);
+    isNew = false;
     recent.add(session, frames);
   }
   write(answer);
@@ -51,23 +54,26 @@ function hear(answer) {
 
 function begin(session_id) {
   session = session_id;
+  isNew = true;
   $("replay").hidden = false;
   $("replay").href = `/sessions/${session_id}/replay`;
   marks.of(session_id);
 }
 
 async function fill(of, start, stop) {
-  if (start >= stop) return;
-  const query = new URLSearchParams({ start: Math.max(0, start), stop, fields: "observation,action", limit: 1000 });
+  const query = new URLSearchParams({ start, limit: PAGE_FRAMES });
+  if (stop !== undefined) query.set("stop", stop);
   try {
-    for (let url = `/sessions/${of}/frames?${query}`; url; ) {
+    let url = `/sessions/${of}/frames?${query}`;
+    for (let pages = 0; url && pages < MOST_PAGES; pages++) {
       const { results, next } = await api.get(url);
       recent.fill(of, results.map(({ frame_index, timestamp, ...data }) => [frame_index, timestamp, data]));
       url = next;
     }
   } catch {
-    // the gap is drawn as what it is; what comes next is not held up by it
+    return; // the gap is drawn as what it is; what comes next is not held up by it
   }
+  if (!isPaused) draw();
 }
 
 function write({ status, session_id, task, fps, rate_hz, ack_lag_ms, frame_count }) {
@@ -151,7 +157,7 @@ document.addEventListener("keydown", (event) => {
 
 follow(`/ws/live/${robot}`, $("connection"), {
   onAnswer: hear,
-  onLost: () => (toFill = true),
+  onLost: () => (isNew = true),
 });
 window.page = {
   series: () => ({ ...rows.shown, joints: Object.fromEntries(rows.shown.joints) }),

@@ -24,9 +24,15 @@ export class Recent {
     return this.frames.at(-1);
   }
 
-  /** `frames` as the live socket has them: [[index, timestamp, data], ...]. */
+  /** One past the session's newest frame that is here; 0 if none is. */
+  nextIndex(session) {
+    return this.last?.session === session ? this.last.index + 1 : 0;
+  }
+
+  /** `frames` as the live socket has them: [[index, timestamp, data], ...]. What was filled in already is passed over. */
   add(session, frames) {
     for (const [index, timestamp, { observation, action }] of frames) {
+      if (index < this.nextIndex(session)) continue;
       if (timestamp < this.last?.time - STEP_BACK_S) this.frames = [];
       const time = Math.max(timestamp, this.last?.time ?? -Infinity);
       this.frames.push({ session, index, time, observation: numbersOf(observation), action: numbersOf(action) });
@@ -34,7 +40,7 @@ export class Recent {
     this.#trim();
   }
 
-  /** The same frames of the middle or from before the first, read from where they are stored; what is there stays. */
+  /** The same for frames of any place, read from where they are stored; what is there stays. */
   fill(session, frames) {
     const there = new Set(this.frames.filter((frame) => frame.session === session).map(({ index }) => index));
     const others = new Recent(Infinity);

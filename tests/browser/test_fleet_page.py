@@ -1,0 +1,175 @@
+"""The fleet page on real streams; what takes a fleet of two hundred, or odd answers, on answers that the test gives."""
+
+import json
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from robots.models import Robot
+from tests.wire import frame, register, wire
+
+pytestmark = pytest.mark.postgresql  # once is enough
+
+SCRIPT = "<script>document.title = 'taken'</script>"
+
+
+def tile(page: Page, robot_id: str):
+    return page.locator(f"[data-robot='{robot_id}']")
+
+
+def state(robot_id: str, **changes) -> dict:
+    """A robot in an answer, online and well."""
+    well = {"name": None, "robot_type": "so101", "status": "online", "task": None, "fps": 60, "last_heartbeat": None}
+    well |= {"last_error": None, "session_id": 1, "rate_hz": 60.0, "ack_lag_ms": 20.0, "frame_count": 60}
+    return {"id": robot_id, "values": [1.0, 2.0]} | well | changes
+
+
+def answering(page: Page, robots) -> None:
+    """In place of the server: `robots(n)` are those of the n-th answer."""
+
+    def attend(socket) -> None:
+        answers = iter(range(1_000_000))
+
+        def answer(_) -> None:
+            robots_now = robots(next(answers))
+            socket.send(json.dumps({"type": "fleet", "full": True, "robots": robots_now}))
+
+        socket.on_message(answer)
+
+    page.route_web_socket("**/ws/fleet", attend)
+
+
+def test_a_tile_goes_offline_online_offline(visit, server, viewer):
+    register("arm")
+    page = visit("/", viewer)
+    status = tile(page, "arm").locator(".status")
+    expect(status).to_have_text("offline")
+    with wire(server) as robot:
+        robot.say({"type": "start", "meta_info": {"task": "Fold the towel"}}, *map(frame, range(60)))
+        robot.hear_ack(59)
+        expect(status).to_have_text("online")
+        expect(tile(page, "arm").locator(".task")).to_have_text("Fold the towel")
+        expect(tile(page, "arm").locator(".frames")).to_have_text("60 frames")
+        expect(tile(page, "arm").locator(".lag")).to_have_text(re.compile(r"ack \d+ ms"))
+        session = str(robot.greeting["session_id"])
+        expect(tile(page, "arm").locator(".replay")).to_have_attribute("href", f"/sessions/{session}/replay")
+        robot.say({"type": "end"})
+        robot.hear_close()
+    expect(status).to_have_text("offline")
+
+
+def test_a_refused_frame_is_told(visit, server, viewer):
+    register("arm")
+    page = visit("/", viewer)
+    with wire(server) as robot:
+        robot.say(frame(0, timestamp=1e18))
+        robot.hear("error")
+        expect(tile(page, "arm").locator(".error")).to_contain_text("timestamp is 1e+18")
+
+
+def test_trouble_comes_first(visit, viewer):
+    robots = [
+        state("a-offline", status="offline", values=[], rate_hz=None, ack_lag_ms=None),
+        state("b-online"),
+        state("c-slow", rate_hz=30.0),
+        state("d-slow-by-intent", rate_hz=30.0, fps=30),
+        state("e-late", ack_lag_ms=2000),
+        state("f-error", status="error", values=[]),
+    ]
+    page = visit("/admin/", viewer)
+    answering(page, lambda n: robots)
+    page.goto("/")
+    expect(page.locator(".tile")).to_have_count(6)
+    order = page.locator(".tile").evaluate_all("tiles => tiles.map((tile) => tile.dataset.robot)")
+    assert order == ["f-error", "c-slow", "e-late", "b-online", "d-slow-by-intent", "a-offline"]
+    expect(tile(page, "c-slow").locator(".status")).to_have_text("low rate")
+    expect(tile(page, "e-late").locator(".status")).to_have_text("late acks")
+
+
+def test_no_tile_moves_under_the_pointer(visit, viewer):
+    page = visit("/admin/", viewer)
+    leg = state("leg")
+    answering(page, lambda n: [state("arm"), leg])
+    page.goto("/")
+    tile(page, "arm").hover()
+    leg["status"] = "error"
+    expect(tile(page, "leg").locator(".status")).to_have_text("error")
+    expect(page.locator(".tile").first).to_have_attribute("data-robot", "arm")
+    page.get_by_role("heading", name="Fleet").hover()
+    expect(page.locator(".tile").first).to_have_attribute("data-robot", "leg")
+
+
+def test_search_and_filter_are_in_the_url(visit, viewer):
+    Robot.objects.create(pk="arm", name="Left bench", status="error")
+    Robot.objects.create(pk="leg")
+    page = visit("/", viewer)
+    page.get_by_placeholder("Search").fill("BENCH")
+    page.get_by_label("Error 1").check(force=True)
+    expect(page).to_have_url(re.compile(r"\?status=error&text=BENCH$"))
+    page.reload()
+    expect(tile(page, "arm")).to_be_visible()
+    expect(tile(page, "leg")).to_be_hidden()
+    page.get_by_label("Offline 0").check(force=True)
+    expect(page.get_by_text("No robot is like that")).to_be_visible()
+
+
+def test_a_robot_named_script_is_a_name(visit, viewer):
+    Robot.objects.create(pk="arm", name=SCRIPT)
+    page = visit("/", viewer)
+    expect(tile(page, "arm").locator(".name")).to_have_text(SCRIPT)
+    assert page.title().startswith("Fleet")
+
+
+def test_without_robots_it_says_so(visit, viewer):
+    expect(visit("/", viewer).get_by_text("There are no robots yet")).to_be_visible()
+
+
+def test_values_that_no_scale_is_made_for(visit, viewer):
+    odd = [[1e30, -1e308, None], [1e308], [], [0.0, 0.0, 0.0, 5e-324]]
+    page = visit("/admin/", viewer)
+    answering(page, lambda n: [state("arm", values=odd[n % 4], frame_count=n)])
+    page.goto("/")
+    expect(tile(page, "arm").locator(".frames")).to_have_text(re.compile(r"^\d\d+ frames"))  # several rounds of them
+
+
+def test_the_connection_is_lost_and_comes_back(visit, viewer, server, start_server, console):
+    console.expect("WebSocket connection|ERR_CONNECTION_REFUSED")
+    Robot.objects.create(pk="arm")
+    own = start_server()
+    page = visit("/", viewer, at=own)
+    expect(tile(page, "arm")).to_be_visible()
+    own.stop()
+    expect(page.get_by_text("connection to the server is lost")).to_be_visible()
+    expect(page.locator("#tiles")).to_have_class(re.compile("stale"))
+    own.start()
+    page.get_by_role("button", name="Try now").click()
+    expect(page.locator("#connection")).to_be_hidden()
+    expect(page.locator("#tiles")).not_to_have_class(re.compile("stale"))
+
+
+def test_who_is_logged_out_is_told(visit, viewer, start_server, console):
+    console.expect("WebSocket connection|ERR_CONNECTION_REFUSED")
+    own = start_server()
+    page = visit("/", viewer, at=own)
+    expect(page.get_by_text("no robots yet")).to_be_visible()
+    page.context.clear_cookies()
+    own.restart()
+    expect(page.get_by_text("You are logged out.")).to_be_visible()
+
+
+def test_two_hundred_tiles_stay_smooth(visit, viewer):
+    """30 fit the screen, and only what is on it is drawn."""
+
+    def fleet(n: int) -> list[dict]:
+        return [state(f"robot_{i:03}", values=[(n * 7 + i * j) % 50 for j in range(6)]) for i in range(200)]
+
+    page = visit("/admin/", viewer)
+    answering(page, fleet)
+    page.goto("/")
+    tiles = page.locator(".tile")
+    expect(tiles).to_have_count(200)
+    on_screen = "tiles => tiles.filter((tile) => tile.getBoundingClientRect().bottom <= innerHeight).length"
+    assert tiles.evaluate_all(on_screen) >= 30
+    drawn = "canvases => canvases.filter((canvas) => canvas.width !== 300).length"  # 300: as it is made
+    assert 30 <= page.locator(".tile canvas").evaluate_all(drawn) <= 60

@@ -1,0 +1,236 @@
+"""The live page on real streams: what is plotted is what the robot sent. `page.series()` is what is plotted."""
+
+import json
+import math
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from robots.models import Robot
+from tests.services import Server, wait_until
+from tests.wire import Wire, frame, register, wire
+
+pytestmark = pytest.mark.postgresql  # once is enough
+
+
+@pytest.fixture
+def arm(server: Server) -> Iterator[Wire]:
+    register("arm")
+    with wire(server) as robot:
+        yield robot
+
+
+def sine(index: int, **changes) -> dict:
+    """Of 0.5 Hz, with an action that is a quarter of a turn ahead."""
+    angle = math.tau * 0.5 * index / 60
+    parts = {"observation": {"pan.pos": math.sin(angle)}, "action": {"pan.pos": math.cos(angle)}}
+    return frame(index, **parts | changes)
+
+
+def stream(robot: Wire, indexes: range, make=sine) -> None:
+    robot.say({"frames": [make(index) for index in indexes]})
+    robot.hear_ack(indexes[-1])
+
+
+def series(page: Page) -> dict:
+    return page.evaluate("window.page.series()")
+
+
+def plotted(page: Page, joint: str = "pan.pos", part: str = "observation") -> list:
+    return series(page)["joints"].get(joint, {}).get(part, [])
+
+
+def wait_for(page: Page, count: int, joint: str = "pan.pos") -> None:
+    wait_until(lambda: len(plotted(page, joint)) >= count, what=f"{count} frames are plotted")
+
+
+def test_the_plot_follows_a_sine(visit, viewer, arm):
+    page = visit("/robots/arm/live", viewer)
+    for begin in range(0, 300, 60):
+        stream(arm, range(begin, begin + 60))
+        wait_for(page, begin + 60)
+    shown = series(page)
+    first = shown["times"][0]
+    turns = [math.tau * 0.5 * (at - first) for at in shown["times"]]
+    assert shown["joints"]["pan.pos"]["observation"] == pytest.approx([math.sin(turn) for turn in turns], abs=1e-3)
+    assert shown["joints"]["pan.pos"]["action"] == pytest.approx([math.cos(turn) for turn in turns], abs=1e-3)
+    assert shown["gaps"] == []
+    expect(page.locator("#status")).to_have_text("online")
+    expect(page.locator("[data-joint='pan.pos'] [data-part=observation]")).to_have_text("0.052")
+
+
+def test_it_shows_the_last_thirty_seconds(visit, viewer, arm):
+    page = visit("/robots/arm/live", viewer)
+    expect(page.locator("#status")).to_have_text("online")
+    for begin in range(0, 2400, 600):
+        stream(arm, range(begin, begin + 600))
+    wait_until(lambda: (times := series(page)["times"]) and times[-1] - times[0] > 29)
+    times = series(page)["times"]
+    assert times[-1] - times[0] <= 30
+
+
+def test_what_was_before_the_page_was_opened_is_there(visit, viewer, arm):
+    stream(arm, range(300))
+    page = visit("/robots/arm/live", viewer)
+    expect(page.locator("#status")).to_have_text("online")
+    stream(arm, range(300, 310))
+    wait_for(page, 310)
+    assert series(page)["gaps"] == []
+
+
+def test_a_robot_that_has_stopped_sending_is_not_empty(visit, viewer, arm):
+    stream(arm, range(300))
+    wait_for(visit("/robots/arm/live", viewer), 300)
+
+
+def test_a_gap_is_marked_and_not_bridged(visit, viewer, arm):
+    page = visit("/robots/arm/live", viewer)
+    expect(page.locator("#status")).to_have_text("online")
+    stream(arm, range(60))
+    stream(arm, range(90, 150))
+    wait_for(page, 121)
+    shown = series(page)
+    assert len(shown["gaps"]) == 1
+    begin, end = shown["gaps"][0]
+    assert end - begin == pytest.approx(31 / 60, abs=1e-3)
+    assert shown["joints"]["pan.pos"]["observation"][60] is None
+    assert begin < shown["times"][60] < end
+    expect(page.locator("#missing")).to_have_text("30")
+
+
+def test_a_joint_set_that_changes_half_way(visit, viewer, arm):
+    page = visit("/robots/arm/live", viewer)
+    expect(page.locator("#status")).to_have_text("online")
+    stream(arm, range(30))
+    stream(arm, range(30, 60), lambda index: frame(index, observation={"joint_positions": [1.0, 2.0]}))
+    wait_for(page, 60, "joint_positions.1")
+    assert plotted(page)[29:31] == [pytest.approx(math.sin(math.tau * 29 / 120)), None]
+    assert plotted(page, "joint_positions.1")[29:31] == [None, 2.0]
+    expect(page.locator(".row")).to_have_count(3)
+
+
+def test_values_that_no_scale_is_made_for(visit, viewer, arm):
+    page = visit("/robots/arm/live", viewer)
+    expect(page.locator("#status")).to_have_text("online")
+    odd = [1e30, -1e308, 1e308, 0.0, 5e-324, -1e30]
+    stream(arm, range(60), lambda index: frame(index, observation={"pan.pos": odd[index % 6], "lift.pos": 1e30}))
+    wait_for(page, 60)
+    expect(page.locator("[data-joint='pan.pos'] [data-part=observation]")).to_have_text("-1.0e+30")
+
+
+def test_no_frames_yet_and_none_with_numbers(visit, viewer, arm):
+    page = visit("/robots/arm/live", viewer)
+    expect(page.get_by_text("Connected; no frames yet.")).to_be_visible()
+    stream(arm, range(3), lambda index: frame(index, observation={"state": "idle"}))
+    expect(page.get_by_text("Its frames have no numbers")).to_be_visible()
+
+
+def test_offline_online_and_offline_again(visit, server, viewer):
+    register("arm")
+    page = visit("/robots/arm/live", viewer)
+    expect(page.get_by_text("The robot is offline.")).to_be_visible()
+    with wire(server) as robot:
+        stream(robot, range(60))
+        expect(page.locator("#status")).to_have_text("online")
+        stream(robot, range(60, 120))
+        wait_for(page, 120)
+        robot.say({"type": "end"})
+        robot.hear_close()
+    expect(page.locator("#status")).to_have_text("offline")
+    expect(page.locator(".row")).to_have_count(1)  # the last half minute stays
+    expect(page.locator("#rate")).not_to_contain_text("Hz")
+
+
+def test_a_new_session_goes_on_after_a_gap(visit, server, viewer):
+    register("arm")
+    page = visit("/robots/arm/live", viewer)
+    for begin in (0, 5):
+        with wire(server) as robot:
+            expect(page.locator("#status")).to_have_text("online")
+            make = lambda index, late=begin: frame(index, timestamp=frame(index)["timestamp"] + late)  # noqa: E731
+            stream(robot, range(60), make)
+            wait_for(page, 60 if not begin else 121, "shoulder_pan.pos")
+            robot.say({"type": "end"})
+            robot.hear_close()
+    assert len(series(page)["gaps"]) == 1
+
+
+def test_pause_stands_still_and_goes_on(visit, viewer, arm):
+    page = visit("/robots/arm/live", viewer)
+    expect(page.locator("#status")).to_have_text("online")
+    stream(arm, range(60))
+    wait_for(page, 60)
+    page.keyboard.press(" ")
+    stream(arm, range(60, 120))
+    expect(page.locator("#frames")).to_have_text("120")
+    assert len(plotted(page)) == 60
+    page.keyboard.press(" ")
+    wait_for(page, 120)
+
+
+def test_joints_are_chosen_and_stay_chosen(visit, viewer, arm):
+    page = visit("/robots/arm/live", viewer)
+    both = {"observation": {"pan.pos": 1.0, "lift.pos": 2.0}}
+    expect(page.locator("#status")).to_have_text("online")
+    stream(arm, range(60), lambda index: frame(index, **both))
+    expect(page.locator(".row")).to_have_count(2)
+    page.get_by_text("Joints", exact=True).click()
+    page.get_by_label("pan.pos").uncheck()
+    expect(page.locator(".row")).to_have_count(1)
+    page.reload()
+    stream(arm, range(60, 120), lambda index: frame(index, **both))
+    expect(page.locator(".row h2")).to_have_text(["lift.pos"])
+
+
+def test_the_cursor_tells_all_values_of_its_time(visit, viewer, arm):
+    page = visit("/robots/arm/live", viewer)
+    expect(page.locator("#status")).to_have_text("online")
+    for begin in range(0, 1800, 600):
+        values = lambda index: frame(index, observation={"pan.pos": index / 60, "lift.pos": -index / 60})  # noqa: E731
+        stream(arm, range(begin, begin + 600), values)
+    wait_for(page, 1800)
+    plot = page.locator("[data-joint='pan.pos'] .u-over")
+    box = plot.bounding_box()
+    plot.hover(position={"x": box["width"] / 2, "y": 10})
+    pan, lift = (page.locator(f"[data-joint='{joint}'] [data-part=observation]") for joint in ("pan.pos", "lift.pos"))
+    wait_until(lambda: float(pan.inner_text()) == pytest.approx(15, abs=0.1))
+    assert float(lift.inner_text()) == -float(pan.inner_text())
+
+
+def test_what_a_slow_browser_missed_is_read_from_the_store(visit, viewer, arm):
+    stream(arm, range(120))
+    session = arm.greeting["session_id"]
+    page = visit("/admin/", viewer)
+
+    def attend(socket) -> None:
+        parts = iter([(range(10), 0), (range(100, 120), 90)])
+        socket.on_message(lambda _: answer(socket, *next(parts, (range(0), 0))))
+
+    def answer(socket, indexes: range, missed: int) -> None:
+        frames = [[index, sine(index)["timestamp"], sine(index)] for index in indexes]
+        live = {"status": "online", "session_id": session, "task": None, "fps": 60, "rate_hz": 60, "ack_lag_ms": 20}
+        socket.send(json.dumps({"type": "live", "frame_count": 120, "missed": missed, "frames": frames} | live))
+
+    page.route_web_socket("**/ws/live/arm", attend)
+    page.goto("/robots/arm/live")
+    wait_for(page, 120)
+    assert series(page)["gaps"] == []
+
+
+def test_a_robot_named_script_is_a_name(visit, viewer):
+    name = "<script>document.title = 'taken'</script>"
+    Robot.objects.create(pk="arm", name=name)
+    page = visit("/robots/arm/live", viewer)
+    expect(page.get_by_role("heading", name=name)).to_be_visible()
+    assert "live" in page.title()
+
+
+def test_a_viewer_sees_no_way_to_change_anything(visit, viewer, curator, arm):
+    stream(arm, range(3))
+    assert visit("/robots/arm/live", curator).get_by_role("button", name="Mark").count() == 1
+    page = visit("/robots/arm/live", viewer)
+    expect(page.locator("#status")).to_have_text("online")
+    assert page.get_by_role("button", name="Mark").count() == 0
+    page.keyboard.press("m")
+    assert page.locator("form:not(#logout-form)").count() == 0
