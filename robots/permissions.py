@@ -32,6 +32,6 @@ class Permissions(DjangoModelPermissions):
 
 
 class MayChange(Permissions):
-    """For a POST that changes what there is."""
+    """For what changes a part of the thing, whatever the method."""
 
-    perms_map = {**Permissions.perms_map, "POST": CHANGE}
+    perms_map = {**Permissions.perms_map, "POST": CHANGE, "DELETE": CHANGE}

@@ -10,6 +10,7 @@ from teleop.joints import joint_names
 from teleop.querysets import TeleopFrameQuerySet, TeleopSessionQuerySet
 
 STAFF_LABELS = ("task", "success", "tags", "note")
+MARKS, MAX_MARKS = "marks", 1000  # of meta_info, and people's alone
 PULSE_FRAMES = 300  # 5 s at 60 frames a second
 
 
@@ -19,6 +20,10 @@ class SessionIsLive(Exception):
 
 class LabelChanged(Exception):
     """Someone else was faster: meta_info is not what the one who changes it has seen."""
+
+
+class TooManyMarks(Exception):
+    """There is a bound to what is read and written with each of them."""
 
 
 class Pulse(NamedTuple):
@@ -133,7 +138,8 @@ class TeleopSession(models.Model):
         return bool(unchanged.update(quality=quality, updated_at=Now()))
 
     def merge_meta(self, changes: dict, by_staff: bool = False) -> None:
-        """Merges shallowly, null removes a key; of task, success, tags and note the staff's word is the last.
+        """Merges shallowly, null removes a key; of task, success, tags and note the staff's word is the last, and marks
+        are not merged.
 
         Changes the fields only: the caller holds the row's lock and saves.
         """
@@ -141,13 +147,24 @@ class TeleopSession(models.Model):
         for name, value in changes.items():
             if by_staff and name in STAFF_LABELS:
                 labels.add(name)
-            elif name in labels:
+            elif name in labels or name == MARKS:
                 continue
             if value is None:
                 meta.pop(name, None)
             else:
                 meta[name] = value
         self.meta_info, self.staff_labels = meta, sorted(labels)
+
+    @property
+    def marks(self) -> list[dict]:
+        """Moments that people have marked, `{"timestamp": unix s, "note": str, "by": username}`, oldest first."""
+        return (self.meta_info or {}).get(MARKS, [])
+
+    def set_marks(self, marks: list[dict]) -> None:
+        """Raises TooManyMarks. Changes the field only, as merge_meta does."""
+        if len(marks) > MAX_MARKS:
+            raise TooManyMarks(f"session {self.pk} has {MAX_MARKS} marks; no more expected")
+        self.meta_info = (self.meta_info or {}) | {MARKS: sorted(marks, key=lambda mark: mark["timestamp"])}
 
     def check_meta_is(self, seen: dict) -> None:
         """Raises LabelChanged; the caller holds the row's lock."""

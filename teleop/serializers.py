@@ -1,4 +1,5 @@
 from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
 
 from robots.serializers import (
     LastErrorSerializer,
@@ -7,7 +8,7 @@ from robots.serializers import (
     StrictFields,
     check_meta,
 )
-from teleop.models import STAFF_LABELS, TeleopSession
+from teleop.models import MARKS, STAFF_LABELS, TeleopSession
 
 MAX_TAGS = 50
 
@@ -100,6 +101,8 @@ class MetaChangesSerializer(serializers.Serializer):
     note = StrictCharField(max_length=10_000, required=False, allow_null=True)
 
     def to_internal_value(self, data):
+        if isinstance(data, dict) and MARKS in data:
+            raise ValidationError({MARKS: [f"{MARKS} are not merged; POST /sessions/{{id}}/marks expected"]})
         return data | super().to_internal_value(data)
 
 

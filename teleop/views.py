@@ -16,6 +16,7 @@ from robots.permissions import MayChange
 from robots.schema import problem
 from teleop import examples, health
 from teleop.filters import SessionFilter
+from teleop.marks import MarksMixin
 from teleop.models import LabelChanged, SessionIsLive, TeleopSession
 from teleop.protocol import Close
 from teleop.serializers import (
@@ -130,7 +131,9 @@ def _pulse_of(session: TeleopSession, pulse) -> dict:
         responses={204: None, 409: problem("It is live.")},
     ),
 )
-class SessionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.DestroyModelMixin, GenericViewSet):
+class SessionViewSet(
+    MarksMixin, mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.DestroyModelMixin, GenericViewSet
+):
     queryset = TeleopSession.objects.order_by("-start_time", "-id")
     filterset_class = SessionFilter
     lookup_value_regex = "[0-9]{1,18}"
@@ -141,7 +144,7 @@ class SessionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.De
 
     def get_queryset(self):
         queryset = super().get_queryset()
-        return queryset.select_for_update() if self.action == "partial_update" else queryset
+        return queryset.select_for_update() if self.action in ("partial_update", "marks", "unmark") else queryset
 
     @transaction.atomic
     def partial_update(self, request, pk):

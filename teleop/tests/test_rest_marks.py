@@ -1,0 +1,143 @@
+"""Moments of a session that people mark."""
+
+import threading
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+
+from robots.tests.people import person
+from teleop.models import TeleopSession
+from teleop.tests.recordings import T0_S, make_session
+from teleop.tests.stays import beats, opens
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def session() -> TeleopSession:
+    return make_session([0, 600])
+
+
+def marks_of(session: TeleopSession) -> list[dict]:
+    session.refresh_from_db()
+    return session.marks
+
+
+def test_a_mark_is_kept_with_the_session(curator, session):
+    answer = curator.post(f"/sessions/{session.pk}/marks", {"timestamp": T0_S + 1.5, "note": "the gripper slips"})
+    assert answer.status_code == 201
+    assert answer.json() == [{"timestamp": T0_S + 1.5, "note": "the gripper slips", "by": "curator"}]
+    assert curator.get(f"/sessions/{session.pk}").json()["meta_info"] == {"marks": answer.json()}
+
+
+def test_all_are_answered_by_time(curator, session):
+    for seconds in (3, 1, 2):
+        answer = curator.post(f"/sessions/{session.pk}/marks", {"timestamp": T0_S + seconds})
+    assert [mark["timestamp"] - T0_S for mark in answer.json()] == [1, 2, 3]
+    assert answer.json() == marks_of(session)
+
+
+def test_a_mark_is_a_change_for_those_who_follow(curator, session):
+    before = session.updated_at
+    curator.post(f"/sessions/{session.pk}/marks", {"timestamp": T0_S})
+    session.refresh_from_db()
+    assert session.updated_at > before
+
+
+def test_one_is_removed_by_its_moment(curator, session):
+    path = f"/sessions/{session.pk}/marks"
+    for timestamp in (T0_S, T0_S + 1.5):
+        curator.post(path, {"timestamp": timestamp})
+    answer = curator.delete(f"{path}/{T0_S + 1.5}")
+    assert (answer.status_code, [mark["timestamp"] for mark in answer.json()]) == (200, [T0_S])
+    assert curator.delete(f"{path}/{T0_S + 1.5}").status_code == 404
+    assert len(marks_of(session)) == 1
+
+
+@pytest.mark.parametrize(
+    "body, field, says",
+    [
+        ({}, "timestamp", "required"),
+        ({"timestamp": 5}, "timestamp", "timestamp is 5; unix seconds between 2000 and 2100 expected"),
+        ({"timestamp": 1e18}, "timestamp", "timestamp is 1e+18; unix seconds"),
+        ({"timestamp": str(T0_S)}, "timestamp", "unix seconds between 2000 and 2100 expected"),
+        ({"timestamp": True}, "timestamp", "timestamp is True"),
+        ({"timestamp": None}, "timestamp", "null"),
+        ({"timestamp": T0_S, "note": "x" * 501}, "note", "no more than 500 characters"),
+        ({"timestamp": T0_S, "note": 5}, "note", "string"),
+        ({"timestamp": T0_S, "colour": "red"}, "colour", "there is no field colour; timestamp, note expected"),
+    ],
+)
+def test_a_bad_mark_is_refused(curator, session, body, field, says):
+    answer = curator.post(f"/sessions/{session.pk}/marks", body)
+    assert answer.status_code == 400 and says in answer.json()[field][0]
+    assert marks_of(session) == []
+
+
+def test_only_those_who_may_change_a_session_mark_it(session, anonymous, outsider, viewer, arm):
+    path = f"/sessions/{session.pk}/marks"
+    statuses = [who.post(path, {"timestamp": T0_S}).status_code for who in (anonymous, outsider, viewer, arm)]
+    assert statuses == [401, 403, 403, 403]
+    assert [who.delete(f"{path}/{T0_S}").status_code for who in (anonymous, outsider, viewer, arm)] == statuses
+
+
+def test_to_change_is_enough_to_remove(session):
+    changer = person("changer")
+    User.objects.get(username="changer").user_permissions.add(Permission.objects.get(codename="change_teleopsession"))
+    changer.post(f"/sessions/{session.pk}/marks", {"timestamp": T0_S})
+    assert changer.delete(f"/sessions/{session.pk}/marks/{T0_S}").status_code == 200
+
+
+def test_there_are_at_most_a_thousand(curator, session):
+    marks = [{"timestamp": T0_S, "note": "", "by": "a"}] * 1000
+    TeleopSession.objects.update(meta_info={"marks": marks})
+    answer = curator.post(f"/sessions/{session.pk}/marks", {"timestamp": T0_S})
+    assert (answer.status_code, len(marks_of(session))) == (409, 1000)
+    assert answer.json()["detail"] == f"session {session.pk} has 1000 marks; no more expected"
+
+
+def test_with_them_meta_info_is_64_kib_at_most(curator, session):
+    TeleopSession.objects.update(meta_info={"log": "x" * 65_000})
+    answer = curator.post(f"/sessions/{session.pk}/marks", {"timestamp": T0_S, "note": "y" * 500})
+    assert answer.status_code == 400 and "at most 65536 expected" in answer.json()["meta_info"][0]
+    assert marks_of(session) == []
+
+
+@pytest.mark.parametrize("value", [None, [], "none"])
+def test_a_robot_does_not_change_them(curator, value, settings):
+    settings.ROBOT_AUTH = "open"
+    opened = opens()
+    curator.post(f"/sessions/{opened.session_id}/marks", {"timestamp": T0_S})
+    beats(opened, meta_info={"marks": value, "operator": "ada"})
+    kept = TeleopSession.objects.get().meta_info
+    assert (len(kept["marks"]), kept["operator"]) == (1, "ada")
+
+
+def test_patch_does_not_change_them(curator, arm, session):
+    curator.post(f"/sessions/{session.pk}/marks", {"timestamp": T0_S})
+    for who in (curator, arm):
+        answer = who.patch(f"/sessions/{session.pk}", {"meta_info": {"marks": None}})
+        assert answer.status_code == 400 and "POST /sessions/{id}/marks expected" in str(answer.json())
+    assert len(marks_of(session)) == 1
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_of_two_who_mark_at_once_both_are_kept(curator, session):
+    together = threading.Barrier(2)
+
+    def mark(timestamp: float) -> None:
+        try:
+            together.wait(5)
+            curator.post(f"/sessions/{session.pk}/marks", {"timestamp": timestamp})
+        finally:
+            connection.close()
+
+    for turn in range(10):
+        both = [threading.Thread(target=mark, args=[T0_S + turn + half]) for half in (0, 0.5)]
+        for each in both:
+            each.start()
+        for each in both:
+            each.join(10)
+    assert len(marks_of(session)) == 20
