@@ -30,6 +30,7 @@ INGEST_WRITER = env.str("INGEST_WRITER", "auto", validate=OneOf(["auto", "bulk_c
 MEDIA_ROOT = env.path("MEDIA_ROOT", BASE_DIR / "media")
 VIDEO_MAX_BYTES = env.int("VIDEO_MAX_BYTES", 2 * 2**30, validate=Range(2**10, 2**40))
 LOG_FORMAT = env.str("LOG_FORMAT", "text", validate=OneOf(["text", "json"]))
+METRICS_TOKEN = env.str("METRICS_TOKEN", "")
 DATABASE = env.dj_db_url("DATABASE_URL", "sqlite:///db.sqlite3")
 
 try:
@@ -206,8 +207,15 @@ if HTTPS:
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"text": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "text"}},
+    "formatters": {
+        "text": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
+        "json": {
+            "()": "pythonjsonlogger.orjson.OrjsonFormatter",
+            "format": "%(levelname)s %(name)s %(message)s",
+            "timestamp": True,
+        },
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "filters": {"rate": {"()": "teleop.logs.RateLimit", "most": 10, "seconds": 10}},
     "loggers": {

@@ -14,6 +14,7 @@ urlpatterns = [
     re_path(r"^sessions/(?P<pk>[0-9]{1,18})/replay/?$", pages.ReplayPage.as_view(), name="session-replay"),
     re_path(r"^health/?$", views.HealthView.as_view()),
     re_path(r"^health/live/?$", views.LiveView.as_view()),
+    re_path(r"^metrics/?$", views.metrics),
     re_path(rf"^robots/(?P<pk>{ROBOT_ID.pattern})/status/?$", views.RobotStatusView.as_view()),
     re_path(rf"^robots/(?P<pk>{ROBOT_ID.pattern})/frames/?$", frames.RobotFramesView.as_view()),
     re_path(r"^sessions/(?P<pk>[0-9]{1,18})/frames/?$", frames.SessionFramesView.as_view()),

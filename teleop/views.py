@@ -1,6 +1,13 @@
+import ipaddress
+import secrets
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
+from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import mixins
 from rest_framework.decorators import action
@@ -65,6 +72,33 @@ class LiveView(ForEveryone):
     )
     def get(self, request):
         return Response({"status": "ok"})
+
+
+@require_safe
+@never_cache
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Prometheus' text, for this machine and for whoever has METRICS_TOKEN."""
+    if not _may_read_metrics(request):
+        raise PermissionDenied("/metrics is for this machine, and for who has METRICS_TOKEN")
+    from teleop.metrics import page  # here, as `serve` has to name prometheus-client's folder first
+
+    return HttpResponse(page(), content_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _may_read_metrics(request: HttpRequest) -> bool:
+    given = request.headers.get("Authorization", "").encode()
+    if settings.METRICS_TOKEN and secrets.compare_digest(given, f"Bearer {settings.METRICS_TOKEN}".encode()):
+        return True
+    # A proxy on this machine is not this machine's: what it forwards carries the header.
+    address = request.META.get("REMOTE_ADDR") or ""
+    return "X-Forwarded-For" not in request.headers and _is_loopback(address)
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 @extend_schema_view(

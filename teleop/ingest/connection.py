@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 import orjson
 
+from teleop import counters
 from teleop.ingest.parse import Frame, Refusal, Start, parse
 from teleop.protocol import FAULTS, MAX_UNACKED, UNUSABLE_IN_A_ROW, Close, Code
 
@@ -114,7 +115,7 @@ class RobotConnection:
         self._offer = offer
         self._end = end
         self._start: Start | None = None
-        self._messages = 0
+        self.messages = 0
         self._unusable_in_a_row = 0
         self._last_index = -1
         # What presence has yet to write down.
@@ -137,7 +138,7 @@ class RobotConnection:
         """One message from the robot."""
         if not self.is_taking:
             return
-        self._messages += 1
+        self.messages += 1
         try:
             parsed = parse(message)
         except Refusal as refusal:
@@ -191,7 +192,7 @@ class RobotConnection:
         self._meta_info = self._meta_info | meta_info  # a new one, as a beat may hold the old one
 
     def _refuse(self, code: Code, detail: str, frame_index: int | None = None) -> None:
-        self._note_refusal(code, detail, frame_index, self._messages)
+        self._note_refusal(code, detail, frame_index, self.messages)
 
     def refused(self, refused: Refused) -> None:
         """The database's refusal; which message the frame came in is not known any more."""
@@ -199,6 +200,7 @@ class RobotConnection:
 
     def _note_refusal(self, code: Code, detail: str, frame_index: int | None, message: int | None) -> None:
         self._refusals += 1
+        counters.REFUSED.labels(code.value).inc()
         self._last_error = (code, detail)
         self._send(type="error", code=code, message=message, frame_index=frame_index, detail=detail)
 

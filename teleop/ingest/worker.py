@@ -14,6 +14,7 @@ from robots import layer
 from robots.models import ROBOT_ID
 from robots.notices import GROUP, tell_workers
 from robots.querysets import NotAdmitted
+from teleop import counters
 from teleop.ingest import presence, store
 from teleop.ingest.connection import Opened, Outlet, RobotConnection
 from teleop.ingest.database import DatabaseThread
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 BEAT_S = 3
 SWEEP_S = 10
+GAUGE_S = 1
 OPEN_TIMEOUT_S = 10
 RETRY_S = 1
 
@@ -60,6 +62,7 @@ class Worker:
             asyncio.create_task(self._release_together()),
             asyncio.create_task(self._every(BEAT_S, self._beat)),
             asyncio.create_task(self._every(SWEEP_S, self._sweep)),
+            asyncio.create_task(self._every(GAUGE_S, self._gauge)),
             asyncio.create_task(layer.listen(GROUP, self._hear)),
             asyncio.create_task(self.tap.run()),
         }
@@ -99,6 +102,12 @@ class Worker:
         connection.disconnected.set()
         code = connection.close_code or code
         connection.note_fault(code)
+        counters.CLOSED.labels(code or 1006).inc()
+        logger.info(
+            "robot %s, session %d: connection over with %s after %d messages",
+            *(of := (connection.robot_id, connection.session_id, code or 1006, connection.messages)),
+            extra=dict(zip(("robot", "session", "code", "messages"), of, strict=True)),
+        )
         self.release(connection, failed=code in ROBOTS_FAULT)
 
     def release(self, connection: RobotConnection, failed: bool = False) -> asyncio.Task[int]:
@@ -139,6 +148,7 @@ class Worker:
 
     def note_refusal(self, robot_id: str, refusal: NotAdmitted) -> None:
         """Keeps why a handshake was refused, where staff can read it."""
+        counters.HANDSHAKES_REFUSED.labels(refusal.code).inc()
         if ROBOT_ID.fullmatch(robot_id):
             self._in_background(self._note_refusal(robot_id, refusal))
 
@@ -163,6 +173,11 @@ class Worker:
         if swept := await self._in_database(presence.sweep):
             logger.warning("ended %d sessions whose worker is gone", swept)
             self._quality.is_due()
+
+    async def _gauge(self) -> None:
+        counters.CONNECTIONS.set(len(self.connections))
+        counters.PENDING.set(self.writer.pending_frames)
+        counters.PENDING_BYTES.set(self.writer.pending_bytes)
 
     async def _every(self, interval_s: float, do: Callable[[], Awaitable[None]]) -> None:
         while True:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
+from teleop import counters
 from teleop.ingest.connection import Refused, Row
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,8 @@ class FrameWriter:
         self._sleep = sleep
         self._senders: list[Sender] = []
         self._rows: list[Row] = []
+        self._waiting_since = 0.0  # the oldest of them
+        self._uncounted = 0
         self._failures = 0  # of groups, on a healthy connection, since the last that was stored
         self._offered = asyncio.Event()
         self._drained: dict[Sender, asyncio.Event] = {}
@@ -68,8 +71,11 @@ class FrameWriter:
         size = len(row.data) + ROW_OVERHEAD_BYTES
         if self.pending_bytes + size > self._max_bytes or sender.pending_bytes + size > self._max_bytes // 8:
             return False
+        if not self._rows:
+            self._waiting_since = time.monotonic()
         self._senders.append(sender)
         self._rows.append(row)
+        self._uncounted += 1
         self.pending_frames += 1
         self.pending_bytes += size
         sender.pending_frames += 1
@@ -95,9 +101,13 @@ class FrameWriter:
         """Commits the oldest rows, and returns how many it took up."""
         senders, self._senders = self._senders[:MAX_GROUP_ROWS], self._senders[MAX_GROUP_ROWS:]
         rows, self._rows = self._rows[:MAX_GROUP_ROWS], self._rows[MAX_GROUP_ROWS:]
+        waiting_since, self._waiting_since = self._waiting_since, time.monotonic()
+        counters.ACCEPTED.inc(self._uncounted)
+        self._uncounted = 0
         refused, left = await self._store_group(rows)
         if not left:
             self._settle(senders, rows, refused)
+            counters.ACK_LAG_S.observe(time.monotonic() - waiting_since)
             return len(rows)
         waiting = {id(row) for row in left}
         pairs = list(zip(senders, rows, strict=True))
@@ -112,18 +122,23 @@ class FrameWriter:
         """What was refused and what could not be stored yet; waits for the database as long as it takes."""
         attempt = 0
         while True:
+            began = time.monotonic()
             try:
                 if self._failures < ATTEMPTS_BEFORE_TAKING_APART:
                     refused, left = await self._in_database(self._store.write, rows), []
                 else:
                     refused, left = await self._in_database(self._store.take_apart, rows)
                 self.last_commit_at = time.monotonic()
+                counters.COMMIT_S.observe(self.last_commit_at - began)
+                counters.GROUP_ROWS.observe(len(rows))
+                counters.COMMITTED.inc(len(rows) - len(refused) - len(left))
                 if not left:
                     self._failures = 0
                 if attempt:
                     logger.warning("the database takes frames again, %d are waiting", self.pending_frames)
                 return refused, left
             except Exception as error:  # whatever it is: nothing was acked, so nothing may be given up
+                counters.DATABASE_ERRORS.inc()
                 if attempt in (0, 3) or attempt % 30 == 0:
                     logger.warning("a group of %d frames waits, attempt %d: %s", len(rows), attempt + 1, error)
                 self._failures += await self._in_database(self._store.forget_broken_connection)

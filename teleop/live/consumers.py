@@ -13,6 +13,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.db import Error as DatabaseFailure
 
 from robots.models import ROBOT_ID
+from teleop import counters
 from teleop.live import roster
 from teleop.live.hub import FleetWatch, RobotWatch, running_hub
 from teleop.protocol import WatchClose
@@ -46,7 +47,8 @@ class WatchConsumer:
             watch = WatchClose.OVERLOADED
         await send({"type": "websocket.accept"})
         if not isinstance(watch, WatchClose):
-            watch = await self._attend(watch, scope, receive, send)
+            with counters.WATCHERS.track_inprogress():
+                watch = await self._attend(watch, scope, receive, send)
         if watch is not None:
             await send({"type": "websocket.close", "code": int(watch)})
 

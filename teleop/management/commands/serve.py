@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import time
 from contextlib import suppress
 
@@ -25,6 +26,14 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=8000, help="0 takes a free one, and says which")
         parser.add_argument("--workers", type=int, default=1)
         parser.add_argument("--reload", action="store_true", help="restart when a file changes (for development)")
+
+    def execute(self, *args, **options):
+        """With a folder for what several workers count, named before anything imports prometheus-client."""
+        if options["workers"] == 1:
+            return super().execute(*args, **options)
+        with tempfile.TemporaryDirectory(prefix="teleop-metrics-") as folder:
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+            return super().execute(*args, **options)
 
     def handle(self, *args, host, port, workers, reload, **options):
         if not 0 <= port <= 65535:
@@ -88,6 +97,13 @@ def run_worker(listening: socket.socket, signal_handlers: bool = True) -> None:
     os._exit(0)
 
 
+def mark_process_dead(pid: int) -> None:
+    """Its gauges go, its counts stay."""
+    from prometheus_client import multiprocess  # here, as it looks for its folder when it is imported
+
+    multiprocess.mark_process_dead(pid)
+
+
 class Supervisor:
     """Forks the workers, replaces those that die, and ends them all when it is told to end.
 
@@ -111,6 +127,7 @@ class Supervisor:
         while self._started:
             pid, status = os.wait()
             started = self._started.pop(pid, 0.0)
+            mark_process_dead(pid)
             if not self._is_ending:
                 code = os.waitstatus_to_exitcode(status)
                 self._stdout.write(
@@ -142,7 +159,7 @@ class Supervisor:
             PR_SET_PDEATHSIG, signal.SIGTERM
         )  # where the parent is killed, nobody else would end it
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        # They share one database: from four workers on each commits less often, and larger groups (docs/performance.md).
+        # They share one database: from four workers on each commits less often, in larger groups.
         settings.INGEST_FLUSH_INTERVAL_MS *= min(max(1, self._workers // 2), MAX_STRETCH)
         host, port = self._bound.getsockname()[:2]
         run_worker(bind(host, port, shared=True))

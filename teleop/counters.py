@@ -1,0 +1,23 @@
+"""What is counted where it happens, for /metrics; nothing here costs a frame anything: workers count by the group.
+
+With several workers prometheus-client adds up the files that each keeps in PROMETHEUS_MULTIPROC_DIR, set by `serve`.
+"""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 10, 60)
+ROWS = (1, 5, 10, 25, 50, 100, 200, 400, 1000, 4096)
+
+ACCEPTED = Counter("teleop_frames_accepted", "Frames taken from robots, to be committed")
+COMMITTED = Counter("teleop_frames_committed", "Frames committed, those that were stored already too")
+REFUSED = Counter("teleop_refused", "What robots were told is final, frames and other messages", ["code"])
+HANDSHAKES_REFUSED = Counter("teleop_handshakes_refused", "Robots not let in", ["code"])
+CLOSED = Counter("teleop_connections_closed", "Robots' connections that are over", ["code"])
+DATABASE_ERRORS = Counter("teleop_database_errors", "Groups that the database did not take, to be tried again")
+COMMIT_S = Histogram("teleop_commit_seconds", "One group in the database thread", buckets=SECONDS)
+GROUP_ROWS = Histogram("teleop_group_frames", "Frames committed together", buckets=ROWS)
+ACK_LAG_S = Histogram("teleop_ack_lag_seconds", "Of each group's oldest frame, from receipt to ack", buckets=SECONDS)
+PENDING = Gauge("teleop_frames_pending", "Frames that wait for their commit", multiprocess_mode="livesum")
+PENDING_BYTES = Gauge("teleop_pending_bytes", "Their bytes, bounded a worker", multiprocess_mode="livesum")
+CONNECTIONS = Gauge("teleop_connections", "Robots connected", multiprocess_mode="livesum")
+WATCHERS = Gauge("teleop_watchers", "Pages that watch robots live", multiprocess_mode="livesum")

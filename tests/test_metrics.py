@@ -1,0 +1,32 @@
+"""The counts of several workers are one count, and outlive a worker that was killed."""
+
+import re
+import urllib.request
+
+import psutil
+
+from tests.chaos.stage import serving, sqlite_file
+from tests.services import redis, wait_until
+from tests.wire import frame, wire
+
+
+def read(server) -> dict[str, float]:
+    with urllib.request.urlopen(f"{server.url}/metrics", timeout=10) as answer:
+        lines = re.findall(r"^(\w+(?:{[^}]*})?) (\S+)$", answer.read().decode(), re.MULTILINE)
+    return {name: float(value) for name, value in lines}
+
+
+def test_all_workers_are_counted_together():
+    with sqlite_file() as url, redis() as channels, serving(url, "--workers", "2", redis_url=channels.url) as server:
+        for number in range(8):  # by chance on both
+            with wire(server, f"robot_{number}", key=None) as robot:
+                robot.say(frame(0), frame(1), "nonsense")
+                robot.hear_ack(1)
+        wait_until(lambda: read(server).get("teleop_frames_committed_total") == 16, what="all counted")
+        wait_until(lambda: read(server).get('teleop_refused_total{code="invalid_message"}') == 8, what="refusals")
+        wait_until(lambda: read(server)["teleop_connections"] == 0, what="none is connected")
+        psutil.Process(server.pid).children()[0].kill()
+        wait_until(lambda: len(psutil.Process(server.pid).children()) == 2)
+        assert wait_until(lambda: read(server))["teleop_frames_committed_total"] == 16
+        assert read(server)["teleop_group_frames_count"] >= 8
+        assert read(server)["teleop_ack_lag_seconds_count"] >= 8
