@@ -20,18 +20,23 @@ async def send(group: str, message: dict) -> None:
         await get_channel_layer().group_send(group, message)
 
 
-async def listen(group: str, hear: Callable[[dict], object]) -> None:
-    """Hands on what the group is sent until it is cancelled; goes on by itself when the layer has been away."""
+async def listen(group: str, hear: Callable[[dict], object], wanted: Callable[[], bool] = lambda: True) -> None:
+    """Hands on what the group is sent; goes on by itself when the layer has been away.
+
+    Returns with the first message that is not wanted any more. To cancel it would not do: redis-py swallows that
+    while it subscribes, and who listens twice hears everything twice.
+    """
     layer = get_channel_layer()
     pause_s = RETRY_S
-    while True:
+    while wanted():
         channel = None
         try:
             channel = await layer.new_channel()
             await layer.group_add(group, channel)
             pause_s = RETRY_S
-            while True:
+            while wanted():
                 _hear(hear, await layer.receive(channel))
+            return
         except Exception as error:  # redis-py, sockets and the layer each have errors of their own
             logger.warning("the channel layer is away: %s", error)
         finally:

@@ -67,6 +67,12 @@ def ask_for_logins_often() -> None:
     consumers.LOGIN_AGAIN_S = 0.2
 
 
+def end_leases_soon() -> None:
+    from teleop.live import hub, tap
+
+    tap.LEASE_S, hub.RENEW_S = 2, 0.5
+
+
 CHUNK, CHUNKS = bytes(2**16), 2_000
 
 

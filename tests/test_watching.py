@@ -86,7 +86,7 @@ def test_anything_but_next_is_closed_with_4400(server: Server, headers, path, me
 
 def test_a_page_gets_every_frame_in_its_order_and_its_state(server: Server, headers):
     with wire(server) as robot, watching(server, "live/arm", headers) as page:
-        before = page.next()
+        before = wait_until(lambda: (state := page.next())["rate_hz"] is not None and state, what="watched")
         assert (before["robot_id"], before["frames"]) == ("arm", [])
         frames = page.frames()
         for index in range(100):
@@ -97,7 +97,7 @@ def test_a_page_gets_every_frame_in_its_order_and_its_state(server: Server, head
             assert found[1] == pytest.approx(frame(index)["timestamp"], abs=1e-5)
             assert found[2] == {"observation": {"shoulder_pan.pos": index / 8}, "action": {"shoulder_pan.pos": 1e30}}
         robot.hear_ack(99)
-        after = wait_until(lambda: (state := page.next())["rate_hz"] is not None and state)
+        after = page.next()
         assert (after["status"], after["session_id"]) == ("online", robot.greeting["session_id"])
         assert (after["frame_count"], after["missed"], after["frames"]) == (100, 0, [])
         assert 0 < after["ack_lag_ms"] < 30_000

@@ -3,10 +3,8 @@
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from socket import create_connection, socket
+from contextlib import ExitStack
 
 import pytest
 
@@ -16,6 +14,7 @@ from tests.chaos.scenarios import settled, workers
 from tests.chaos.stage import serving, sqlite_file
 from tests.services import ROOT, Redis, Server, redis, wait_until
 from tests.wire import Wire, frame, wire
+from tests.workers import holders, rss, wire_at
 
 AT_ONCE_S = 1
 HEARTBEAT_S = 3 + 2  # and what a busy machine needs
@@ -45,34 +44,6 @@ def manage(server: Server, *command: str) -> str:
     whole = [sys.executable, "manage.py", *command]
     environment = server.environment()
     return subprocess.run(whole, cwd=ROOT, env=environment, check=True, stdout=-1, text=True, timeout=30).stdout.strip()
-
-
-def holder(server: Server, local: socket) -> int | None:
-    """The pid of the worker that has the other end."""
-    port = local.getsockname()[1]
-    for worker in workers(server):
-        if any(each.raddr and each.raddr.port == port for each in worker.net_connections("tcp")):
-            return worker.pid
-    return None
-
-
-def holders(server: Server, connections: int = 20) -> Counter[int]:
-    """How many of new connections each worker has; the kernel deals them out by their ports."""
-    with ExitStack() as stack:
-        ends = [stack.enter_context(create_connection(("127.0.0.1", server.port))) for _ in range(connections)]
-        return Counter(wait_until(lambda end=end: holder(server, end), what="accepted") for end in ends)
-
-
-@contextmanager
-def wire_at(server: Server, pid: int, path: str, key: str | None = None) -> Iterator[Wire]:
-    """A robot at this worker."""
-    with ExitStack() as stack:
-        while True:
-            end = stack.enter_context(create_connection(("127.0.0.1", server.port)))
-            if wait_until(lambda end=end: holder(server, end), what="accepted") == pid:
-                break
-        with wire(server, path, key, sock=end) as robot:
-            yield robot
 
 
 def seconds_to_close(robot: Wire) -> tuple[int, float]:
@@ -144,7 +115,3 @@ def test_ingest_goes_on_without_redis_and_notices_come_back(server: Server, chan
         channels.start() if how == "kill" else channels.thaw()
         wait_until(lambda: take_over(server, f"{how}?session=evening-run") < AT_ONCE_S, 20, "notices again")
         fleet.end()
-
-
-def rss(server: Server) -> int:
-    return sum(worker.memory_info().rss for worker in workers(server))

@@ -67,7 +67,7 @@ class Hub:
         self._fleet: set[FleetWatch] = set()
         self._fleet_answers: dict[bool, str] = {}  # until there is news: it is the same for all who watch
         self._reads = 0
-        self._joined, self._roster_due = asyncio.Event(), asyncio.Event()
+        self._watched, self._joined, self._roster_due = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._tasks: list[asyncio.Task] = []
 
     def watch_robot(self, robot_id: str, entry: roster.Entry) -> "RobotWatch":
@@ -86,10 +86,10 @@ class Hub:
         return watch
 
     def _join(self) -> None:
+        self._watched.set()
         self._joined.set()
         if not self._tasks:
-            works = (layer.listen(GROUP, self.hear), self._renew(), self._read_roster())
-            self._tasks = [asyncio.create_task(work) for work in works]
+            self._tasks = [asyncio.create_task(work) for work in (self._listen(), self._renew(), self._read_roster())]
 
     def leave(self, watch: "RobotWatch | FleetWatch") -> None:
         if isinstance(watch, FleetWatch):
@@ -99,13 +99,18 @@ class Hub:
             if not page.watches:
                 del self._pages[watch.robot_id]
         if not self._fleet and not self._pages:
-            for task in self._tasks:
-                task.cancel()
-            self._tasks = []
+            self._watched.clear()
             self.roster, self.roster_version = {}, 0
             self._latest.clear()
 
+    async def _listen(self) -> None:
+        while True:
+            await self._watched.wait()
+            await layer.listen(GROUP, self.hear, wanted=self._watched.is_set)
+
     def hear(self, message: dict) -> None:
+        if not self._watched.is_set():
+            return
         now = self._clock()
         for report in map(Report._make, message["robots"]):
             latest = self.latest(report.robot_id)
@@ -146,6 +151,7 @@ class Hub:
 
     async def _renew(self) -> None:
         while True:
+            await self._watched.wait()
             self._joined.clear()
             pause_s = RENEW_S
             try:
@@ -157,6 +163,7 @@ class Hub:
 
     async def _read_roster(self) -> None:
         while True:
+            await self._watched.wait()
             self._roster_due.clear()
             is_fleet = bool(self._fleet)
             try:
@@ -168,6 +175,8 @@ class Hub:
             await _within(ROSTER_S - ROSTER_AGAIN_S, self._roster_due)
 
     def take_roster(self, found: dict[str, roster.Entry], is_fleet: bool) -> None:
+        if not self._watched.is_set():
+            return
         self._reads += 1
         self.roster, self.roster_version = found, self._reads if is_fleet else 0
         self._latest = {each: latest for each, latest in self._latest.items() if self.latest(each)}

@@ -36,7 +36,7 @@ class Heard:
     def __init__(self, monkeypatch):
         self.clock = Clock()
         self.hub = Hub(self.clock)
-        monkeypatch.setattr(self.hub, "_join", lambda: None)
+        monkeypatch.setattr(self.hub, "_join", self.hub._watched.set)
 
     def hears(self, *reports):
         self.hub.hear({"type": "live", "robots": [list(report) for report in reports]})
@@ -213,12 +213,11 @@ class Layer:
         monkeypatch.setattr(hub_module, "watch_robots", self.watch_robots)
         monkeypatch.setattr(hub_module, "database_sync_to_async", lambda function: self.read)
 
-    async def listen(self, group, hear):
+    async def listen(self, group, hear, wanted):
         self.listening += 1
-        try:
-            await asyncio.Event().wait()
-        finally:
-            self.listening -= 1
+        while wanted():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        self.listening -= 1
 
     async def watch_robots(self, robot_ids, fleet):
         self.asked.put_nowait((robot_ids, fleet))
@@ -248,15 +247,15 @@ def test_it_listens_and_asks_only_while_someone_watches(layer):
         while await layer.asked.get() != (["leg"], False):
             pass
         assert layer.listening == 1
-        tasks = hub._tasks
         hub.leave(leg)
-        await asyncio.wait(tasks)
-        assert layer.listening == 0
+        while layer.listening:  # noqa: ASYNC110
+            await asyncio.sleep(0)
         fleet = hub.watch_fleet()
         while await layer.asked.get() != ([], True):
             pass
         while await layer.reads.get() is not None:
             pass
+        assert layer.listening == 1
         hub.leave(fleet)
 
     asyncio.run(asyncio.wait_for(scenario(), 10))
@@ -271,5 +270,16 @@ def test_it_asks_again_when_the_layer_has_been_away(layer):
         for _ in range(5):
             assert await layer.asked.get() == ([], True)
         hub.leave(watch)
+
+    asyncio.run(asyncio.wait_for(scenario(), 10))
+
+
+def test_it_asks_and_reads_nothing_once_nobody_watches(layer):
+    async def scenario():
+        hub = Hub()
+        hub.leave(hub.watch_robot("arm", entry("arm")))
+        for _ in range(100):
+            await asyncio.sleep(0.001)
+        assert (layer.asked.empty(), layer.reads.empty(), layer.listening) == (True, True, 0)
 
     asyncio.run(asyncio.wait_for(scenario(), 10))

@@ -1,0 +1,89 @@
+"""A page asks and is answered once, as fast as it can take it."""
+
+import asyncio
+
+import pytest
+
+from teleop.live import consumers
+
+
+class Watch:
+    """There is always news; each answer has its number."""
+
+    interval_s = 0.001
+    patience_s = 0.001
+
+    def __init__(self):
+        self.news = asyncio.Event()
+        self.answers = 0
+
+    def answer(self):
+        self.answers += 1
+        return str(self.answers)
+
+
+class Page:
+    """The far end: `has_unsent` while it does not read."""
+
+    def __init__(self):
+        self.asked = asyncio.Event()
+        self.heard = asyncio.Queue()
+        self.looked = asyncio.Queue()
+        self.is_full = False
+
+    async def send(self, message):
+        self.heard.put_nowait(message["text"])
+
+    def has_unsent(self):
+        self.looked.put_nowait(self.is_full)
+        return self.is_full
+
+
+def run(scenario):
+    async def whole():
+        page = Page()
+        answering = asyncio.create_task(consumers._answers(Watch(), page.asked, page.send, page))
+        try:
+            async with asyncio.timeout(10):
+                await scenario(page)
+        finally:
+            answering.cancel()
+
+    asyncio.run(whole())
+
+
+def test_it_answers_once_however_often_it_was_asked():
+    async def scenario(page):
+        for _ in range(1000):
+            page.asked.set()
+        assert await page.heard.get() == "1"
+        page.asked.set()
+        assert await page.heard.get() == "2"
+        assert (page.looked.qsize(), page.heard.empty()) == (2, True)
+
+    run(scenario)
+
+
+def test_a_page_that_does_not_read_gets_no_more_until_it_does():
+    async def scenario(page):
+        page.is_full = True
+        page.asked.set()
+        for _ in range(10):
+            assert await page.looked.get()
+        assert page.heard.empty()
+        page.is_full = False
+        assert await page.heard.get() == "1"
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("message", ['{"type":"next"}', b'{"type": "next"}', ' { "type" : "next" } '])
+def test_it_is_asked_by_next(message):
+    assert consumers._is_next(message)
+
+
+@pytest.mark.parametrize(
+    "message", ["", "null", "[]", '{"type":"next"}' + " " * 100, '{"type":"Next"}', b"\xff", "\ud800"]
+)
+def test_and_by_nothing_else(message):
+    assert not consumers._is_next(message)

@@ -1,0 +1,96 @@
+"""A page and a robot at different workers, and what becomes of the page when Redis goes."""
+
+from collections.abc import Iterator
+from itertools import count, takewhile
+
+import pytest
+import redis as redis_client
+from django.contrib.auth.models import User
+
+from tests.chaos.fleet import Fleet
+from tests.chaos.ledger import Ledger
+from tests.chaos.scenarios import settled, workers
+from tests.chaos.stage import serving
+from tests.services import Redis, Server, redis, wait_until
+from tests.watching import login, watching
+from tests.wire import frame
+from tests.workers import holders, watching_at, wire_at
+
+
+@pytest.fixture(scope="module")
+def channels() -> Iterator[Redis]:
+    with redis() as channels:
+        yield channels
+
+
+@pytest.fixture(scope="module")
+def two_workers(_server: Server, channels: Redis) -> Iterator[Server]:
+    url = _server.settings["DATABASE_URL"]
+    with serving(url, "--workers", "2", redis_url=channels.url, how="end_leases_soon") as server:
+        wait_until(lambda: len(holders(server)) == 2, what="both workers take connections")
+        yield server
+
+
+@pytest.fixture
+def headers(transactional_db) -> dict[str, str]:
+    return login(User.objects.create_superuser("admin"))
+
+
+def test_a_page_gets_each_frame_once_at_whichever_worker(two_workers: Server, headers):
+    one, another = (worker.pid for worker in workers(two_workers))
+    for _ in range(5):  # closed before it has joined the group
+        with watching_at(two_workers, another, "live/far", headers):
+            pass
+    with (
+        wire_at(two_workers, one, "far") as robot,
+        watching_at(two_workers, one, "live/far", headers) as near,
+        watching_at(two_workers, another, "live/far", headers) as far,
+        watching_at(two_workers, another, "fleet", headers) as fleet,
+    ):
+        for page in (near, far):
+            wait_until(lambda page=page: page.next()["rate_hz"] is not None, what="watched")
+        for index in range(100):
+            robot.say(frame(index))
+        for page in (near, far):
+            indexes = (index for index, _, _ in page.frames())
+            assert list(takewhile(lambda index: index < 99, indexes)) == list(range(99))
+        tiles = wait_until(lambda: [each for each in fleet.next()["robots"] if each["rate_hz"] is not None])
+        assert [(tile["id"], tile["session_id"]) for tile in tiles] == [("far", robot.greeting["session_id"])]
+
+
+def test_workers_send_only_while_someone_watches(two_workers: Server, channels: Redis, headers):
+    listener = redis_client.Redis(port=channels.port).pubsub(ignore_subscribe_messages=True)
+    listener.subscribe("asgi__group__live")
+    sent = count()
+
+    def is_silent() -> bool:
+        """For a second."""
+        return listener.get_message(timeout=1) is None
+
+    with Fleet(two_workers.url, Ledger(), count=2) as fleet:
+        settled(fleet)
+        wait_until(is_silent, what="the end of other tests' leases")
+        with watching(two_workers, "fleet", headers):
+            while next(sent) < 40:  # past the end of the first lease
+                wait_until(lambda: not is_silent())
+        wait_until(is_silent, what="the end of the lease")
+        fleet.end()
+
+
+@pytest.mark.parametrize("how", ["kill", "freeze"])
+def test_pages_outlive_redis(two_workers: Server, channels: Redis, headers, how: str):
+    one, another = (worker.pid for worker in workers(two_workers))
+    with (
+        Fleet(two_workers.url, Ledger(), count=1) as robots,
+        watching_at(two_workers, one, "fleet", headers) as fleet,
+        watching_at(two_workers, another, "live/robot_000", headers) as page,
+    ):
+        settled(robots)
+        wait_until(lambda: page.next()["frames"], what="frames")
+        getattr(channels, how)()
+        wait_until(lambda: page.next()["rate_hz"] is None, what="the page hears that nothing is heard")
+        wait_until(lambda: fleet.next()["full"], what="the fleet is still read from the database")
+        channels.start() if how == "kill" else channels.thaw()
+        wait_until(lambda: page.next()["frames"], what="frames again")
+        wait_until(lambda: any(each["rate_hz"] for each in fleet.next()["robots"]), what="rates again")
+        robots.end()

@@ -1,0 +1,56 @@
+"""Connections to a certain one of a server's workers."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from socket import create_connection, socket
+
+from tests.chaos.scenarios import workers
+from tests.services import Server, wait_until
+from tests.watching import Watcher, watching
+from tests.wire import Wire, wire
+
+
+def holder(server: Server, local: socket) -> int | None:
+    """The pid of the worker that has the other end."""
+    port = local.getsockname()[1]
+    for worker in workers(server):
+        if any(each.raddr and each.raddr.port == port for each in worker.net_connections("tcp")):
+            return worker.pid
+    return None
+
+
+def holders(server: Server, connections: int = 20) -> Counter[int]:
+    """How many of new connections each worker has; the kernel deals them out by their ports."""
+    with ExitStack() as stack:
+        ends = [stack.enter_context(create_connection(("127.0.0.1", server.port))) for _ in range(connections)]
+        return Counter(wait_until(lambda end=end: holder(server, end), what="accepted") for end in ends)
+
+
+@contextmanager
+def connected_to(server: Server, pid: int) -> Iterator[socket]:
+    """A connection that this worker has accepted."""
+    with ExitStack() as stack:
+        while True:
+            end = stack.enter_context(create_connection(("127.0.0.1", server.port)))
+            if wait_until(lambda end=end: holder(server, end), what="accepted") == pid:
+                break
+        yield end
+
+
+@contextmanager
+def wire_at(server: Server, pid: int, path: str, key: str | None = None) -> Iterator[Wire]:
+    """A robot at this worker."""
+    with connected_to(server, pid) as end, wire(server, path, key, sock=end) as robot:
+        yield robot
+
+
+@contextmanager
+def watching_at(server: Server, pid: int, path: str, headers: dict[str, str]) -> Iterator[Watcher]:
+    """A page at this worker."""
+    with connected_to(server, pid) as end, watching(server, path, headers, sock=end) as page:
+        yield page
+
+
+def rss(server: Server) -> int:
+    return sum(worker.memory_info().rss for worker in workers(server))
