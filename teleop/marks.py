@@ -15,7 +15,14 @@ from teleop.models import TeleopSession, TooManyMarks
 from teleop.protocol import MAX_TIMESTAMP, MIN_TIMESTAMP
 
 MAX_NOTE = 500
-MARK = OpenApiExample("A slip", {"timestamp": 1795362003.5, "note": "the gripper slips"}, request_only=True)
+SLIP = {"timestamp": 1795362003.5, "note": "the gripper slips"}
+MARK = OpenApiExample("A slip", SLIP, request_only=True)
+MARKS = OpenApiExample(
+    "All marks",
+    SLIP | {"by": "ada"},
+    response_only=True,
+    status_codes=["200", "201"],  # of a list, each
+)
 TIMESTAMP = OpenApiParameter("timestamp", float, OpenApiParameter.PATH, description="The mark's, in unix seconds.")
 
 
@@ -46,7 +53,7 @@ class MarksMixin:
         "which neither a robot nor PATCH changes, and count towards its 64 KiB.",
         request=MarkSerializer,
         responses={201: MarkSerializer(many=True), 409: problem("It has 1000 marks.")},
-        examples=[MARK],
+        examples=[MARK, MARKS],
         filters=False,  # those are of the list of sessions
     )
     @action(detail=True, methods=["post"], permission_classes=[MayChange], pagination_class=None)
@@ -62,6 +69,7 @@ class MarksMixin:
         description="The one, or the ones, of exactly this moment. Answers with those that are left.",
         parameters=[TIMESTAMP],
         responses=MarkSerializer(many=True),
+        examples=[MARKS],
         filters=False,
     )
     @action(
