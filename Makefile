@@ -51,5 +51,5 @@ lint: .venv/dev
 	$(PYTHON) -m venv .venv
 
 .venv/services: | .venv
-	@deploy/apt-install.sh postgresql redis-server chromium
+	@deploy/apt-install.sh postgresql redis-server nginx-light chromium
 	@touch $@

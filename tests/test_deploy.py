@@ -1,0 +1,163 @@
+"""docker-compose.yml against what the code needs, and its nginx, natively, in front of the server."""
+
+import json
+import os
+import re
+import socket
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.error import HTTPError
+
+import pytest
+import yaml
+from django.contrib.auth.models import User
+from rest_framework.authtoken.models import Token
+from websockets.sync.client import connect
+
+from robots.models import Robot
+from teleop.models import TeleopFrame, TeleopSession
+from tests.services import ROOT, Server, Service, wait_until
+from tests.wire import frame
+from videos.models import VideoChunk
+from videos.tests.films import START, film
+
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVERS = ["migrate", "ingest", "web"]
+SLOW_S = 2
+
+
+class Nginx(Service):
+    """Debian's, with the configuration that docker-compose.yml mounts."""
+
+    def __init__(self, folder: Path, server: Server, media: Path) -> None:
+        super().__init__(folder)
+        self.url = f"http://127.0.0.1:{self.port}"
+        upstream = f"127.0.0.1:{server.port}"
+        values = COMPOSE["services"]["nginx"]["environment"] | {
+            "LISTEN": f"127.0.0.1:{self.port}",
+            "INGEST": upstream,
+            "WEB": upstream,
+            "MEDIA_ROOT": str(media),
+            "TLS_CONF": f"{folder}/none/*.conf",
+        }
+        template = (ROOT / "deploy/nginx.conf.template").read_text().replace("10s; # a hand", f"{SLOW_S}s; # a hand")
+        site = re.sub(r"\$\{(\w+)\}", lambda name: values[name[1]], template)
+        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        folders = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
+        user = "user root;" if os.geteuid() == 0 else ""
+        main = f"{user} worker_processes 1; daemon off; pid {folder}/pid; error_log stderr; events {{}}"
+        (folder / "nginx.conf").write_text(f"{main}\nhttp {{\n{folders}{site}\n}}")
+
+    def command(self) -> list[str | Path]:
+        return ["/usr/sbin/nginx", "-e", "stderr", "-p", self.folder, "-c", self.folder / "nginx.conf"]
+
+    def answers(self) -> bool:
+        try:
+            return urllib.request.urlopen(f"{self.url}/health/live", timeout=5).status == 200
+        except OSError:
+            return False
+
+
+@pytest.fixture
+def nginx(start_server: Callable[..., Server], tmp_path: Path) -> Iterator[Nginx]:
+    server = start_server(ROBOT_AUTH="open", TRUSTED_PROXIES="127.0.0.1", MEDIA_ROOT=str(tmp_path / "media"))
+    service = Nginx(tmp_path, server, tmp_path / "media").start()
+    yield service
+    service.stop()
+
+
+def ask(nginx: Nginx, path: str, data: bytes | None = None, **headers: str):
+    request = urllib.request.Request(
+        nginx.url + path, data, {name.replace("_", "-"): headers[name] for name in headers}
+    )
+    try:
+        return urllib.request.urlopen(request, timeout=20)
+    except HTTPError as error:
+        return error
+
+
+def test_robots_stream_through_it_and_their_address_is_theirs(nginx: Nginx):
+    url = f"{nginx.url}/ws/log/arm?session=through-nginx&api_key=very-secret".replace("http", "ws")
+    with connect(url, subprotocols=["teleop.v1"], additional_headers={"X-Forwarded-For": "192.0.2.7"}) as robot:
+        assert '"type":"session"' in robot.recv(timeout=10)
+        robot.send(json.dumps({"frames": [frame(index) for index in range(10)]}))
+        assert robot.recv(timeout=10) == '{"type":"ack","frame_index":9}'
+    assert TeleopFrame.objects.count() == 10
+    assert Robot.objects.get(pk="arm").ip_address == "192.0.2.7"  # this test is on a trusted address, a proxy itself
+    wait_until(lambda: "/ws/log/arm" in nginx.output(), what="the access log")
+    assert "very-secret" not in nginx.output()
+
+
+@pytest.fixture
+def chunk(nginx: Nginx) -> tuple[VideoChunk, dict[str, str]]:
+    """Uploaded through nginx, and an administrator's headers."""
+    headers = {"Authorization": f"Token {Token.objects.create(user=User.objects.create_superuser('admin'))}"}
+    session = TeleopSession.objects.create(robot=Robot.objects.create(pk="arm"), key="morning-run")
+    fields = {"session": session.pk, "camera_key": "front", "start_timestamp": START, "end_timestamp": START + 1}
+    form = "".join(f'--x\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n' for k, v in fields.items())
+    file = '--x\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n'
+    body = f"{form}{file}".encode() + film() + b"\r\n--x--\r\n"
+    assert ask(nginx, "/videos", body, **headers, Content_Type="multipart/form-data; boundary=x").status == 201
+    return VideoChunk.objects.get(), headers
+
+
+def test_a_video_goes_out_by_nginx_in_ranges(nginx: Nginx, chunk):
+    video, headers = chunk
+    part = ask(nginx, f"/videos/{video.pk}/content", **headers, Range="bytes=4-7")
+    assert (part.status, part.read()) == (206, film()[4:8])
+    assert part.headers["Server"] == "nginx"
+    assert part.headers["Content-Range"] == f"bytes 4-7/{len(film())}"
+    assert ask(nginx, f"/protected-media/{video.file_path.name}", **headers).status == 404  # only the server may say so
+    assert part.headers["ETag"] != f'"{video.sha256}"'  # nginx's own: it was nginx that read the file
+
+
+def test_what_it_does_not_let_through(nginx: Nginx):
+    assert ask(nginx, "/metrics").status == 403  # it comes from this machine, but through a proxy
+    assert ask(nginx, "/robots", b"x" * (2**20 + 1), Content_Type="application/json").status == 413
+    with socket.create_connection(("127.0.0.1", nginx.port), timeout=10 * SLOW_S) as slow:
+        slow.sendall(b"GET /ws/log/arm HTTP/1.1\r\nHost: local")
+        assert slow.recv(1000)[:12] in (b"", b"HTTP/1.1 408")  # and that is all of it
+
+
+def test_compose_names_only_settings_that_there_are():
+    settings = (ROOT / "config/settings.py").read_text()
+    there = set(re.findall(r'env\.\w+\("(\w+)"', settings))
+    for name in SERVERS:
+        assert set(COMPOSE["services"][name]["environment"]) <= there
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_compose_gives_each_what_it_cannot_do_without(name: str):
+    service = COMPOSE["services"][name]
+    assert service["environment"]["DATABASE_URL"].split("@")[1].startswith("postgres:")
+    assert service["environment"]["REDIS_URL"].startswith("redis://redis:")
+    assert service["environment"]["SECRET_KEY"].startswith("${SECRET_KEY:?")  # without it compose does not start
+    assert service["volumes"] == ["media:" + service["environment"]["MEDIA_ROOT"]]
+
+
+def test_compose_starts_in_order():
+    services = COMPOSE["services"]
+    for name in ("ingest", "web"):
+        assert services[name]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
+    assert services["migrate"]["command"] == ["migrate"]
+
+
+def test_nginx_stands_where_compose_says():
+    nginx = COMPOSE["services"]["nginx"]
+    asked = set(re.findall(r"\$\{(\w+)\}", (ROOT / "deploy/nginx.conf.template").read_text()))
+    assert asked == set(nginx["environment"])
+    exposed = re.search(r"EXPOSE (\d+)", (ROOT / "Dockerfile").read_text())[1]
+    assert nginx["environment"]["INGEST"] == f"ingest:{exposed}"
+    assert nginx["environment"]["WEB"] == f"web:{exposed}"
+    subnet = COMPOSE["networks"]["default"]["ipam"]["config"][0]["subnet"]
+    assert COMPOSE["services"]["web"]["environment"]["TRUSTED_PROXIES"] == subnet
+    for volume in nginx["volumes"]:
+        source = volume.split(":")[0]
+        assert source in COMPOSE["volumes"] or (ROOT / source).exists()
+
+
+def test_the_units_run_commands_that_there_are():
+    for unit in (ROOT / "deploy/systemd").glob("*.service"):
+        for command in re.findall(r"^Exec\w+=.*manage.py (\w+)", unit.read_text(), re.MULTILINE):
+            assert command == "migrate" or list(ROOT.glob(f"*/management/commands/{command}.py"))
