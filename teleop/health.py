@@ -11,7 +11,7 @@ import redis
 from django.conf import settings
 from django.db import connections
 
-from teleop.ingest import worker as ingest
+from teleop.ingest.worker import worker_if_any
 
 logger = logging.getLogger(__name__)
 
@@ -112,8 +112,8 @@ def report() -> dict:
     for probe in (database, channel_layer):
         probe.ask()
     now = time.monotonic()
-    writer = ingest._worker and ingest._worker.writer  # a process that serves no robot yet has none
-    pending, last_commit_at = (writer.pending_frames, writer.last_commit_at) if writer else (0, None)
+    worker = worker_if_any()
+    pending, last_commit_at = (worker.writer.pending_frames, worker.writer.last_commit_at) if worker else (0, None)
     problems = {
         "database": database.problem(),
         "channel_layer": channel_layer.problem(),

@@ -255,3 +255,8 @@ def running_worker() -> Worker:
     if _worker is None:
         _worker = Worker()
     return _worker
+
+
+def worker_if_any() -> Worker | None:
+    """The same, but none is started: a management command, or a process that serves no robot yet, has none."""
+    return _worker

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -28,6 +29,13 @@ def test_all_is_well(parts):
     assert (answer.status_code, answer.json()["status"], answer.json()["detail"]) == (200, "ok", "")
     assert answer.json()["writer"] == {"status": "ok", "pending_frames": 0, "last_commit_s": None}
     assert answer["Cache-Control"].startswith("max-age=0") and answer.json()["version"]
+
+
+def test_it_shows_the_writer_of_a_process_that_serves_robots(parts, monkeypatch):
+    writer = SimpleNamespace(pending_frames=12, last_commit_at=time.monotonic() - 60)
+    monkeypatch.setattr("teleop.ingest.worker._worker", SimpleNamespace(writer=writer))
+    shown = Client().get("/health").json()["writer"]
+    assert (shown["pending_frames"], shown["last_commit_s"]) == (12, pytest.approx(60, abs=1))
 
 
 @pytest.mark.parametrize("part", ["database", "channel_layer"])
