@@ -6,6 +6,14 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django_application = get_asgi_application()
 
+from django.db import connection  # noqa: E402
+
 from teleop.routing import websocket_urlpatterns  # noqa: E402 - models need the apps to be ready
+
+if connection.vendor == "postgresql":
+    # For requests alone: robots' frames (teleop/ingest/store.py) and commands wait as long as it takes. What
+    # DATABASE_URL says of it comes later, so it counts.
+    options = connection.settings_dict["OPTIONS"]
+    options["options"] = f"-c statement_timeout=30s {options.get('options', '')}"
 
 application = ProtocolTypeRouter({"http": django_application, "websocket": URLRouter(websocket_urlpatterns)})

@@ -39,9 +39,13 @@ NOW = {"sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')"}
 
 
 def own_connection() -> None:
-    """Gives this thread a connection outside the pool, whose back-off would delay every group after an outage."""
+    """Gives this thread a connection outside the pool, whose back-off would delay every group after an outage, and
+    without the requests' time limit: what waits for a lock is stored when the lock is gone.
+    """
     own = connections["default"].copy()
-    own.settings_dict["OPTIONS"].pop("pool", None)
+    options = own.settings_dict["OPTIONS"]
+    if options.pop("pool", None):
+        options["options"] = f"{options.get('options', '')} -c statement_timeout=0"
     connections["default"] = own
 
 

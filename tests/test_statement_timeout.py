@@ -1,0 +1,65 @@
+"""A web request waits for one statement 30 s at most; robots' frames and commands as long as it takes."""
+
+import os
+import subprocess
+import sys
+
+import psycopg
+import pytest
+import requests
+from django.db import connection
+
+from robots.models import Robot
+from teleop.models import TeleopSession
+from tests.services import ROOT, wait_until
+from tests.wire import KEY, frame, register, wire
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+
+SHOW = (
+    "from django.db import connection as c; q = c.cursor(); q.execute('SHOW statement_timeout'); print(*q.fetchone())"
+)
+WEB = "import config.asgi\n"
+INGEST = WEB + "from teleop.ingest.store import own_connection; own_connection()\n"
+
+
+def database_url() -> str:
+    return f"{os.environ['DATABASE_URL'].rpartition('/')[0]}/{connection.settings_dict['NAME']}"
+
+
+def shown(*command: str, options: str = "") -> str:
+    environment = os.environ | {"DATABASE_URL": database_url() + options}
+    answer = subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout.strip()
+
+
+def test_it_is_for_the_web_alone():
+    assert shown("-c", WEB + SHOW) == "30s"
+    assert shown("-c", INGEST + SHOW) == "0"
+    assert shown("manage.py", "shell", "--no-imports", "-c", SHOW) == "0"
+
+
+def test_an_operators_own_is_kept():
+    own = "?options=-c%20statement_timeout%3D5s"
+    assert shown("-c", WEB + SHOW, options=own) == "5s"
+    assert shown("-c", INGEST + SHOW, options=own) == "0"
+
+
+def test_a_request_gives_up_and_the_robots_do_not(start_server):
+    register("arm")
+    server = start_server(DATABASE_URL=database_url() + "?options=-c%20statement_timeout%3D300ms")
+    with wire(server) as robot, psycopg.connect(database_url()) as other:
+        robot.say(frame(0))
+        robot.hear_ack(0)
+        session = TeleopSession.objects.get()
+        other.execute("SELECT 1 FROM teleop_teleopsession FOR UPDATE")
+        robot.say({"type": "end"})
+        with requests.Session() as client:
+            label = {"meta_info": {"success": True}}
+            path, key = f"{server.url}/sessions/{session.pk}", {"Authorization": f"Bearer {KEY}"}
+            answer = client.patch(path, json=label, headers=key, timeout=10)
+        assert answer.status_code == 503 and answer.headers["Retry-After"]
+        other.rollback()
+        assert robot.hear("ended")["frame_count"] == 1
+    wait_until(lambda: Robot.objects.get().status == "offline")
