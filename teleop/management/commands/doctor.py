@@ -1,0 +1,26 @@
+import sys
+
+from django.core.management.base import BaseCommand
+
+from teleop.doctor import Verdict, examine
+
+
+class Command(BaseCommand):
+    help = (
+        "Says whether this installation is sound, and what to do about what is not; exits with 1 if something failed."
+    )
+    requires_system_checks = []
+
+    def handle(self, *args, **options):
+        styles = {
+            Verdict.OK: self.style.SUCCESS,
+            Verdict.WARNING: self.style.WARNING,
+            Verdict.FAILED: self.style.ERROR,
+        }
+        verdicts = set()
+        for name, (verdict, what, advice) in examine():
+            verdicts.add(verdict)
+            self.stdout.write(
+                f"{styles[verdict](f'{verdict:<8}')} {name:<14} {what}{f' -> {advice}' if advice else ''}"
+            )
+        sys.exit(Verdict.FAILED in verdicts)

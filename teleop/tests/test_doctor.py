@@ -1,0 +1,65 @@
+"""`manage.py doctor`: what it finds, and that it exits with 1 only for what failed."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from django.core.management import call_command
+
+from robots.models import Robot
+from teleop import doctor
+from tests.services import ROOT
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _in_the_tests_transaction(monkeypatch):
+    monkeypatch.setattr(doctor, "own_connection", lambda: None)
+
+
+def findings() -> dict[str, doctor.Finding]:
+    return dict(doctor.examine())
+
+
+def test_of_the_tests_installation_nothing_failed(capsys):
+    with pytest.raises(SystemExit) as end:
+        call_command("doctor")
+    assert end.value.code == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(doctor.CHECKS)
+
+
+def test_a_robot_without_a_key_is_a_warning_that_says_what_to_do():
+    Robot.objects.create(pk="arm")
+    assert findings()["keys"] == doctor.warning(
+        "1 robots have none and cannot connect", "python manage.py robot_key ID"
+    )
+
+
+def test_debug_and_open_doors_are_warnings(settings):
+    settings.DEBUG, settings.ROBOT_AUTH = True, "open"
+    found = findings()
+    assert (found["security"].verdict, found["keys"].verdict) == (doctor.Verdict.WARNING,) * 2
+
+
+def test_a_folder_that_cannot_be_written_to_is_a_failure(settings, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda folder, mode: False)
+    assert findings()["disk"].verdict is doctor.Verdict.FAILED
+
+
+@pytest.mark.parametrize(
+    ("environment", "line"),
+    [
+        ({"DATABASE_URL": "postgresql://127.0.0.1:1/none"}, "failed   database       OperationalError"),
+        ({"DATABASE_URL": "sqlite:///:memory:"}, "failed   migrations"),
+        ({"REDIS_URL": "redis://127.0.0.1:1/0"}, "failed   channel layer  ConnectionError"),
+    ],
+)
+def test_what_is_away_is_a_failure_and_the_rest_is_still_looked_at(environment, line):
+    command = [sys.executable, "manage.py", "doctor"]
+    end = subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=50)
+    assert end.returncode == 1
+    assert line in end.stdout
+    assert len(end.stdout.splitlines()) == len(doctor.CHECKS)
+    assert "Traceback" not in end.stderr
