@@ -82,9 +82,8 @@ def test_a_row_that_differs_is_found(source, target):
 def test_another_fleets_database_is_left_alone(source, target):
     manage(target, "migrate")
     with psycopg.connect(target) as there:
-        there.execute(
-            "INSERT INTO robots_robot (id, status, key_hash, last_error_code, last_error_detail) VALUES ('leg', 'offline', '', '', '')"
-        )
+        columns = "id, status, key_hash, last_error_code, last_error_detail"
+        there.execute(f"INSERT INTO robots_robot ({columns}) VALUES ('leg', 'offline', '', '', '')")
     end = manage(source, "move_to", target)
     assert (end.returncode, end.stdout) == (1, "")
     assert "the target holds robots or frames that are not this database's; an empty database expected" in end.stderr
