@@ -35,7 +35,8 @@ class DirectOutlet:
 class QueuedOutlet:
     """Answers through any ASGI server: in order, by one task at a time, so that nobody waits for a slow reader.
 
-    Acks are cumulative: one that was not sent yet gives way to the next.
+    Acks are cumulative: one that was not sent yet gives way to the next. Nothing overtakes one: what `ended` finds
+    unacknowledged, a client takes for not stored.
     """
 
     is_mute = False
@@ -48,6 +49,9 @@ class QueuedOutlet:
         self._sending: asyncio.Task | None = None
 
     def send(self, message: str) -> None:
+        if self._ack is not None:
+            self._messages.append(ack(self._ack))
+            self._ack = None
         self._messages.append(message)
         self._wake()
 

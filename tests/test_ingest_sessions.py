@@ -96,7 +96,7 @@ def test_an_end_is_answered_after_the_last_commit(server: Server):
     session = the_session()
     assert code == 1000
     assert heard[-1] == {"type": "ended", "session_id": session.pk, "frame_count": 61}
-    assert {message["type"] for message in heard[:-1]} <= {"ack"}
+    assert {message["type"] for message in heard[:-1]} == {"ack"} and heard[-2]["frame_index"] == 60
     assert (session.frame_count, session.fps, session.meta_info) == (61, 30, {"task": "fold", "success": True})
     assert session.start_time == datetime.fromtimestamp(T0, UTC)
     assert session.end_time == datetime.fromtimestamp(T0 + 1, UTC)

@@ -189,9 +189,7 @@ class ClientProtocol:
             self._reporter.report(errors.FrameRefused(frame.index, code, detail))
 
     def _on_ended(self, frame_count: int) -> None:
-        if self._end_sent:
-            # It comes after the last commit, so it acknowledges what was sent before `end`.
-            self._acknowledge(self._buffer.pop_through(self._buffer.last_in_flight))
+        """It acknowledges nothing: staff may have ended the session while frames, and our own `end`, were under way."""
         self.frame_count = frame_count
         if self.pending or self._end is None:
             self._stop(

@@ -173,6 +173,7 @@ def test_ended_is_the_end(core):
     core.put()
     core.end()
     core.written()
+    core.ack(0)
     core.say(type="ended", session_id=17, frame_count=1)
     assert (core.done, core.frame_count, core.error) == (True, 1, None)
     assert (core.stats.acked, core.pending) == (1, 0)
@@ -214,6 +215,16 @@ def test_a_session_ended_by_staff_stops_the_client_and_raises_nothing_in_the_loo
     assert isinstance(core.error, SessionEnded)
     assert core.put() == [None]
     assert core.closed(1000) is None
+
+
+def test_frames_that_were_on_their_way_when_staff_ended_the_session_are_not_taken_for_stored(core):
+    core.put(2)
+    core.end()
+    core.written()
+    core.ack(0)
+    core.say(type="ended", session_id=17, frame_count=1)
+    assert isinstance(core.error, SessionEnded) and "1 frames were not acknowledged" in str(core.error)
+    assert (core.stats.acked, core.pending) == (1, 1)
 
 
 def test_an_end_nobody_asked_for_is_told_even_if_nothing_is_missing(core):
