@@ -12,9 +12,9 @@ from teleop.frames.fields import HEAD, TooManyColumns
 from teleop.frames.text import FrameRange, blocks
 from teleop.models import TeleopFrame
 
-# Over an hour at 60 a second is read whole, in two seconds. Of more only so many are, in about the same time, as to go
+# Over an hour at 60 a second is read whole, in two seconds. Of more only so many are, in less than one, as to go
 # from index entry to index entry costs 12 us a frame.
-MAX_FRAMES, MAX_PICKED = 250_000, 125_000
+MAX_FRAMES, MAX_PICKED = 250_000, 60_000
 MAX_COLUMNS = 64  # with as many frames 128 MB of doubles
 GAP = 2.5  # times the usual step between two frames: one frame that is missing is two steps
 MAX_ANCHORS, MAX_GAPS = 500, 500

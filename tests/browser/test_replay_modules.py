@@ -156,3 +156,23 @@ def test_every_frame_is_stepped_on_forth_and_back(run):
 )
 def test_the_part_that_is_seen(run, steps, seen):
     assert run(VIEW, f"({steps}, seen())") == pytest.approx(seen)
+
+
+@pytest.mark.parametrize(
+    "values, times", [([0, 10, 0, 10], 3), ([0, 5, None, 10], 1), ([3, 3], 0), ([], 0), ([-1e308, 1e308, 0], 0)]
+)
+def test_how_often_a_line_goes_up_and_down(run, values, times):
+    swings = 'const { swings } = await import("/static/teleop/series.js")'
+    assert run(swings, f"swings({{ values: {json.dumps(values)} }}) || 0") == times
+
+
+def test_joints_are_observation_and_action_of_one_name(run):
+    columns = [
+        {"name": name, "timestamps": [10, 9, 11], "values": [1, 2, None]}  # the clock was set back by a second
+        for name in ("observation.a.pos", "observation.b.pos", "action.a.pos", "battery")
+    ]
+    jointsOf = 'const { jointsOf } = await import("/static/teleop/series.js")'
+    joints = run(jointsOf, f"jointsOf({json.dumps(columns)}, 10)")
+    assert [each["name"] for each in joints] == ["a.pos", "b.pos", "battery"]
+    assert joints[0]["observation"] == joints[0]["action"] == {"times": [0, 1], "values": [1, None]}
+    assert joints[2]["columns"] == {"observation": "battery"}

@@ -1,8 +1,12 @@
 // A row a joint, all on one time axis: its name, the values under the cursor, its plot; and one cursor through them all.
 
 import { action, axis, bands, observation, onTheme, plotIn, short, jointColour, uPlot } from "./plot.js";
-import { valueAt } from "./series.js";
+import { swings, valueAt } from "./series.js";
 
+// Between two ticks of the time axis: parts of seconds, minutes and hours, where tens would give 16:40 and 33:20.
+const STEPS_S = [1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800]
+  .concat([1, 2, 3, 6, 12, 24, 48, 96, 192].map((hours) => 3600 * hours));
+const MOST_SWINGS = 100;
 const AXIS = 52; // px that the values of every plot take, so that times stand below each other
 
 /** 1:05.250, as exact as the room between two ticks asks for. */
@@ -34,6 +38,7 @@ export class Joints {
     for (const joint of joints) {
       const row = this.#rows.get(joint.name) ?? this.#row(joint);
       row.joint = joint;
+      this.#fit(row.plot, joint);
       row.plot.setData(tableOf(joint), false);
     }
     this.#redraw();
@@ -69,6 +74,12 @@ export class Joints {
     return { left: this.ruler.over.getBoundingClientRect().left - this.element.getBoundingClientRect().left, width: this.ruler.over.clientWidth };
   }
 
+  /** A line of one pixel is drawn in 1 ms; a broader one, that goes up and down at every other pixel, in 100. */
+  #fit(plot, joint) {
+    const isDense = Math.max(swings(joint.observation), swings(joint.action)) > MOST_SWINGS;
+    for (const series of plot.series.slice(1)) series.width = isDense ? 1 / devicePixelRatio : 1.5;
+  }
+
   #redraw() {
     const scale = { min: this.view.from, max: this.view.to };
     for (const plot of [this.ruler, ...[...this.#rows.values()].map((row) => row.plot)]) plot.setScale("x", scale);
@@ -95,7 +106,7 @@ export class Joints {
     element.append(name, values, area);
     this.rows.append(element);
     const series = [observation("observation", number), action("action", number)];
-    const plot = plotIn(area, this.#options(series), tableOf(joint));
+    const plot = plotIn(area, this.#options(series), [[], [], []]);
     const row = { element, name, cells, plot, joint, number };
     this.#rows.set(joint.name, row);
     this.#paintNames();
@@ -108,11 +119,11 @@ export class Joints {
 
   #options(series, { ruler = false } = {}) {
     const times = ruler
-      ? axis({ size: 24, values: (_, splits) => splits.map((time) => clockTime(time, digitsFor(splits[1] - splits[0]))) })
-      : axis({ size: 0, values: (_, splits) => splits.map(() => ""), ticks: { show: false } });
+      ? axis({ size: 24, incrs: STEPS_S, values: (_, splits) => splits.map((time) => clockTime(time, digitsFor(splits[1] - splits[0]))) })
+      : axis({ size: 0, incrs: STEPS_S, values: (_, splits) => splits.map(() => ""), ticks: { show: false } });
     const values = ruler
       ? axis({ size: AXIS, values: () => [], grid: { show: false }, ticks: { show: false } })
-      : axis({ size: AXIS, space: 22, values: (_, splits) => splits.map(tick), ticks: { show: false } });
+      : axis({ size: AXIS, space: 26, values: (_, splits) => splits.map(tick), ticks: { show: false } });
     return {
       series: [{}, ...series.map((each) => ({ ...each, points: { size: 4 } }))],
       axes: [times, values],

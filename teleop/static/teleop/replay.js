@@ -114,7 +114,7 @@ function drawer(parts) {
 function plots(joints, view, timeline, whole) {
   joints.show(jointsOf(whole.series, timeline.origin));
   const depth = find(".depth");
-  const tell = ({ stride }) => (depth.textContent = stride > 1 ? `every ${stride}th frame; zoom in for all` : "");
+  const tell = ({ stride }) => (depth.textContent = stride > 1 ? `1 frame in ${stride}; zoom in for all` : "");
   tell(whole);
   let newest = 0;
   let timer;

@@ -34,6 +34,18 @@ function ascending(timestamps, values, origin) {
 /** The value that holds at this time as far as the thinned column knows. */
 export const valueAt = (column, time) => column?.values[lastUpTo(column.times, time + 1e-6)] ?? null;
 
+/** How many times its whole range a column goes up or down. */
+export function swings(column) {
+  const values = column?.values.filter((value) => value !== null) ?? [];
+  let [way, low, high] = [0, Infinity, -Infinity];
+  values.forEach((value, at) => {
+    way += at ? Math.abs(value - values[at - 1]) : 0;
+    low = Math.min(low, value);
+    high = Math.max(high, value);
+  });
+  return high > low ? way / (high - low) : 0;
+}
+
 /** The part of a session that the plots show, never past its ends nor narrower than a few frames. */
 export class View extends EventTarget {
   constructor(duration, narrowest) {
