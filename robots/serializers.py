@@ -1,38 +1,17 @@
-import json
-
 from django.db.models import CharField
 from rest_framework import serializers
 from rest_framework.authtoken.serializers import AuthTokenSerializer
 from rest_framework.exceptions import ValidationError
 
 from robots.exceptions import Conflict, WrongLogin
+from robots.meta import problem_with
 from robots.models import Robot
-
-# As a robot may say of its session: docs/protocol.md, and what orjson writes.
-MAX_META_BYTES = 2**16
-MAX_META_LEVELS = 254
 
 
 def check_meta(value: dict) -> dict:
-    """By the standard library, as a database may give back integers past 64 bits, which orjson does not write."""
-    if (levels := _levels(value)) > MAX_META_LEVELS:
-        raise _refused(f"is nested {levels} levels deep; at most {MAX_META_LEVELS} expected")
-    size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
-    if size > MAX_META_BYTES:
-        raise _refused(f"is {size} bytes as compact JSON; at most {MAX_META_BYTES} expected")
+    if problem := problem_with(value):
+        raise ValidationError({"meta_info": [f"meta_info is {problem}"]})
     return value
-
-
-def _levels(value) -> int:
-    levels, layer = 0, [value]
-    while layer := [each for each in layer if isinstance(each, dict | list)]:
-        levels += 1
-        layer = [child for each in layer for child in (each.values() if isinstance(each, dict) else each)]
-    return levels
-
-
-def _refused(what: str) -> ValidationError:
-    return ValidationError({"meta_info": [f"meta_info {what}"]})
 
 
 class StrictCharField(serializers.CharField):

@@ -124,6 +124,20 @@ def test_a_session_that_is_left_ends_with_its_last_frame(server: Server):
     wait_until(lambda: Robot.objects.get(pk="arm").status == "offline")
 
 
+def test_meta_info_that_grows_past_its_bound_is_refused(server: Server):
+    """Connection by connection, as each may send 64 KiB."""
+    for name in ("a", "b"):
+        with wire(server, HERE) as robot:
+            robot.say({"type": "start", "meta_info": {name: "x" * 30_000}}, {"type": "end"})
+            robot.hear("ended")
+    with wire(server, HERE) as robot:
+        robot.say({"type": "start", "meta_info": {"c": "x" * 30_000}})
+        error = robot.hear("error")
+    assert (error["code"], error["message"]) == ("invalid_start", None)
+    assert "at most 65536 expected" in error["detail"]
+    assert sorted(the_session().meta_info) == ["a", "b"]
+
+
 def test_a_live_session_is_counted_within_seconds(server: Server):
     with wire(server, HERE) as robot:
         robot.say(*[frame(index) for index in range(20)])

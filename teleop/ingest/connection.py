@@ -198,6 +198,10 @@ class RobotConnection:
         """The database's refusal; which message the frame came in is not known any more."""
         self._note_refusal(refused.code, refused.detail, refused.row.frame_index, None)
 
+    def meta_refused(self, detail: str) -> None:
+        """With what there was it was too much; which message it came in is not known any more."""
+        self._note_refusal(Code.INVALID_START, detail, None, None)
+
     def _note_refusal(self, code: Code, detail: str, frame_index: int | None, message: int | None) -> None:
         self._refusals += 1
         counters.REFUSED.labels(code.value).inc()

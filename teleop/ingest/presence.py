@@ -8,17 +8,22 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 
+from robots.meta import problem_with
 from robots.models import Robot
 from teleop.ingest import store
 from teleop.ingest.connection import Beat, Opened
 from teleop.models import TeleopFrame, TeleopSession
+from teleop.protocol import Code
 
 
 class Holds(NamedTuple):
-    """What a beat found: the holders that still hold their sessions, and each robot's key hash."""
+    """What a beat found: the holders that still hold their sessions, each robot's key hash, and by holder why what
+    it said of its session was refused.
+    """
 
     holders: set[str]
     key_hashes: dict[str, str]
+    refused: dict[str, str]
 
 
 def open_session(
@@ -46,7 +51,7 @@ def open_session(
 
 def beat(beats: list[Beat]) -> Holds:
     """Heartbeats, frame counts, and what robots have said of their sessions: a few statements for all of a worker's."""
-    _write_down(beats)
+    refused = _write_down(beats)
     failing = {each.robot_id for each in beats if each.is_failing}
     robot_ids = {each.robot_id for each in beats}
     for ids, status in ((robot_ids - failing, Robot.Status.ONLINE), (failing, Robot.Status.ERROR)):
@@ -54,7 +59,7 @@ def beat(beats: list[Beat]) -> Holds:
             Robot.objects.heard_of(sorted(ids), status)
     store.beat(beats)
     holders = set(TeleopSession.objects.held_by(beats).values_list("holder", flat=True))
-    return Holds(holders, dict(Robot.objects.filter(pk__in=robot_ids).values_list("pk", "key_hash")))
+    return Holds(holders, dict(Robot.objects.filter(pk__in=robot_ids).values_list("pk", "key_hash")), refused)
 
 
 def next_frame_index(session_id: int) -> int:
@@ -76,7 +81,10 @@ def release(releases: list[Release]) -> dict[int, int]:
     """
     lasts = [each.last for each in releases]
     sessions = TeleopSession.objects.filter(pk__in=[last.session_id for last in lasts])
-    _write_down(lasts)
+    refused = _write_down(lasts)
+    for last in lasts:
+        if last.holder in refused:  # nobody hears it any more
+            Robot.objects.note_error(last.robot_id, Code.INVALID_END, refused[last.holder])
     sessions.filter(Q(holder__in=[last.holder for last in lasts]) | Q(end_time__isnull=False)).finish()
     failed = {each.last.robot_id for each in releases if each.failed}
     _gone({last.robot_id for last in lasts} - failed, Robot.Status.OFFLINE)
@@ -103,18 +111,26 @@ def note_refusal(robot_id: str, code: str, detail: str) -> None:
     Robot.objects.note_error(robot_id, code, detail)
 
 
-def _write_down(beats: list[Beat]) -> None:
-    """What robots have said of their sessions, and what was wrong with it: news is rare, so a statement each."""
+def _write_down(beats: list[Beat]) -> dict[str, str]:
+    """What robots have said of their sessions, and what was wrong with it: news is rare, so a statement each.
+
+    Returns by holder what was refused: one message is bounded at the door, what many make of meta_info only here.
+    """
+    refused = {}
     for each in beats:
         if each.meta_info or each.fps:
             with transaction.atomic():
                 session = TeleopSession.objects.select_for_update().held_by([each]).first()
                 if session is not None:
-                    session.merge_meta(each.meta_info)
                     session.fps = each.fps or session.fps
-                    session.save(update_fields=["meta_info", "staff_labels", "fps"])
+                    session.merge_meta(each.meta_info)
+                    problem = problem_with(session.meta_info) if each.meta_info else None
+                    if problem:
+                        refused[each.holder] = f"meta_info would be {problem}"
+                    session.save(update_fields=["fps"] if problem else ["fps", "meta_info"])
         if each.error:
             Robot.objects.note_error(each.robot_id, *each.error)
+    return refused
 
 
 def _gone(robot_ids: Iterable[str], status: str) -> None:

@@ -164,6 +164,8 @@ class Worker:
         found = await self._in_database(presence.beat, beats)
         for connection, beat in zip(connections, beats, strict=True):
             connection.beaten(beat)
+            if connection.holder in found.refused:
+                connection.meta_refused(found.refused[connection.holder])
             if connection.holder not in found.holders:
                 connection.give_up(Close.TAKEN_OVER)
             elif connection.key_hash and found.key_hashes.get(connection.robot_id) != connection.key_hash:

@@ -82,6 +82,25 @@ def test_it_merges_meta_info_shallowly_and_null_removes():
     assert the_session().meta_info == {"task": "fold", "camera": {"fps": 60}}
 
 
+def test_meta_info_does_not_grow_past_its_bound_in_small_steps():
+    opened = opens()
+    for name in ("a", "b"):
+        assert beats(opened, meta_info={name: "x" * 30_000}).refused == {}
+    found = beats(opened, meta_info={"c": "x" * 30_000, "a": None, "d": "x" * 30_000}, fps=30)
+    assert found.refused == {opened.holder: "meta_info would be 90022 bytes as compact JSON; at most 65536 expected"}
+    assert (list(the_session().meta_info), the_session().fps) == (["a", "b"], 30)
+    assert beats(opened, meta_info={"c": "x" * 30_000, "a": None}).refused == {}
+
+
+def test_what_a_robot_says_last_is_bounded_too():
+    opened = opens()
+    beats(opened, meta_info={"a": "x" * 60_000})
+    releases(opened, meta_info={"b": "x" * 10_000})
+    assert list(the_session().meta_info) == ["a"]
+    assert the_robot().last_error_code == "invalid_end"
+    assert "at most 65536 expected" in the_robot().last_error_detail
+
+
 @pytest.mark.parametrize("label", ["task", "success", "tags", "note"])
 def test_what_staff_have_said_wins_over_the_robot(label):
     opened = opens()
