@@ -23,6 +23,7 @@ class RobotAdmin(admin.ModelAdmin):
     list_filter = [Sidebar]
     search_fields = ["id", "name"]
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     actions = ["disconnect"]
     form = RobotForm
     seen = ["presence", "heartbeat", "live_session", "ip_address", "created"]

@@ -12,11 +12,12 @@ NOTHING = "-"
 UNITS = [("d", 86400), ("h", 3600), ("min", 60), ("s", 1)]
 
 
-def moment(at: datetime | None) -> str:
-    """teleop/localtime.js turns it into the reader's own time."""
+def moment(at: datetime | None, precision: str = "s") -> str:
+    """To the second or, with `ms`, the millisecond; teleop/localtime.js turns it into the reader's own time."""
     if at is None:
         return NOTHING
-    return format_html('<time datetime="{}">{} UTC</time>', at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S}")
+    utc = at.isoformat(" ", "milliseconds" if precision == "ms" else "seconds").removesuffix("+00:00")
+    return format_html('<time class="{}" datetime="{}">{} UTC</time>', precision, at.isoformat(), utc)
 
 
 def ago(at: datetime | None) -> str:

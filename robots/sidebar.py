@@ -1,4 +1,5 @@
 from django.contrib.admin import ListFilter
+from django.forms import ChoiceField
 from rest_framework.exceptions import ValidationError
 
 
@@ -15,10 +16,12 @@ class Sidebar(ListFilter):
         filterset_class = model_admin.filterset_class
         values = {name: params.pop(name)[-1] for name in filterset_class.base_filters if name in params}
         self.filterset = filterset_class({name: value for name, value in values.items() if value}, model.objects.none())
-
-    @property
-    def form(self):
-        return self.filterset.form
+        self.form = self.filterset.form
+        for name, field in self.form.fields.items():
+            field.label = name.replace("_", " ").capitalize()
+            field.widget.attrs["title"] = field.help_text
+            if isinstance(field, ChoiceField):
+                field.choices = [("", "any"), *[choice for choice in field.choices if choice[0]]]
 
     def has_output(self):
         return True

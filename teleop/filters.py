@@ -27,6 +27,9 @@ class MomentField(IsoDateTimeField):
 class MomentFilter(django_filters.IsoDateTimeFilter):
     field_class = MomentField
 
+    def __init__(self, **kwargs):
+        super().__init__(widget=forms.TextInput({"data-moment": ""}), **kwargs)  # a picker, by teleop/localtime.js
+
 
 @extend_schema_field(bool)
 class BooleanFilter(django_filters.TypedChoiceFilter):
@@ -63,10 +66,8 @@ class FrameFilter(django_filters.FilterSet):
     """Of the admin's list: what an index finds."""
 
     session = IdFilter(field_name="session_id")
-    from_index = WholeFilter(
-        field_name="frame_index", lookup_expr="gte", label="From frame", min_value=0, max_value=MAX_FRAME_INDEX
-    )
-    max_id = WholeFilter(field_name="id", lookup_expr="lte", label="Up to id", min_value=1, max_value=2**63 - 1)
+    from_index = WholeFilter(field_name="frame_index", lookup_expr="gte", min_value=0, max_value=MAX_FRAME_INDEX)
+    max_id = WholeFilter(field_name="id", lookup_expr="lte", min_value=1, max_value=2**63 - 1)
 
 
 class SessionFilter(django_filters.FilterSet):

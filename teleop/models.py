@@ -73,7 +73,7 @@ class TeleopSession(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.robot_id} {self.start_time:%Y-%m-%d %H:%M:%S}" if self.start_time else self.robot_id
+        return f"{self.robot_id} {self.start_time:%Y-%m-%d %H:%M:%S} UTC" if self.start_time else self.robot_id
 
     @property
     def is_live(self) -> bool:

@@ -22,7 +22,8 @@ class VideoChunkAdmin(admin.ModelAdmin):
     sortable_by = ["id", "starts", "file_size"]
     list_per_page = 20  # each is asked for its first picture
     show_full_result_count = False
-    fields = ["player", "of_session", "of_robot", "camera_key", "starts", "lasts", "file_size", "file_path", "sha256"]
+    show_facets = admin.ShowFacets.NEVER
+    fields = ["player", "of_session", "of_robot", "camera_key", "starts", "lasts", "file_size", "stored_as", "sha256"]
 
     def has_add_permission(self, request):
         return False
@@ -58,3 +59,7 @@ class VideoChunkAdmin(admin.ModelAdmin):
     @admin.display(description="size", ordering="size")
     def file_size(self, chunk):
         return display.number(filesizeformat(chunk.size))
+
+    @admin.display(description="file")
+    def stored_as(self, chunk):
+        return chunk.file_path.name  # as a field it would be a link to where nothing is served

@@ -1,6 +1,7 @@
 from copy import deepcopy
 
 from django import forms
+from django.contrib.admin.widgets import AdminTextareaWidget, AdminTextInputWidget
 from rest_framework.exceptions import ValidationError
 
 from robots import display
@@ -10,7 +11,7 @@ from teleop.serializers import MetaChangesSerializer
 
 
 class TaskForm(forms.Form):
-    task = forms.CharField(max_length=500)
+    task = forms.CharField(widget=AdminTextInputWidget, max_length=500)
 
 
 class LabelForm(forms.ModelForm):
@@ -18,10 +19,12 @@ class LabelForm(forms.ModelForm):
     is told where someone else has changed what they change too.
     """
 
-    task = forms.CharField(max_length=500, strip=False, required=False)
+    task = forms.CharField(widget=AdminTextInputWidget, max_length=500, strip=False, required=False)
     success = forms.NullBooleanField(required=False)
-    tags = forms.CharField(widget=forms.Textarea({"rows": 3}), strip=False, required=False, help_text="One a line.")
-    note = forms.CharField(widget=forms.Textarea({"rows": 4}), strip=False, required=False)
+    tags = forms.CharField(
+        widget=AdminTextareaWidget({"rows": 3}), strip=False, required=False, help_text="One a line."
+    )
+    note = forms.CharField(widget=AdminTextareaWidget({"rows": 4}), strip=False, required=False)
 
     class Meta:
         model = TeleopSession

@@ -17,6 +17,7 @@ class TeleopFrameAdmin(admin.ModelAdmin):
     list_filter = [Sidebar]
     sortable_by = []
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     fields = ["of_session", "of_robot", "frame_index", "at", "data_in_full"]
 
     def has_add_permission(self, request):
@@ -41,7 +42,7 @@ class TeleopFrameAdmin(admin.ModelAdmin):
 
     @admin.display(description="timestamp")
     def at(self, frame):
-        return display.moment(frame.timestamp)
+        return display.moment(frame.timestamp, "ms")
 
     @admin.display(description="data")
     def data_in_short(self, frame):

@@ -1,5 +1,6 @@
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.db import transaction
 from django.db.models import Count, F, Sum
 from django.http import HttpResponseRedirect
@@ -70,6 +71,7 @@ class SessionColumns(admin.ModelAdmin):
         url = reverse("admin:teleop_teleopframe_changelist", query={"session": session.pk})
         return display.number(display.link(url, f"{session.frame_count:,}"))
 
+    @admin.display(description="real fps")
     def effective_fps(self, session):
         return display.number(display.fixed(session.effective_fps, 1))
 
@@ -77,14 +79,14 @@ class SessionColumns(admin.ModelAdmin):
         return display.number(display.fixed(session.missing_frames))
 
     def cameras(self, session):
-        return ", ".join(session.cameras) or display.NOTHING
+        return display.clipped(", ".join(session.cameras) or None)
 
     @admin.display(description="quality")
     def quality_in_words(self, session):
         """Of what is known, in words: missing frames and the duration have columns of their own."""
         known = {name: value for name, value in (session.quality or {}).items() if value is not None}
         said = [words.format(known[name]) for name, words in QUALITY.items() if name in known]
-        return ", ".join(said) or display.NOTHING
+        return display.clipped(", ".join(said) or None)
 
     @admin.display(description="look")
     def pages(self, session):
@@ -105,14 +107,15 @@ class TeleopSessionAdmin(SessionColumns):
     filterset_class = SessionFilter
     form = LabelForm
     list_display = [
-        *("id", "of_robot", "started", "duration", "task", "success", "recorded", "effective_fps", "missing"),
-        *("cameras", "quality_in_words", "pages"),
+        *("id", "pages", "of_robot", "started", "duration", "task", "success", "recorded", "effective_fps", "missing"),
+        *("cameras", "quality_in_words"),
     ]
     list_filter = [Sidebar]
     search_fields = ["robot__id", "robot__name", "meta_info__task", "meta_info__tags", "meta_info__note"]
     search_help_text = "Robot, task, tag or note"
     ordering = ["-start_time", "-id"]
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     actions = ["mark_success", "mark_failure", "set_task", "end"]
     recording = ["of_robot", "started", "ended", "duration", "recorded", "fps", "effective_fps", "missing", "cameras"]
     said = ["meta", "staff_labels", "key", "updated"]
@@ -147,15 +150,14 @@ class TeleopSessionAdmin(SessionColumns):
         return session
 
     def _label_all(self, request, queryset, **labels):
-        labelled = 0
+        labelled = []
         for session_id in list(queryset.values_list("pk", flat=True)):
             try:
-                if session := self._label(session_id, labels):
-                    self.log_change(request, session, f"Labelled {labels}.")
-                    labelled += 1
+                labelled += filter(None, [self._label(session_id, labels)])
             except ValidationError as error:
                 self.message_user(request, f"session {session_id}: {error.detail}", messages.ERROR)
-        self.message_user(request, f"Labelled {display.count(labelled, 'session')}.", messages.SUCCESS)
+        LogEntry.objects.log_actions(request.user.pk, labelled, CHANGE, f"Labelled {labels}.")
+        self.message_user(request, f"Labelled {display.count(len(labelled), 'session')}.", messages.SUCCESS)
 
     @admin.action(description="Mark as success", permissions=["change"])
     def mark_success(self, request, queryset):

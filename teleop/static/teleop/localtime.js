@@ -7,24 +7,24 @@ const UTC = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "m
 export const local = (date) => LOCAL.format(date);
 export const utc = (date) => `${UTC.format(date)} UTC`;
 
-/** One in words ("12 s ago", class `ago`) keeps them, and says when exactly on hover. */
+/** One in words ("12 s ago", class `ago`) keeps them, and says when exactly on hover; one of class `ms` has them. */
 export function showLocal(root = document) {
   for (const element of root.querySelectorAll("time[datetime]")) {
     const date = new Date(element.dateTime);
     const inWords = element.classList.contains("ago");
     element.title = inWords ? `${local(date)} (${utc(date)})` : utc(date);
-    if (!inWords) element.textContent = local(date);
+    const ms = element.classList.contains("ms") ? `.${String(date.getMilliseconds()).padStart(3, "0")}` : "";
+    if (!inWords) element.textContent = local(date) + ms;
   }
 }
 
 /** The picker knows local time only, so what is sent is a hidden input beside it. */
 function pickLocal(input) {
-  const picker = input.cloneNode();
-  picker.removeAttribute("name");
-  picker.type = "datetime-local";
-  picker.step = 1;
+  const picker = document.createElement("input");
+  Object.assign(picker, { type: "datetime-local", step: 1, id: input.id, title: input.title });
   const date = new Date(input.value);
-  picker.value = isNaN(date) ? "" : local(date).replace(" ", "T");
+  if (isNaN(date)) input.value = ""; // refused by the server, which says so: nothing to pick up from
+  else picker.value = local(date).replace(" ", "T");
   picker.addEventListener("input", () => {
     input.value = picker.value && new Date(picker.value).toISOString();
   });
