@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from robots.models import Robot
+from tests.services import wait_until
 from tests.wire import frame, register, wire
 
 pytestmark = pytest.mark.postgresql  # once is enough
@@ -172,4 +173,5 @@ def test_two_hundred_tiles_stay_smooth(visit, viewer):
     on_screen = "tiles => tiles.filter((tile) => tile.getBoundingClientRect().bottom <= innerHeight).length"
     assert tiles.evaluate_all(on_screen) >= 30
     drawn = "canvases => canvases.filter((canvas) => canvas.width !== 300).length"  # 300: as it is made
-    assert 30 <= page.locator(".tile canvas").evaluate_all(drawn) <= 60
+    wait_until(lambda: page.locator(".tile canvas").evaluate_all(drawn) >= 30)
+    assert page.locator(".tile canvas").evaluate_all(drawn) <= 60

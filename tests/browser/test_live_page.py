@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from robots.models import Robot
+from teleop.models import TeleopSession
 from tests.services import Server, wait_until
 from tests.wire import Wire, frame, register, wire
 
@@ -216,6 +217,33 @@ def test_what_a_slow_browser_missed_is_read_from_the_store(visit, viewer, arm):
     page.goto("/robots/arm/live")
     wait_for(page, 120)
     assert series(page)["gaps"] == []
+
+
+def test_a_moment_is_marked_and_kept_with_the_session(visit, curator, arm):
+    page = visit("/robots/arm/live", curator)
+    stream(arm, range(60))
+    wait_for(page, 60)
+    page.keyboard.press("m")
+    stream(arm, range(60, 120))  # the moment is that of the key
+    page.get_by_placeholder("Note").fill("the gripper slips")
+    page.keyboard.press("Enter")
+    expect(page.locator("#marking")).to_be_hidden()
+    mark = {"timestamp": pytest.approx(sine(59)["timestamp"]), "note": "the gripper slips", "by": "curator"}
+    assert TeleopSession.objects.get().meta_info["marks"] == [mark]
+    assert series(page)["marks"] == [mark]
+
+
+def test_a_mark_that_is_refused_says_why_and_keeps_the_note(visit, curator, console, arm):
+    console.expect("status of 409")
+    page = visit("/robots/arm/live", curator)
+    stream(arm, range(60))
+    wait_for(page, 60)
+    page.route("**/marks", lambda route: route.fulfill(status=409, json={"detail": "it has 1000 marks"}))
+    page.get_by_role("button", name="Mark").click()
+    page.get_by_placeholder("Note").fill("the gripper slips")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("it has 1000 marks")).to_be_visible()
+    expect(page.get_by_placeholder("Note")).to_have_value("the gripper slips")
 
 
 def test_a_robot_named_script_is_a_name(visit, viewer):

@@ -5,6 +5,7 @@ import { onTheme } from "./plot.js";
 import { Tile } from "./tile.js";
 
 const RANKS = ["error", "trouble", "online", "offline"];
+const TILES_A_FRAME = 8;
 const FEW = 8; // so many robots get larger tiles
 
 const bar = document.querySelector("#bar");
@@ -13,21 +14,30 @@ const nothing = document.querySelector("#nothing");
 const tiles = new Map();
 const visible = new Set();
 const byName = new Intl.Collator("en", { numeric: true }).compare; // robot_9 before robot_10
-let drawing = 0;
+let drawing = null;
 
-// Only tiles that are on the screen are drawn, all in one animation frame.
+// Only tiles that are on the screen are drawn.
 const seen = new IntersectionObserver((changes) => {
   for (const { target, isIntersecting } of changes) {
-    visible[isIntersecting ? "add" : "delete"](tiles.get(target.dataset.robot));
+    const tile = tiles.get(target.dataset.robot);
+    if (tile) visible[isIntersecting ? "add" : "delete"](tile);
   }
   drawSoon();
 }, { rootMargin: "100px" });
 
+/** Resolves when all that is on the screen is drawn: a few tiles a frame, so that nothing holds up scrolling. */
 function drawSoon() {
-  drawing ||= requestAnimationFrame((now) => {
-    drawing = 0;
-    for (const tile of visible) tile?.draw(now);
-  });
+  return (drawing ??= drawDue().finally(() => (drawing = null)));
+}
+
+async function drawDue() {
+  while (true) {
+    await new Promise(requestAnimationFrame);
+    const due = [...visible].filter((tile) => !tile.isDrawn).slice(0, TILES_A_FRAME);
+    if (!due.length) return;
+    for (const tile of due) tile.write();
+    for (const tile of due) tile.draw(); // after all words: between them it would cost a layout for each tile
+  }
 }
 
 function hear({ full, robots }) {
@@ -39,9 +49,12 @@ function hear({ full, robots }) {
   }
   if (full) forgetAllBut(new Set(robots.map(({ id }) => id)));
   list.classList.remove("stale");
-  if (full) filter();
+  if (full) {
+    for (const tile of tiles.values()) tile.write();
+    filter();
+  }
   if (isFirst || (full && !list.matches(":hover, :focus-within"))) sort(); // under the pointer nothing moves
-  drawSoon();
+  return drawSoon();
 }
 
 function add(robot) {

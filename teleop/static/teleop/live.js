@@ -101,8 +101,8 @@ function inWords(status, session_id) {
 function draw() {
   const columns = recent.columns();
   const names = [...columns.joints.keys()].slice(0, MOST_JOINTS);
-  listJoints(names);
   rows.show(columns, (name) => !hidden.has(name) && names.includes(name));
+  listJoints(names);
   const missing = recent.frames.reduce((sum, frame, at, all) => sum + missingBetween(all[at - 1], frame), 0);
   $("missing").textContent = recent.last ? missing : "–";
   $("missing").classList.toggle("trouble", missing > 0);
@@ -115,9 +115,10 @@ function listJoints(names) {
   if (list.dataset.names === names.join()) return;
   list.dataset.names = names.join();
   list.replaceChildren(...names.map((name) => {
-    const [item, label, box] = ["li", "label", "input"].map((tag) => document.createElement(tag));
+    const [item, label, box, line] = ["li", "label", "input", "i"].map((tag) => document.createElement(tag));
     Object.assign(box, { type: "checkbox", value: name, checked: !hidden.has(name) });
-    label.append(box, name);
+    line.style.setProperty("--joint", rows.colourOf(name));
+    label.append(box, line, name);
     item.append(label);
     return item;
   }));
@@ -160,5 +161,5 @@ follow(`/ws/live/${robot}`, $("connection"), {
   onLost: () => (isNew = true),
 });
 window.page = {
-  series: () => ({ ...rows.shown, joints: Object.fromEntries(rows.shown.joints) }),
+  series: () => ({ ...rows.shown, joints: Object.fromEntries(rows.shown.joints), marks: rows.marks }),
 };

@@ -44,7 +44,7 @@ export class Marks {
   async _save() {
     const { session, timestamp } = this._marked;
     try {
-      const { marks } = await api.post(`/sessions/${session}/marks`, { timestamp, note: form.elements.note.value });
+      const marks = await api.post(`/sessions/${session}/marks`, { timestamp, note: form.elements.note.value });
       if (this._session === session) this._onChange(marks);
       form.reset();
     } catch (error) {

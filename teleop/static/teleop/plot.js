@@ -4,24 +4,33 @@ import uPlot from "../vendor/uplot-1.6.32/uPlot.esm.js";
 
 const COLOURS = 8; // --joint-0 .. --joint-7 in page.css
 const probe = document.createElement("i");
+const colours = new Map();
 const themed = new Set(); // what is drawn again when the theme changes
 
-// The colour of a CSS variable as it is now; computed by the browser, as the variable holds light and dark.
+// The colour of a CSS variable as it is now. The browser computes it, as the variable holds light and dark; that
+// takes a pass over the page's styles, so it is done once a theme.
 export function colour(variable) {
-  if (!probe.isConnected) document.body.append(probe);
-  probe.hidden = true;
-  probe.style.color = `var(--${variable})`;
-  return getComputedStyle(probe).color;
+  if (!colours.has(variable)) {
+    if (!probe.isConnected) document.body.append(probe);
+    probe.hidden = true;
+    probe.style.color = `var(--${variable})`;
+    colours.set(variable, getComputedStyle(probe).color);
+  }
+  return colours.get(variable);
 }
 
-export const jointColour = (number) => colour(`joint-${number % COLOURS}`);
+export const jointVariable = (number) => `joint-${number % COLOURS}`;
+export const jointColour = (number) => colour(jointVariable(number));
 
 export function onTheme(redraw) {
   themed.add(redraw);
   return () => themed.delete(redraw);
 }
 
-const changed = () => themed.forEach((redraw) => redraw());
+function changed() {
+  colours.clear();
+  for (const redraw of themed) redraw();
+}
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
 new MutationObserver(changed).observe(document.documentElement, { attributeFilter: ["data-theme"] });
 

@@ -1,6 +1,6 @@
 // A row a joint: its values and its plot, all on one time axis with one cursor.
 
-import { action, axis, bands, colour, observation, plotIn, short } from "./plot.js";
+import { action, axis, bands, colour, jointVariable, observation, plotIn, short } from "./plot.js";
 
 const AXIS_HEIGHT = 24;
 const template = document.querySelector("#row");
@@ -33,6 +33,11 @@ export class Rows {
       plot.setData([columns.times, observation, action]);
     }
     this.tell();
+  }
+
+  /** As CSS. */
+  colourOf(name) {
+    return `var(--${jointVariable(this._numbers.get(name))})`;
   }
 
   redraw() {
@@ -73,7 +78,7 @@ export class Rows {
     const parts = Object.fromEntries([...row.querySelectorAll("[data-part]")].map((each) => [each.dataset.part, each]));
     parts.name.textContent = name;
     parts.name.title = name;
-    row.style.setProperty("--joint", `var(--joint-${this._numbers.get(name) % 8})`);
+    row.style.setProperty("--joint", this.colourOf(name));
     row.classList.toggle("has-axis", hasAxis);
     this.element.append(row);
     const { times, joints } = this.shown;

@@ -35,12 +35,15 @@ export function follow(path, notice, { onAnswer, onLost = () => {} }) {
       wasOpen = true;
       ask();
     };
-    socket.onmessage = ({ data }) => {
+    socket.onmessage = async ({ data }) => {
       clearTimeout(silence);
       wait_s = FIRST_WAIT_S;
       notice.hidden = true;
-      onAnswer(JSON.parse(data));
-      requestAnimationFrame(ask); // it is drawn then; a page that nobody sees draws nothing, and asks nothing
+      try {
+        await onAnswer(JSON.parse(data));
+      } finally {
+        requestAnimationFrame(ask); // a page that nobody sees draws nothing, and asks nothing
+      }
     };
     socket.onclose = ({ code }) => lose(code);
   }

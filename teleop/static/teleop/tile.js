@@ -10,7 +10,7 @@ const TROUBLE_STAYS_MS = 10_000; // what comes and goes within seconds would mak
 const LARGEST = 1e300; // the difference of two such is finite
 
 const template = document.querySelector("#tile");
-const bounded = (value) => value === null ? null : Math.min(Math.max(value, -LARGEST), LARGEST);
+const bounded = (value) => (value === null ? null : Math.min(Math.max(value, -LARGEST), LARGEST));
 const count = new Intl.NumberFormat("en");
 
 export class Tile {
@@ -37,9 +37,9 @@ export class Tile {
       this._samples.push([now, robot.values.map(bounded)]);
       const old = this._samples.findIndex(([at]) => at > now - WINDOW_MS);
       this._samples.splice(0, Math.max(old - 1, 0));
-      this.isDrawn = false;
     }
-    this._write();
+    if (this.element.dataset.status !== this.status) this.element.dataset.status = this.status;
+    this.isDrawn = false;
   }
 
   matches(text) {
@@ -53,16 +53,16 @@ export class Tile {
     return rate_hz !== null && rate_hz < LOW_SHARE * fps ? "low rate" : "";
   }
 
-  _write() {
+  /** The words, of a tile that nobody sees too: it is found by searching the page. */
+  write() {
     const { id, name, task, rate_hz, ack_lag_ms, frame_count, session_id, last_heartbeat, last_error } = this._robot;
-    this.element.dataset.status = this.status;
     this._say("name", name || id);
     this._say("id", name ? id : "");
     this._say("status", this.status === "trouble" ? this._why : this.status).dataset.status = this.status;
     this.element.dataset.trouble = this.status === "trouble" ? this._why : "";
     this._say("task", task ?? (session_id ? "no task" : "")).title = task ?? "";
     this._say("rate", typeof rate_hz === "number" ? `${rate_hz.toFixed(1)} Hz` : "");
-    this._say("lag", typeof ack_lag_ms === "number" ? `ack ${Math.round(ack_lag_ms)} ms` : "");
+    this._say("lag", typeof ack_lag_ms === "number" ? `ack ${duration(ack_lag_ms)}` : "");
     this._say("frames", frame_count === null ? "" : `${count.format(frame_count)} frames`);
     this._say("silent", this._samples.length ? "" : `last heard ${ago(last_heartbeat)}`);
     this._say("error", last_error ? `${ago(last_error.at)}: ${last_error.detail || last_error.code}` : "").title =
@@ -77,23 +77,24 @@ export class Tile {
     return element;
   }
 
-  // Colours are read once a drawing: the browser computes each.
-  draw(now) {
+  draw() {
     if (this.isDrawn) return;
     this.isDrawn = true;
     const { clientWidth: width, clientHeight: height } = this._canvas;
-    Object.assign(this._canvas, { width: width * devicePixelRatio, height: height * devicePixelRatio });
-    if (!this._samples.length) return;
     const context = this._canvas.getContext("2d");
-    context.scale(devicePixelRatio, devicePixelRatio);
+    const scale = devicePixelRatio;
+    if (this._canvas.width !== Math.round(width * scale)) this._canvas.width = Math.round(width * scale);
+    if (this._canvas.height !== Math.round(height * scale)) this._canvas.height = Math.round(height * scale);
+    context.setTransform(scale, 0, 0, scale, 0, 0);
+    context.clearRect(0, 0, width, height);
+    if (!this._samples.length) return;
     const all = this._samples.flatMap(([, values]) => values).filter((value) => value !== null);
     const low = Math.min(...all);
     const high = Math.max(...all);
     const end = this._samples.at(-1)[0];
     const x = (at) => width * (1 - (end - at) / WINDOW_MS);
     const y = (value) => (high > low ? 2 + (height - 4) * ((high - value) / (high - low)) : height / 2);
-    context.lineWidth = 1.25;
-    context.lineJoin = "round";
+    context.lineJoin = "bevel"; // thin lines without round joins: a browser that draws in software has 36 tiles to do
     const joints = Math.max(...this._samples.map(([, values]) => values.length));
     for (let joint = 0; joint < joints; joint++) {
       context.strokeStyle = this.status === "offline" ? colour("off") : jointColour(joint);
@@ -108,6 +109,8 @@ export class Tile {
     }
   }
 }
+
+const duration = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
 
 function ago(moment) {
   if (!moment) return "never";
