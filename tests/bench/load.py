@@ -65,12 +65,14 @@ def template() -> bytes:
 
 
 async def stream(number, port, seconds, per_message, up, go):
-    transport, robot = await ws_connect(
-        Robot,
-        f"ws://127.0.0.1:{port}/ws/log/robot_{number}",
-        extra_headers=[("Sec-WebSocket-Protocol", "teleop.v1")],
-        websocket_handshake_timeout=CONNECT_S,
-    )
+    robot = None
+    while robot is None:  # the database was slow: the server sent it away (1013), and picows has forgotten who it was
+        transport, robot = await ws_connect(
+            Robot,
+            f"ws://127.0.0.1:{port}/ws/log/robot_{number}",
+            extra_headers=[("Sec-WebSocket-Protocol", "teleop.v1")],
+            websocket_handshake_timeout=CONNECT_S,
+        )
     up.release()
     await go.wait()
     frame, interval = template(), per_message / FPS
