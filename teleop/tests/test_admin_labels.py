@@ -2,11 +2,12 @@
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.db import connection
 
 from robots.tests.staff import shown
 from teleop.admin import sessions as sessions_admin
 from teleop.models import SessionIsLive, TeleopFrame, TeleopSession
-from teleop.querysets import TeleopSessionQuerySet
+from teleop.querysets import TeleopFrameQuerySet, TeleopSessionQuerySet
 from teleop.tests.recordings import make_session
 from teleop.tests.test_admin_sessions import LIST, ODD, SEEN, act, labelled, page_of
 from teleop.tests.test_rest_sessions import add_video
@@ -133,6 +134,16 @@ def test_one_is_deleted_from_its_page(staff_curator):
     session = labelled()
     staff_curator.post(f"{LIST}{session.pk}/delete/", {"post": "yes"})
     assert not TeleopSession.objects.exists() and not TeleopFrame.objects.exists()
+
+
+@pytest.mark.parametrize("path, data", [("{}/delete/", {}), ("", {"action": "delete_selected"})])
+def test_each_batch_of_frames_has_a_transaction_of_its_own(staff_curator, monkeypatch, path, data):
+    depths, outside = [], len(connection.atomic_blocks)
+    note = lambda frames: depths.append(len(connection.atomic_blocks))  # noqa: E731
+    monkeypatch.setattr(TeleopFrameQuerySet, "delete_in_batches", note)
+    session = make_session()
+    staff_curator.post(LIST + path.format(session.pk), {"post": "yes", "_selected_action": [session.pk]} | data)
+    assert depths == [outside] and not TeleopSession.objects.exists()
 
 
 def test_the_page_that_asks_reads_no_frame(staff_curator, django_assert_num_queries):

@@ -61,7 +61,8 @@ def scans(queries: CaptureQueriesContext) -> list[str]:
     for query in [each["sql"] for each in queries.captured_queries if each["sql"].startswith("SELECT")]:
         with connection.cursor() as cursor:
             cursor.execute("EXPLAIN " + query.replace("%", "%%"), ())
-            if any("Seq Scan on teleop_teleopframe" in line for (line,) in cursor.fetchall()):
+            is_scan = any("Seq Scan on teleop_teleopframe" in line for (line,) in cursor.fetchall())
+            if is_scan or ("COUNT(" in query and 'FROM "teleop_teleopframe"' in query):  # that may scan an index
                 found.append(query)
     return found
 
