@@ -49,7 +49,9 @@ class LivePage(StaffPage, DetailView):
     template_name = "teleop/live.html"
 
     def get_context_data(self, **context):
-        return super().get_context_data(title=f"{self.object.name or self.object.pk} live", **context)
+        last_session = self.object.sessions.order_by("-start_time", "-pk").first()
+        title = f"{self.object.name or self.object.pk} live"
+        return super().get_context_data(title=title, last_session=last_session, **context)
 
 
 class ReplayPage(StaffPage, DetailView):

@@ -131,6 +131,7 @@ def test_offline_online_and_offline_again(visit, server, viewer):
     register("arm")
     page = visit("/robots/arm/live", viewer)
     expect(page.get_by_text("The robot is offline.")).to_be_visible()
+    expect(page.get_by_role("link", name="Replay")).to_be_hidden()
     with wire(server) as robot:
         stream(robot, range(60))
         expect(page.locator("#status")).to_have_text("online")
@@ -141,6 +142,8 @@ def test_offline_online_and_offline_again(visit, server, viewer):
     expect(page.locator("#status")).to_have_text("offline")
     expect(page.locator(".row")).to_have_count(1)  # the last half minute stays
     expect(page.locator("#rate")).not_to_contain_text("Hz")
+    page.reload()
+    expect(page.get_by_role("link", name="Replay")).to_be_visible()  # of its last session
 
 
 def test_a_new_session_goes_on_after_a_gap(visit, server, viewer):
@@ -184,6 +187,15 @@ def test_joints_are_chosen_and_stay_chosen(visit, viewer, arm):
     expect(page.locator(".row h2")).to_have_text(["lift.pos"])
 
 
+def test_all_plots_have_one_time_axis(visit, viewer, arm):
+    page = visit("/robots/arm/live", viewer)
+    names = ["pan.pos", "a_joint_with_a_name_that_is_much_too_long_for_its_place.pos", "lift.pos"]
+    stream(arm, range(60), lambda index: frame(index, observation=dict(zip(names, (1, 1e30, -index), strict=True))))
+    expect(page.locator(".u-over")).to_have_count(3)
+    spans = "plots => plots.map((plot) => [plot.getBoundingClientRect().left, plot.getBoundingClientRect().right])"
+    assert len({tuple(span) for span in page.locator(".u-over").evaluate_all(spans)}) == 1
+
+
 def test_the_cursor_tells_all_values_of_its_time(visit, viewer, arm):
     page = visit("/robots/arm/live", viewer)
     expect(page.locator("#status")).to_have_text("online")
@@ -200,21 +212,24 @@ def test_the_cursor_tells_all_values_of_its_time(visit, viewer, arm):
 
 
 def test_what_a_slow_browser_missed_is_read_from_the_store(visit, viewer, arm):
-    stream(arm, range(120))
+    stream(arm, range(60))
     session = arm.greeting["session_id"]
     page = visit("/admin/", viewer)
+    answers = [(range(0), 0), (range(50, 60), 0)]  # pop() takes the last
 
-    def attend(socket) -> None:
-        parts = iter([(range(10), 0), (range(100, 120), 90)])
-        socket.on_message(lambda _: answer(socket, *next(parts, (range(0), 0))))
-
-    def answer(socket, indexes: range, missed: int) -> None:
+    def answer(indexes: range, missed: int) -> str:
         frames = [[index, sine(index)["timestamp"], sine(index)] for index in indexes]
         live = {"status": "online", "session_id": session, "task": None, "fps": 60, "rate_hz": 60, "ack_lag_ms": 20}
-        socket.send(json.dumps({"type": "live", "frame_count": 120, "missed": missed, "frames": frames} | live))
+        return json.dumps({"type": "live", "frame_count": 60, "missed": missed, "frames": frames} | live)
+
+    def attend(socket) -> None:
+        socket.on_message(lambda _: socket.send(answer(*(answers.pop() if len(answers) > 1 else answers[0]))))
 
     page.route_web_socket("**/ws/live/arm", attend)
     page.goto("/robots/arm/live")
+    wait_for(page, 60)
+    stream(arm, range(60, 120))
+    answers.append((range(110, 120), 50))
     wait_for(page, 120)
     assert series(page)["gaps"] == []
 
