@@ -2,15 +2,15 @@
 
 import { clockTime } from "./joints.js";
 import { local, utc } from "./localtime.js";
-import { short } from "./plot.js";
 
 const NUMBER = new Intl.NumberFormat("en");
+const SHORT = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 const share = (value) => `${(100 * value).toFixed(1)} %`;
 
 /** Of the quality: its words, and how each number is told. */
 const QUALITY = {
   idle_share: ["Idle", share, "Share of the time in which no joint moves"],
-  jerk: ["Jerk", (value) => `${short(value)} /s³`, "Root mean square of the third difference; the lower the smoother"],
+  jerk: ["Jerk", (value) => `${SHORT.format(value)} /s³`, "Root mean square of the third difference; the lower the smoother"],
   fps_jitter: ["Jitter", share, "Spread of the intervals between frames, of the nominal one"],
   missing_frames: ["Missing", (value) => NUMBER.format(value), "Frame indexes that are not stored"],
   duration_ratio: ["Duration", (value) => `${value.toFixed(2)} ×`, "Of the median of the task's other sessions"],
