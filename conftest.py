@@ -1,14 +1,16 @@
 """Fixtures for the tests of every app. `make test` runs them on SQLite and on PostgreSQL, `pytest` on SQLite."""
 
+import atexit
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import hypothesis
 import pytest
 
-from tests.services import Server
+from tests.services import Server, redis
 
 # Read by the settings, here and in each server that a test starts.
 folder = tempfile.TemporaryDirectory(prefix="teleop-tests-", ignore_cleanup_errors=True)
@@ -22,6 +24,14 @@ from django.db import connection  # noqa: E402
 from django.test import TransactionTestCase  # noqa: E402
 
 settings.MEDIA_ROOT = os.environ["MEDIA_ROOT"]  # a process of xdist read its settings before this file
+if settings.REDIS_URL and "PYTEST_XDIST_WORKER" in os.environ:
+    # Each of the processes that share the tests has a database of its own. Redis tells its messages to all who hear it:
+    # with one they would hear of each other's robots, which have the same names.
+    own = ExitStack()
+    atexit.register(own.close)
+    os.environ["REDIS_URL"] = settings.REDIS_URL = own.enter_context(redis()).url
+    settings.CACHES["default"]["LOCATION"] = settings.REDIS_URL
+    settings.CHANNEL_LAYERS["default"]["CONFIG"]["hosts"][0]["address"] = settings.REDIS_URL
 database = settings.DATABASES["default"]
 if "sqlite3" in database["ENGINE"]:  # Django's default is memory, which a server cannot open
     database.setdefault("TEST", {})["NAME"] = str(Path(database["NAME"]).with_name("test.sqlite3"))
