@@ -159,7 +159,7 @@ class Supervisor:
             PR_SET_PDEATHSIG, signal.SIGTERM
         )  # where the parent is killed, nobody else would end it
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        # They share one database: from four workers on each commits less often, in larger groups.
-        settings.INGEST_FLUSH_INTERVAL_MS *= min(max(1, self._workers // 2), MAX_STRETCH)
+        # They share one database: the more there are, the less often each commits, in groups as large as one's alone.
+        settings.INGEST_FLUSH_INTERVAL_MS *= min(1 + self._workers / 4, MAX_STRETCH)
         host, port = self._bound.getsockname()[:2]
         run_worker(bind(host, port, shared=True))
