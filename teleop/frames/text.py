@@ -10,7 +10,7 @@ from django.db import close_old_connections, connection
 from teleop.protocol import MAX_FRAME_INDEX
 
 BLOCK_FRAMES = 4096
-BLOCK_BYTES = 8 * 2**20  # a frame may have 64 KiB, so that 4096 could be 256 MiB
+BLOCK_BYTES = 4 * 2**20  # a frame may have 64 KiB, so that 4096 could be 256 MiB; a stream holds two blocks
 LINE_BEGINS = b'{"frame_index":'
 
 # The unix seconds and `data` of a line. A control character, which JSON never holds as it is, marks the brace that
@@ -45,7 +45,7 @@ class FrameRange(NamedTuple):
 
 
 def read_block(frames: FrameRange, limit: int = BLOCK_FRAMES) -> bytes:
-    """The first `limit` frames of the range, or as many as make 8 MiB: `{"frame_index":0,"timestamp":1703318400.0,...`.
+    """The first `limit` frames of the range, or as many as make 4 MiB: `{"frame_index":0,"timestamp":1703318400.0,...`.
 
     Keyset paging: what comes next is found through the unique key, so a reader who takes an hour holds neither a
     connection nor a snapshot meanwhile.

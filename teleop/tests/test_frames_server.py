@@ -101,7 +101,7 @@ def test_readers_that_stall_cost_neither_memory_nor_connections(get, server, lar
     begin = time.monotonic()
     assert get("/sessions").status_code == 200
     assert time.monotonic() - begin < 2
-    assert rss() - before < 150 * 2**20  # six times a block of 8 MiB, in two or three copies
+    assert rss() - before < 150 * 2**20  # six times two blocks of 4 MiB, in two or three copies
     assert sum(map(len, readers[0])) > 40 * 2**20
 
 
