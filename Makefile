@@ -18,8 +18,8 @@ dev: .venv/demo
 
 # What touches the database runs on both; the second run is everything else too.
 test: .venv/dev .venv/services
-	env -u DATABASE_URL -u REDIS_URL pytest -n 2 -m "database and not postgresql and not redis"
-	python -m tests.services pytest -n 2 -m "not sqlite"
+	env -u DATABASE_URL -u REDIS_URL pytest -n 3 -m "database and not postgresql and not redis"
+	python -m tests.services pytest -n 3 -m "not sqlite"
 
 # Everything killed longer than a test may take (12 minutes; mounts two small disks, so as root).
 chaos: .venv/dev .venv/services

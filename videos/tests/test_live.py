@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 from django.contrib.auth.models import User
 from rest_framework.authtoken.models import Token
@@ -192,11 +193,9 @@ def test_a_big_video_is_not_held_in_memory_however_slowly_it_is_read(live, big_v
 def test_a_reader_that_goes_leaves_no_file_open(live, big_video, media):
     for _ in range(5):
         get(live, f"/videos/{big_video.pk}/content").close()
-    folder = Path(f"/proc/{live.server.pid}/fd")
 
     def nothing_open() -> bool:
-        links = [link for link in folder.iterdir() if link.exists()]
-        return not any(str(media) in str(link.readlink()) for link in links)
+        return not any(str(media) in file.path for file in psutil.Process(live.server.pid).open_files())
 
     wait_until(nothing_open, what="closing the files")
 

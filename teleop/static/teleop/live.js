@@ -28,6 +28,7 @@ let session = null;
 let pointed = null;
 let isPaused = false;
 let isNew = true; // nothing was heard on this connection yet
+let counted = 0; // frames committed, as was last heard
 
 const marks = new Marks({
   moment: () => pointed ?? rows.shown.times.at(-1),
@@ -44,8 +45,10 @@ function hear(answer) {
     const next = recent.nextIndex(session);
     // Indexes are as high as the count at least; higher where frames are missing, and then more is read than is shown.
     if (isNew) fill(session, Math.max(next, (frame_count ?? 0) - WINDOW_S * (fps ?? 60)));
-    else if (missed) fill(session, next, frames[0]?.[0]);
+    // Frames that are committed and were not heard came before the robot's worker knew that somebody watches.
+    else if (missed || (!frames.length && frame_count > counted)) fill(session, next, frames[0]?.[0]);
     isNew = false;
+    counted = frame_count ?? 0;
     recent.add(session, frames);
   }
   write(answer);
