@@ -47,8 +47,9 @@ robots=$!
 
 cat <<EOF
 
+    $url/          the fleet, live: user admin, password $password
+    $url/admin/    sessions to replay and label
     $url/docs      the REST API
-    $url/admin/    user admin, password $password
     $url/health
     ws://127.0.0.1:$port/ws/log/<robot_id>    where a robot connects; any id will do
 
