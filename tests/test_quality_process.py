@@ -8,7 +8,6 @@ import psutil
 import pytest
 
 from teleop.models import TeleopSession
-from teleop.tests.recordings import make_session
 from tests.services import Server, wait_until
 from tests.wire import frame, register, wire
 
@@ -45,8 +44,8 @@ def test_it_comes_after_a_session_has_ended_and_again_after_it_was_resumed(serve
 
 
 def test_it_takes_the_time_that_nobody_else_wants_and_goes_with_its_worker(start_server):
-    make_session([0])  # left from before the start
     server = start_server()
+    records(server, 0)
     process = wait_until(lambda: process_of(server), what="a process")
     process.suspend()
     assert process.nice() == 19
@@ -57,7 +56,7 @@ def test_it_takes_the_time_that_nobody_else_wants_and_goes_with_its_worker(start
 def test_one_that_fails_is_logged_and_keeps_nobody_waiting(start_server, tmp_path):
     (tmp_path / "nice").write_text("#!/bin/sh\nexit 3\n")
     (tmp_path / "nice").chmod(0o755)
-    make_session([0])
     server = start_server(PATH=f"{tmp_path}:{os.environ['PATH']}")
-    wait_until(lambda: "manage.py quality ended with 3" in server.output(), what="a word of it")
     records(server, 0)
+    wait_until(lambda: "manage.py quality ended with 3" in server.output(), what="a word of it")
+    records(server, 60)
