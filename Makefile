@@ -16,9 +16,9 @@ dev: .venv/demo
 	DEBUG=1 python manage.py migrate --verbosity 0
 	DEBUG=1 exec python manage.py serve --reload --port $(PORT)
 
-# What touches the database runs on both; the second run is everything else too.
+# What touches the database runs on both, if it may differ; the second run is everything else too.
 test: .venv/dev .venv/services
-	env -u DATABASE_URL -u REDIS_URL pytest -n 3 -m "database and not postgresql and not redis"
+	env -u DATABASE_URL -u REDIS_URL pytest -n 3 -m "database and not postgresql and not redis and not once"
 	python -m tests.services pytest -n 3 -m "not sqlite"
 
 # Everything killed longer than a test may take (12 minutes; mounts two small disks, so as root).

@@ -22,6 +22,8 @@ from tests.wire import frame
 from videos.models import VideoChunk
 from videos.tests.films import START, film
 
+pytestmark = pytest.mark.once
+
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVERS = ["migrate", "ingest", "web"]
 SLOW_S = 2

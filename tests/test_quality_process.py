@@ -11,6 +11,8 @@ from teleop.models import TeleopSession
 from tests.services import Server, wait_until
 from tests.wire import frame, register, wire
 
+pytestmark = pytest.mark.once
+
 HERE = "arm?session=morning-run-0001"
 
 

@@ -53,7 +53,7 @@ CONFIG = {
     ],
 }
 
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = [pytest.mark.once, pytest.mark.timeout(3600)]
 budget = settings(max_examples=CASES_AN_ENDPOINT, stateful_step_count=6, suppress_health_check=list(HealthCheck))
 
 schema = schemathesis.openapi.from_wsgi("/schema", get_wsgi_application(), config=SchemathesisConfig.from_dict(CONFIG))

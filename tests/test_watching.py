@@ -13,6 +13,8 @@ from tests.services import Server, wait_until
 from tests.watching import login, watching
 from tests.wire import frame, register, wire
 
+pytestmark = pytest.mark.once
+
 PATHS = ["live/arm", "fleet"]
 
 

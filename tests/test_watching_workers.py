@@ -16,6 +16,8 @@ from tests.watching import login, watching
 from tests.wire import frame
 from tests.workers import holders, watching_at, wire_at
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope="module")
 def channels() -> Iterator[Redis]:

@@ -13,6 +13,8 @@ from robots.models import Robot
 from teleop.models import TeleopFrame, TeleopSession
 from tests.services import ROOT, free_port, wait_until
 
+pytestmark = pytest.mark.once
+
 
 def simulate(**options):
     out = StringIO()
