@@ -18,6 +18,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 os.environ.setdefault("DATABASE_URL", f"sqlite:///{folder.name}/db.sqlite3")
 os.environ |= {"SECRET_KEY": "tests", "DEBUG": "0", "MEDIA_ROOT": f"{folder.name}/media"}
 
+# Not before: these read the settings, and they the environment.
 from django.conf import settings  # noqa: E402
 from django.core.management import CommandError  # noqa: E402
 from django.db import connection  # noqa: E402

@@ -17,7 +17,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from robots.models import Robot
-from teleop import counters  # noqa: F401 - they stand in the registry
+from teleop import counters  # noqa: F401 - its import puts them into REGISTRY: a process without robots shows zeros
 from teleop.models import TeleopSession
 
 logger = logging.getLogger(__name__)

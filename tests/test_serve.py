@@ -13,23 +13,11 @@ import psutil
 import pytest
 
 from tests.chaos.scenarios import workers
-from tests.chaos.stage import serving, sqlite_file
-from tests.services import ROOT, Redis, Server, free_port, redis, wait_until
+from tests.chaos.stage import serving
+from tests.services import ROOT, Redis, Server, free_port, wait_until
 from tests.wire import wire
 
 REDIS = "redis://127.0.0.1:1/0"  # is asked for nothing by a server that does not start
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with sqlite_file() as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def channels() -> Iterator[Redis]:
-    with redis() as channels:
-        yield channels
 
 
 @pytest.fixture

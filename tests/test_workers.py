@@ -11,25 +11,13 @@ import pytest
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Ledger
 from tests.chaos.scenarios import settled, workers
-from tests.chaos.stage import serving, sqlite_file
-from tests.services import ROOT, Redis, Server, redis, wait_until
+from tests.chaos.stage import serving
+from tests.services import ROOT, Redis, Server, wait_until
 from tests.wire import Wire, frame, wire
 from tests.workers import holders, rss, wire_at
 
 AT_ONCE_S = 1
 HEARTBEAT_S = 3 + 2  # and what a busy machine needs
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with sqlite_file() as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def channels() -> Iterator[Redis]:
-    with redis() as channels:
-        yield channels
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,8 @@ class WatchConsumer:
             await send({"type": "websocket.close", "code": int(watch)})
 
     async def watch(self, **kwargs: str) -> RobotWatch | FleetWatch | WatchClose:
-        raise NotImplementedError
+        """Begins to watch what the path names, or says with which code to close."""
+        raise NotImplementedError  # each path has a consumer of its own
 
     async def _attend(self, watch: RobotWatch | FleetWatch, scope, receive, send) -> WatchClose | None:
         """Until the first of these is over; it says with which code to close, None where it is closed."""
