@@ -7,7 +7,7 @@ PORT ?= 8000
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PRODUCTION := DEBUG=0 HTTPS=1 SECRET_KEY=$$(python -c 'import secrets; print(secrets.token_urlsafe(64))')
 
-.PHONY: demo dev test lint chaos bench soak
+.PHONY: demo dev test lint audit schema chaos bench soak
 
 demo: .venv/demo
 	@PORT=$(PORT) deploy/demo.sh
@@ -20,6 +20,10 @@ dev: .venv/demo
 test: .venv/dev .venv/services
 	env -u DATABASE_URL -u REDIS_URL pytest -n 3 -m "database and not postgresql and not redis and not once"
 	python -m tests.services pytest -n 3 -m "not sqlite"
+
+# Every endpoint of /schema asked 150 times, and stories of several (test asks 3 times).
+schema: .venv/dev .venv/services
+	SCHEMA_CASES=150 python -m tests.services pytest tests/test_schema.py
 
 # Everything killed longer than a test may take (12 minutes; mounts two small disks, so as root).
 chaos: .venv/dev .venv/services
@@ -36,6 +40,14 @@ lint: .venv/dev
 	mypy
 	$(PRODUCTION) python manage.py check --deploy --fail-level WARNING
 	$(PRODUCTION) DATABASE_URL=sqlite://:memory: python manage.py makemigrations --check --dry-run
+
+# What looks unsafe in the code, then what is known of the pinned versions; pypi.org has to be reached for that.
+audit: .venv/dev
+	bandit -q -c pyproject.toml -r . 2> >(grep -v 'but no failed test' >&2)
+	@python -c 'import json, urllib.request as web; \
+		json.load(web.urlopen("https://pypi.org/pypi/Django/5.2/json", timeout=10))["vulnerabilities"]' 2>/dev/null || \
+		{ echo "audit: pypi.org says nothing of vulnerabilities here: the dependencies have NOT been audited" >&2; exit 1; }
+	pip-audit --strict --disable-pip --no-deps -r requirements-dev.txt
 
 # An empty file in .venv says that a step is done; it is done again when what it read has changed.
 .venv/demo: requirements.txt client/pyproject.toml | .venv

@@ -17,7 +17,7 @@ def check_host(options: Options) -> None:
     if not options.host:
         return
     try:
-        with urllib.request.urlopen(f"{options.host}/health", timeout=TIMEOUT_S) as response:
+        with urllib.request.urlopen(f"{options.host}/health", timeout=TIMEOUT_S) as response:  # nosec B310 # http or https: arguments.py
             health = json.loads(response.read())
     except urllib.error.HTTPError as error:
         raise Unusable(

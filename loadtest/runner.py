@@ -169,7 +169,7 @@ class Bench:
         env = {
             "DATABASE_URL": database.url,
             "REDIS_URL": self._redis.url if run.workers > 1 else "",
-            "SECRET_KEY": "loadtest",
+            "SECRET_KEY": "loadtest",  # nosec B105 # of a server that lives for one run, on 127.0.0.1
             "DEBUG": "0",
             "HTTPS": "0",
             "ROBOT_AUTH": "open",

@@ -75,7 +75,7 @@ def frames(alias: str, after: int = 0) -> Iterator[list[tuple]]:
     columns = ", ".join({"timestamp": moment, "data": data}.get(name, name) for name in COLUMNS)
     with connections[alias].cursor() as cursor:
         while True:
-            query = f"SELECT {columns} FROM teleop_teleopframe WHERE id > %s ORDER BY id LIMIT %s"
+            query = f"SELECT {columns} FROM teleop_teleopframe WHERE id > %s ORDER BY id LIMIT %s"  # nosec B608 # constants
             cursor.execute(query, [after, BATCH_ROWS])
             if not (rows := cursor.fetchall()):
                 return

@@ -59,7 +59,7 @@ class TeleopSessionQuerySet(models.QuerySet):
             return self.filter(meta_info__tags__contains=[tag])
         # SQLite has no containment; its json_each also takes a tag that stands alone for a list of one.
         has_tag = "EXISTS (SELECT 1 FROM json_each(teleop_teleopsession.meta_info, '$.tags') WHERE value = %s)"
-        return self.filter(RawSQL(has_tag, [tag], models.BooleanField()))
+        return self.filter(RawSQL(has_tag, [tag], models.BooleanField()))  # nosec B611 # the tag is a parameter
 
     def with_quality(self, name: str, **bounds: float):
         """`with_quality("jerk", lte=1000)`; not those where it is null, which PostgreSQL has before any number."""

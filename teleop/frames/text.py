@@ -95,7 +95,7 @@ def _index_at(block: bytes, line: int) -> int:
 def _query(frames: FrameRange, limit: int) -> tuple[str, list]:
     line = f"""'{LINE_BEGINS.decode()}' || frame_index || ',"timestamp":' || {LINES[connection.vendor]}"""
     source, parameters = _every(frames) if frames.stride == 1 else _strided(frames, limit)
-    return f"SELECT {line} FROM {source} ORDER BY frame_index LIMIT %s", [*parameters, limit]
+    return f"SELECT {line} FROM {source} ORDER BY frame_index LIMIT %s", [*parameters, limit]  # nosec B608 # constants
 
 
 def _every(frames: FrameRange) -> tuple[str, list]:
@@ -116,7 +116,7 @@ def _strided(frames: FrameRange, limit: int) -> tuple[str, list]:
     takes it for rare, so it would rather sort the session than follow the index: 300 ms a block, in place of 20.
     """
     start, stride = frames.start, frames.stride
-    among = f"SELECT min(frame_index) FROM teleop_teleopframe WHERE session_id = %s AND frame_index < {frames.stop:d}"
+    among = f"SELECT min(frame_index) FROM teleop_teleopframe WHERE session_id = %s AND frame_index < {frames.stop:d}"  # nosec B608
     step = f"((picked_index - {start:d}) / {stride:d} + 1) * CAST({stride:d} AS bigint)"
     source = f"""(
         WITH RECURSIVE picked(picked_index) AS (
@@ -124,7 +124,7 @@ def _strided(frames: FrameRange, limit: int) -> tuple[str, list]:
             UNION ALL
             SELECT ({among} AND frame_index >= {start:d} + {step}) FROM picked WHERE picked_index IS NOT NULL
         ) SELECT picked_index FROM picked LIMIT %s
-    ) AS chosen JOIN teleop_teleopframe ON frame_index = picked_index AND session_id = %s"""
+    ) AS chosen JOIN teleop_teleopframe ON frame_index = picked_index AND session_id = %s"""  # nosec B608 # integers only
     return source, [frames.session_id, frames.session_id, limit, frames.session_id]
 
 
