@@ -8,7 +8,8 @@ django_application = get_asgi_application()
 
 from django.db import connection  # noqa: E402
 
-from teleop.routing import websocket_urlpatterns  # noqa: E402 - models need the apps to be ready
+from teleop.limits import BoundedSockets  # noqa: E402 - models need the apps to be ready
+from teleop.routing import websocket_urlpatterns  # noqa: E402
 
 if connection.vendor == "postgresql":
     # For requests alone: robots' frames (teleop/ingest/store.py) and commands wait as long as it takes. What
@@ -16,4 +17,5 @@ if connection.vendor == "postgresql":
     options = connection.settings_dict["OPTIONS"]
     options["options"] = f"-c statement_timeout=30s {options.get('options', '')}"
 
-application = ProtocolTypeRouter({"http": django_application, "websocket": URLRouter(websocket_urlpatterns)})
+websockets = BoundedSockets(URLRouter(websocket_urlpatterns))
+application = ProtocolTypeRouter({"http": django_application, "websocket": websockets})

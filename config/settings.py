@@ -27,6 +27,12 @@ INGEST_FLUSH_INTERVAL_MS = env.int("INGEST_FLUSH_INTERVAL_MS", 20, validate=Rang
 INGEST_MAX_PENDING_BYTES = env.int("INGEST_MAX_PENDING_BYTES", 64 * 2**20, validate=Range(2**20, 2**36))
 INGEST_WRITER = env.str("INGEST_WRITER", "auto", validate=OneOf(["auto", "bulk_create"]))
 
+CONNECTIONS_PER_WORKER = env.int("CONNECTIONS_PER_WORKER", 2000, validate=Range(0))
+CONNECTIONS_PER_ADDRESS = env.int("CONNECTIONS_PER_ADDRESS", 1000, validate=Range(0))
+CONNECTIONS_PER_ROBOT = env.int("CONNECTIONS_PER_ROBOT", 20, validate=Range(0))
+WATCHERS_PER_WORKER = env.int("WATCHERS_PER_WORKER", 200, validate=Range(0))
+REFUSALS_PER_ADDRESS = env.int("REFUSALS_PER_ADDRESS", 300, validate=Range(0))
+
 MEDIA_ROOT = env.path("MEDIA_ROOT", BASE_DIR / "media")
 VIDEO_MAX_BYTES = env.int("VIDEO_MAX_BYTES", 2 * 2**30, validate=Range(2**10, 2**40))
 LOG_FORMAT = env.str("LOG_FORMAT", "text", validate=OneOf(["text", "json"]))
@@ -220,6 +226,8 @@ LOGGING = {
     "filters": {"rate": {"()": "teleop.logs.RateLimit", "most": 10, "seconds": 10}},
     "loggers": {
         "daphne": {"level": "WARNING"},
-        "teleop.consumers": {"filters": ["rate"]},  # anybody can be refused, as often as they like
+        # Anybody can be refused, as often as they like.
+        "teleop.consumers": {"filters": ["rate"]},
+        "teleop.limits": {"filters": ["rate"]},
     },
 }

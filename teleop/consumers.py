@@ -9,6 +9,7 @@ from channels.security.websocket import OriginValidator
 from robots.addresses import client_address
 from robots.models import ROBOT_ID
 from robots.querysets import NotAdmitted
+from teleop import counters, limits
 from teleop.ingest.connection import Outlet
 from teleop.ingest.worker import DatabaseAway, running_worker
 from teleop.protocol import SESSION_KEY, SUBPROTOCOL, Close
@@ -109,8 +110,16 @@ class RobotConsumer:
 
     async def __call__(self, scope, receive, send) -> None:
         await receive()  # websocket.connect
-        worker = running_worker()
         robot_id = scope["url_route"]["kwargs"]["robot_id"]
+        try:
+            with limits.robots.hold(robot_id):
+                await self._serve(robot_id, scope, receive, send)
+        except limits.TooMany as refusal:
+            running_worker().note_refusal(robot_id, refusal)
+            raise
+
+    async def _serve(self, robot_id: str, scope, receive, send) -> None:
+        worker = running_worker()
         headers = {name.decode("latin1"): value.decode("latin1") for name, value in scope["headers"]}
         query = parse_qs(scope["query_string"].decode("latin1"), keep_blank_values=True)
         mute = SUBPROTOCOL not in scope["subprotocols"]
@@ -123,6 +132,7 @@ class RobotConsumer:
             opened = await worker.open(robot_id, _robot_key(headers, query), session_key, address)
         except NotAdmitted as refusal:
             logger.warning("refused %r: %s", robot_id[:80], refusal.detail)
+            counters.HANDSHAKES_REFUSED.labels(refusal.code).inc()
             worker.note_refusal(robot_id, refusal)
             await send({"type": "websocket.close"})  # before accept: HTTP 403
             return

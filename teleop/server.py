@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from http import HTTPStatus
 
 import uvloop
 
@@ -114,6 +115,23 @@ class WebSocketProtocol(DaphneWebSocketProtocol):
         elif self.state in (self.STATE_CONNECTING, self.STATE_OPEN):  # autobahn raises where a close was on its way
             super().serverSend(content, binary)
 
+    def handle_reply(self, message):
+        """ASGI's `websocket.http.response`, which stock Daphne has not: it refuses every handshake alike, with 403."""
+        if message["type"] == "websocket.http.response.start":
+            self._refusal = message
+        elif message["type"] == "websocket.http.response.body":
+            self._refuse(self._refusal["status"], self._refusal["headers"], message["body"])
+        else:
+            super().handle_reply(message)
+
+    def _refuse(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """In one piece, and instead of the handshake."""
+        lines = [b"HTTP/1.1 %d %b" % (status, HTTPStatus(status).phrase.encode())]
+        lines += [b"%b: %b" % header for header in (*headers, (b"content-length", b"%d" % len(body)))]
+        self.sendData(b"\r\n".join([*lines, b"connection: close", b"", body]))
+        self.server.protocol_disconnected(self)
+        self.dropConnection()
+
     def serverClose(self, code=None):
         """autobahn's sendClose takes only 1000 and 3000-4999; 1012 and 1013 are ours to send too."""
         self.sendCloseFrame(code=code or 1000)
@@ -201,7 +219,7 @@ class Server(DaphneServer):
 
     def create_application(self, protocol, scope):
         if scope["type"] == "websocket":
-            scope["extensions"] = {"direct": protocol}
+            scope["extensions"] = {"direct": protocol, "websocket.http.response": {}}
         elif protocol.spooled:
             scope["extensions"] = {"spooled": protocol.spooled}
         return super().create_application(protocol, scope)

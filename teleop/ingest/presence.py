@@ -10,6 +10,7 @@ from django.db.models import Exists, OuterRef, Q
 
 from robots.meta import problem_with
 from robots.models import Robot
+from robots.querysets import NotAdmitted
 from teleop.ingest import store
 from teleop.ingest.connection import Beat, Opened
 from teleop.models import TeleopFrame, TeleopSession
@@ -107,8 +108,10 @@ def is_quality_due() -> bool:
     return TeleopSession.objects.quality_due().exists()
 
 
-def note_refusal(robot_id: str, code: str, detail: str) -> None:
-    Robot.objects.note_error(robot_id, code, detail)
+def note_refusals(refusals: dict[str, NotAdmitted]) -> None:
+    with transaction.atomic():
+        for robot_id in sorted(refusals):  # in one order everywhere, so that no two workers wait for each other
+            Robot.objects.note_error(robot_id, refusals[robot_id].code, refusals[robot_id].detail)
 
 
 def _write_down(beats: list[Beat]) -> dict[str, str]:

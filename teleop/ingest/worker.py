@@ -3,7 +3,6 @@ import logging
 import threading
 import uuid
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -29,6 +28,8 @@ logger = logging.getLogger(__name__)
 BEAT_S = 3
 SWEEP_S = 10
 GAUGE_S = 1
+REFUSALS_S = 1
+MAX_REFUSALS = 100
 OPEN_TIMEOUT_S = 10
 RETRY_S = 1
 
@@ -47,6 +48,7 @@ class Worker:
         self._in_database = DatabaseThread(store.own_connection, store.forget_broken_connection)
         self._opening = asyncio.Lock()  # so that a group never waits for more than one handshake
         self._opened = 0
+        self._refusals: dict[str, NotAdmitted] = {}  # by robot
         self._releases: asyncio.Queue[tuple[Release, asyncio.Future[int]]] = asyncio.Queue()
         self.writer = FrameWriter(
             store,
@@ -63,6 +65,7 @@ class Worker:
             asyncio.create_task(self._every(BEAT_S, self._beat)),
             asyncio.create_task(self._every(SWEEP_S, self._sweep)),
             asyncio.create_task(self._every(GAUGE_S, self._gauge)),
+            asyncio.create_task(self._every(REFUSALS_S, self._note_refusals)),
             asyncio.create_task(layer.listen(GROUP, self._hear)),
             asyncio.create_task(self.tap.run()),
         }
@@ -147,14 +150,17 @@ class Worker:
                 await asyncio.sleep(RETRY_S)
 
     def note_refusal(self, robot_id: str, refusal: NotAdmitted) -> None:
-        """Keeps why a handshake was refused, where staff can read it."""
-        counters.HANDSHAKES_REFUSED.labels(refusal.code).inc()
-        if ROBOT_ID.fullmatch(robot_id):
-            self._in_background(self._note_refusal(robot_id, refusal))
+        """Keeps why a handshake was refused, where staff can read it: of each robot the last, once a second.
 
-    async def _note_refusal(self, robot_id: str, refusal: NotAdmitted) -> None:
-        with suppress(DatabaseFailure):
-            await self._in_database(presence.note_refusal, robot_id, refusal.code, refusal.detail)
+        Strangers are refused as often as they like, and what is written down waits in line with the frames.
+        """
+        if ROBOT_ID.fullmatch(robot_id) and (robot_id in self._refusals or len(self._refusals) < MAX_REFUSALS):
+            self._refusals[robot_id] = refusal
+
+    async def _note_refusals(self) -> None:
+        refusals, self._refusals = self._refusals, {}
+        if refusals:
+            await self._in_database(presence.note_refusals, refusals)
 
     async def _beat(self) -> None:
         connections = [connection for connection in self.connections.values() if connection.is_beating]

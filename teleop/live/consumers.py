@@ -13,7 +13,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.db import Error as DatabaseFailure
 
 from robots.models import ROBOT_ID
-from teleop import counters
+from teleop import counters, limits
 from teleop.live import roster
 from teleop.live.hub import FleetWatch, RobotWatch, running_hub
 from teleop.protocol import WatchClose
@@ -36,6 +36,10 @@ class WatchConsumer:
 
     async def __call__(self, scope, receive, send) -> None:
         await receive()  # websocket.connect
+        with limits.watchers.hold():
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope, receive, send) -> None:
         try:
             async with asyncio.timeout(DATABASE_TIMEOUT_S):
                 if not await may_watch(scope):

@@ -190,10 +190,10 @@ def test_a_holder_that_is_alive_after_all_reopens_its_session():
 
 def test_a_refused_handshake_is_kept_with_the_robot():
     opens()
-    presence.note_refusal("arm", "wrong_key", "the key is not this robot's")
+    presence.note_refusals({"arm": NotAdmitted("wrong_key", "the key is not this robot's")})
     assert (robot().last_error_code, robot().last_error_detail) == ("wrong_key", "the key is not this robot's")
 
 
 def test_a_refused_handshake_of_an_unknown_robot_registers_none():
-    presence.note_refusal("stranger", "unknown_robot", "robot stranger is not registered")
+    presence.note_refusals({"stranger": NotAdmitted("unknown_robot", "robot stranger is not registered")})
     assert not Robot.objects.exists()

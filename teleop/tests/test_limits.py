@@ -1,0 +1,94 @@
+"""Who is counted with whom, and when a limit is reached."""
+
+import asyncio
+from contextlib import ExitStack
+from ipaddress import ip_network
+
+import orjson
+import pytest
+
+from teleop.limits import REFUSALS_WINDOW_S, BoundedSockets, Places, Refusals, TooMany, address_of
+
+
+def test_places_are_free_again_when_who_held_them_is_gone():
+    places = Places(2, 429, "full", "{} of these")
+    with ExitStack() as held:
+        for whose in ("arm", "arm", "leg"):
+            held.enter_context(places.hold(whose))
+        with pytest.raises(TooMany, match="2 of these"), places.hold("arm"):
+            pass
+    with places.hold("arm"), places.hold("arm"):
+        pass
+    assert not places._taken  # whoever was here once is not remembered
+
+
+def test_zero_is_no_limit():
+    places, refusals = Places(0, 429, "full", ""), Refusals(0)
+    with ExitStack() as held:
+        for _ in range(100):
+            held.enter_context(places.hold())
+            refusals.note("192.0.2.7")
+            refusals.check("192.0.2.7")
+
+
+def test_who_was_refused_too_often_waits_for_the_next_minute_and_nobody_else_does():
+    now = [0.0]
+    refusals = Refusals(3, clock=lambda: now[0])
+    for _ in range(3):
+        refusals.check("192.0.2.7")
+        refusals.note("192.0.2.7")
+    with pytest.raises(TooMany, match="3 handshakes"):
+        refusals.check("192.0.2.7")
+    refusals.check("192.0.2.8")
+    now[0] = REFUSALS_WINDOW_S
+    refusals.check("192.0.2.7")
+
+
+@pytest.mark.parametrize(
+    "peer, forwarded_for, address",
+    [
+        ("192.0.2.7", "", "192.0.2.7"),
+        ("192.0.2.7", "192.0.2.8", "192.0.2.7"),  # written by whoever it is: no proxy of ours
+        ("198.51.100.1", "192.0.2.9, 192.0.2.8", "192.0.2.8"),
+        ("2001:db8:1:2:3:4:5:6", "", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:9::", "", "2001:db8:1:2::/64"),
+    ],
+)
+def test_an_address_is_what_a_trusted_proxy_says_and_of_ipv6_the_network(settings, peer, forwarded_for, address):
+    settings.TRUSTED_PROXIES = [ip_network("198.51.100.1")]
+    headers = [(b"x-forwarded-for", forwarded_for.encode())]
+    assert address_of({"client": [peer, 1], "headers": headers}) == address
+
+
+def answers(sockets, extensions):
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    scope = {"type": "websocket", "client": ["192.0.2.7", 1], "headers": [], "extensions": extensions}
+    asyncio.run(sockets(scope, receive, send))
+    return sent
+
+
+async def refuse(scope, receive, send):
+    await send({"type": "websocket.close"})
+
+
+def test_a_refusal_has_its_status_and_says_which_limit_it_was(settings):
+    settings.REFUSALS_PER_ADDRESS = 1
+    sockets = BoundedSockets(refuse)
+    assert answers(sockets, {}) == [{"type": "websocket.close"}]
+    start, body = answers(sockets, {"websocket.http.response": {}})
+    assert start["status"] == 429
+    assert "REFUSALS_PER_ADDRESS" in orjson.loads(body["body"])["detail"]
+
+
+def test_a_server_that_can_only_say_403_says_come_back_later(settings):
+    settings.REFUSALS_PER_ADDRESS = 1
+    sockets = BoundedSockets(refuse)
+    answers(sockets, {})
+    assert answers(sockets, {}) == [{"type": "websocket.accept"}, {"type": "websocket.close", "code": 1013}]
