@@ -35,6 +35,7 @@ REFUSALS_PER_ADDRESS = env.int("REFUSALS_PER_ADDRESS", 300, validate=Range(0))
 
 MEDIA_ROOT = env.path("MEDIA_ROOT", BASE_DIR / "media")
 VIDEO_MAX_BYTES = env.int("VIDEO_MAX_BYTES", 2 * 2**30, validate=Range(2**10, 2**40))
+DATABASE_DISK_BYTES = env.int("DATABASE_DISK_BYTES", 0, validate=Range(0, 2**60))
 LOG_FORMAT = env.str("LOG_FORMAT", "text", validate=OneOf(["text", "json"]))
 METRICS_TOKEN = env.str("METRICS_TOKEN", "")
 DATABASE = env.dj_db_url("DATABASE_URL", "sqlite:///db.sqlite3")

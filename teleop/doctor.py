@@ -3,7 +3,6 @@
 import asyncio
 import os
 import resource
-import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from robots.models import Robot
 from teleop.ingest.store import own_connection
-from teleop.metrics import days_left, disks
+from teleop.storage import folders, measure
 
 MIN_FILES = 4096  # a socket each: robots, watchers and requests
 MIN_FREE_BYTES = 5 * 10**9
@@ -125,12 +124,12 @@ def clocks() -> Finding:
 
 
 def disk() -> Finding:
-    free = {folder: shutil.disk_usage(folder).free for folder in disks().values()}
-    closed = [str(folder) for folder in free if not os.access(folder, os.W_OK)]
+    closed = [str(folder) for folder in folders().values() if not os.access(folder, os.W_OK)]
     if closed:
         return failed(f"{closed[0]} cannot be written to", "give it to the user that runs this")
-    least, days = min(free.values()), days_left()
-    room = f"{least / 1e9:.0f} GB free" + ("" if days is None else f", {days:.0f} days at the pace of the last")
+    stored = measure()
+    least, days = min(stored.free.values()), stored.days_left
+    room = f"{least / 1e9:.0f} GB free" + ("" if days is None else f", {days:.0f} days at this week's pace")
     if least < MIN_FREE_BYTES or (days is not None and days < MIN_DAYS):
         return warning(room, "python manage.py prune, or a larger disk")
     return ok(room)

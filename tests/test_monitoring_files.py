@@ -13,8 +13,9 @@ pytestmark = pytest.mark.django_db
 @pytest.mark.parametrize("file", ["grafana.json", "alerts.yml"])
 def test_every_metric_that_is_asked_for_exists(file: str, monkeypatch):
     from teleop import metrics
+    from teleop.storage import measure
 
-    monkeypatch.setattr(metrics, "days_left", lambda: 1.0)
+    monkeypatch.setattr(metrics, "stored", lambda: measure()._replace(days_left=1.0))
     asked_at_scrape = CollectorRegistry()
     asked_at_scrape.register(metrics.FromDatabase())
     pages = generate_latest(REGISTRY) + generate_latest(asked_at_scrape)

@@ -1,0 +1,119 @@
+"""What recordings take on the disks, how fast that grows, and for how many days there is room."""
+
+import os
+import shutil
+from collections import defaultdict
+from datetime import timedelta
+from pathlib import Path
+from socket import gethostname
+from typing import NamedTuple
+
+from django.conf import settings
+from django.core.cache import cache
+from django.db import connection
+from django.db.models import Count, Min, Sum
+from django.utils import timezone
+
+from teleop.models import TeleopSession
+
+CACHED_S = 60
+DAY, PACE_DAYS = timedelta(days=1), 7
+# By the primary key: all frames are never read.
+NEWEST = "(SELECT data FROM teleop_teleopframe ORDER BY id DESC LIMIT 500) AS newest"
+DATA_BYTES = {"postgresql": "pg_column_size(data)", "sqlite": "length(CAST(data AS BLOB))"}
+# What a frame takes beside its data, keys included: 116-127 and 75-106 measured, of frames of 180 and 460 bytes.
+OVERHEAD_BYTES = {"postgresql": 130, "sqlite": 105}
+
+
+class Storage(NamedTuple):
+    """Of "database" and "media"; `free` has only those whose disk is known, by what its folder says or by
+    DATABASE_DISK_BYTES. `days_left` is None where nothing grows that has a known disk.
+    """
+
+    database_bytes: int
+    videos: int
+    video_bytes: int
+    growth: dict[str, float]  # bytes a day
+    free: dict[str, int]
+    days_left: float | None
+
+    @property
+    def rows(self) -> list[dict]:
+        """For people."""
+        sizes = {"database": self.database_bytes, "media": self.video_bytes}
+        return [
+            {"name": name, "stored": size, "a_day": self.growth[name], "free": self.free.get(name)}
+            for name, size in sizes.items()
+        ]
+
+
+def stored() -> Storage:
+    """As it was at most a minute ago, seen from this machine: others that share Redis have disks of their own."""
+    return cache.get_or_set(f"storage-of-{gethostname()}", measure, CACHED_S)
+
+
+def measure() -> Storage:
+    size, growth = database_bytes(), growth_a_day()
+    videos = _videos().aggregate(count=Count("pk"), size=Sum("size", default=0))
+    free = free_bytes()
+    if connection.vendor == "postgresql" and settings.DATABASE_DISK_BYTES:
+        free["database"] = max(0, settings.DATABASE_DISK_BYTES - size)
+    return Storage(size, videos["count"], videos["size"], growth, free, days_left(growth, free))
+
+
+def database_bytes() -> int:
+    if connection.vendor != "postgresql":
+        return sum(path.stat().st_size for path in _sqlite_files())
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_database_size(current_database())")
+        return cursor.fetchone()[0]
+
+
+def frame_bytes() -> float:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT avg({DATA_BYTES[connection.vendor]}) FROM {NEWEST}")  # nosec B608 # constants
+        return OVERHEAD_BYTES[connection.vendor] + float(cursor.fetchone()[0] or 0)
+
+
+def growth_a_day() -> dict[str, float]:
+    """Of the sessions of the last week, or since the first of them; what has not lasted a day counts as a day's."""
+    now = timezone.now()
+    week = TeleopSession.objects.filter(start_time__range=(now - PACE_DAYS * DAY, now + DAY))
+    recorded = week.aggregate(first=Min("start_time"), frames=Sum("frame_count", default=0))
+    if recorded["first"] is None:
+        return {"database": 0.0, "media": 0.0}
+    days = max(1.0, (now - recorded["first"]) / DAY)
+    videos = _videos().filter(session__in=week).aggregate(size=Sum("size", default=0))["size"]
+    return {"database": recorded["frames"] * frame_bytes() / days, "media": videos / days}
+
+
+def folders() -> dict[str, Path]:
+    """Those of this machine in which recordings are kept; PostgreSQL's may be on another, and is never asked for."""
+    root = Path(settings.MEDIA_ROOT).absolute()
+    media = next(folder for folder in (root, *root.parents) if folder.exists())  # the first upload makes it
+    if connection.vendor != "sqlite":
+        return {"media": media}
+    return {"media": media, "database": Path(connection.settings_dict["NAME"]).absolute().parent}
+
+
+def free_bytes() -> dict[str, int]:
+    return {name: shutil.disk_usage(folder).free for name, folder in folders().items()}
+
+
+def days_left(growth: dict[str, float], free: dict[str, int]) -> float | None:
+    """Until the first disk is full; what is on the same disk fills it together."""
+    disks = {name: os.stat(folder).st_dev for name, folder in folders().items()}
+    paces: dict[int | str, float] = defaultdict(float)
+    for name in free:
+        paces[disks.get(name, name)] += growth[name]
+    left = [free[name] / pace for name in free if (pace := paces[disks.get(name, name)])]
+    return min(left, default=None)
+
+
+def _videos():
+    return TeleopSession.videos.rel.related_model.objects
+
+
+def _sqlite_files() -> list[Path]:
+    file = Path(connection.settings_dict["NAME"])
+    return [path for path in (file, file.with_name(f"{file.name}-wal")) if path.exists()]

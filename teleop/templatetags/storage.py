@@ -1,0 +1,10 @@
+from django import template
+
+from teleop.storage import Storage, stored
+
+register = template.Library()
+
+
+@register.simple_tag
+def storage() -> Storage:
+    return stored()

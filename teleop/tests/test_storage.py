@@ -1,0 +1,106 @@
+"""What recordings take, how fast that grows and how long there is room: in the admin and in /metrics."""
+
+from datetime import timedelta
+
+import pytest
+from django.core.cache import cache
+from django.db import connection
+from django.utils import timezone
+
+from robots.tests.staff import shown
+from teleop import storage
+from teleop.models import TeleopSession
+from teleop.tests.recordings import make_session
+
+pytestmark = pytest.mark.django_db
+GB = 10**9
+
+
+@pytest.fixture(autouse=True)
+def _measured_anew():
+    cache.clear()
+    yield
+    cache.clear()
+
+
+def recorded(days_ago: float, frames: int, video_bytes: int = 0) -> TeleopSession:
+    session = make_session(range(3), start=timezone.now() - timedelta(days=days_ago))
+    TeleopSession.objects.filter(pk=session.pk).update(frame_count=frames)
+    if video_bytes:
+        times = {"start_timestamp": 1, "end_timestamp": 2}
+        session.videos.create(robot_id="arm", camera_key="front", file_path="none.mp4", size=video_bytes, **times)
+    return session
+
+
+def test_a_frame_takes_its_data_and_what_stands_beside_it():
+    make_session(range(3))
+    data = len('{"observation":{"shoulder_pan.pos":0.0,"gripper.pos":0},"action":{"gripper.pos":1}}')
+    assert storage.frame_bytes() == pytest.approx(storage.OVERHEAD_BYTES[connection.vendor] + data, abs=8)
+
+
+def test_the_pace_is_that_of_the_last_week():
+    recorded(8, frames=10**9, video_bytes=10**12)
+    recorded(4, frames=4000, video_bytes=6000)
+    recorded(1, frames=4000, video_bytes=2000)
+    expected = {"database": 2000 * storage.frame_bytes(), "media": 2000}
+    assert storage.growth_a_day() == pytest.approx(expected, rel=0.01)
+
+
+def test_what_began_an_hour_ago_is_a_day():
+    recorded(1 / 24, frames=240, video_bytes=5)
+    assert storage.growth_a_day() == pytest.approx({"database": 240 * storage.frame_bytes(), "media": 5})
+
+
+def test_of_two_disks_the_first_that_is_full_counts(monkeypatch):
+    monkeypatch.setattr(storage, "folders", dict)
+    assert storage.days_left({"database": 2, "media": 1}, {"database": 10, "media": 7}) == 5
+    assert storage.days_left({"database": 2, "media": 1}, {"media": 7}) == 7
+    assert storage.days_left({"database": 0, "media": 0}, {"database": 10, "media": 7}) is None
+
+
+def test_what_is_on_one_disk_fills_it_together(monkeypatch, tmp_path):
+    monkeypatch.setattr(storage, "folders", lambda: {"database": tmp_path, "media": tmp_path})
+    assert storage.days_left({"database": 2, "media": 3}, {"database": 10, "media": 10}) == 2
+
+
+@pytest.mark.postgresql
+def test_the_room_of_postgresql_is_known_if_it_is_said(settings):
+    assert "database" not in storage.measure().free
+    settings.DATABASE_DISK_BYTES = 500 * GB
+    now = storage.measure()
+    assert now.free["database"] == 500 * GB - now.database_bytes
+
+
+@pytest.mark.sqlite
+def test_the_room_of_sqlite_is_its_disks():
+    now = storage.measure()
+    assert now.free.keys() == {"database", "media"}
+    assert now.database_bytes > 100_000
+
+
+def test_it_is_asked_once_a_minute_and_never_by_counting_frames(django_assert_max_num_queries):
+    recorded(1, frames=100)
+    with django_assert_max_num_queries(5) as asked:
+        assert storage.stored() == storage.stored()
+    assert not any("COUNT" in each["sql"] and "teleopframe" in each["sql"] for each in asked.captured_queries)
+
+
+def test_metrics_say_it(client):
+    recorded(1, frames=100, video_bytes=12345)
+    page = client.get("/metrics").content.decode()
+    assert "teleop_video_bytes 12345.0" in page
+    assert 'teleop_growth_bytes_a_day{of="media"} 1234' in page
+    assert "\nteleop_days_left " in page
+
+
+def test_the_admin_says_it_to_who_may_see_sessions(staff_viewer, staff_outsider):
+    recorded(1, frames=100, video_bytes=3 * 2**30)
+    page = shown(staff_viewer.get("/admin/"))
+    assert "Storage: room for " in page
+    assert "3.0\xa0GB" in page
+    assert 'id="storage"' not in shown(staff_outsider.get("/admin/"))
+
+
+@pytest.mark.postgresql
+def test_the_admin_says_what_is_not_known(staff_viewer):
+    assert "not known" in shown(staff_viewer.get("/admin/"))
