@@ -162,7 +162,13 @@ class Postgres(Service):
             self.runs_as = "postgres"
             shutil.chown(folder, "postgres")
         self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
-        initdb = [_postgres("initdb"), "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8"]
+        initdb = [
+            postgres_program("initdb"),
+            "--username=postgres",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+        ]
         made = subprocess.run(
             [*initdb, "--no-sync", folder / "data"], user=self.runs_as, cwd=folder, capture_output=True, text=True
         )
@@ -171,7 +177,7 @@ class Postgres(Service):
     def command(self) -> list[str | Path]:
         options = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.folder}
         settings = [f"--{name}={value}" for name, value in options.items()]
-        return [_postgres("postgres"), "-D", self.folder / "data", *settings]
+        return [postgres_program("postgres"), "-D", self.folder / "data", *settings]
 
     def answers(self) -> bool:
         try:
@@ -273,7 +279,7 @@ def _program(name: str, *folders: Path) -> str:
     return found
 
 
-def _postgres(name: str) -> str:
+def postgres_program(name: str) -> str:
     return _program(name, *sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))
 
 

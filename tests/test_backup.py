@@ -1,0 +1,52 @@
+"""Backup and restore by the very commands of docs/deploy.md, while a robot streams and after the database was lost."""
+
+import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.chaos.stage import migrated, serving
+from tests.services import ROOT, Postgres, postgres, postgres_program
+from tests.wire import frame, wire
+
+pytestmark = pytest.mark.once
+FRAMES = "SELECT session_id, frame_index, timestamp, robot_id, data::text FROM teleop_teleopframe ORDER BY frame_index"
+BACKED_UP, ACKNOWLEDGED = 100, 120
+
+
+def run_as_documented(program: str, service: Postgres, folder: Path) -> None:
+    line = re.search(rf"^    ({program} .*)$", (ROOT / "docs/deploy.md").read_text(), re.MULTILINE)[1]
+    path = f"{Path(postgres_program('initdb')).parent}{os.pathsep}{os.environ['PATH']}"
+    there = {"PGHOST": "127.0.0.1", "PGPORT": str(service.port), "PGUSER": "postgres"}
+    subprocess.run(shlex.split(line), cwd=folder, env=os.environ | there | {"PATH": path}, check=True, timeout=30)
+
+
+def frames(url: str) -> list[tuple]:
+    with psycopg.connect(url) as database:
+        return database.execute(FRAMES).fetchall()
+
+
+def test_a_robot_goes_on_from_the_backup_and_nothing_is_missing(tmp_path):
+    with postgres() as service:
+        url = migrated(service.create_database("teleop"))
+        with serving(url) as server, wire(server, "arm?session=fold-the-towel", key=None) as robot:
+            robot.say(*map(frame, range(BACKED_UP)))
+            robot.hear_ack(BACKED_UP - 1)
+            run_as_documented("pg_dump", service, tmp_path)
+            robot.say(*map(frame, range(BACKED_UP, ACKNOWLEDGED)))
+            robot.hear_ack(ACKNOWLEDGED - 1)
+        before = frames(url)
+        service.drop_database("teleop")
+        service.create_database("teleop")
+        run_as_documented("pg_restore", service, tmp_path)
+        assert frames(url) == before[:BACKED_UP]
+        with serving(url) as server, wire(server, "arm?session=fold-the-towel", key=None) as robot:
+            assert robot.greeting["next_frame_index"] == BACKED_UP
+            robot.say(*map(frame, range(BACKED_UP, ACKNOWLEDGED)), {"type": "end"})
+            assert robot.hear("ended")["frame_count"] == ACKNOWLEDGED
+        assert frames(url) == before
+        assert len(before) == ACKNOWLEDGED
