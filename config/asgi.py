@@ -9,6 +9,7 @@ django_application = get_asgi_application()
 from django.db import connection  # noqa: E402
 
 from teleop.limits import BoundedSockets  # noqa: E402 - models need the apps to be ready
+from teleop.request_ids import with_request_ids  # noqa: E402
 from teleop.routing import websocket_urlpatterns  # noqa: E402
 
 if connection.vendor == "postgresql":
@@ -18,4 +19,4 @@ if connection.vendor == "postgresql":
     options["options"] = f"-c statement_timeout=30s {options.get('options', '')}"
 
 websockets = BoundedSockets(URLRouter(websocket_urlpatterns))
-application = ProtocolTypeRouter({"http": django_application, "websocket": websockets})
+application = ProtocolTypeRouter({"http": with_request_ids(django_application), "websocket": websockets})

@@ -215,16 +215,19 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "text": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
+        "text": {"()": "teleop.logs.TextFormatter", "fmt": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
         "json": {
-            "()": "pythonjsonlogger.orjson.OrjsonFormatter",
+            "()": "teleop.logs.JSONFormatter",
             "format": "%(levelname)s %(name)s %(message)s",
             "timestamp": True,
         },
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["request_id"]}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
-    "filters": {"rate": {"()": "teleop.logs.RateLimit", "most": 10, "seconds": 10}},
+    "filters": {
+        "rate": {"()": "teleop.logs.RateLimit", "most": 10, "seconds": 10},
+        "request_id": {"()": "teleop.logs.RequestId"},
+    },
     "loggers": {
         "daphne": {"level": "WARNING"},
         # Anybody can be refused, as often as they like.

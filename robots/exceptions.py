@@ -3,7 +3,7 @@ from django.db.models import ProtectedError
 from django.http import JsonResponse
 from django.views import defaults
 from rest_framework import status
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, AuthenticationFailed, Throttled
 
 
 class Conflict(APIException):
@@ -33,7 +33,10 @@ class DatabaseAway(APIException):
 
 def handle(error: Exception, context: dict):
     """What models and the database raise, as the status that a client can act upon."""
-    from rest_framework.views import exception_handler  # it reads the settings, which name modules that import this one
+    # They read the settings, which name modules that import this one.
+    from rest_framework.views import exception_handler
+
+    from robots.throttling import ANONYMOUS_WINDOW_S, count_stranger
 
     match error:
         case ProtectedError():
@@ -41,6 +44,8 @@ def handle(error: Exception, context: dict):
             error = Conflict(f"it has {len(error.protected_objects)} rows that need it: {', '.join(sorted(held))}")
         case OperationalError() | InterfaceError():
             error = DatabaseAway()
+        case AuthenticationFailed() if not count_stranger(context["request"]):  # refused before a throttle was asked
+            error = Throttled(ANONYMOUS_WINDOW_S)
     return exception_handler(error, context)
 
 

@@ -27,13 +27,16 @@ def count(key: str, window_s: int) -> int:
         return 1
 
 
+def count_stranger(request) -> bool:
+    """False: there were too many requests of the address."""
+    return count(f"anonymous:{address_of(request)}", ANONYMOUS_WINDOW_S) <= ANONYMOUS_REQUESTS
+
+
 class AnonymousThrottle(BaseThrottle):
     """For those who say nothing of who they are; a robot with its key, a token and a login are not counted."""
 
     def allow_request(self, request, view):
-        if request.auth or request.user.is_authenticated:
-            return True
-        return count(f"anonymous:{address_of(request)}", ANONYMOUS_WINDOW_S) <= ANONYMOUS_REQUESTS
+        return bool(request.auth or request.user.is_authenticated) or count_stranger(request)
 
     def wait(self):
         return ANONYMOUS_WINDOW_S

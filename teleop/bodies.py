@@ -12,6 +12,8 @@ from daphne.http_protocol import WebRequest as DaphneWebRequest
 from django.conf import settings
 from twisted.internet import reactor
 
+from teleop.request_ids import HEADER, request_id_of
+
 PIECE_BYTES = 2**18
 MAX_FORM_BYTES = 2**20  # beside the largest video
 LINGER_S = 10
@@ -62,14 +64,15 @@ class BodyRequest(DaphneWebRequest):
         self.is_refused = True
         self.requestHeaders.removeHeader(b"Expect")  # no 100 after a 413
         transport = self.channel.transport
-        transport.write(too_large(f"the body is {size} bytes or more; at most {bound} expected"))
+        request_id = request_id_of(self.requestHeaders.getRawHeaders(HEADER, [b""])[0])
+        transport.write(too_large(f"the body is {size} bytes or more; at most {bound} expected", request_id.decode()))
         reactor.callLater(LINGER_S, transport.abortConnection)
 
 
-def too_large(detail: str) -> bytes:
+def too_large(detail: str, request_id: str) -> bytes:
     body = json.dumps({"detail": detail})
     head = "HTTP/1.1 413 Request Entity Too Large\r\nContent-Type: application/json\r\nConnection: close\r\n"
-    return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+    return f"{head}X-Request-ID: {request_id}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
 
 
 def in_pieces(application: Callable) -> Callable:

@@ -1,6 +1,42 @@
 import logging
+import re
 import time
 from collections.abc import Callable
+
+from pythonjsonlogger.orjson import OrjsonFormatter
+
+from teleop import request_ids
+
+# What comes after the name of a parameter or a header, as an URL, a header, Python or JSON write them down.
+SECRET = re.compile(
+    r"""(?i)((?:api[_-]key|authorization)[^\w\s]+\s*(?:b?\\?['"])?(?:(?:bearer|token)\s+)?)[^\s&'"\\,)]+"""
+)
+
+
+class RequestId(logging.Filter):
+    """Puts the id of the request that is being handled into the record."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if request_id := request_ids.current.get():
+            record.request_id = request_id
+        return True
+
+
+class Masked(logging.Formatter):
+    """Keys are secret wherever they turn up: Django and Twisted write a request down with its query string."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return SECRET.sub(r"\1***", super().format(record))
+
+
+class TextFormatter(Masked):
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        text = super().formatMessage(record)
+        return f"{text} [request {record.request_id}]" if hasattr(record, "request_id") else text
+
+
+class JSONFormatter(Masked, OrjsonFormatter):
+    """Its objects have `request_id` as they have all that a record was given."""
 
 
 class RateLimit(logging.Filter):

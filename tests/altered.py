@@ -11,7 +11,7 @@ from pathlib import Path
 import django
 from django.core.management import execute_from_command_line
 from django.http import HttpResponse, StreamingHttpResponse
-from django.urls import path
+from django.urls import include, path
 
 from tests.services import Server
 
@@ -80,6 +80,7 @@ def serve_test_views() -> None:
     from django.conf import settings
 
     settings.ROOT_URLCONF = __name__
+    urlpatterns.append(path("", include("config.urls")))
 
 
 async def _stream(request):
@@ -98,6 +99,10 @@ async def _break_off(request):
     return StreamingHttpResponse(chunks())
 
 
+async def _fail(request):
+    raise ValueError(f"{request!r} with {request.scope}")
+
+
 async def _wait(request):
     await asyncio.sleep(60)
 
@@ -106,6 +111,7 @@ urlpatterns = [
     path("health", lambda request: HttpResponse("ok")),
     path("stream", _stream),
     path("break-off", _break_off),
+    path("fail", _fail),
     path("wait", _wait),
 ]
 

@@ -34,6 +34,7 @@ class Nginx(Service):
 
     def __init__(self, folder: Path, server: Server, media: Path) -> None:
         super().__init__(folder)
+        self.server = server
         self.url = f"http://127.0.0.1:{self.port}"
         upstream = f"127.0.0.1:{server.port}"
         values = COMPOSE["services"]["nginx"]["environment"] | {
@@ -109,6 +110,7 @@ def test_a_video_goes_out_by_nginx_in_ranges(nginx: Nginx, chunk):
     part = ask(nginx, f"/videos/{video.pk}/content", **headers, Range="bytes=4-7")
     assert (part.status, part.read()) == (206, film()[4:8])
     assert part.headers["Server"] == "nginx"
+    wait_until(lambda: f"{part.headers['X-Request-ID']} 127.0.0.1" in nginx.output(), what="its line in the log")
     assert part.headers["Content-Range"] == f"bytes 4-7/{len(film())}"
     assert ask(nginx, f"/protected-media/{video.file_path.name}", **headers).status == 404  # only the server may say so
     assert part.headers["ETag"] != f'"{video.sha256}"'  # nginx's own: it was nginx that read the file
@@ -120,6 +122,16 @@ def test_what_it_does_not_let_through(nginx: Nginx):
     with socket.create_connection(("127.0.0.1", nginx.port), timeout=10 * SLOW_S) as slow:
         slow.sendall(b"GET /ws/log/arm HTTP/1.1\r\nHost: local")
         assert slow.recv(1000)[:12] in (b"", b"HTTP/1.1 408")  # and that is all of it
+
+
+def test_it_names_requests_and_keeps_no_key_when_the_server_is_away(nginx: Nginx):
+    given = ask(nginx, "/nothing", X_Request_ID="of the client").headers["X-Request-ID"]
+    assert re.fullmatch("[0-9a-f]{32}", given)
+    assert given in nginx.server.output()
+    nginx.server.stop()
+    assert ask(nginx, "/robots?api_key=very-secret").status == 502
+    wait_until(lambda: '"GET /robots" 502' in nginx.output(), what="the access log")
+    assert "very-secret" not in nginx.output()
 
 
 def test_compose_names_only_settings_that_there_are():

@@ -4,7 +4,10 @@ import os
 import subprocess
 import sys
 
-from teleop.logs import RateLimit
+import pytest
+
+from teleop import request_ids
+from teleop.logs import JSONFormatter, RateLimit, RequestId, TextFormatter
 
 LOG_A_LINE = """
 import os, logging, django
@@ -45,3 +48,46 @@ def test_as_json_a_line_is_an_object_with_its_extras():
     assert line["message"] == "robot arm: over"
     assert (line["levelname"], line["name"], line["robot"]) == ("INFO", "teleop", "arm")
     assert line["timestamp"].endswith("+00:00")
+
+
+def test_a_line_that_belongs_to_a_request_has_its_id():
+    token = request_ids.current.set("0123456789")
+    RequestId().filter(inside := record())
+    request_ids.current.reset(token)
+    RequestId().filter(outside := record())
+    assert TextFormatter("%(name)s: %(message)s").format(inside) == "teleop.consumers: refused arm [request 0123456789]"
+    assert TextFormatter("%(message)s").format(outside) == "refused arm"
+    assert json.loads(JSONFormatter("%(message)s").format(inside))["request_id"] == "0123456789"
+
+
+@pytest.mark.parametrize(
+    "text, masked",
+    [
+        (
+            "<Request 'GET /ws/log/arm?api_key=K-1_x%20y&session=s'>",
+            "<Request 'GET /ws/log/arm?api_key=***&session=s'>",
+        ),
+        ("GET /robots?a=1&API_KEY=K HTTP/1.1", "GET /robots?a=1&API_KEY=*** HTTP/1.1"),
+        ("Authorization: Bearer K-1_x", "Authorization: Bearer ***"),
+        (
+            "[(b'authorization', b'Token K'), (b'x-api-key', b'K')]",
+            "[(b'authorization', b'Token ***'), (b'x-api-key', b'***')]",
+        ),
+        ("{'X-Api-Key': 'K', 'Host': 'h'}", "{'X-Api-Key': '***', 'Host': 'h'}"),
+        ("no X-API-Key header, and the token is not one of ours", None),
+    ],
+)
+def test_keys_are_masked_in_both_formats(text, masked):
+    assert TextFormatter("%(message)s").format(record(text)) == (masked or text)
+    assert json.loads(JSONFormatter("%(message)s").format(record(text)))["message"] == (masked or text)
+
+
+def test_keys_are_masked_in_tracebacks_and_in_what_a_record_was_given():
+    try:
+        raise ValueError({"query": "?api_key=K-1_x"})
+    except ValueError:
+        failed = logging.LogRecord("a", logging.ERROR, __file__, 1, "failed", (), sys.exc_info())
+    failed.request = 'a "GET /?api_key=K-1_x"'
+    for formatter in (TextFormatter("%(message)s"), JSONFormatter("%(message)s")):
+        line = formatter.format(failed)
+        assert "ValueError" in line and "K-1_x" not in line

@@ -1,0 +1,76 @@
+"""A key is in no line of the server's output, however it came and whatever was wrong with it."""
+
+import json
+import secrets
+import urllib.request
+from collections.abc import Iterator
+from urllib.error import HTTPError
+
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from robots.models import Robot, hash_key
+from tests.altered import Altered
+from tests.services import Server, wait_until
+from tests.wire import wire
+
+pytestmark = pytest.mark.once
+
+RIGHT, WRONG = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+
+
+@pytest.fixture(scope="module")
+def server(_server: Server) -> Iterator[Server]:
+    """Of each of its lines an object; with a page that fails and says all it knows."""
+    url = _server.settings["DATABASE_URL"]
+    server = Altered("serve_test_views", _server.folder, DATABASE_URL=url, LOG_FORMAT="json")
+    yield server.start()
+    server.stop()
+
+
+@pytest.fixture(autouse=True)
+def _robots(transactional_db):
+    Robot.objects.create(pk="arm", key_hash=hash_key(RIGHT))
+
+
+def ask(server: Server, path: str, **headers: str):
+    named = {name.replace("_", "-"): headers[name] for name in headers}
+    try:
+        return urllib.request.urlopen(urllib.request.Request(server.url + path, headers=named), timeout=10)
+    except HTTPError as error:
+        return error
+
+
+def ways(key: str) -> list[tuple[str, dict[str, str]]]:
+    return [("", {"Authorization": f"Bearer {key}"}), ("", {"X-API-Key": key}), (f"?api_key={key}", {})]
+
+
+def test_no_key_is_in_the_log(server: Server):
+    for query, headers in ways(RIGHT):
+        with wire(server, f"arm{query}", additional_headers=headers) as robot:
+            assert robot.greeting
+        for path in ("/robots", "/nothing", "/fail", "/ws/log/arm"):
+            ask(server, path + query, **headers)
+    for query, headers in ways(WRONG):
+        with pytest.raises(InvalidStatus), wire(server, f"arm{query}", additional_headers=headers):
+            pass
+        for path in ("/robots", "/fail"):
+            ask(server, path + query, **headers)
+    wait_until(lambda: server.output().count("ValueError: ") >= 6, what="the exceptions")
+    assert "refused 'arm'" in server.output()
+    assert RIGHT not in server.output()
+    assert WRONG not in server.output()
+
+
+def test_an_answer_and_the_lines_about_it_have_one_id(server: Server):
+    answer = ask(server, "/fail", X_Request_ID="0123456789abcdef")
+    assert (answer.status, answer.headers["X-Request-ID"]) == (500, "0123456789abcdef")
+    made = ask(server, "/nothing").headers["X-Request-ID"]
+    for request_id, path in (("0123456789abcdef", "/fail"), (made, "/nothing")):
+        lines = map(json.loads, server.output().splitlines()[1:])
+        assert [path in line["message"] for line in lines if line.get("request_id") == request_id] == [True]
+
+
+def test_a_stream_has_an_id_too(server: Server):
+    with ask(server, "/stream") as answer:
+        assert len(answer.headers["X-Request-ID"]) == 32
