@@ -1,7 +1,7 @@
 """Open-loop load: robots that send on a fixed schedule, whatever the server does, and time each frame to its ack.
 
-usage: load.py PORT ROBOTS SECONDS FRAMES_PER_MESSAGE; prints a line when all are connected, and at the end one of
-JSON. Frames are ~500 bytes, as in the report.
+usage: load.py PORT ROBOTS SECONDS FRAMES_PER_MESSAGE; 0 seconds: until its input ends. Prints a line when all are
+connected, and at the end one of JSON. Frames are ~500 bytes, as in the report.
 """
 
 import asyncio
@@ -64,7 +64,7 @@ def template() -> bytes:
     return b'{"frame_index":%d,"timestamp":%.3f,' + body[1:]
 
 
-async def stream(number, port, seconds, per_message, up, go):
+async def stream(number, port, per_message, up, go, over):
     robot = None
     while robot is None:  # the database was slow: the server sent it away (1013), and picows has forgotten who it was
         transport, robot = await ws_connect(
@@ -78,7 +78,8 @@ async def stream(number, port, seconds, per_message, up, go):
     frame, interval = template(), per_message / FPS
     await asyncio.sleep(random.random() * interval)
     began, messages = time.perf_counter(), 0
-    while (now := time.perf_counter()) < began + seconds and not robot.gone.is_set():
+    while not over.is_set() and not robot.gone.is_set():
+        now = time.perf_counter()
         indexes = range(messages * per_message, (messages + 1) * per_message)
         frames = [frame % (frame_index, time.time()) for frame_index in indexes]
         robot.sent_at.update(dict.fromkeys(indexes, now))
@@ -96,17 +97,23 @@ async def stream(number, port, seconds, per_message, up, go):
 
 
 async def main(port, robots, seconds, per_message):
-    up, go = asyncio.Semaphore(0), asyncio.Event()
-    streams = [asyncio.create_task(stream(number, port, seconds, per_message, up, go)) for number in range(robots)]
+    up, go, over = asyncio.Semaphore(0), asyncio.Event(), asyncio.Event()
+    streams = [asyncio.create_task(stream(number, port, per_message, up, go, over)) for number in range(robots)]
     for _ in streams:
         await asyncio.wait_for(up.acquire(), CONNECT_S)
-    went = time.process_time()
+    went, began = time.process_time(), time.perf_counter()
+    if seconds:
+        asyncio.get_running_loop().call_later(seconds, over.set)
+    else:
+        asyncio.get_running_loop().add_reader(sys.stdin, over.set)
     print("all are connected", flush=True)
     go.set()
+    await over.wait()
+    took = time.perf_counter() - began
     await asyncio.gather(*streams)
     latencies.sort()
     quantiles = {f"p{q}_ms": round(latencies[int(len(latencies) * q / 100)] * 1000, 1) for q in (50, 95, 99)}
-    print(json.dumps({**count, **quantiles, "load_cpu": round((time.process_time() - went) / seconds, 2)}))
+    print(json.dumps({**count, **quantiles, "load_cpu": round((time.process_time() - went) / took, 2)}))
 
 
 if __name__ == "__main__":
