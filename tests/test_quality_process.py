@@ -2,11 +2,11 @@
 
 import os
 import signal
-import sys
 
 import psutil
 import pytest
 
+from teleop.ingest.quality_process import COMMAND
 from teleop.models import TeleopSession
 from tests.services import Server, wait_until
 from tests.wire import frame, register, wire
@@ -33,9 +33,9 @@ def duration_s() -> float | None:
 
 
 def process_of(server: Server) -> psutil.Process | None:
-    """Once it is Python."""
+    """Once it is Python: until then it has its parent's command line, then those of `nice` and `setpriv`."""
     children = psutil.Process(server.pid).children()
-    return next((child for child in children if child.cmdline()[:1] == [sys.executable]), None)
+    return next((child for child in children if child.cmdline() == COMMAND[-3:]), None)
 
 
 def test_it_comes_after_a_session_has_ended_and_again_after_it_was_resumed(server: Server):

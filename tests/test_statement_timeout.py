@@ -16,11 +16,19 @@ from tests.wire import KEY, frame, register, wire
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
-SHOW = (
-    "from django.db import connection as c; q = c.cursor(); q.execute('SHOW statement_timeout'); print(*q.fetchone())"
-)
-WEB = "import config.asgi\n"
-INGEST = WEB + "from teleop.ingest.store import own_connection; own_connection()\n"
+SHOW = """
+with connection.cursor() as cursor:
+    cursor.execute("SHOW statement_timeout")
+    print(*cursor.fetchone())
+"""
+COMMAND = "from django.db import connection" + SHOW
+WEB_AND_INGEST = f"""
+import config.asgi
+{COMMAND}
+from teleop.ingest.store import own_connection
+own_connection()
+{SHOW}
+"""
 
 
 def database_url() -> str:
@@ -35,15 +43,12 @@ def shown(*command: str, options: str = "") -> str:
 
 
 def test_it_is_for_the_web_alone():
-    assert shown("-c", WEB + SHOW) == "30s"
-    assert shown("-c", INGEST + SHOW) == "0"
-    assert shown("manage.py", "shell", "--no-imports", "-c", SHOW) == "0"
+    assert shown("-c", WEB_AND_INGEST) == "30s\n0"
+    assert shown("manage.py", "shell", "--no-imports", "-c", COMMAND) == "0"
 
 
 def test_an_operators_own_is_kept():
-    own = "?options=-c%20statement_timeout%3D5s"
-    assert shown("-c", WEB + SHOW, options=own) == "5s"
-    assert shown("-c", INGEST + SHOW, options=own) == "0"
+    assert shown("-c", WEB_AND_INGEST, options="?options=-c%20statement_timeout%3D5s") == "5s\n0"
 
 
 def test_a_request_gives_up_and_the_robots_do_not(start_server):

@@ -22,6 +22,7 @@ from tests.services import free_port, postgres, redis, wait_until
 
 HERE = Path(__file__).parent
 MEMORY_BYTES = 2**30
+LAST_CHARACTERS = 10_000
 CGROUP = Path("/sys/fs/cgroup/memory")
 
 
@@ -73,6 +74,18 @@ def cpu_s(processes: list[psutil.Process]) -> float:
 
 
 @contextmanager
+def shown_if_it_fails():
+    """A file for the server's log, which has a line a connection."""
+    with tempfile.TemporaryFile("w+") as log:
+        try:
+            yield log
+        except BaseException:
+            log.seek(0)
+            sys.stderr.write(log.read()[-LAST_CHARACTERS:])
+            raise
+
+
+@contextmanager
 def serving(case: Case, port: int, env: dict):
     if case.is_floor:
         command = [sys.executable, HERE / "floor.py", str(port)]
@@ -80,8 +93,9 @@ def serving(case: Case, port: int, env: dict):
         subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity", "0"], env=env, check=True)
         command = [sys.executable, "manage.py", "serve", "--port", str(port), "--workers", str(case.workers)]
     with ExitStack() as stack:
+        log = stack.enter_context(shown_if_it_fails())
         group = stack.enter_context(limited_memory(f"bench-{port}"))
-        process = stack.enter_context(subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL))
+        process = stack.enter_context(subprocess.Popen(command, env=env, stdout=log, stderr=log))
         stack.callback(process.terminate)
         psutil.Process(process.pid).cpu_affinity([0])
         if group:

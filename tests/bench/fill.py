@@ -1,6 +1,6 @@
 """Fills the PostgreSQL of DATABASE_URL for measuring pages: python -m tests.bench.fill --frames 10000000
 
-A tenth of the frames is one session, the rest are sessions of 30 s, all by 100 robots, with labels, quality and two
+A tenth of the frames is one session, the rest are sessions of 30 s, all by 100 SO-101s, with labels, quality and two
 cameras. The rows are made where they are stored, at 60,000 a second; 10,000,000 frames take 6 GB.
 """
 
@@ -40,12 +40,12 @@ SELECT id, robot_id, camera, 'videos/none.mp4', epoch + 10 * n, epoch + 10 * n +
 FROM (SELECT *, extract(epoch FROM start_time) AS epoch FROM teleop_teleopsession) AS each,
     unnest(ARRAY['front', 'wrist']) camera, generate_series(0, 2) n;
 """
-JOINTS = ",".join(f'"{joint}.pos":%1$s.25' for joint in ("shoulder_pan", "shoulder_lift", "elbow_flex", "gripper"))
+NAMES = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
+JOINTS = ",".join(f'"{joint}.pos":%1$s.25' for joint in NAMES)
 
 
-def fill(frames: int) -> None:
+def fill(frames: int, long: int) -> None:
     call_command("migrate", verbosity=0)
-    long = frames // 10
     sizes = {"robots": ROBOTS, "fps": FPS, "short": SHORT, "long": long, "sessions": 1 + (frames - long) // SHORT}
     with connection.cursor() as cursor:
         cursor.execute("SET session_replication_role = replica")  # no foreign key is looked up, row by row
@@ -59,8 +59,9 @@ def fill(frames: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=10_000_000)
-    frames = parser.parse_args().frames
+    parser.add_argument("--long", type=int, help="of these, in one session (default: a tenth)")
+    options = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     os.environ.setdefault("SECRET_KEY", "bench")
     django.setup()
-    fill(frames)
+    fill(options.frames, options.frames // 10 if options.long is None else options.long)

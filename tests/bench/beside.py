@@ -1,0 +1,105 @@
+"""A hundred robots on one core, and something else beside them: what it costs their acks.
+
+Cores as in `python -m tests.bench`.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from tests.bench.__main__ import CASES, cpu_s, serving
+from tests.services import Postgres, free_port
+
+HERE = Path(__file__).parent
+CASE = CASES["postgres-100"]
+SAMPLE_S = 2
+LOGIN = """
+from django.contrib.auth.models import User
+from django.test import Client
+from rest_framework.authtoken.models import Token
+user, client = User.objects.create_superuser("bench"), Client()
+client.force_login(user)
+print(client.cookies["sessionid"].value, Token.objects.create(user=user))
+"""
+
+
+class Site(NamedTuple):
+    """The server that is measured, and what `superuser` made."""
+
+    port: int
+    env: dict[str, str]
+    sessionid: str
+    token: str
+
+
+# What it yields is filled at its end, and goes into the result.
+Beside = Callable[[Site], AbstractContextManager[dict]]
+
+
+@contextmanager
+def nothing(site: Site):
+    yield {}
+
+
+def superuser(env: dict[str, str]) -> tuple[str, str]:
+    """An administrator's session id and token."""
+    shell = [sys.executable, "manage.py", "shell", "--verbosity", "0", "--command", LOGIN]
+    sessionid, token = subprocess.run(shell, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    return sessionid, token
+
+
+def run(beside: Beside, seconds: int, service: Postgres, robots: int = CASE.robots) -> dict:
+    port = free_port()
+    name = f"bench_{port}"
+    with ExitStack() as stack:
+        url = service.create_database(name)
+        stack.callback(service.drop_database, name)
+        settings = {"DATABASE_URL": url, "SECRET_KEY": "bench", "ROBOT_AUTH": "open", "DEBUG": "0", "REDIS_URL": ""}
+        env = os.environ | settings
+        process, limits = stack.enter_context(serving(CASE, port, env))
+        ways_in = superuser(env)
+        load = [sys.executable, HERE / "load.py", str(port), str(robots), str(seconds), "1"]
+        generator = stack.enter_context(subprocess.Popen(load, stdout=subprocess.PIPE, text=True))
+        server, rss_mb = psutil.Process(process.pid), []
+        generator.stdout.readline()  # all are connected
+        with beside(Site(port, env, *ways_in)) as answers:
+            before = cpu_s([server])
+            while generator.poll() is None:
+                rss_mb.append(round(server.memory_info().rss / 2**20, 1))
+                with suppress(subprocess.TimeoutExpired):
+                    generator.wait(SAMPLE_S)
+            result = json.loads(generator.stdout.read())
+            used = cpu_s([server]) - before
+        return {**result, **answers, "server_cpu": round(used / seconds, 2), "rss_mb": rss_mb, "limits": limits}
+
+
+def compare(what: str, beside: Beside, options: Namespace, service: Postgres, robots: int = CASE.robots) -> None:
+    """Prints each run without and with it, in turns, and the ratio of the medians of ack p95."""
+    p95: dict[str, list[float]] = {"nothing": [], what: []}
+    for turn in range(options.runs):
+        for name, each in (("nothing", nothing), (what, beside)):
+            result = run(each, options.seconds, service, robots)
+            p95[name].append(result["p95_ms"])
+            print(turn + 1, name, json.dumps(result), flush=True)
+    without, with_it = (statistics.median(measured) for measured in p95.values())
+    print(
+        f"\nack p95: {without} ms with nothing beside, {with_it} ms with {what}: {with_it / without:.2f} x", flush=True
+    )
+
+
+def arguments(description: str, **defaults: int) -> Namespace:
+    """Options named by `defaults`, over --runs and --seconds; this process goes to core 1, and what it starts."""
+    parser = ArgumentParser(description=description)
+    for name, default in ({"runs": 3, "seconds": 10} | defaults).items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default)
+    psutil.Process().cpu_affinity([1])
+    return parser.parse_args()
