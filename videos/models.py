@@ -12,6 +12,7 @@ FOLDER = "videos"
 # As LeRobot names cameras: `observation.images.front`. It names a folder, so no dot begins it, ends it or follows one.
 CAMERA_KEY = r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*"
 MAX_CAMERA_KEY = 100
+TOUCH_S = 0.001  # one chunk's end and the next one's start are computed apart, from times in milliseconds or in floats
 
 
 class SessionGone(Exception):
@@ -84,7 +85,7 @@ class VideoChunk(models.Model):
         if not TeleopSession.objects.select_for_update(no_key=True).filter(pk=self.session_id):
             raise SessionGone
         others = VideoChunk.objects.filter(session_id=self.session_id, camera_key=self.camera_key)
-        other = others.overlapping(self.start_timestamp, self.end_timestamp).first()
+        other = others.overlapping(self.start_timestamp + TOUCH_S, self.end_timestamp - TOUCH_S).first()
         if other is None:
             self.save(force_insert=True)
             return self

@@ -35,6 +35,7 @@ print(client.cookies["sessionid"].value, Token.objects.create(user=user))
 class Site(NamedTuple):
     """The server that is measured, and what `superuser` made."""
 
+    pid: int
     port: int
     env: dict[str, str]
     sessionid: str
@@ -71,7 +72,7 @@ def run(beside: Beside, seconds: int, service: Postgres, robots: int = CASE.robo
         generator = stack.enter_context(subprocess.Popen(load, stdout=subprocess.PIPE, text=True))
         server, rss_mb = psutil.Process(process.pid), []
         generator.stdout.readline()  # all are connected
-        with beside(Site(port, env, *ways_in)) as answers:
+        with beside(Site(process.pid, port, env, *ways_in)) as answers:
             before = cpu_s([server])
             while generator.poll() is None:
                 rss_mb.append(round(server.memory_info().rss / 2**20, 1))
