@@ -8,7 +8,9 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from robots.models import Robot
+from teleop import querysets
 from teleop.models import TeleopFrame, TeleopSession
+from teleop.tests.recordings import make_session
 
 pytestmark = pytest.mark.django_db
 
@@ -73,3 +75,11 @@ def test_a_dry_run_deletes_nothing(recorded):
 def test_an_age_that_is_none_says_what_was_expected(age):
     with pytest.raises(CommandError, match="is no age; 1h to 100 years expected"):
         prune(f"--older-than={age}")
+
+
+@pytest.mark.parametrize("frames", [1, 3, 4, 10])
+def test_all_frames_of_a_session_go_in_batches_and_no_others(monkeypatch, frames):
+    monkeypatch.setattr(querysets, "DELETE_BATCH", 3)
+    session, other = make_session(range(0, 7 * frames, 7)), make_session(range(20))
+    assert session.frames.delete_in_batches() == frames
+    assert (session.frames.count(), other.frames.count()) == (0, 20)
