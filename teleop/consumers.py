@@ -1,5 +1,6 @@
 import asyncio
 import logging
+import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qs
@@ -111,14 +112,19 @@ class RobotConsumer:
     async def __call__(self, scope, receive, send) -> None:
         await receive()  # websocket.connect
         robot_id = scope["url_route"]["kwargs"]["robot_id"]
+        first = asyncio.ensure_future(receive())  # until it is accepted nothing can come but that the client has left
         try:
             with limits.robots.hold(robot_id):
-                await self._serve(robot_id, scope, receive, send)
+                await self._serve(robot_id, scope, first, receive, send)
         except limits.TooMany as refusal:
             running_worker().note_refusal(robot_id, refusal)
             raise
+        finally:
+            first.cancel()
 
-    async def _serve(self, robot_id: str, scope, receive, send) -> None:
+    async def _serve(self, robot_id: str, scope, first: asyncio.Future[dict], receive, send) -> None:
+        left = threading.Event()
+        first.add_done_callback(lambda _: left.set())
         worker = running_worker()
         headers = {name.decode("latin1"): value.decode("latin1") for name, value in scope["headers"]}
         query = parse_qs(scope["query_string"].decode("latin1"), keep_blank_values=True)
@@ -129,7 +135,7 @@ class RobotConsumer:
                 raise DatabaseAway("the server is restarting")
             session_key = _session_key(robot_id, query)
             address = client_address((scope.get("client") or [None])[0], headers.get("x-forwarded-for", ""))
-            opened = await worker.open(robot_id, _robot_key(headers, query), session_key, address)
+            opened = await worker.open(robot_id, _robot_key(headers, query), session_key, address, left)
         except NotAdmitted as refusal:
             logger.warning("refused %r: %s", robot_id[:80], refusal.detail)
             counters.HANDSHAKES_REFUSED.labels(refusal.code).inc()
@@ -141,6 +147,8 @@ class RobotConsumer:
             await send(accept)
             await send({"type": "websocket.close", "code": int(Close.OVERLOADED)})
             return
+        if opened is None:
+            return
         await send(accept)
         direct = scope.get("extensions", {}).get("direct")
         outlet = DirectOutlet(direct) if direct else QueuedOutlet(send)
@@ -150,9 +158,11 @@ class RobotConsumer:
             direct.receiver = connection.receive
         code = None
         try:
-            while (event := await receive())["type"] == "websocket.receive":
+            event = await first
+            while event["type"] == "websocket.receive":
                 text = event.get("text")
                 connection.receive(event["bytes"] if text is None else text)
+                event = await receive()
             code = event.get("code")
         finally:
             worker.disconnected(connection, code)

@@ -1,5 +1,6 @@
 """From the socket to the row: sessions begun, resumed, taken over and ended."""
 
+import socket
 from datetime import UTC, datetime
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from robots.models import Robot
 from teleop.models import TeleopFrame, TeleopSession
 from tests.services import Server, wait_until
+from tests.wire import KEY as ROBOT_KEY
 from tests.wire import T0, bystander, frame, register, stored, wire
 
 KEY = "morning-run-0001"
@@ -159,3 +161,28 @@ def test_another_subprotocol_is_not_spoken(server: Server):
     with wire(server, mute=True) as robot:
         robot.say(frame(0))
         wait_until(lambda: stored() == [0])
+
+
+def test_a_handshake_that_its_client_has_given_up_takes_no_session(server: Server):
+    """A process that was frozen finds both at once: the handshake, and that nobody waits for it any more."""
+    lines = [
+        f"GET /ws/log/{HERE} HTTP/1.1",
+        "Host: localhost",
+        f"Authorization: Bearer {ROBOT_KEY}",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEA==",
+        "\r\n",
+    ]
+    with wire(server, HERE) as robot:
+        server.freeze()
+        try:
+            for _ in range(5):
+                with socket.create_connection(("127.0.0.1", server.port)) as given_up:
+                    given_up.sendall("\r\n".join(lines).encode())
+        finally:
+            server.thaw()
+        with wire(server, "bystander"):  # its handshake comes after those
+            robot.say(frame(0))
+            assert robot.hear_ack(0) == []

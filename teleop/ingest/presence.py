@@ -29,11 +29,11 @@ class Holds(NamedTuple):
 
 def open_session(
     robot_id: str, key: str | None, session_key: str, holder: str, address: str | None, abandoned: threading.Event
-) -> tuple[Opened, str]:
+) -> tuple[Opened | None, str]:
     """The session as `Opened`, and the holder it was taken from ("" if none); raises NotAdmitted.
 
-    Where nobody waits for it any more, as the database took too long, the session goes back to whoever had it: that
-    may be the robot's next connection, on another worker.
+    Where nobody waits for it any more, as the database took too long or the client has left, there is no `Opened` and
+    the session goes back to whoever had it: that may be the robot's next connection, on another worker.
     """
     if settings.ROBOT_AUTH == "open":
         robot, _ = Robot.objects.get_or_create(pk=robot_id)
@@ -47,6 +47,7 @@ def open_session(
     opened = Opened(session.pk, session_key, robot_id, key_hash, holder, next_index, session.frame_count)
     if abandoned.is_set():
         TeleopSession.objects.give_back(session, holder)
+        return None, ""
     return opened, previous
 
 

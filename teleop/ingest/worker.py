@@ -70,16 +70,30 @@ class Worker:
             asyncio.create_task(self.tap.run()),
         }
 
-    async def open(self, robot_id: str, key: str | None, session_key: str | None, address: str | None) -> Opened:
-        """Admits the robot and takes its session, from whoever has it; raises NotAdmitted and DatabaseAway."""
+    async def open(
+        self,
+        robot_id: str,
+        key: str | None,
+        session_key: str | None,
+        address: str | None,
+        abandoned: threading.Event,
+    ) -> Opened | None:
+        """Admits the robot and takes its session, from whoever has it; raises NotAdmitted and DatabaseAway.
+
+        None where it was abandoned meanwhile, and the session left to whoever has it: a client that has given up a
+        handshake comes again, and would be told that another has taken its session.
+        """
         self._opened += 1
         holder = f"{self.name}.{self._opened}"
-        abandoned = threading.Event()
         call = (presence.open_session, robot_id, key, session_key or uuid.uuid4().hex, holder, address, abandoned)
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
                 async with self._opening:
+                    if abandoned.is_set():
+                        return None
                     opened, previous = await self._in_database(*call)
+                if opened is None:
+                    return None
                 if previous in self.connections:
                     opened = await self._after(self.connections[previous], opened)
         except (DatabaseFailure, TimeoutError) as error:

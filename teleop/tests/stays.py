@@ -13,7 +13,7 @@ from teleop.models import TeleopSession
 T0 = datetime(2023, 12, 23, 8, tzinfo=UTC)
 
 
-def opens(holder="worker.1", key="morning-run", robot="arm", abandoned=False) -> Opened:
+def opens(holder="worker.1", key="morning-run", robot="arm", abandoned=False) -> Opened | None:
     given_up = Event()
     if abandoned:
         given_up.set()

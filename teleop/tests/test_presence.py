@@ -82,7 +82,8 @@ def test_a_handshake_that_nobody_waits_for_takes_no_session_from_its_holder():
 
 
 def test_a_handshake_that_nobody_waits_for_leaves_no_session_live():
-    assert not session(opens(abandoned=True)).is_live
+    assert opens(abandoned=True) is None
+    assert not TeleopSession.objects.get().is_live
 
 
 def test_a_session_that_ends_says_what_its_frames_say():
