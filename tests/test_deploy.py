@@ -1,65 +1,31 @@
 """docker-compose.yml against what the code needs, and its nginx, natively, in front of the server."""
 
 import json
-import os
 import re
 import socket
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.error import HTTPError
 
 import pytest
-import yaml
 from django.contrib.auth.models import User
 from rest_framework.authtoken.models import Token
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from robots.models import Robot
 from teleop.models import TeleopFrame, TeleopSession
-from tests.services import ROOT, Server, Service, wait_until
+from tests.nginx import COMPOSE, SLOW_S, Nginx
+from tests.services import ROOT, Server, wait_until
 from tests.wire import frame
 from videos.models import VideoChunk
 from videos.tests.films import START, film
 
 pytestmark = pytest.mark.once
 
-COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVERS = ["migrate", "ingest", "web"]
-SLOW_S = 2
-
-
-class Nginx(Service):
-    """Debian's, with the configuration that docker-compose.yml mounts."""
-
-    def __init__(self, folder: Path, server: Server, media: Path) -> None:
-        super().__init__(folder)
-        self.server = server
-        self.url = f"http://127.0.0.1:{self.port}"
-        upstream = f"127.0.0.1:{server.port}"
-        values = COMPOSE["services"]["nginx"]["environment"] | {
-            "LISTEN": f"127.0.0.1:{self.port}",
-            "INGEST": upstream,
-            "WEB": upstream,
-            "MEDIA_ROOT": str(media),
-            "TLS_CONF": f"{folder}/none/*.conf",
-        }
-        template = (ROOT / "deploy/nginx.conf.template").read_text().replace("10s; # a hand", f"{SLOW_S}s; # a hand")
-        site = re.sub(r"\$\{(\w+)\}", lambda name: values[name[1]], template)
-        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        folders = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
-        user = "user root;" if os.geteuid() == 0 else ""
-        main = f"{user} worker_processes 1; daemon off; pid {folder}/pid; error_log stderr; events {{}}"
-        (folder / "nginx.conf").write_text(f"{main}\nhttp {{\n{folders}{site}\n}}")
-
-    def command(self) -> list[str | Path]:
-        return ["/usr/sbin/nginx", "-e", "stderr", "-p", self.folder, "-c", self.folder / "nginx.conf"]
-
-    def answers(self) -> bool:
-        try:
-            return urllib.request.urlopen(f"{self.url}/health/live", timeout=5).status == 200
-        except OSError:
-            return False
 
 
 @pytest.fixture
@@ -90,6 +56,15 @@ def test_robots_stream_through_it_and_their_address_is_theirs(nginx: Nginx):
     assert Robot.objects.get(pk="arm").ip_address == "192.0.2.7"  # this test is on a trusted address, a proxy itself
     wait_until(lambda: "/ws/log/arm" in nginx.output(), what="the access log")
     assert "very-secret" not in nginx.output()
+
+
+def test_robots_take_no_room_from_the_pages_at_their_address(nginx: Nginx):
+    url = nginx.url.replace("http", "ws")
+    with ExitStack() as robots, pytest.raises(InvalidStatus) as refused:
+        for number in range(100):
+            robots.enter_context(connect(f"{url}/ws/log/arm_{number}", compression=None, close_timeout=1))
+        connect(f"{url}/ws/fleet")
+    assert refused.value.response.status_code == 403  # not logged in
 
 
 @pytest.fixture
