@@ -28,8 +28,9 @@ from twisted.logger import (  # noqa: E402
     globalLogPublisher,
 )
 
+from teleop import patience  # noqa: E402
 from teleop.bodies import BodyRequest, in_pieces  # noqa: E402
-from teleop.ingest.worker import running_worker  # noqa: E402
+from teleop.ingest.worker import OPEN_TIMEOUT_S, running_worker  # noqa: E402
 from teleop.live.hub import running_hub  # noqa: E402
 from teleop.protocol import MAX_MESSAGE_BYTES, PING_INTERVAL_S, PING_TIMEOUT_S  # noqa: E402
 
@@ -182,6 +183,8 @@ class Server(DaphneServer):
             signal_handlers=signal_handlers,
             server_name="",
             websocket_timeout=-1,  # stock: a day, and then 1000, which tells a robot that it is done
+            # Stock: 5 s, and a database that hangs is answered for (1013) after ten; the request has come by then.
+            websocket_handshake_timeout=OPEN_TIMEOUT_S + 5,
             websocket_max_message_size=MAX_MESSAGE_BYTES,
             websocket_max_frame_size=MAX_MESSAGE_BYTES,
             ping_interval=PING_INTERVAL_S,
@@ -196,6 +199,8 @@ class Server(DaphneServer):
         """The first turn of the loop: what Daphne's run() has made by now is made ours."""
         self.ws_factory.protocol = WebSocketProtocol
         self.ws_factory.setProtocolOptions(failByDrop=False, closeHandshakeTimeout=3)
+        self.http_factory.protocol = patience.PatientChannel
+        self.http_factory.timeOut = patience.REQUEST_TIMEOUT_S
         self.http_factory.buildProtocol = self._build_http_protocol
         # Daphne sends Twisted's log nowhere, its errors too.
         errors = [LogLevelFilterPredicate(LogLevel.error)]
@@ -210,8 +215,11 @@ class Server(DaphneServer):
     async def handle_reply(self, protocol, message):
         """HTTP responses have no back-pressure: one slow reader of a long stream took a server from 93 to 648 MB."""
         await super().handle_reply(protocol, message)
-        while message["type"] == "http.response.body" and message.get("more_body") and self._is_behind(protocol):  # noqa: ASYNC110
+        reader = patience.Reader()
+        while message["type"] == "http.response.body" and message.get("more_body") and self._is_behind(protocol):
             await asyncio.sleep(0.02)
+            if reader.is_gone(unsent_bytes(protocol.transport)):
+                protocol.transport.abortConnection()
 
     def _is_behind(self, protocol) -> bool:
         details = self.connections.get(protocol, {"disconnected": True})

@@ -61,6 +61,14 @@ def ping_often() -> None:
     protocol.PING_INTERVAL_S = protocol.PING_TIMEOUT_S = 1
 
 
+def lose_patience() -> None:
+    from teleop import patience
+
+    patience.REQUEST_TIMEOUT_S = patience.READER_TIMEOUT_S = 1
+    patience.MIN_BODY_RATE = 10_000
+    serve_test_views()
+
+
 def ask_for_logins_often() -> None:
     from teleop.live import consumers
 

@@ -33,7 +33,10 @@ class Command(BaseCommand):
             return super().execute(*args, **options)
         with tempfile.TemporaryDirectory(prefix="teleop-metrics-") as folder:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-            return super().execute(*args, **options)
+            try:
+                return super().execute(*args, **options)
+            finally:
+                del os.environ["PROMETHEUS_MULTIPROC_DIR"]  # whoever called the command has no such folder
 
     def handle(self, *args, host, port, workers, reload, **options):
         if not 0 <= port <= 65535:

@@ -1,0 +1,94 @@
+"""Who sends or reads slowly, or says nothing, is let go, and costs the robots no ack. Here after one second."""
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from http.client import HTTPConnection
+
+import psutil
+import pytest
+
+from teleop.ingest.worker import OPEN_TIMEOUT_S
+from teleop.server import Server as Daphne
+from tests.chaos.stage import serving, sqlite_file
+from tests.services import Server, wait_until
+from tests.wire import frame, wire
+
+HEAD = b"POST /robots HTTP/1.1\r\nHost: localhost\r\n"
+
+
+@pytest.fixture(scope="module")
+def impatient() -> Iterator[Server]:
+    with sqlite_file() as url, serving(url, how="lose_patience") as server:
+        yield server
+
+
+def is_let_go(server: Server, begin: bytes, trickle: bytes, every_s: float = 0.05) -> bool:
+    """Within five seconds, while a byte comes now and then."""
+    deadline = time.monotonic() + 5
+    with socket.create_connection(("127.0.0.1", server.port)) as slow:
+        slow.sendall(begin)
+        slow.settimeout(every_s)
+        while time.monotonic() < deadline:
+            with suppress(TimeoutError):
+                try:
+                    if not slow.recv(1000):
+                        return True
+                except ConnectionResetError:
+                    return True
+            with suppress(BrokenPipeError, ConnectionResetError):
+                slow.sendall(trickle)
+    return False
+
+
+@pytest.mark.parametrize(
+    "begin, trickle",
+    [
+        pytest.param(b"", b"", id="nothing"),
+        pytest.param(b"GET /ws/log/arm HTTP/1.1\r\n", b"X-A: b\r\n", id="head"),
+        pytest.param(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n", b"", id="no further request"),
+        pytest.param(HEAD + b"Content-Length: 1000000\r\n\r\n", b"x", id="body"),
+        pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", id="chunked body"),
+    ],
+)
+def test_who_trickles_is_let_go(impatient: Server, begin: bytes, trickle: bytes):
+    assert is_let_go(impatient, begin, trickle)
+
+
+def test_who_keeps_pace_may_take_longer(impatient: Server):
+    connection = HTTPConnection("127.0.0.1", impatient.port, timeout=5)
+    connection.putrequest("POST", "/stream")
+    connection.putheader("Content-Length", "100000")
+    connection.endheaders()
+    for _ in range(20):
+        connection.send(b"x" * 5000)
+        time.sleep(0.1)  # two seconds in all, where one of silence is the end
+    assert connection.getresponse().status == 403  # by its end: a form without its CSRF token
+
+
+def test_an_answer_that_nobody_reads_is_cut_off(impatient: Server):
+    process = psutil.Process(impatient.pid)
+    with socket.create_connection(("127.0.0.1", impatient.port)) as stalled:
+        stalled.sendall(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        here = stalled.getsockname()
+        ours = lambda: [each for each in process.net_connections("tcp") if each.raddr == here]  # noqa: E731
+        wait_until(ours, what="the connection")
+        wait_until(lambda: not ours(), 10, "its end")
+
+
+def test_a_thousand_idle_connections_cost_a_robot_no_ack(impatient: Server):
+    with ExitStack() as idle, wire(impatient, key=None) as robot:
+        strangers = [idle.enter_context(socket.create_connection(("127.0.0.1", impatient.port))) for _ in range(1000)]
+        for index in range(10):
+            robot.say(frame(index))
+            robot.hear_ack(index)
+        for stranger in strangers:
+            stranger.settimeout(10)
+            assert stranger.recv(1) == b""
+
+
+def test_a_handshake_has_the_time_that_a_database_may_hang():
+    """Past the one timeout the socket is cut, past the other a robot is told 403, never to come back."""
+    server = Daphne(None, socket.socket())
+    assert OPEN_TIMEOUT_S < server.websocket_handshake_timeout < server.websocket_connect_timeout
