@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.error import HTTPError
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from rest_framework.authtoken.models import Token
 from websockets.exceptions import InvalidStatus
@@ -114,6 +115,16 @@ def test_compose_names_only_settings_that_there_are():
     there = set(re.findall(r'env\.\w+\("(\w+)"', settings))
     for name in SERVERS:
         assert set(COMPOSE["services"][name]["environment"]) <= there
+
+
+def test_what_is_said_of_the_limits_is_so():
+    table = dict(re.findall(r"^\| `(\w+)` \| (\d+)", (ROOT / "README.md").read_text(), re.MULTILINE))
+    security, protocol = ((ROOT / "docs" / name).read_text() for name in ("security.md", "protocol.md"))
+    limits = re.findall(r"`(\w+_PER_\w+)` (\d+)", security)
+    assert len(limits) == 5
+    for name, default in limits:
+        assert table[name] == default == str(getattr(settings, name))
+        assert f"`{name}`" in protocol or name == "WATCHERS_PER_WORKER"
 
 
 @pytest.mark.parametrize("name", SERVERS)

@@ -7,10 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 
 import pytest
+from django.contrib.auth.models import User
 from websockets.exceptions import InvalidStatus
 
 from robots.models import Robot
 from tests.services import Server, wait_until
+from tests.watching import login, watching
 from tests.wire import bystander, frame, register, wire
 
 pytestmark = pytest.mark.once
@@ -21,7 +23,7 @@ def small(_server: Server) -> Iterator[Server]:
     """Takes 2 connections of a robot, 4 of an address, 5 in all; 192.0.2.x are its robots, through a proxy."""
     limits = {"CONNECTIONS_PER_ROBOT": "2", "CONNECTIONS_PER_ADDRESS": "4", "CONNECTIONS_PER_WORKER": "5"}
     settings = {"DATABASE_URL": _server.settings["DATABASE_URL"], "TRUSTED_PROXIES": "127.0.0.1"}
-    server = Server(_server.folder, **settings, **limits, REFUSALS_PER_ADDRESS="20")
+    server = Server(_server.folder, **settings, **limits, REFUSALS_PER_ADDRESS="20", WATCHERS_PER_WORKER="1")
     yield server.start()
     server.stop()
 
@@ -66,6 +68,18 @@ def has_room(server: Server, *robots: str) -> bool:
     with ExitStack() as connected, suppress(InvalidStatus):
         return bool(fleet(server, connected, *robots, address="192.0.2.1"))
     return False
+
+
+def test_one_more_who_watches_is_told_to_come_back_and_the_robots_are_not(small: Server):
+    headers = login(User.objects.create_superuser("admin"))
+    with watching(small, "fleet", headers) as page, wire(small) as robot:
+        with pytest.raises(InvalidStatus) as caught, watching(small, "live/arm", headers):
+            pass
+        assert caught.value.response.status_code == 503
+        assert b"WATCHERS_PER_WORKER" in caught.value.response.body
+        robot.say(frame(0))
+        assert robot.hear_ack(0) == []
+        assert page.next()["type"] == "fleet"
 
 
 def test_a_flood_of_wrong_keys_costs_no_ack_and_is_not_listened_to(small: Server):
