@@ -27,7 +27,7 @@ schema: .venv/dev .venv/services
 
 # Everything killed longer than a test may take (12 minutes; mounts two small disks, so as root).
 chaos: .venv/dev .venv/services
-	pytest -n 2 tests/chaos/long_form.py
+	pytest -n 2 tests/chaos/long_form.py tests/chaos/deployed.py
 
 # Longer than a test may take: what a frame costs beside the floor (5 minutes), and whether it leaks (20 minutes, or
 # SOAK_MINUTES=60). On a machine that does nothing else.

@@ -1,0 +1,117 @@
+"""Who is there beside the robots: programs that use REST, and pages that watch. Each in a thread of its own."""
+
+import json
+import random
+import time
+from contextlib import suppress
+from itertools import cycle
+from threading import Event, Thread
+from typing import NamedTuple, Self
+
+import requests
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, WebSocketException
+from websockets.sync.client import connect
+
+ORIGIN = "http://localhost"
+FIRST_WAIT_S, LONGEST_WAIT_S, SILENCE_S = 0.5, 15, 10  # as in teleop/static/teleop/socket.js
+FINAL = 4401, 4404
+
+
+class Answer(NamedTuple):
+    asked_at: float
+    answered_at: float
+    status: int  # 0: the connection broke
+    what: str
+
+
+class Onlooker(Thread):
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        self.url = url
+        self.leaving = Event()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.leaving.set()
+        self.join()
+
+
+class Program(Onlooker):
+    """Asks for one thing after another, about one a second, and tries nothing again."""
+
+    def __init__(self, url: str, token: str, robot_id: str) -> None:
+        super().__init__(url)
+        self.robot_id = robot_id
+        self.answers: list[Answer] = []
+        self._http = requests.Session()
+        self._http.headers["Authorization"] = f"Token {token}"
+
+    def run(self) -> None:
+        (session,) = self._http.get(f"{self.url}/sessions", params={"robot": self.robot_id}).json()["results"]
+        path = f"/sessions/{session['id']}"
+        asks = [
+            ("GET", "/robots", None),
+            ("GET", f"/robots/{self.robot_id}/status", None),
+            ("GET", f"{path}/frames?limit=100", None),
+            ("PATCH", path, {"meta_info": {"success": True}}),
+            ("POST", f"{path}/marks", {"timestamp": time.time()}),
+            ("GET", "/sessions?live=true&limit=20", None),
+        ]
+        random.shuffle(asks)
+        for method, path, body in cycle(asks):
+            if self.leaving.wait(random.uniform(0.5, 1.5)):
+                return
+            self._ask(method, path, body)
+
+    def _ask(self, method: str, path: str, body: dict | None) -> None:
+        asked_at = time.monotonic()
+        try:
+            status = self._http.request(method, self.url + path, json=body, timeout=60).status_code
+        except requests.ConnectionError:
+            status = 0
+        self.answers.append(Answer(asked_at, time.monotonic(), status, f"{method} {path}"))
+
+
+class Page(Onlooker):
+    """Asks, and comes back by itself, as the pages do."""
+
+    def __init__(self, url: str, cookie: str, socket: str, page: str) -> None:
+        super().__init__(url)
+        self.heard_at = 0.0  # when it last heard of a robot that streams
+        self.gave_up: str | int = ""
+        self._socket, self._page = f"{url.replace('http', 'ws')}/ws/{socket}", f"{url}/{page}"
+        self._headers = {"Cookie": f"sessionid={cookie}"}
+        self._wait_s: float = FIRST_WAIT_S
+
+    def run(self) -> None:
+        while not self.gave_up:
+            try:
+                self._watch()
+            except InvalidHandshake:
+                self._ask_why()
+            except ConnectionClosed as closed:
+                self.gave_up = closed.rcvd.code if closed.rcvd and closed.rcvd.code in FINAL else ""
+            except (OSError, WebSocketException):
+                pass  # TimeoutError too: it was silent for too long
+            if self.leaving.wait(self._wait_s * random.uniform(0.75, 1.25)):
+                return
+            self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
+
+    def _watch(self) -> None:
+        options = {"origin": ORIGIN, "additional_headers": self._headers, "open_timeout": 60, "close_timeout": 1}
+        with connect(self._socket, **options) as websocket:
+            while not self.leaving.is_set():
+                websocket.send('{"type":"next"}')
+                answer = json.loads(websocket.recv(timeout=SILENCE_S))
+                self._wait_s = FIRST_WAIT_S
+                if any(robot["rate_hz"] for robot in answer.get("robots", [answer])):
+                    self.heard_at = time.monotonic()
+
+    def _ask_why(self) -> None:
+        """A handshake is refused: it asks for the page, and is done if that sends it to the login or is not for it."""
+        with suppress(requests.ConnectionError):
+            status = requests.head(self._page, headers=self._headers, timeout=60, allow_redirects=False).status_code
+            self.gave_up = status if status in (302, 403) else ""
