@@ -43,7 +43,8 @@ DATABASE = env.dj_db_url("DATABASE_URL", "sqlite:///db.sqlite3")
 try:
     env.seal()
 except EnvError as error:
-    raise ImproperlyConfigured(str(error)) from None
+    problems = [f"{name}: {' '.join(said)}" for name, said in error.error_messages.items()]
+    raise ImproperlyConfigured("; ".join(problems)) from None
 if not SECRET_KEY:
     raise ImproperlyConfigured("SECRET_KEY is empty; a long random string expected (or DEBUG=1 on your own machine)")
 if REDIS_URL and urlsplit(REDIS_URL).scheme not in ("redis", "rediss", "unix"):

@@ -10,6 +10,10 @@ from contextlib import suppress
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import Error as DatabaseFailure
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.executor import MigrationExecutor
 from django.utils import autoreload
 
 RESPAWN_PAUSE_S = 0.5  # a worker that dies at once must not spin
@@ -50,12 +54,16 @@ class Command(BaseCommand):
             )
         if workers > 1 and reload:
             raise CommandError("--reload serves with one worker")
+        bind(host, port).close()  # fails where another server has the port; shared, they would divide it silently
+        own = connections["default"].copy()
+        own.settings_dict["OPTIONS"].pop("pool", None)  # its threads would not outlive the fork
+        check_database(own)
+        check_media()
         if reload:
             autoreload.run_with_reloader(self.serve, host, port, signal_handlers=False)
         elif workers == 1:
             self.serve(host, port)
         else:
-            bind(host, port).close()  # fails where another server has the port; shared, they would divide it silently
             Supervisor(bind(host, port, shared=True), workers, self.stdout).run()
 
     def serve(self, host, port, signal_handlers=True):
@@ -63,6 +71,30 @@ class Command(BaseCommand):
         self.stdout.write(f"serving on {url(listening)}")
         self.stdout.flush()
         run_worker(listening, signal_handlers)
+
+
+def check_database(database: BaseDatabaseWrapper) -> None:
+    """What would fail with each robot fails here. One that is newer than the code will do: migrations only add."""
+    try:
+        executor = MigrationExecutor(database)
+        missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except DatabaseFailure as error:
+        said = str(error).strip().splitlines()[0]
+        raise CommandError(f"the database of DATABASE_URL cannot be used: {said}") from None
+    finally:
+        database.close()
+    if missing:
+        raise CommandError(
+            f"{len(missing)} migrations are not applied, the first is {missing[0][0]}: python manage.py migrate"
+        )
+
+
+def check_media() -> None:
+    folder = settings.MEDIA_ROOT
+    with suppress(OSError):
+        os.makedirs(folder, exist_ok=True)
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+        raise CommandError(f"MEDIA_ROOT is {folder}; a folder that this user may write to expected")
 
 
 def bind(host: str, port: int, shared: bool = False) -> socket.socket:
