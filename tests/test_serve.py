@@ -79,6 +79,7 @@ def test_workers_are_the_parents_only_children_and_in_its_session(lasting: Serve
 
 
 def test_a_killed_worker_is_replaced(server: Server):
+    wait_until(lambda: len(dealt(server)) == 2, what="both take connections")
     before = workers(server)
     before[0].kill()
     wait_until(lambda: len(workers(server)) == 2 and before[0] not in workers(server), what="another worker")
