@@ -162,13 +162,8 @@ class Postgres(Service):
             self.runs_as = "postgres"
             shutil.chown(folder, "postgres")
         self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
-        initdb = [
-            postgres_program("initdb"),
-            "--username=postgres",
-            "--auth=trust",
-            "--encoding=UTF8",
-            "--locale=C.UTF-8",
-        ]
+        initdb = [postgres_program("initdb"), "--username=postgres", "--auth=trust"]
+        initdb += ["--encoding=UTF8", "--locale=C.UTF-8"]
         made = subprocess.run(
             [*initdb, "--no-sync", folder / "data"], user=self.runs_as, cwd=folder, capture_output=True, text=True
         )

@@ -14,13 +14,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import psycopg
 
 from tests.bench.__main__ import Case, serving
-from tests.services import free_port, postgres
+from tests.services import free_port, postgres, wait_until
 
 HERE = Path(__file__).parent
 CASE = Case("postgres", 50)
 MOST_RATIO = 1.5
+QUALITY_DUE = "SELECT count(*) FROM teleop_teleopsession WHERE quality IS NULL"
 
 
 def streaming(port: int, meanwhile: Callable[[], None]) -> dict:
@@ -58,6 +60,8 @@ def main() -> int:
             service.execute("CHECKPOINT")  # of what was filled
             without = streaming(port, lambda: time.sleep(options.seconds))
             print("without prune", json.dumps(without), flush=True)
+            with psycopg.connect(service.url, autocommit=True) as database:  # of the sessions that ended just now
+                wait_until(lambda: not database.execute(QUALITY_DUE).fetchone()[0], 300, "quality")
             meanwhile = streaming(port, prune)
             print("with prune", json.dumps(meanwhile), limits, flush=True)
     ratio = meanwhile["p95_ms"] / without["p95_ms"]
