@@ -7,7 +7,8 @@ import urllib.request
 
 import pytest
 
-from tests.services import Server, postgres, redis, wait_until
+from tests.chaos.stage import postgres_database
+from tests.services import Server, redis, wait_until
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.redis]
 
@@ -24,7 +25,7 @@ def health(server: Server, path: str = "/health") -> tuple[int, dict, float]:
 
 @pytest.fixture
 def database():
-    with postgres() as service:
+    with postgres_database() as (service, _):
         yield service
 
 
