@@ -54,6 +54,7 @@ def public_folder():
         yield folder
 
 
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_they_end_with_the_run(end: signal.Signals, public_folder: str):
     command = [sys.executable, "-m", "tests.services", "sh", "-c", "echo up; sleep 60"]
@@ -63,7 +64,8 @@ def test_they_end_with_the_run(end: signal.Signals, public_folder: str):
     services = [child for child in psutil.Process(run.pid).children() if child.name() != "sh"]
     assert [service.name() for service in services] == ["postgres", "redis-server"]
     os.killpg(run.pid, end)  # as Ctrl-C does it: all of the group at once
-    wait_until(lambda: not any(map(psutil.Process.is_running, services)))
+    # Each has 15 s before it is killed, and PostgreSQL writes to a disk that others keep busy.
+    wait_until(lambda: not any(map(psutil.Process.is_running, services)), 60, "their end")
 
 
 def test_a_server_is_on_the_database_of_its_test(start_server: Callable[..., Server]):

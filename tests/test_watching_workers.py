@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import count, takewhile
 
+import psutil
 import pytest
 import redis as redis_client
 from django.contrib.auth.models import User
@@ -36,6 +37,11 @@ def two_workers(_server: Server, channels: Redis) -> Iterator[Server]:
 @pytest.fixture
 def headers(transactional_db) -> dict[str, str]:
     return login(User.objects.create_superuser("admin"))
+
+
+def test_the_parent_has_no_threads(two_workers: Server):
+    """They are not there after a fork: a worker would wait for ever for what they were to do."""
+    assert psutil.Process(two_workers.pid).num_threads() == 1
 
 
 def test_a_page_gets_each_frame_once_at_whichever_worker(two_workers: Server, headers):

@@ -47,7 +47,7 @@ class WatchConsumer:
                     return
                 watch = await self.watch(**scope["url_route"]["kwargs"])
         except (DatabaseFailure, TimeoutError) as error:
-            logger.warning("sent a watcher away for now: %s", error or "no answer in time")
+            logger.warning("sent a watcher away for now: %s", str(error) or "no answer in time")
             watch = WatchClose.OVERLOADED
         await send({"type": "websocket.accept"})
         if not isinstance(watch, WatchClose):

@@ -55,9 +55,7 @@ class Command(BaseCommand):
         if workers > 1 and reload:
             raise CommandError("--reload serves with one worker")
         bind(host, port).close()  # fails where another server has the port; shared, they would divide it silently
-        own = connections["default"].copy()
-        own.settings_dict["OPTIONS"].pop("pool", None)  # its threads would not outlive the fork
-        check_database(own)
+        check_database(connections["default"])
         check_media()
         if reload:
             autoreload.run_with_reloader(self.serve, host, port, signal_handlers=False)
@@ -75,6 +73,8 @@ class Command(BaseCommand):
 
 def check_database(database: BaseDatabaseWrapper) -> None:
     """What would fail with each robot fails here. One that is newer than the code will do: migrations only add."""
+    options = database.settings_dict["OPTIONS"]
+    pool = options.pop("pool", None)  # its threads would not outlive the fork, and a worker wait for them for ever
     try:
         executor = MigrationExecutor(database)
         missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
@@ -83,6 +83,8 @@ def check_database(database: BaseDatabaseWrapper) -> None:
         raise CommandError(f"the database of DATABASE_URL cannot be used: {said}") from None
     finally:
         database.close()
+        if pool:
+            options["pool"] = pool
     if missing:
         raise CommandError(
             f"{len(missing)} migrations are not applied, the first is {missing[0][0]}: python manage.py migrate"
