@@ -39,6 +39,7 @@ def headers(transactional_db) -> dict[str, str]:
     return login(User.objects.create_superuser("admin"))
 
 
+@pytest.mark.django_db
 def test_the_parent_has_no_threads(two_workers: Server):
     """They are not there after a fork: a worker would wait for ever for what they were to do."""
     assert psutil.Process(two_workers.pid).num_threads() == 1
