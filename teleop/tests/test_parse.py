@@ -3,6 +3,7 @@
 import json
 
 import orjson
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -244,3 +245,12 @@ def test_it_keeps_data_as_it_was_sent(observation, others):
 @given(st.integers(MIN_TIMESTAMP * 10**6, MAX_TIMESTAMP * 10**6 - 1))
 def test_it_keeps_every_microsecond(timestamp_us):
     assert parse(encoded(timestamp=timestamp_us / 10**6)).timestamp_us == timestamp_us
+
+
+def test_a_frame_that_waits_takes_what_it_is_counted_as():
+    """Its data and 256 bytes (teleop/ingest/writer.py), not what it was written into."""
+    process, message = psutil.Process(), encoded(action={f"joint_{number}": 0.123456789 for number in range(20)})
+    before = process.memory_info().rss
+    waiting = [parse(message) for _ in range(20_000)]
+    counted = 20_000 * (len(waiting[0].data) + 256)
+    assert process.memory_info().rss - before < 1.5 * counted
