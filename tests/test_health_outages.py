@@ -23,6 +23,13 @@ def health(server: Server, path: str = "/health") -> tuple[int, dict, float]:
         return answer.status, json.load(answer), time.monotonic() - begin
 
 
+def ask_of_the_database(server: Server) -> int:
+    request = urllib.request.Request(f"{server.url}/robots", headers={"Authorization": f"Token {'0' * 40}"})
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        urllib.request.urlopen(request, timeout=15)
+    return refusal.value.code
+
+
 @pytest.fixture
 def database():
     with postgres_database() as (service, _):
@@ -54,9 +61,11 @@ def test_a_frozen_part_is_named_within_a_second_and_a_half_and_is_well_again(own
 
 
 def test_a_part_that_is_gone_is_named_and_is_well_again(own_server, database, channels):
+    assert ask_of_the_database(own_server) == 401  # by a connection that PostgreSQL's restart breaks
     for part, service in (("database", database), ("channel_layer", channels)):
         service.stop()
         wait_until(lambda: health(own_server)[0] == 503)
         assert health(own_server)[1]["detail"].startswith(part)
         service.start()
         wait_until(lambda: health(own_server)[0] == 200)
+        assert ask_of_the_database(own_server) == 401

@@ -77,7 +77,7 @@ def _frame(value: dict[str, Any]) -> Frame:
     if "observation" not in value and "action" not in value:
         raise Refusal(Code.INVALID_FRAME, "observation and action are missing; one of them expected", index)
     try:
-        # A copy: orjson's own bytes keep the 4 KB that it wrote into, and a frame may wait for the database for minutes.
+        # A copy: orjson's bytes keep the 4 KB that it wrote into, and a frame may wait for the database for minutes.
         data = bytes(memoryview(orjson.dumps(value)))
     except orjson.JSONEncodeError as error:
         raise Refusal(Code.INVALID_FRAME, f"the frame is nested too deep: {error}", index) from None

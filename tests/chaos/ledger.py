@@ -45,6 +45,10 @@ class Page:
     ended: int | None = None  # the frame_count in the server's answer to `end`
     complaints: list[str] = field(default_factory=list)
 
+    @property
+    def was_promised(self) -> bool:
+        return self.begun_at is not None or self.acked_through >= 0
+
     def note_sent(self, frame_index: int, timestamp: float, data: dict) -> None:
         self.sent[frame_index] = round(timestamp * 1_000_000), digest(data)
 
@@ -104,7 +108,10 @@ class Ledger:
     def _faults_of_sessions(self, sessions: list[StoredSession], counted: "dict[tuple[str, str], _Found]") -> list[str]:
         names = [(session.robot_id, session.key) for session in sessions]
         faults = [f"{name}: the session is nobody's" for name in names if name not in self.pages]
-        faults += [f"{name}: no session" for name in self.pages if names.count(name) != 1]
+        # Who was sent away (1013) and was promised nothing has no session.
+        faults += [
+            f"{name}: no session" for name, page in self.pages.items() if page.was_promised and name not in names
+        ]
         for session, name in zip(sessions, names, strict=True):
             if session.robot_status != "offline":
                 faults.append(f"{session.robot_id}: left {session.robot_status}")
