@@ -21,7 +21,7 @@ test: .venv/dev .venv/services
 	env -u DATABASE_URL -u REDIS_URL pytest -n 3 -m "database and not postgresql and not redis and not once"
 	python -m tests.services pytest -n 3 -m "not sqlite"
 
-# Every endpoint of /schema asked 150 times, and stories of several (test asks 3 times).
+# Every endpoint of /schema asked 150 times, and stories of several (`make test` asks twice).
 schema: .venv/dev .venv/services
 	SCHEMA_CASES=150 python -m tests.services pytest tests/test_schema.py
 
