@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from socket import create_connection, create_server
 
 import psutil
@@ -76,6 +77,22 @@ def test_workers_are_the_parents_only_children_and_in_its_session(lasting: Serve
     assert sorted(child.pid for child in children) == sorted(worker.pid for worker in workers(lasting))
     assert len(children) == 2
     assert {os.getsid(child.pid) for child in children} == {os.getsid(lasting.pid)}
+
+
+class Announced(Server):
+    """Up is what it says itself."""
+
+    def answers(self) -> bool:
+        return "serving on" in self.output()
+
+
+def test_it_says_that_it_serves_once_all_workers_listen(url: str, channels: Redis, tmp_path: Path):
+    server = Announced(tmp_path, "--workers", "3", DATABASE_URL=url, REDIS_URL=channels.url).start()
+    try:
+        sockets = [each for worker in workers(server) for each in worker.net_connections("tcp")]
+        assert [each.status for each in sockets if each.laddr.port == server.port].count(psutil.CONN_LISTEN) == 3
+    finally:
+        server.stop()
 
 
 def test_a_killed_worker_is_replaced(server: Server):

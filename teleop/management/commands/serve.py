@@ -120,12 +120,14 @@ def url(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def run_worker(listening: socket.socket, signal_handlers: bool = True) -> None:
-    """Serves until SIGTERM or SIGINT, then ends the process."""
+def run_worker(listening: socket.socket, signal_handlers: bool = True, ready: int | None = None) -> None:
+    """Serves until SIGTERM or SIGINT, then ends the process; closes the descriptor `ready` once it listens."""
     from config.asgi import application
     from teleop.server import Server  # here, as importing it makes the process's event loop
 
     listening.listen(BACKLOG)
+    if ready is not None:
+        os.close(ready)
     server = Server(application, listening, signal_handlers)
     server.run()
     # Not by returning: a thread that waits for a database that never answers would keep the process from ending.
@@ -157,8 +159,12 @@ class Supervisor:
     def run(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._end)
+        until_ready, ready = os.pipe()
         for _ in range(self._workers):
-            self._fork()
+            self._fork(ready)
+        os.close(ready)
+        os.read(until_ready, 1)  # its end: each worker listens, or has died
+        os.close(until_ready)
         self._stdout.write(f"serving on {url(self._bound)} with {self._workers} workers")
         self._stdout.flush()
         while self._started:
@@ -181,7 +187,7 @@ class Supervisor:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
 
-    def _fork(self) -> None:
+    def _fork(self, ready: int | None = None) -> None:
         # Blocked, so that a signal finds the new worker among the others, and the worker with handlers of its own.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
         pid = None if self._is_ending else os.fork()
@@ -199,4 +205,4 @@ class Supervisor:
         # They share one database: the more there are, the less often each commits, in groups as large as one's alone.
         settings.INGEST_FLUSH_INTERVAL_MS *= min(1 + self._workers / 4, MAX_STRETCH)
         host, port = self._bound.getsockname()[:2]
-        run_worker(bind(host, port, shared=True))
+        run_worker(bind(host, port, shared=True), ready=ready)
