@@ -17,6 +17,8 @@ from teleop.protocol import SESSION_KEY, SUBPROTOCOL, Close
 
 logger = logging.getLogger(__name__)
 
+TURNS = 8  # of the event loop, until what is in a socket has come up through Twisted and Daphne
+
 
 class DirectOutlet:
     """Answers at once, through what our own server puts into the scope (teleop/server.py)."""
@@ -130,6 +132,11 @@ class RobotConsumer:
         query = parse_qs(scope["query_string"].decode("latin1"), keep_blank_values=True)
         mute = SUBPROTOCOL not in scope["subprotocols"]
         accept = {"type": "websocket.accept", "subprotocol": None if mute else SUBPROTOCOL}
+        # Who has given up while this process was busy or frozen: the end is in the socket, behind the handshake.
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        if left.is_set():
+            return
         try:
             if worker.is_closing:
                 raise DatabaseAway("the server is restarting")
