@@ -6,6 +6,7 @@ A test that stops, kills or freezes one starts its own (`with postgres() as data
 """
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -39,9 +40,11 @@ def wait_until(condition: Callable[[], T], timeout: float = 30, what: str = "") 
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Below those that the kernel gives to outgoing connections: a service that was away finds its own free again."""
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", 10_000 + secrets.randbelow(20_000)))
+            return probe.getsockname()[1]
 
 
 class Service:
