@@ -6,11 +6,11 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django_application = get_asgi_application()
 
-from django.db import connection  # noqa: E402
+from django.db import connection
 
-from teleop.limits import BoundedSockets  # noqa: E402 - models need the apps to be ready
-from teleop.request_ids import with_request_ids  # noqa: E402
-from teleop.routing import websocket_urlpatterns  # noqa: E402
+from teleop.limits import BoundedSockets
+from teleop.request_ids import with_request_ids
+from teleop.routing import websocket_urlpatterns
 
 if connection.vendor == "postgresql":
     # For requests alone: robots' frames (teleop/ingest/store.py) and commands wait as long as it takes. What

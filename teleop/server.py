@@ -16,11 +16,11 @@ import uvloop
 
 asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # before daphne.server makes its loop; 15 us a frame
 
-from daphne.http_protocol import HTTPFactory  # noqa: E402
-from daphne.server import Server as DaphneServer  # noqa: E402
-from daphne.ws_protocol import WebSocketProtocol as DaphneWebSocketProtocol  # noqa: E402
-from twisted.internet import asyncioreactor, defer, reactor  # noqa: E402
-from twisted.logger import (  # noqa: E402
+from daphne.http_protocol import HTTPFactory
+from daphne.server import Server as DaphneServer
+from daphne.ws_protocol import WebSocketProtocol as DaphneWebSocketProtocol
+from twisted.internet import asyncioreactor, defer, reactor
+from twisted.logger import (
     FilteringLogObserver,
     LogLevel,
     LogLevelFilterPredicate,
@@ -28,11 +28,11 @@ from twisted.logger import (  # noqa: E402
     globalLogPublisher,
 )
 
-from teleop import patience  # noqa: E402
-from teleop.bodies import BodyRequest, in_pieces  # noqa: E402
-from teleop.ingest.worker import OPEN_TIMEOUT_S, running_worker  # noqa: E402
-from teleop.live.hub import running_hub  # noqa: E402
-from teleop.protocol import MAX_MESSAGE_BYTES, PING_INTERVAL_S, PING_TIMEOUT_S  # noqa: E402
+from teleop import patience
+from teleop.bodies import BodyRequest, in_pieces
+from teleop.ingest.worker import OPEN_TIMEOUT_S, running_worker
+from teleop.live.hub import running_hub
+from teleop.protocol import MAX_MESSAGE_BYTES, PING_INTERVAL_S, PING_TIMEOUT_S
 
 logger = logging.getLogger(__name__)
 

@@ -72,7 +72,10 @@ def test_an_answer_that_nobody_reads_is_cut_off(impatient: Server):
     with socket.create_connection(("127.0.0.1", impatient.port)) as stalled:
         stalled.sendall(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
         here = stalled.getsockname()
-        ours = lambda: [each for each in process.net_connections("tcp") if each.raddr == here]  # noqa: E731
+
+        def ours() -> list:
+            return [each for each in process.net_connections("tcp") if each.raddr == here]
+
         wait_until(ours, what="the connection")
         wait_until(lambda: not ours(), 10, "its end")
 

@@ -154,7 +154,7 @@ def test_nothing_is_lost_and_requests_fail_only_while_a_part_is_away(capsys) -> 
             show.while_away(what, do)
         show.goes_on()
         with capsys.disabled():
-            print("", *show.summary(), sep="\n", file=sys.stderr)  # noqa: T201
+            print("", *show.summary(), sep="\n", file=sys.stderr)  # noqa: T201 - what it is run for
         all_end(show.fleet, url)
         excused = [window for window in show.windows if window.what in EXCUSED]
         assert [each for each in show.failed() if not any(window.overlaps(each) for window in excused)] == []
