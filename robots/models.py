@@ -61,3 +61,17 @@ class Robot(models.Model):
 
     def has_key(self, key: str) -> bool:
         return bool(self.key_hash) and secrets.compare_digest(self.key_hash, hash_key(key))
+
+
+class StorageFormat(models.Model):
+    """How recordings are stored in this database: one row, read by robots/storage_format.py."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1, editable=False)
+    number = models.IntegerField(db_default=1)
+
+    class Meta:
+        default_permissions = ()  # only migrations write it
+        constraints = [models.CheckConstraint(condition=models.Q(pk=1), name="one_storage_format")]
+
+    def __str__(self) -> str:
+        return str(self.number)

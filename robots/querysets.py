@@ -1,8 +1,11 @@
 import hashlib
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from django.db import models
+from django.db import transaction
 from django.db.models.functions import Now
+
+from robots.row_locks import RowLockQuerySet
 
 STALE_AFTER = timedelta(seconds=30)
 
@@ -21,30 +24,55 @@ class NotAdmitted(Exception):
         self.detail = detail
 
 
-class RobotQuerySet(models.QuerySet):
+class RobotQuerySet(RowLockQuerySet):
     def admit(self, robot_id: str, key: str | None):
         """The robot whose key this is; raises NotAdmitted."""
-        robot = self.filter(pk=robot_id).first()
-        if robot is None:
-            raise NotAdmitted("unknown_robot", f"robot {robot_id} is not registered")
-        if not key:
-            raise NotAdmitted("missing_key", "no key was sent; Authorization: Bearer KEY expected")
-        if not robot.has_key(key):
-            raise NotAdmitted("wrong_key", "the key is not this robot's; it may have been replaced")
+        (robot,) = self.admit_each([(robot_id, key)])
+        if isinstance(robot, NotAdmitted):
+            raise robot
         return robot
+
+    def admit_each(self, claims: Sequence[tuple[str, str | None]]) -> list:
+        """Return for each (robot_id, key) the robot, or a NotAdmitted that says why not; one statement for all."""
+        robots = self.in_bulk({robot_id for robot_id, _ in claims})
+        return [_admitted(robots.get(robot_id), robot_id, key) for robot_id, key in claims]
 
     def with_key(self, key: str):
         """The robot whose key this is, or None."""
         return self.filter(key_hash=hash_key(key)).first() if key else None
 
-    def note_error(self, robot_id: str, code: str, detail: str) -> None:
-        """Keeps the robot's last error where staff can read it; an unknown robot has no row to keep it in."""
-        self.filter(pk=robot_id).update(last_error_code=code, last_error_detail=detail[:1000], last_error_at=Now())
+    def record_errors(self, errors: Mapping[str, tuple[str, str]]) -> None:
+        """Keep the last error of each robot, `{robot_id: (code, detail)}`, where staff can read it.
 
-    def heard_of(self, robot_ids, status: str) -> None:
-        """A heartbeat of each, by the database's clock."""
-        self.filter(pk__in=robot_ids).update(status=status, last_heartbeat=Now())
+        An unknown robot has no row to keep it in. A robot whose row is locked keeps its older error.
+        """
+        if not errors:
+            return
+        with transaction.atomic(savepoint=False):
+            available = set(self.filter(pk__in=errors).lock_available().values_list("pk", flat=True))
+            rows = [(pk, code, detail[:1000]) for pk, (code, detail) in errors.items() if pk in available]
+            self.update_each(("last_error_code", "last_error_detail"), rows, also="last_error_at = {now}")
 
-    def silent(self):
-        """Said to be here, but not heard of for 30 s, by the database's clock."""
+    def mark_seen(self, statuses: Mapping[str, str], addresses: Mapping[str, str | None] | None = None) -> None:
+        """Write a heartbeat and the status of each robot, `{robot_id: status}`, by the database's clock.
+
+        A robot whose row is locked is left out: its next heartbeat comes in seconds.
+        """
+        with transaction.atomic(savepoint=False):
+            available = self.filter(pk__in=statuses).lock_available().values_list("pk", flat=True)
+            rows = [(pk, statuses[pk], (addresses or {}).get(pk)) for pk in available]
+            self.update_each(("status", "ip_address"), rows, also="last_heartbeat = {now}")
+
+    def unresponsive(self):
+        """Not offline, but without a heartbeat for 30 s, by the database's clock."""
         return self.exclude(status="offline").filter(last_heartbeat__lt=Now() - STALE_AFTER)
+
+
+def _admitted(robot, robot_id: str, key: str | None):
+    if robot is None:
+        return NotAdmitted("unknown_robot", f"robot {robot_id} is not registered")
+    if not key:
+        return NotAdmitted("missing_key", "no key was sent; Authorization: Bearer KEY expected")
+    if not robot.has_key(key):
+        return NotAdmitted("wrong_key", "the key is not this robot's; it may have been replaced")
+    return robot

@@ -1,6 +1,5 @@
 import asyncio
 import logging
-import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qs
@@ -12,7 +11,8 @@ from robots.models import ROBOT_ID
 from robots.querysets import NotAdmitted
 from teleop import counters, limits
 from teleop.ingest.connection import Outlet
-from teleop.ingest.worker import DatabaseAway, running_worker
+from teleop.ingest.handshakes import Abandoned, DatabaseAway, ServerRestarting
+from teleop.ingest.worker import running_worker
 from teleop.protocol import SESSION_KEY, SUBPROTOCOL, Close
 
 logger = logging.getLogger(__name__)
@@ -125,46 +125,48 @@ class RobotConsumer:
             first.cancel()
 
     async def _serve(self, robot_id: str, scope, first: asyncio.Future[dict], receive, send) -> None:
-        left = threading.Event()
-        first.add_done_callback(lambda _: left.set())
+        def has_left() -> bool:
+            return first.done() and first.result()["type"] == "websocket.disconnect"
+
         worker = running_worker()
         headers = {name.decode("latin1"): value.decode("latin1") for name, value in scope["headers"]}
         query = parse_qs(scope["query_string"].decode("latin1"), keep_blank_values=True)
         mute = SUBPROTOCOL not in scope["subprotocols"]
         accept = {"type": "websocket.accept", "subprotocol": None if mute else SUBPROTOCOL}
-        # Who has given up while this process was busy or frozen: the end is in the socket, behind the handshake.
+        # If the client disconnected while this process was busy, the disconnect is queued behind the handshake.
         for _ in range(TURNS):
             await asyncio.sleep(0)
-        if left.is_set():
+        if has_left():
             return
         try:
-            if worker.is_closing:
-                raise DatabaseAway("the server is restarting")
             session_key = _session_key(robot_id, query)
             address = client_address((scope.get("client") or [None])[0], headers.get("x-forwarded-for", ""))
-            opened = await worker.open(robot_id, _robot_key(headers, query), session_key, address, left)
+            lease = await worker.handshakes.open(robot_id, _robot_key(headers, query), session_key, address, has_left)
         except NotAdmitted as refusal:
             logger.warning("refused %r: %s", robot_id[:80], refusal.detail)
             counters.HANDSHAKES_REFUSED.labels(refusal.code).inc()
             worker.note_refusal(robot_id, refusal)
             await send({"type": "websocket.close"})  # before accept: HTTP 403
             return
-        except DatabaseAway as away:
-            logger.warning("sent %r away for now: %s", robot_id[:80], away)
+        except (DatabaseAway, ServerRestarting) as away:
+            code = Close.OVERLOADED if isinstance(away, DatabaseAway) else Close.RESTARTING
+            logger.warning("closed the handshake of %r with %d: %s", robot_id[:80], code, away)
             await send(accept)
-            await send({"type": "websocket.close", "code": int(Close.OVERLOADED)})
+            await send({"type": "websocket.close", "code": int(code)})
             return
-        if opened is None:
+        except Abandoned:
             return
-        await send(accept)
         direct = scope.get("extensions", {}).get("direct")
         outlet = DirectOutlet(direct) if direct else QueuedOutlet(send)
-        connection = worker.connect(opened, MuteOutlet(outlet) if mute else outlet)
-        connection.greet()
-        if direct:
-            direct.receiver = connection.receive
         code = None
         try:
+            try:
+                await send(accept)
+            finally:  # even if this fails or is cancelled, the session has an owner that releases it
+                connection = worker.connect(lease, MuteOutlet(outlet) if mute else outlet)
+            connection.greet()
+            if direct:
+                direct.attach(connection.receive)
             event = await first
             while event["type"] == "websocket.receive":
                 text = event.get("text")

@@ -19,5 +19,6 @@ GROUP_ROWS = Histogram("teleop_group_frames", "Frames committed together", bucke
 ACK_LAG_S = Histogram("teleop_ack_lag_seconds", "Of each group's oldest frame, from receipt to ack", buckets=SECONDS)
 PENDING = Gauge("teleop_frames_pending", "Frames that wait for their commit", multiprocess_mode="livesum")
 PENDING_BYTES = Gauge("teleop_pending_bytes", "Their bytes, bounded a worker", multiprocess_mode="livesum")
+PARKED = Gauge("teleop_sessions_parked", "Sessions whose frames cannot be stored now", multiprocess_mode="livesum")
 CONNECTIONS = Gauge("teleop_connections", "Robots connected", multiprocess_mode="livesum")
 WATCHERS = Gauge("teleop_watchers", "Pages that watch robots live", multiprocess_mode="livesum")

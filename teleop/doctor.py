@@ -17,7 +17,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from robots.models import Robot
-from teleop.ingest.store import own_connection
+from teleop.ingest.transactions import use_dedicated_connection
 from teleop.storage import folders, measure
 
 MIN_FILES = 4096  # a socket each: robots, watchers and requests
@@ -162,7 +162,7 @@ NEEDS = {commits: database, migrations: database, clocks: database, disk: migrat
 
 def examine() -> Iterator[tuple[str, Finding]]:
     """Each check's name and finding, as they come."""
-    own_connection()  # the pool goes on asking, and logs it, where one error says it
+    use_dedicated_connection()  # the pool goes on asking, and logs it, where one error says it
     unsound = set()
     for check in CHECKS:
         finding = warning(f"needs {NEEDS[check].__name__}", "") if NEEDS.get(check) in unsound else _made(check)

@@ -76,6 +76,7 @@ HEALTHY = OpenApiExample(
         "version": "0.1.0",
         "database": "ok",
         "channel_layer": "ok",
+        "sessions": "ok",
         "writer": {"status": "ok", "pending_frames": 12, "last_commit_s": 0.014},
     },
     response_only=True,

@@ -65,9 +65,18 @@ class IdFilter(WholeFilter):
 class FrameFilter(django_filters.FilterSet):
     """Of the admin's list: what an index finds."""
 
-    session = IdFilter(field_name="session_id")
-    from_index = WholeFilter(field_name="frame_index", lookup_expr="gte", min_value=0, max_value=MAX_FRAME_INDEX)
-    max_id = WholeFilter(field_name="id", lookup_expr="lte", min_value=1, max_value=2**63 - 1)
+    session = IdFilter(method="by_session")
+    from_index = WholeFilter(method="by_index", min_value=0, max_value=MAX_FRAME_INDEX)
+    max_id = WholeFilter(method="by_id", min_value=1, max_value=2**63 - 1)
+
+    def by_session(self, queryset, name, value):
+        return queryset.of_session(value)
+
+    def by_index(self, queryset, name, value):
+        return queryset.from_index(value)
+
+    def by_id(self, queryset, name, value):
+        return queryset.up_to_id(value)
 
 
 class SessionFilter(django_filters.FilterSet):

@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 FRESH_S = 1
 PATIENCE_S = 1
 STUCK_AFTER_S = 10
+COUNTING_S = 60  # the thread of sessions counts the frames of one that ends, which may be many millions
 
 
 class Probe:
@@ -88,7 +89,7 @@ def ask_channel_layer() -> None:
 
 
 class WriterWatch:
-    """Notices that frames wait and nothing is committed; the clock is the commits' own, time.monotonic()."""
+    """Notices that frames wait and none is stored or refused; the clock is the commits' own, time.monotonic()."""
 
     def __init__(self) -> None:
         self._waiting_since: float | None = None
@@ -114,10 +115,16 @@ def report() -> dict:
     now = time.monotonic()
     worker = worker_if_any()
     pending, last_commit_at = (worker.writer.pending_frames, worker.writer.last_commit_at) if worker else (0, None)
+    frame_thread, session_thread = (
+        (worker.frame_thread.problem(STUCK_AFTER_S), worker.session_thread.problem(COUNTING_S))
+        if worker
+        else (None, None)
+    )
     problems = {
         "database": database.problem(),
         "channel_layer": channel_layer.problem(),
-        "writer": writer_watch.problem(pending, last_commit_at, now),
+        "writer": writer_watch.problem(pending, last_commit_at, now) or frame_thread,
+        "sessions": session_thread,
     }
     down = "; ".join(f"{part}: {problem}" for part, problem in problems.items() if problem)
     return {
@@ -126,6 +133,7 @@ def report() -> dict:
         "version": settings.VERSION,
         "database": problems["database"] or "ok",
         "channel_layer": problems["channel_layer"] or "ok",
+        "sessions": problems["sessions"] or "ok",
         "writer": {
             "status": problems["writer"] or "ok",
             "pending_frames": pending,

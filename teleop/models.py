@@ -6,7 +6,6 @@ from django.utils.functional import cached_property
 
 from robots.models import Robot
 from teleop.fields import OrderedJSONField
-from teleop.joints import joint_names
 from teleop.querysets import TeleopFrameQuerySet, TeleopSessionQuerySet
 
 STAFF_LABELS = ("task", "success", "tags", "note")
@@ -103,29 +102,14 @@ class TeleopSession(models.Model):
     @cached_property
     def frame_span(self) -> int:
         """How many frames there would be if none were missing; a list reads it with its sessions."""
-        first, last = self.first_frame, self.last_frame
-        return last.frame_index - first.frame_index + 1 if first and last else 0
-
-    @cached_property
-    def first_frame(self):
-        return self.frames.order_by("frame_index").first()
-
-    @cached_property
-    def last_frame(self):
-        return self.frames.order_by("frame_index").last()
-
-    @property
-    def joints(self) -> dict[str, list[str]]:
-        data = self.first_frame.data if self.first_frame else {}
-        return {part: joint_names(data.get(part)) for part in ("observation", "action")}
+        return TeleopFrame.objects.spans([self.pk])[self.pk]
 
     @cached_property
     def cameras(self) -> list[str]:
         return list(self.videos.order_by("camera_key").values_list("camera_key", flat=True).distinct())
 
     def pulse(self) -> Pulse:
-        newest = self.frames.order_by("-frame_index").annotate(now=Now())[:PULSE_FRAMES]
-        moments = list(newest.values_list("timestamp", "now"))
+        moments = self.frames.newest_times(PULSE_FRAMES)
         if not moments:
             return Pulse(None, None)
         (last, now), (first, _) = moments[0], moments[-1]
@@ -187,7 +171,8 @@ class TeleopSession(models.Model):
         self.check_not_live()
         self.frames.delete_in_batches()
         with transaction.atomic():
-            # An upload that is under way holds the row's lock until it is among the videos, or finds no row.
+            # An upload that is under way holds the row's lock until it is among the videos, or finds no row. The full
+            # lock, as the row goes: a frame that is inserted meanwhile has to wait, and is refused.
             TeleopSession.objects.select_for_update().filter(pk=self.pk).first()
             self.videos.all().delete()  # and their files, which the cascade would leave
             return super().delete(*args, **kwargs)

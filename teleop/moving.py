@@ -1,18 +1,18 @@
-"""From one database to another: small tables in one transaction, frames in batches that can be gone on with."""
+"""From one database to another: small tables in one transaction; frames by teleop/frames/row_copy.py."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from hashlib import blake2b
-from itertools import chain, islice
+from itertools import islice
 
 from django.apps import apps
 from django.core.management.color import no_style
 from django.db import connections, models, transaction
 
+from teleop.frames import row_copy
 from teleop.models import TeleopFrame
 
 SOURCE, TARGET = "default", "target"
 BATCH_ROWS = 10_000
-COLUMNS = ("id", "session_id", "frame_index", "timestamp", "robot_id", "data")
 
 
 class NotACopy(Exception):
@@ -33,7 +33,7 @@ def copy_small_tables() -> None:
     if all(digest(model, SOURCE) == digest(model, TARGET) for model in small_models()):
         return
     robots = apps.get_model("robots", "Robot")
-    if robots.objects.using(TARGET).exists() or TeleopFrame.objects.using(TARGET).exists():
+    if robots.objects.using(TARGET).exists() or row_copy.last_id(TARGET):
         raise NotACopy("the target holds robots or frames that are not this database's")
     with transaction.atomic(using=TARGET), connections[TARGET].cursor() as cursor:
         quote = connections[TARGET].ops.quote_name
@@ -57,37 +57,12 @@ def _digest(rows: Iterable[tuple]) -> str:
     return hashed.hexdigest()
 
 
-def copy_frames(progress: Callable[[int], None]) -> None:
-    """Those that the target has not yet, by id, a transaction a batch; `progress` is told how many each had."""
-    statement = f"COPY teleop_teleopframe ({', '.join(COLUMNS)}) FROM STDIN"
-    with connections[TARGET].cursor() as cursor:
-        cursor.execute("SELECT coalesce(max(id), 0) FROM teleop_teleopframe")
-        for rows in frames(SOURCE, after=cursor.fetchone()[0]):
-            with transaction.atomic(using=TARGET), cursor.copy(statement) as copy:
-                for row in rows:
-                    copy.write_row(row)
-            progress(len(rows))
-
-
-def frames(alias: str, after: int = 0) -> Iterator[list[tuple]]:
-    """Batches of COLUMNS by id, as the database has them: `timestamp` is naive UTC, `data` text in its keys' order."""
-    moment, data = ("timestamp AT TIME ZONE 'UTC'", "data::text") if alias == TARGET else ("timestamp", "data")
-    columns = ", ".join({"timestamp": moment, "data": data}.get(name, name) for name in COLUMNS)
-    with connections[alias].cursor() as cursor:
-        while True:
-            query = f"SELECT {columns} FROM teleop_teleopframe WHERE id > %s ORDER BY id LIMIT %s"  # nosec B608 # constants
-            cursor.execute(query, [after, BATCH_ROWS])
-            if not (rows := cursor.fetchall()):
-                return
-            yield rows
-            after = rows[-1][0]
-
-
 def set_sequences() -> None:
     """So that new rows go on counting where the source has ended."""
     with connections[TARGET].cursor() as cursor:
-        for statement in connections[TARGET].ops.sequence_reset_sql(no_style(), [*small_models(), TeleopFrame]):
+        for statement in connections[TARGET].ops.sequence_reset_sql(no_style(), small_models()):
             cursor.execute(statement)
+    row_copy.set_sequence(TARGET)
 
 
 def differences() -> Iterator[str]:
@@ -95,5 +70,5 @@ def differences() -> Iterator[str]:
     for model in small_models():
         if digest(model, SOURCE) != digest(model, TARGET):
             yield model._meta.db_table
-    if _digest(chain.from_iterable(frames(SOURCE))) != _digest(chain.from_iterable(frames(TARGET))):
-        yield TeleopFrame._meta.db_table
+    if _digest(row_copy.rows(SOURCE)) != _digest(row_copy.rows(TARGET)):
+        yield row_copy.TABLE

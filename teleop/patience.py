@@ -17,6 +17,16 @@ class PatientChannel(HTTPChannel):
 
     _body_since: float | None = None
 
+    def rawDataReceived(self, data):
+        """Pass bytes that came in one packet with a WebSocket's handshake on to its protocol.
+
+        Twisted would keep them for the next request of this channel, which there is not.
+        """
+        if self.transport.protocol is self:
+            super().rawDataReceived(data)
+        else:
+            self.transport.protocol.dataReceived(data)
+
     def allHeadersReceived(self):
         super().allHeadersReceived()
         self._body_since = time.monotonic()

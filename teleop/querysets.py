@@ -1,18 +1,21 @@
 from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from django.apps import apps
 from django.db import connections, models, transaction
 from django.db.models import Count, Exists, ExpressionWrapper, F, Max, OuterRef, Q, Subquery
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce, Now
 
 from robots.querysets import STALE_AFTER
+from robots.row_locks import RowLockQuerySet
 
 DELETE_BATCH = 5_000
 MAX_DURATIONS = 500
 
 
-class TeleopSessionQuerySet(models.QuerySet):
+class TeleopSessionQuerySet(RowLockQuerySet):
     def live(self):
         return self.filter(end_time=None)
 
@@ -34,10 +37,8 @@ class TeleopSessionQuerySet(models.QuerySet):
         return sessions if at_most is None else sessions.filter(length__lte=timedelta(seconds=at_most))
 
     def with_frame_span(self):
-        """Their frame_span read with them: two looks at the unique key each, where the property takes two queries."""
-        indexes = self.model.frames.rel.related_model.objects.filter(session=OuterRef("pk")).values("frame_index")
-        first, last = (Subquery(indexes.order_by(order)[:1]) for order in ("frame_index", "-frame_index"))
-        return self.annotate(frame_span=Coalesce(last - first + 1, 0))
+        """Read frame_span with these sessions: two looks at the unique key each, in place of a query each."""
+        return self.annotate(frame_span=apps.get_model("teleop", "TeleopFrame").objects.span_of_outer_session())
 
     def with_cameras(self) -> list:
         """These sessions, and the cameras of all in one query."""
@@ -86,44 +87,33 @@ class TeleopSessionQuerySet(models.QuerySet):
         )
         return newer.order_by("start_time", "pk").first(), older.order_by("-start_time", "-pk").first()
 
-    def finish(self) -> int:
-        """Ends these sessions as their stored frames say: frame_count, start_time, end_time; returns how many.
+    def with_keys(self, keys: Sequence[tuple[str, str]]):
+        """The sessions of these (robot_id, session key)."""
+        if not keys:
+            return self.none()
+        # As pairs: `robot IN (...) AND key IN (...)` would look up each robot with each key.
+        pairs = "(robot_id, key) IN (VALUES " + ", ".join(["(%s, %s)"] * len(keys)) + ")"
+        parameters = [value for pair in keys for value in pair]
+        return self.filter(RawSQL(pairs, parameters, models.BooleanField()))  # nosec B611 # the keys are parameters
 
-        Where there are no frames, the start stays when it connected, and is the end too. Their quality is due.
+    def finish(self, bounds: Mapping[int, tuple] | None = None) -> int:
+        """End these sessions with what their stored frames say; return how many.
+
+        `bounds` are frame_count, first and last timestamp by session, as TeleopFrameQuerySet.bounds returns them;
+        without, they are read here. A session without frames ends when it began. Their quality is due. A session whose
+        row another client has locked is left as it is.
         """
-        frames = self.model.frames.rel.related_model.objects.filter(session=OuterRef("pk"))
-        first = Subquery(frames.order_by("frame_index").values("timestamp")[:1])
-        last = Subquery(frames.order_by("-frame_index").values("timestamp")[:1])
-        count = frames.order_by().values("session").annotate(count=Count("*")).values("count")
-        return self.update(
-            frame_count=Coalesce(Subquery(count), 0),
-            start_time=Coalesce(first, F("start_time")),
-            end_time=Coalesce(last, F("start_time")),
-            updated_at=Now(),
-            quality=None,
-        )
-
-    def hold(self, robot, key: str, holder: str):
-        """The robot's session of that key, made if there is none, live and in this holder's hands, and who held it.
-
-        Two that come at once: the row lock lets the last one have it, and each learns whom it replaced.
-        """
-        with transaction.atomic():
-            session, created = self.select_for_update().get_or_create(robot=robot, key=key, defaults={"holder": holder})
-            previous = "" if created else session.holder
-            if not created:
-                self.filter(pk=session.pk).update(holder=holder, end_time=None, quality=None, updated_at=Now())
-        if session.is_live and not created:  # its last worker may have been killed before it wrote the count down
-            session.frame_count = session.frames.count()
-        return session, previous
-
-    def give_back(self, session, holder: str) -> None:
-        """Undoes `hold`, if no one else has come since; `session` is as `hold` has returned it."""
-        mine = self.filter(pk=session.pk, holder=holder)
-        if session.is_live and session.holder != holder:
-            mine.update(holder=session.holder)
-        else:
-            mine.finish()
+        if bounds is None:
+            bounds = self.model.frames.rel.related_model.objects.bounds(list(self.values_list("pk", flat=True)))
+        with transaction.atomic(savepoint=False):
+            started = dict(self.filter(pk__in=bounds).lock_available().values_list("pk", "start_time"))
+            rows = [
+                (pk, count, first or started[pk], last or started[pk])
+                for pk, (count, first, last) in bounds.items()
+                if pk in started
+            ]
+            self.update_each(("frame_count", "start_time", "end_time"), rows, also="updated_at = {now}, quality = NULL")
+        return len(rows)
 
     def held_by(self, holds):
         """Those of these (session_id, holder) that still are; by their primary keys, as holder has no index."""
@@ -143,10 +133,114 @@ class TeleopSessionQuerySet(models.QuerySet):
 
 
 class TeleopFrameQuerySet(models.QuerySet):
+    """All questions about the index, the time and the number of frames.
+
+    Their `data` is read in teleop/frames. A later storage format changes these two places
+    (teleop/tests/test_frame_access.py).
+    """
+
+    def of_session(self, session_id: int):
+        return self.filter(session_id=session_id)
+
+    def from_index(self, frame_index: int):
+        return self.filter(frame_index__gte=frame_index)
+
+    def up_to_id(self, frame_id: int):
+        return self.filter(pk__lte=frame_id)
+
+    def first_frame(self) -> models.Model | None:
+        """Return the frame with the lowest index, or None."""
+        return self.order_by("frame_index").first()
+
+    def last_frame(self) -> models.Model | None:
+        """Return the frame with the highest index, or None."""
+        return self.order_by("frame_index").last()
+
+    def newest_frame(self) -> models.Model | None:
+        """Return the frame that was stored last, or None."""
+        return self.order_by("pk").last()
+
     def next_index(self) -> int:
-        """The highest frame_index + 1; of one session it is read from the end of the unique key."""
+        """Return the highest frame_index + 1, or 0. Of one session, it is read from the end of the unique key."""
         highest = self.aggregate(highest=Max("frame_index"))["highest"]
         return 0 if highest is None else highest + 1
+
+    def next_indexes(self, session_ids: Iterable[int]) -> dict[int, int]:
+        """Return the highest frame_index + 1 of each of these sessions; 0 for a session without frames.
+
+        One statement: for each session PostgreSQL reads one entry at the end of the unique key.
+        """
+        return self._of_each(session_ids, 0, Coalesce(self._of_outer_session("-frame_index", "frame_index") + 1, 0))
+
+    def spans(self, session_ids: Iterable[int]) -> dict[int, int]:
+        """Return for each of these sessions the number of its frames if none were missing; one statement."""
+        return self._of_each(session_ids, 0, self.span_of_outer_session())
+
+    def span_of_outer_session(self) -> Coalesce:
+        """Return the expression of spans(), to annotate sessions with."""
+        first = self._of_outer_session("frame_index", "frame_index")
+        last = self._of_outer_session("-frame_index", "frame_index")
+        return Coalesce(last - first + 1, 0)
+
+    def bounds(self, session_ids: Iterable[int]) -> dict[int, tuple[int, datetime | None, datetime | None]]:
+        """Return for each of these sessions: the number of frames, and the timestamps of the lowest and highest index.
+
+        One statement. The count needs only the unique key: where the table is vacuumed, no frame is read for it.
+        """
+        frames = self.filter(session=OuterRef("pk")).order_by()
+        count = Subquery(frames.values("session").annotate(count=Count("*")).values("count"))
+        first = self._of_outer_session("frame_index", "timestamp")
+        last = self._of_outer_session("-frame_index", "timestamp")
+        return self._of_each(session_ids, (0, None, None), Coalesce(count, 0), first, last)
+
+    def timestamps(self, keys: Sequence[tuple[int, int]]) -> dict[tuple[int, int], datetime]:
+        """Return the timestamps of the stored frames among these (session_id, frame_index)."""
+        if connections[self.db].vendor == "postgresql":
+            session_ids, indexes = ([key[place] for key in keys] for place in (0, 1))
+            statement = (
+                "SELECT f.session_id, f.frame_index, f.timestamp FROM unnest(%s::int[], %s::int[]) "
+                "AS k(session_id, frame_index) JOIN teleop_teleopframe f USING (session_id, frame_index)"
+            )
+            with connections[self.db].cursor() as cursor:
+                cursor.execute(statement, [session_ids, indexes])
+                return {(session_id, index): timestamp for session_id, index, timestamp in cursor}
+        wanted = defaultdict(list)
+        for session_id, index in keys:
+            wanted[session_id].append(index)
+        return {
+            (session_id, index): timestamp
+            for session_id, indexes in wanted.items()
+            for index, timestamp in self.filter(session_id=session_id, frame_index__in=indexes).values_list(
+                "frame_index", "timestamp"
+            )
+        }
+
+    def newest_times(self, limit: int) -> list[tuple[datetime, datetime]]:
+        """Return the timestamps of the highest indexes, newest first, each with the database's time of this query."""
+        return list(self.order_by("-frame_index").values_list("timestamp", Now())[:limit])
+
+    def count_below(self, session_id: int, frame_index: int) -> int:
+        """Count the frames of this session that have a lower frame_index; needs only the unique key."""
+        return self.count_between(session_id, 0, frame_index)
+
+    def count_between(self, session_id: int, start: int, stop: int) -> int:
+        """Count the frames of this session from index `start` to before `stop`; needs only the unique key."""
+        return self.filter(session_id=session_id, frame_index__gte=start, frame_index__lt=stop).count()
+
+    def is_stored(self, session_id: int, frame_index: int) -> bool:
+        return self.filter(session_id=session_id, frame_index=frame_index).exists()
+
+    def _of_outer_session(self, order: str, column: str) -> Subquery:
+        """Read `column` of the first frame in this order, of the session of the query that this becomes part of."""
+        return Subquery(self.filter(session=OuterRef("pk")).order_by(order).values(column)[:1])
+
+    def _of_each(self, session_ids: Iterable[int], default, *expressions) -> dict:
+        """Evaluate expressions for each of these sessions in one statement; `default` if there is no such session."""
+        found = dict.fromkeys(session_ids, default)
+        sessions = apps.get_model("teleop", "TeleopSession").objects.using(self.db).filter(pk__in=list(found))
+        for pk, *values in sessions.values_list("pk", *expressions):
+            found[pk] = tuple(values) if len(values) > 1 else values[0]
+        return found
 
     def delete_in_batches(self) -> int:
         """Of one session, in short transactions and past the ORM's collector: a million frames hold no lock for long.

@@ -8,6 +8,7 @@ from robots.serializers import (
     StrictFields,
     check_meta,
 )
+from teleop.frames.data import joints_of
 from teleop.models import MARKS, STAFF_LABELS, TeleopSession
 
 MAX_TAGS = 50
@@ -63,6 +64,10 @@ class SessionSerializer(serializers.ModelSerializer):
 class JointsSerializer(serializers.Serializer):
     observation = serializers.ListField(child=serializers.CharField())
     action = serializers.ListField(child=serializers.CharField())
+
+    def get_attribute(self, instance):
+        """Read the joints from the first frame of the session."""
+        return joints_of(instance)
 
 
 class SessionDetailSerializer(SessionSerializer):
@@ -154,7 +159,9 @@ class WriterSerializer(serializers.Serializer):
 
     status = serializers.CharField()
     pending_frames = serializers.IntegerField(help_text="Received and not committed yet.")
-    last_commit_s = serializers.FloatField(allow_null=True, help_text="How long ago it last committed; null: never.")
+    last_commit_s = serializers.FloatField(
+        allow_null=True, help_text="How long ago it last stored or refused a frame; null: never."
+    )
 
 
 class HealthSerializer(serializers.Serializer):
@@ -163,6 +170,9 @@ class HealthSerializer(serializers.Serializer):
     version = serializers.CharField()
     database = serializers.CharField(help_text="`ok`, or what is wrong.")
     channel_layer = serializers.CharField(help_text="`ok`, or what is wrong.")
+    sessions = serializers.CharField(
+        help_text="Of the process that answers: the start, end and heartbeat of sessions; `ok`, or what is wrong."
+    )
     writer = WriterSerializer()
 
 

@@ -14,13 +14,11 @@ from django.db import connection
 from django.db.models import Count, Min, Sum
 from django.utils import timezone
 
+from teleop.frames.data import newest_data_bytes
 from teleop.models import TeleopSession
 
 CACHED_S = 60
 DAY, PACE_DAYS = timedelta(days=1), 7
-# By the primary key: all frames are never read.
-NEWEST = "(SELECT data FROM teleop_teleopframe ORDER BY id DESC LIMIT 500) AS newest"
-DATA_BYTES = {"postgresql": "pg_column_size(data)", "sqlite": "length(CAST(data AS BLOB))"}
 # What a frame takes beside its data, keys included: 116-127 and 75-106 measured, of frames of 180 and 460 bytes.
 OVERHEAD_BYTES = {"postgresql": 130, "sqlite": 105}
 
@@ -70,9 +68,7 @@ def database_bytes() -> int:
 
 
 def frame_bytes() -> float:
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT avg({DATA_BYTES[connection.vendor]}) FROM {NEWEST}")  # nosec B608 # constants
-        return OVERHEAD_BYTES[connection.vendor] + float(cursor.fetchone()[0] or 0)
+    return OVERHEAD_BYTES[connection.vendor] + newest_data_bytes()
 
 
 def growth_a_day() -> dict[str, float]:

@@ -178,7 +178,10 @@ class SessionViewSet(
 
     def get_queryset(self):
         queryset = super().get_queryset()
-        return queryset.select_for_update() if self.action in ("partial_update", "marks", "unmark") else queryset
+        if self.action not in ("partial_update", "marks", "unmark"):
+            return queryset
+        # no_key: a plain FOR UPDATE would hold up the session's frames, whose foreign key locks this row too.
+        return queryset.select_for_update(no_key=True)
 
     @transaction.atomic
     def partial_update(self, request, pk):

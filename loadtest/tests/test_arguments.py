@@ -11,6 +11,8 @@ from loadtest import limits
 from loadtest.management.commands import loadtest
 from loadtest.processes import free_port
 
+pytestmark = [pytest.mark.django_db, pytest.mark.once]  # the command asks the database for its storage format
+
 
 def refused(**options) -> str:
     with pytest.raises(CommandError) as error:

@@ -39,7 +39,7 @@ def test_it_shows_a_robot_and_never_its_key(admin, robot):
 
 
 def test_it_shows_the_last_error(admin, robot):
-    Robot.objects.note_error("robot_A", "wrong_key", "the key is not this robot's")
+    Robot.objects.record_errors({"robot_A": ("wrong_key", "the key is not this robot's")})
     error = admin.get("/robots/robot_A").json()["last_error"]
     assert (error["code"], error["detail"], error["at"][-1]) == ("wrong_key", "the key is not this robot's", "Z")
 

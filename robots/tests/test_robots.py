@@ -79,20 +79,20 @@ def test_it_refuses_an_id(robot_id):
 
 
 def test_it_keeps_the_last_error_only(robot):
-    Robot.objects.note_error("arm", "invalid_frame", "first")
-    Robot.objects.note_error("arm", "out_of_order", "x" * 5000)
+    Robot.objects.record_errors({"arm": ("invalid_frame", "first")})
+    Robot.objects.record_errors({"arm": ("out_of_order", "x" * 5000)})
     robot.refresh_from_db()
     assert (robot.last_error_code, robot.last_error_detail) == ("out_of_order", "x" * 1000)
     assert robot.last_error_at is not None
 
 
 def test_it_is_silent_when_it_was_not_heard_of_for_half_a_minute(robot):
-    Robot.objects.heard_of(["arm"], "online")
-    assert not Robot.objects.silent().exists()
+    Robot.objects.mark_seen({"arm": "online"})
+    assert not Robot.objects.unresponsive().exists()
     Robot.objects.update(last_heartbeat=Now() - timedelta(seconds=31))
-    assert Robot.objects.silent().get() == robot
+    assert Robot.objects.unresponsive().get() == robot
 
 
 def test_an_offline_robot_is_not_silent_but_offline(robot):
     Robot.objects.update(last_heartbeat=Now() - timedelta(days=1))
-    assert not Robot.objects.silent().exists()
+    assert not Robot.objects.unresponsive().exists()

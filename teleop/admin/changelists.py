@@ -1,5 +1,7 @@
 from django.contrib.admin.views.main import ChangeList
 
+from teleop.models import TeleopFrame
+
 
 class SessionChangeList(ChangeList):
     def get_results(self, request):
@@ -31,8 +33,8 @@ class FrameChangeList(ChangeList):
         if self.filter_params.keys() & {"from_index", "max_id"}:
             self.first_page = self.get_query_string(remove=["from_index", "max_id"])
         if len(page) > self.list_per_page and self._of_session:
-            of_session = self.model.objects.filter(session=page[-1].session_id)
+            next_index = TeleopFrame.objects.of_session(page[-1].session_id).next_index()
             self.next_page = self.get_query_string({"from_index": page[-1].frame_index})
-            self.last_page = self.get_query_string({"from_index": of_session.next_index() - self.list_per_page})
+            self.last_page = self.get_query_string({"from_index": next_index - self.list_per_page})
         elif len(page) > self.list_per_page:
             self.next_page = self.get_query_string({"max_id": page[-1].pk})

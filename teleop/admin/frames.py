@@ -5,6 +5,7 @@ from robots.sidebar import Sidebar
 from teleop.admin.changelists import FrameChangeList
 from teleop.admin.links import robot_link, session_link
 from teleop.filters import FrameFilter
+from teleop.frames.data import data_of
 from teleop.models import TeleopFrame
 
 
@@ -46,8 +47,8 @@ class TeleopFrameAdmin(admin.ModelAdmin):
 
     @admin.display(description="data")
     def data_in_short(self, frame):
-        return display.clipped(frame.data)
+        return display.clipped(data_of(frame))
 
     @admin.display(description="data")
     def data_in_full(self, frame):
-        return display.data(frame.data)
+        return display.data(data_of(frame))

@@ -142,7 +142,8 @@ class TeleopSessionAdmin(SessionColumns):
     def _label(self, session_id: int, labels: dict) -> TeleopSession | None:
         """As a PATCH would: under the row's lock, held for this session alone; raises ValidationError."""
         with transaction.atomic():
-            session = TeleopSession.objects.select_for_update().filter(pk=session_id).first()
+            # no_key: a plain FOR UPDATE would hold up the session's frames, whose foreign key locks this row too.
+            session = TeleopSession.objects.select_for_update(no_key=True).filter(pk=session_id).first()
             if session is not None:
                 changes = SessionChangeSerializer(session, data={"meta_info": labels})
                 changes.is_valid(raise_exception=True)

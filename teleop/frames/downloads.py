@@ -51,8 +51,8 @@ async def converted(frames: FrameRange, convert: Callable[[bytes], T]) -> AsyncI
         # Where the reader has gone: its thread ends with the block, and the event loop would stand still for it.
         await asyncio.gather(ahead, return_exceptions=True)
     # Deleting begins at the lowest index, so if the first frame is there, all that were read were all there were.
-    stored = TeleopFrame.objects.filter(session_id=frames.session_id, frame_index=first)
-    if first is not None and not await database_sync_to_async(stored.exists)():
+    is_stored = database_sync_to_async(TeleopFrame.objects.is_stored)
+    if first is not None and not await is_stored(frames.session_id, first):
         raise FramesGone(f"session {frames.session_id} was deleted while it was read")
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from teleop.frames.columns import table
+from teleop.frames.data import joints_of
 from teleop.frames.fields import HEAD
 from teleop.frames.text import FrameRange, blocks, first_index, last_index
 from teleop.models import TeleopSession
@@ -32,5 +33,6 @@ def read_motion(session: TeleopSession) -> Motion:
 
 
 def _joints(session: TeleopSession) -> list[str]:
-    part = "observation" if session.joints["observation"] else "action"
-    return [f"{part}.{name}" for name in session.joints[part]]
+    joints = joints_of(session)
+    part = "observation" if joints["observation"] else "action"
+    return [f"{part}.{name}" for name in joints[part]]

@@ -86,5 +86,5 @@ def check_fields(fields: Iterable[str], session_id: int, lines: Iterable[bytes] 
 
 def _ends(session_id: int) -> Iterator[bytes]:
     yield from read_lines(FrameRange(session_id), 1)
-    last = TeleopFrame.objects.filter(session_id=session_id).next_index() - 1
+    last = TeleopFrame.objects.of_session(session_id).next_index() - 1
     yield from read_lines(FrameRange(session_id, start=last), 1)

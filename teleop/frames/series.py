@@ -60,10 +60,7 @@ def read_series(frames: FrameRange, fields: Iterable[str], points: int) -> Pictu
 
 def _stride(frames: FrameRange) -> int:
     """1, unless there are so many frames that looking at all of them would take seconds."""
-    stored = TeleopFrame.objects.filter(
-        session_id=frames.session_id, frame_index__gte=frames.start, frame_index__lt=frames.stop
-    )
-    count = stored.count()
+    count = TeleopFrame.objects.count_between(frames.session_id, frames.start, frames.stop)
     return 1 if count <= MAX_FRAMES else -(-count // MAX_PICKED)
 
 

@@ -1,70 +1,17 @@
 import logging
 from asyncio import Event, Task
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import NamedTuple, Protocol
+from datetime import datetime
+from typing import Protocol
 
 import orjson
 
 from teleop import counters
 from teleop.ingest.parse import Frame, Refusal, Start, parse
+from teleop.ingest.types import Heartbeat, Refused, Row, SessionLease
 from teleop.protocol import FAULTS, MAX_UNACKED, UNUSABLE_IN_A_ROW, Close, Code
 
 logger = logging.getLogger(__name__)
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class Row(NamedTuple):
-    """A frame on its way into the table; `data` is JSON in UTF-8."""
-
-    session_id: int
-    robot_id: str
-    frame_index: int
-    timestamp_us: int
-    data: bytes
-
-    @property
-    def timestamp(self) -> datetime:
-        return EPOCH + timedelta(microseconds=self.timestamp_us)
-
-
-class Refused(NamedTuple):
-    """Why a row was not stored, for good."""
-
-    row: Row
-    code: Code
-    detail: str
-
-
-class Opened(NamedTuple):
-    """A session as a connection has just got it; `holder` is the name of this hold on it."""
-
-    session_id: int
-    session_key: str
-    robot_id: str
-    key_hash: str
-    holder: str
-    next_frame_index: int
-    frame_count: int
-
-
-class Beat(NamedTuple):
-    """What a worker knows of one of its connections since the last beat."""
-
-    session_id: int
-    robot_id: str
-    holder: str
-    frame_count: int
-    first_timestamp: datetime | None  # of a session that had no frames when it was opened
-    fps: int | None  # None: not said, or written down already; likewise with meta_info and error
-    meta_info: dict
-    error: tuple[str, str] | None
-    refusals: int
-
-    @property
-    def is_failing(self) -> bool:
-        return self.refusals > 0
 
 
 class Outlet(Protocol):
@@ -92,21 +39,21 @@ class RobotConnection:
 
     def __init__(
         self,
-        opened: Opened,
+        lease: SessionLease,
         outlet: Outlet,
         offer: Callable[["RobotConnection", Row], bool],
         end: Callable[["RobotConnection"], object],
     ):
-        self.opened = opened
-        self.session_id = opened.session_id
-        self.robot_id = opened.robot_id
-        self.key_hash = opened.key_hash
-        self.holder = opened.holder
+        self.lease = lease
+        self.session_id = lease.session_id
+        self.robot_id = lease.robot_id
+        self.key_hash = lease.key_hash
+        self.holder = lease.holder
         self.pending_frames = 0
         self.pending_bytes = 0
-        self.frame_count = opened.frame_count
+        self.frame_count = lease.frame_count
         self.is_taking = True
-        self.is_beating = True
+        self.is_live = True  # a heartbeat after the release would reopen the session
         self.close_code: Close | None = None
         self.disconnected = Event()
         self.released: Task[int] | None = None
@@ -129,8 +76,8 @@ class RobotConnection:
         self._send(
             type="session",
             session_id=self.session_id,
-            session=self.opened.session_key,
-            next_frame_index=self.opened.next_frame_index,
+            session=self.lease.session_key,
+            next_frame_index=self.lease.next_frame_index,
             max_unacked=MAX_UNACKED,
         )
 
@@ -189,7 +136,7 @@ class RobotConnection:
             self._merge(start.meta_info)
 
     def _merge(self, meta_info: dict) -> None:
-        self._meta_info = self._meta_info | meta_info  # a new one, as a beat may hold the old one
+        self._meta_info = self._meta_info | meta_info  # a new one, as a heartbeat may hold the old one
 
     def _refuse(self, code: Code, detail: str, frame_index: int | None = None) -> None:
         self._note_refusal(code, detail, frame_index, self.messages)
@@ -208,14 +155,18 @@ class RobotConnection:
         self._last_error = (code, detail)
         self._send(type="error", code=code, message=message, frame_index=frame_index, detail=detail)
 
-    def committed(self, rows: Sequence[Row]) -> None:
+    def committed(self, rows: Sequence[Row], stored_before: int) -> None:
         if self.frame_count == 0:
             self._first_timestamp = rows[0].timestamp
-        self.frame_count += len(rows)
+        self.frame_count += len(rows) - stored_before
         if self.watched is not None:
             self.watched.committed(rows[-1].frame_index)
         if self.is_open:
             self._outlet.send_ack(rows[-1].frame_index)
+
+    def recounted(self, stored_before: int) -> None:
+        """Correct frame_count: so many frames were stored before this connection, in place of what the lease says."""
+        self.frame_count += stored_before - self.lease.frame_count
 
     def ended(self, frame_count: int) -> None:
         self._send(type="ended", session_id=self.session_id, frame_count=frame_count)
@@ -240,11 +191,14 @@ class RobotConnection:
         self.is_taking = False
         if self.close_code is None:
             self.close_code = code
-            self._outlet.close(code)
+            try:
+                self._outlet.close(code)
+            except Exception:  # the socket has just gone; whoever closes it may be another robot's handshake
+                logger.exception("robot %s: the connection could not be closed with %d", self.robot_id, code)
 
-    def beat(self) -> Beat:
-        """What presence is to write down; `beaten` says that it has."""
-        return Beat(
+    def heartbeat(self) -> Heartbeat:
+        """What presence is to write down; `heartbeat_saved` says that it has."""
+        return Heartbeat(
             self.session_id,
             self.robot_id,
             self.holder,
@@ -256,18 +210,18 @@ class RobotConnection:
             self._refusals,
         )
 
-    def beaten(self, beat: Beat) -> None:
-        """What came while it was being written stays for the next beat."""
-        if beat.refusals:  # a line a beat, however much a robot misbehaves
-            logger.warning("robot %s: %d refused, the last: %s", self.robot_id, beat.refusals, beat.error)
-        self._refusals -= beat.refusals
-        if self._first_timestamp == beat.first_timestamp:
+    def heartbeat_saved(self, saved: Heartbeat) -> None:
+        """Forget what is written down; what came meanwhile stays for the next heartbeat."""
+        if saved.refusals:  # a line a heartbeat, however much a robot misbehaves
+            logger.warning("robot %s: %d refused, the last: %s", self.robot_id, saved.refusals, saved.error)
+        self._refusals -= saved.refusals
+        if self._first_timestamp == saved.first_timestamp:
             self._first_timestamp = None
-        if self._fps == beat.fps:
+        if self._fps == saved.fps:
             self._fps = None
-        if self._meta_info == beat.meta_info:
+        if self._meta_info == saved.meta_info:
             self._meta_info = {}
-        if self._last_error == beat.error:
+        if self._last_error == saved.error:
             self._last_error = None
 
     @property

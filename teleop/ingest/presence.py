@@ -1,144 +1,157 @@
-"""Who is here, and whose session it is: blocking calls, made in the worker's database thread."""
+"""What workers write down of their connections: heartbeats, releases, the sweep, refusals. Blocking calls.
 
-import threading
-from collections.abc import Iterable
-from typing import NamedTuple
+Each is a few statements, however many robots there are, and leaves out rows that another client has locked.
+"""
 
-from django.conf import settings
-from django.db import transaction
-from django.db.models import Exists, OuterRef, Q
+from collections.abc import Iterable, Mapping, Sequence
+
+from django.db.models import Exists, OuterRef
 
 from robots.meta import problem_with
 from robots.models import Robot
 from robots.querysets import NotAdmitted
-from teleop.ingest import store
-from teleop.ingest.connection import Beat, Opened
+from teleop.ingest.transactions import bounded_transaction
+from teleop.ingest.types import Heartbeat, HeartbeatResult, Release
 from teleop.models import TeleopFrame, TeleopSession
 from teleop.protocol import Code
 
+LOCK_TIMEOUT_MS = 500
+STATEMENT_TIMEOUT_MS = 5_000
+COUNT_TIMEOUT_MS = 60_000  # a session of many millions of frames
+MAX_SWEPT = 200  # sessions a turn; the rest follows with the next
 
-class Holds(NamedTuple):
-    """What a beat found: the holders that still hold their sessions, each robot's key hash, and by holder why what
-    it said of its session was refused.
+Bounds = Mapping[int, tuple]
+
+
+def heartbeat(heartbeats: Sequence[Heartbeat]) -> HeartbeatResult:
+    """Write frame counts and what robots have said of their sessions, each if its holder still has it.
+
+    A holder that is alive after all takes its session back from the sweep that ended it.
     """
-
-    holders: set[str]
-    key_hashes: dict[str, str]
-    refused: dict[str, str]
-
-
-def open_session(
-    robot_id: str, key: str | None, session_key: str, holder: str, address: str | None, abandoned: threading.Event
-) -> tuple[Opened | None, str]:
-    """The session as `Opened`, and the holder it was taken from ("" if none); raises NotAdmitted.
-
-    Where nobody waits for it any more, as the database took too long or the client has left, there is no `Opened` and
-    the session goes back to whoever had it: that may be the robot's next connection, on another worker.
-    """
-    if settings.ROBOT_AUTH == "open":
-        robot, _ = Robot.objects.get_or_create(pk=robot_id)
-    else:
-        robot = Robot.objects.admit(robot_id, key)
-    session, previous = TeleopSession.objects.hold(robot, session_key, holder)
-    Robot.objects.filter(pk=robot_id).update(ip_address=address)
-    Robot.objects.heard_of([robot_id], Robot.Status.ONLINE)
-    next_index = next_frame_index(session.pk)
-    key_hash = robot.key_hash if settings.ROBOT_AUTH == "key" else ""  # of the key that let it in
-    opened = Opened(session.pk, session_key, robot_id, key_hash, holder, next_index, session.frame_count)
-    if abandoned.is_set():
-        TeleopSession.objects.give_back(session, holder)
-        return None, ""
-    return opened, previous
+    by_holder = {each.holder: each for each in heartbeats}
+    robot_ids = {each.robot_id for each in heartbeats}
+    with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS):
+        mine = TeleopSession.objects.held_by(heartbeats)
+        saved = dict(mine.lock_available().values_list("pk", "holder"))
+        news, refused = _news([by_holder[holder] for holder in saved.values()])
+        counts = [
+            (pk, by_holder[holder].frame_count, by_holder[holder].first_timestamp) for pk, holder in saved.items()
+        ]
+        TeleopSession.objects.update_each(
+            ("frame_count", "start_time"), counts, also="end_time = NULL, quality = NULL, updated_at = {now}"
+        )
+        TeleopSession.objects.update_each(("fps", "meta_info"), [(pk, *each) for pk, each in news.items()])
+        failing = {each.robot_id for each in heartbeats if each.is_failing}
+        Robot.objects.mark_seen(
+            {pk: Robot.Status.ERROR if pk in failing else Robot.Status.ONLINE for pk in sorted(robot_ids)}
+        )
+        _record_errors(heartbeats)
+        # Without a lock: a session that is locked is not lost.
+        holders = set(saved.values())
+        if len(saved) < len(heartbeats):
+            holders = set(mine.values_list("holder", flat=True))
+        key_hashes = dict(Robot.objects.filter(pk__in=robot_ids).values_list("pk", "key_hash"))
+    return HeartbeatResult(set(saved.values()), by_holder.keys() - holders, key_hashes, refused)
 
 
-def beat(beats: list[Beat]) -> Holds:
-    """Heartbeats, frame counts, and what robots have said of their sessions: a few statements for all of a worker's."""
-    refused = _write_down(beats)
-    failing = {each.robot_id for each in beats if each.is_failing}
-    robot_ids = {each.robot_id for each in beats}
-    for ids, status in ((robot_ids - failing, Robot.Status.ONLINE), (failing, Robot.Status.ERROR)):
-        if ids:
-            Robot.objects.heard_of(sorted(ids), status)
-    store.beat(beats)
-    holders = set(TeleopSession.objects.held_by(beats).values_list("holder", flat=True))
-    return Holds(holders, dict(Robot.objects.filter(pk__in=robot_ids).values_list("pk", "key_hash")), refused)
+def frame_bounds(session_ids: Sequence[int]) -> Bounds:
+    """Return frame_count, first and last timestamp of each session, from its stored frames."""
+    with bounded_transaction(LOCK_TIMEOUT_MS, COUNT_TIMEOUT_MS, writes=False):
+        return TeleopFrame.objects.bounds(session_ids)
 
 
-def next_frame_index(session_id: int) -> int:
-    return TeleopFrame.objects.filter(session=session_id).next_index()
+def count_below(ranges: Sequence[tuple[int, int]]) -> list[int]:
+    """Return for each (session_id, frame_index) the number of frames with a lower index."""
+    with bounded_transaction(LOCK_TIMEOUT_MS, COUNT_TIMEOUT_MS, writes=False):
+        return [TeleopFrame.objects.count_below(*each) for each in ranges]
 
 
-class Release(NamedTuple):
-    """The last of a connection; `failed`: it was closed for the robot's own fault."""
+def release(releases: Sequence[Release], bounds: Bounds) -> list[int | None]:
+    """End the sessions that these holders still have; return the frame_count of each, None where its row is locked.
 
-    last: Beat
-    failed: bool
-
-
-def release(releases: list[Release]) -> dict[int, int]:
-    """Ends the sessions that these holders still have; returns the frame_count of each session.
-
-    A holder that was replaced leaves its session alone, but where that has ended meanwhile it is counted again, as
-    frames of the old connection may have been stored since.
+    A holder that was replaced leaves its session alone, but if the session has ended meanwhile it is counted again, as
+    frames of the old connection may have been stored since. A session that was deleted has 0 frames.
     """
     lasts = [each.last for each in releases]
-    sessions = TeleopSession.objects.filter(pk__in=[last.session_id for last in lasts])
-    refused = _write_down(lasts)
-    for last in lasts:
-        if last.holder in refused:  # nobody hears it any more
-            Robot.objects.note_error(last.robot_id, Code.INVALID_END, refused[last.holder])
-    sessions.filter(Q(holder__in=[last.holder for last in lasts]) | Q(end_time__isnull=False)).finish()
-    failed = {each.last.robot_id for each in releases if each.failed}
-    _gone({last.robot_id for last in lasts} - failed, Robot.Status.OFFLINE)
-    _gone(failed, Robot.Status.ERROR)
-    deleted = {last.session_id: 0 for last in lasts}
-    return deleted | dict(sessions.values_list("pk", "frame_count"))
+    counts: dict[int, int | None] = {last.session_id: 0 for last in lasts}
+    with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS):
+        existing = TeleopSession.objects.filter(pk__in=list(counts))
+        counts |= dict.fromkeys(existing.values_list("pk", flat=True))
+        locked = {pk: rest for pk, *rest in existing.lock_available().values_list("pk", "holder", "end_time")}
+        mine = {last.session_id: last for last in lasts if locked.get(last.session_id, [""])[0] == last.holder}
+        news, refused = _news(list(mine.values()))
+        TeleopSession.objects.update_each(("fps", "meta_info"), [(pk, *each) for pk, each in news.items()])
+        _record_errors(lasts)
+        # The message that said too much is answered by nobody any more, so staff read it with the robot.
+        Robot.objects.record_errors(
+            {last.robot_id: (Code.INVALID_END, refused[last.holder]) for last in lasts if last.holder in refused}
+        )
+        over = [pk for pk, (_, end_time) in locked.items() if pk in mine or end_time is not None]
+        TeleopSession.objects.filter(pk__in=over).finish({pk: bounds[pk] for pk in over})
+        TeleopSession.objects.update_each(("holder",), [(pk, "") for pk in mine])
+        counts |= {pk: bounds[pk][0] for pk in locked}
+        failed = {each.last.robot_id for each in releases if each.failed}
+        _mark_disconnected({last.robot_id for last in lasts} - failed, Robot.Status.OFFLINE)
+        _mark_disconnected(failed, Robot.Status.ERROR)
+    return [counts[last.session_id] for last in lasts]
 
 
-def sweep() -> int:
-    """Ends the sessions that a killed worker left open; returns how many.
+def stale_sessions() -> list[int]:
+    """Return sessions whose holder gave no sign for 30 s: its worker was killed or is stopped."""
+    with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, writes=False):
+        return list(TeleopSession.objects.stale().values_list("pk", flat=True)[:MAX_SWEPT])
 
-    A holder that is alive after all reopens its own with its next beat.
+
+def sweep(bounds: Bounds) -> int:
+    """End those of these sessions that are still stale; return how many.
+
+    A holder that is alive after all reopens its own with its next heartbeat.
     """
-    swept = TeleopSession.objects.stale().finish()
-    _gone(Robot.objects.silent().values_list("pk", flat=True), Robot.Status.OFFLINE)
+    with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS):
+        stale = TeleopSession.objects.stale().filter(pk__in=list(bounds))
+        swept = stale.finish({pk: bounds[pk] for pk in stale.values_list("pk", flat=True)})
+        _mark_disconnected(Robot.objects.unresponsive().values_list("pk", flat=True), Robot.Status.OFFLINE)
     return swept
 
 
 def is_quality_due() -> bool:
-    return TeleopSession.objects.quality_due().exists()
+    with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, writes=False):
+        return TeleopSession.objects.quality_due().exists()
 
 
-def note_refusals(refusals: dict[str, NotAdmitted]) -> None:
-    with transaction.atomic():
-        for robot_id in sorted(refusals):  # in one order everywhere, so that no two workers wait for each other
-            Robot.objects.note_error(robot_id, refusals[robot_id].code, refusals[robot_id].detail)
+def note_refusals(refusals: Mapping[str, NotAdmitted]) -> None:
+    """Keep why handshakes were refused, by robot, where staff can read it."""
+    with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS):
+        Robot.objects.record_errors({pk: (refusal.code, refusal.detail) for pk, refusal in refusals.items()})
 
 
-def _write_down(beats: list[Beat]) -> dict[str, str]:
-    """What robots have said of their sessions, and what was wrong with it: news is rare, so a statement each.
+def _news(heartbeats: Sequence[Heartbeat]) -> tuple[dict[int, tuple], dict[str, str]]:
+    """Merge what robots have said into their sessions, whose rows are locked.
 
-    Returns by holder what was refused: one message is bounded at the door, what many make of meta_info only here.
+    Returns `(fps, meta_info)` by session, None for what stays, and by holder why its meta_info is refused: the parser
+    bounds one message, and only here it is known what many have made of it.
     """
-    refused = {}
-    for each in beats:
-        if each.meta_info or each.fps:
-            with transaction.atomic():
-                session = TeleopSession.objects.select_for_update().held_by([each]).first()
-                if session is not None:
-                    session.fps = each.fps or session.fps
-                    session.merge_meta(each.meta_info)
-                    problem = problem_with(session.meta_info) if each.meta_info else None
-                    if problem:
-                        refused[each.holder] = f"meta_info would be {problem}"
-                    session.save(update_fields=["fps"] if problem else ["fps", "meta_info"])
-        if each.error:
-            Robot.objects.note_error(each.robot_id, *each.error)
-    return refused
+    said = {each.session_id: each for each in heartbeats if each.meta_info or each.fps}
+    news, refused = {}, {}
+    if not said:
+        return news, refused
+    for session in TeleopSession.objects.filter(pk__in=said).only("meta_info", "staff_labels"):
+        told = said[session.pk]
+        session.merge_meta(told.meta_info)
+        problem = problem_with(session.meta_info) if told.meta_info else None
+        if problem:
+            refused[told.holder] = f"meta_info would be {problem}"
+        news[session.pk] = (told.fps, None if problem or not told.meta_info else session.meta_info)
+    return news, refused
 
 
-def _gone(robot_ids: Iterable[str], status: str) -> None:
-    """The robots' new status, but for those that have another session live."""
-    live = TeleopSession.objects.live().filter(robot=OuterRef("pk"))
+def _record_errors(heartbeats: Iterable[Heartbeat]) -> None:
+    Robot.objects.record_errors({each.robot_id: each.error for each in heartbeats if each.error})
+
+
+def _mark_disconnected(robot_ids: Iterable[str], status: str) -> None:
+    """Write the robots' new status, except for robots that have another live session."""
     if robot_ids := list(robot_ids):
-        Robot.objects.filter(~Exists(live), pk__in=robot_ids).update(status=status)
+        live = TeleopSession.objects.live().filter(robot=OuterRef("pk"))
+        gone = Robot.objects.filter(~Exists(live), pk__in=robot_ids).lock_available()
+        Robot.objects.filter(pk__in=list(gone.values_list("pk", flat=True))).update(status=status)

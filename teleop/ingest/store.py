@@ -1,72 +1,69 @@
-"""Rows into the database: the SQL that is written by hand, each vendor's branch with its reason.
+"""Groups of frames into the table: the fast path, with the SQL that is written by hand, each with its reason.
 
-All of it runs in the worker's one database thread. Costs: docs/performance.md.
+All of it runs in the frame thread. Costs: docs/performance.md. A group that fails goes to teleop/ingest/isolation.py.
 """
 
 import select
 import struct
-from collections import defaultdict
 from collections.abc import Callable, Sequence
-from datetime import datetime
 
 import orjson
 import psycopg
 from django.conf import settings
-from django.db import DatabaseError, DataError, IntegrityError, connection, connections, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 from psycopg import pq
 from psycopg.errors import error_from_result
 
-from teleop.ingest.connection import Beat, Refused, Row
+from teleop.ingest import isolation
+from teleop.ingest.transactions import bounded_transaction, check_replicated, is_connection_lost, watch_commits
+from teleop.ingest.types import Outcome, Row
 from teleop.models import TeleopFrame
-from teleop.protocol import Code
 
 POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01, in unix microseconds
 
-COPY_FRAMES = b"COPY teleop_teleopframe (session_id, frame_index, timestamp, robot_id, data) FROM STDIN (FORMAT BINARY)"
+# A row that another client has locked must not hold up the frames of all others for long.
+LOCK_TIMEOUT_MS = 50
+COPY_ROWS = b"COPY teleop_teleopframe (session_id, frame_index, timestamp, robot_id, data) FROM STDIN (FORMAT BINARY)"
+# Statements in one message are one transaction, so the limits cost no round trip, and end with it.
+COPY_GROUP = b"SET LOCAL lock_timeout = %d; SET LOCAL statement_timeout = 0; %b" % (LOCK_TIMEOUT_MS, COPY_ROWS)
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 COPY_TRAILER = b"\xff\xff"
 INSERT_FRAMES = (
     "INSERT INTO teleop_teleopframe (session_id, frame_index, timestamp, robot_id, data) VALUES (%s, %s, %s, %s, %s)"
 )
 
-# A holder that is alive after all takes its session back from the sweep that ended it.
-BEAT = (
-    "UPDATE teleop_teleopsession SET frame_count = %s, start_time = COALESCE(%s, start_time), end_time = NULL, "
-    "quality = NULL, updated_at = {now} WHERE id = %s AND holder = %s"
-)
-# SQLite's CURRENT_TIMESTAMP knows no fractions.
-NOW = {"sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')"}
 
+def write(rows: Sequence[Row]) -> Outcome:
+    """Store a group in one transaction, less the rows that are stored already, refused, or have to wait.
 
-def own_connection() -> None:
-    """Gives this thread a connection outside the pool, whose back-off would delay every group after an outage, and
-    without the requests' time limit: what waits for a lock is stored when the lock is gone.
-    """
-    own = connections["default"].copy()
-    options = own.settings_dict["OPTIONS"]
-    if options.pop("pool", None):
-        options["options"] = f"{options.get('options', '')} -c statement_timeout=0"
-    connections["default"] = own
-
-
-def forget_broken_connection() -> bool:
-    """Closes this thread's connection if the database does not answer on it; the next query opens a new one."""
-    healthy = connection.connection is not None and connection.is_usable()
-    if not healthy:
-        connection.close()
-    return healthy
-
-
-def write(rows: Sequence[Row]) -> list[Refused]:
-    """Stores a group in one transaction; returns the rows that can never be stored.
-
-    Any other database error is nobody's fault and passes through: nothing was stored, and the group may be tried again.
+    A database error that concerns the whole group passes through: nothing was stored, and the group may be tried again.
     """
     try:
         _fast_path()(rows)
-    except (IntegrityError, DataError):
-        return write_carefully(rows)
-    return []
+    except DatabaseError as error:
+        # SQLite has no locks of rows: an error that is no row's fault concerns everything (locked, full, read-only).
+        is_general = connection.vendor != "postgresql" and isinstance(error, OperationalError)
+        if is_general or is_connection_lost():
+            raise
+        return isolation.write(rows, inserts())
+    return Outcome()
+
+
+def inserts() -> list[Callable[[Sequence[Row]], None]]:
+    """Return the ways to insert rows that are not stored yet, inside a transaction; the portable one comes last."""
+    if connection.vendor == "postgresql" and settings.INGEST_WRITER == "auto":
+        return [_copy_inside, _insert_ignoring_conflicts]
+    return [_insert_ignoring_conflicts]
+
+
+def _copy_inside(rows: Sequence[Row]) -> None:
+    with connection.wrap_database_errors:
+        _run_copy(connection.connection.pgconn, COPY_ROWS, _packed(rows))
+
+
+def _insert_ignoring_conflicts(rows: Sequence[Row]) -> None:
+    """Leave out a row whose (session, frame_index) another transaction stores at this moment."""
+    TeleopFrame.objects.bulk_create(map(_model, rows), ignore_conflicts=True)
 
 
 def _fast_path() -> Callable[[Sequence[Row]], None]:
@@ -76,7 +73,15 @@ def _fast_path() -> Callable[[Sequence[Row]], None]:
 
 
 def _copy(rows: Sequence[Row]) -> None:
-    """7 us a frame where bulk_create costs 70-95; binary, so that PostgreSQL parses no timestamps."""
+    """7 us a frame where bulk_create costs 70-95."""
+    watch_commits()
+    with connection.wrap_database_errors:  # Django translates the errors of its own cursors only
+        _run_copy(connection.connection.pgconn, COPY_GROUP, _packed(rows))
+    check_replicated()
+
+
+def _packed(rows: Sequence[Row]) -> bytes:
+    """Encode rows in COPY's binary format, of which PostgreSQL parses no timestamps."""
     fixed, length = struct.Struct("!hiiiiiq").pack, struct.Struct("!i").pack
     parts = [COPY_HEADER]
     for session_id, robot_id, frame_index, timestamp_us, data in rows:
@@ -89,16 +94,14 @@ def _copy(rows: Sequence[Row]) -> None:
             data,
         )
     parts.append(COPY_TRAILER)
-    connection.ensure_connection()
-    with connection.wrap_database_errors:  # Django translates the errors of its own cursors only
-        _run_copy(connection.connection.pgconn, b"".join(parts))
+    return b"".join(parts)
 
 
-def _run_copy(libpq: pq.abc.PGconn, rows: bytes) -> None:
-    """One COPY, a transaction of its own, by libpq's calls: psycopg's Cursor.copy costs 0.35 ms more a group, which is
-    forty groups a second however few robots a worker has.
+def _run_copy(libpq: pq.abc.PGconn, command: bytes, rows: bytes) -> None:
+    """Copy by libpq's calls: psycopg's Cursor.copy costs 0.35 ms more a group, which is forty groups a second however
+    few robots a worker has.
     """
-    begun = libpq.exec_(COPY_FRAMES)
+    begun = libpq.exec_(command)
     if begun.status != pq.ExecStatus.COPY_IN:
         raise error_from_result(begun)
     if libpq.put_copy_data(rows) != 1 or libpq.put_copy_end() != 1:
@@ -138,115 +141,17 @@ def _execute_many(rows: Sequence[Row]) -> None:
         )
 
 
-def _bulk_create(rows: Sequence[Row], ignore_conflicts: bool = False) -> None:
+def _bulk_create(rows: Sequence[Row]) -> None:
     """The portable path."""
-    frames = [
-        TeleopFrame(
-            session_id=row.session_id,
-            robot_id=row.robot_id,
-            frame_index=row.frame_index,
-            timestamp=row.timestamp,
-            data=orjson.loads(row.data),
-        )
-        for row in rows
-    ]
-    TeleopFrame.objects.bulk_create(frames, ignore_conflicts=ignore_conflicts)
+    with bounded_transaction(LOCK_TIMEOUT_MS):
+        TeleopFrame.objects.bulk_create(map(_model, rows))
 
 
-def take_apart(rows: Sequence[Row]) -> tuple[list[Refused], list[Row]]:
-    """Session by session, then row by row, for a group that fails again and again on a healthy connection.
-
-    Returns what was refused, and what is left: where a row cannot be stored for nobody's fault (a lock, a full disk),
-    it and the later rows of its session wait, so that what is stored stays a prefix of what was sent.
-    """
-    sessions: defaultdict[int, list[Row]] = defaultdict(list)
-    for row in rows:
-        sessions[row.session_id].append(row)
-    refused: list[Refused] = []
-    left: list[Row] = []
-    for waiting in sessions.values():
-        try:
-            refused += write(waiting)
-        except DatabaseError:
-            left += _write_one_by_one(waiting, refused)
-    return refused, left
-
-
-def _write_one_by_one(rows: Sequence[Row], refused: list[Refused]) -> Sequence[Row]:
-    """The rows from the first that could not be stored on."""
-    for position, row in enumerate(rows):
-        try:
-            refused += _write_alone(row)
-        except DatabaseError:
-            return rows[position:]
-    return []
-
-
-def write_carefully(rows: Sequence[Row]) -> list[Refused]:
-    """For a group with a row that is stored already, or that the database refuses: at first together, else one by one.
-
-    Conflicts are ignored and the rows read back, so a row that went missing for any other reason than its own
-    (session, frame_index) is noticed.
-    """
-    try:
-        return _write_ignoring_conflicts(rows)
-    except (IntegrityError, DataError):
-        return [refused for row in rows for refused in _write_alone(row)]
-
-
-def _write_alone(row: Row) -> list[Refused]:
-    try:
-        return _write_ignoring_conflicts([row])
-    except DatabaseError as error:
-        if not _is_rows_fault(error):
-            raise
-        return [
-            Refused(row, Code.REJECTED_BY_DATABASE, f"the database refused the frame: {str(error).splitlines()[0]}")
-        ]
-
-
-def _write_ignoring_conflicts(rows: Sequence[Row]) -> list[Refused]:
-    with transaction.atomic():
-        _bulk_create(rows, ignore_conflicts=True)
-        stored = _stored_timestamps(rows)
-        if missing := [row for row in rows if (row.session_id, row.frame_index) not in stored]:
-            # ON CONFLICT DO NOTHING passes over any unique key, a sequence that lags behind its table too.
-            raise IntegrityError(f"frame {missing[0].frame_index} of session {missing[0].session_id} was not stored")
-    return [
-        Refused(row, Code.INDEX_REUSED, f"frame_index {row.frame_index} is stored already, with timestamp {held}")
-        for row in rows
-        if (held := stored[row.session_id, row.frame_index]) != row.timestamp
-    ]
-
-
-def _stored_timestamps(rows: Sequence[Row]) -> dict[tuple[int, int], datetime]:
-    indexes: defaultdict[int, list[int]] = defaultdict(list)
-    for row in rows:
-        indexes[row.session_id].append(row.frame_index)
-    return {
-        (session_id, frame_index): timestamp
-        for session_id, wanted in indexes.items()
-        for frame_index, timestamp in TeleopFrame.objects.filter(
-            session_id=session_id, frame_index__in=wanted
-        ).values_list("frame_index", "timestamp")
-    }
-
-
-def beat(beats: Sequence[Beat]) -> None:
-    """Frame counts and heartbeats of sessions, each if its holder still has it.
-
-    One prepared statement for all: built by the ORM as one CASE of 300 sessions it held up every ack for 0.15 s.
-    """
-    statement = BEAT.format(now=NOW.get(connection.vendor, "CURRENT_TIMESTAMP"))
-    started = connection.ops.adapt_datetimefield_value
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.executemany(
-            statement,
-            [(each.frame_count, started(each.first_timestamp), each.session_id, each.holder) for each in beats],
-        )
-
-
-def _is_rows_fault(error: DatabaseError) -> bool:
-    """Data and integrity errors, and PostgreSQL's class 54 (a limit is exceeded), of a row on its own."""
-    sqlstate = getattr(error.__cause__, "sqlstate", None) or ""
-    return isinstance(error, (IntegrityError, DataError)) or sqlstate.startswith("54")
+def _model(row: Row) -> TeleopFrame:
+    return TeleopFrame(
+        session_id=row.session_id,
+        robot_id=row.robot_id,
+        frame_index=row.frame_index,
+        timestamp=row.timestamp,
+        data=orjson.loads(row.data),
+    )

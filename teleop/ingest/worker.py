@@ -1,116 +1,98 @@
 import asyncio
 import logging
-import threading
+import os
+import signal
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
 from django.conf import settings
-from django.db import Error as DatabaseFailure
+from django.db import connections
 
 from robots import layer
 from robots.models import ROBOT_ID
-from robots.notices import GROUP, tell_workers
+from robots.notices import GROUP
 from robots.querysets import NotAdmitted
 from teleop import counters
 from teleop.ingest import presence, store
-from teleop.ingest.connection import Opened, Outlet, RobotConnection
+from teleop.ingest.batch import Batch
+from teleop.ingest.connection import Outlet, RobotConnection
 from teleop.ingest.database import DatabaseThread
-from teleop.ingest.presence import Release
+from teleop.ingest.handshakes import Handshakes
 from teleop.ingest.quality_process import QualityProcess
+from teleop.ingest.transactions import is_isolatable, recover, use_dedicated_connection
+from teleop.ingest.types import Release, SessionLease
 from teleop.ingest.writer import FrameWriter
 from teleop.live import tap
 from teleop.protocol import ROBOTS_FAULT, Close
 
 logger = logging.getLogger(__name__)
 
-BEAT_S = 3
-SWEEP_S = 10
-GAUGE_S = 1
-REFUSALS_S = 1
+HEARTBEAT_INTERVAL_S = 3
+SWEEP_INTERVAL_S = 10
+GAUGE_INTERVAL_S = 1
+REFUSALS_INTERVAL_S = 1
 MAX_REFUSALS = 100
-OPEN_TIMEOUT_S = 10
+MAX_TURN = 100  # sessions whose bookkeeping is written at a time: on SQLite the frames wait meanwhile
+MAX_COUNTED = 20  # sessions whose frames are counted at a time: handshakes wait meanwhile
 RETRY_S = 1
 
 
-class DatabaseAway(Exception):
-    """The database did not answer in time; the robot may come back."""
-
-
 class Worker:
-    """The ingest side of one process: its connections, its database thread, its writer and its heartbeat."""
+    """The ingest side of one process: its connections, its database threads, its writer and its heartbeat.
+
+    Frames have a thread and a connection of their own, so that nothing delays an ack but other frames. All else about
+    sessions is read and written in the other thread. SQLite has one writer at a time: there the other thread only
+    reads, and what is to be written has its turns in the frame thread, between two groups.
+    """
 
     def __init__(self) -> None:
         self.name = uuid.uuid4().hex[:16]
         self.connections: dict[str, RobotConnection] = {}  # by holder
         self.is_closing = False
-        self._in_database = DatabaseThread(store.own_connection, store.forget_broken_connection)
-        self._opening = asyncio.Lock()  # so that a group never waits for more than one handshake
-        self._opened = 0
-        self._refusals: dict[str, NotAdmitted] = {}  # by robot
-        self._releases: asyncio.Queue[tuple[Release, asyncio.Future[int]]] = asyncio.Queue()
+        self.has_failed = False
+        self.frame_thread = DatabaseThread("frames", use_dedicated_connection, recover)
+        self.session_thread = DatabaseThread("sessions", use_dedicated_connection, recover)
+        has_row_locks = connections["default"].features.has_select_for_update
+        self._read = self.session_thread
+        self._write = self.session_thread if has_row_locks else self.frame_thread
         self.writer = FrameWriter(
             store,
-            self._in_database,
+            self.frame_thread,
             interval_s=settings.INGEST_FLUSH_INTERVAL_MS / 1000,
             max_pending_bytes=settings.INGEST_MAX_PENDING_BYTES,
         )
+        self.handshakes = Handshakes(self.name, self.connections, self.writer, self._read, self._write)
+        self._releases = Batch(self._release_all, most=MAX_COUNTED, key=lambda release: release.last.session_id)
+        self._counts = Batch(self._count_all, most=MAX_COUNTED)
+        self._refusals: dict[str, NotAdmitted] = {}  # by robot
         self.tap = tap.Tap(self.connections, partial(layer.send, tap.GROUP))
-        self._quality = QualityProcess(lambda: self._in_database(presence.is_quality_due))
-        self._tasks = {
-            asyncio.create_task(self.writer.run()),
-            asyncio.create_task(self._quality.run()),
-            asyncio.create_task(self._release_together()),
-            asyncio.create_task(self._every(BEAT_S, self._beat)),
-            asyncio.create_task(self._every(SWEEP_S, self._sweep)),
-            asyncio.create_task(self._every(GAUGE_S, self._gauge)),
-            asyncio.create_task(self._every(REFUSALS_S, self._note_refusals)),
-            asyncio.create_task(layer.listen(GROUP, self._hear)),
-            asyncio.create_task(self.tap.run()),
-        }
+        self._quality = QualityProcess(lambda: self._read(presence.is_quality_due))
+        self._tasks: set[asyncio.Task] = set()
+        for essential in (
+            self.writer.run(),
+            self.handshakes.run(),
+            self._releases.run(),
+            self._counts.run(),
+            self._quality.run(),
+            self._run_periodically(HEARTBEAT_INTERVAL_S, self._heartbeat),
+            self._run_periodically(SWEEP_INTERVAL_S, self._sweep),
+            self._run_periodically(GAUGE_INTERVAL_S, self._gauge),
+            self._run_periodically(REFUSALS_INTERVAL_S, self._note_refusals),
+            layer.listen(GROUP, self._on_message),
+            self.tap.run(),
+        ):
+            self._in_background(essential).add_done_callback(self._on_essential_end)
 
-    async def open(
-        self,
-        robot_id: str,
-        key: str | None,
-        session_key: str | None,
-        address: str | None,
-        abandoned: threading.Event,
-    ) -> Opened | None:
-        """Admits the robot and takes its session, from whoever has it; raises NotAdmitted and DatabaseAway.
-
-        None where it was abandoned meanwhile, and the session left to whoever has it: a client that has given up a
-        handshake comes again, and would be told that another has taken its session.
-        """
-        self._opened += 1
-        holder = f"{self.name}.{self._opened}"
-        call = (presence.open_session, robot_id, key, session_key or uuid.uuid4().hex, holder, address, abandoned)
-        try:
-            async with asyncio.timeout(OPEN_TIMEOUT_S):
-                async with self._opening:
-                    if abandoned.is_set():
-                        return None
-                    opened, previous = await self._in_database(*call)
-                if opened is None:
-                    return None
-                if previous in self.connections:
-                    opened = await self._after(self.connections[previous], opened)
-        except (DatabaseFailure, TimeoutError) as error:
-            abandoned.set()
-            raise DatabaseAway(str(error) or "no answer in time") from error
-        if previous and previous not in self.connections:
-            self._in_background(self._tell_workers(holder=previous, code=Close.TAKEN_OVER))
-        return opened
-
-    async def _after(self, old: RobotConnection, opened: Opened) -> Opened:
-        """The same, when what the old connection has sent is stored: a robot's new process counts on from there."""
-        old.give_up(Close.TAKEN_OVER)
-        await self.writer.drained(old)
-        return opened._replace(next_frame_index=await self._in_database(presence.next_frame_index, opened.session_id))
-
-    def connect(self, opened: Opened, outlet: Outlet) -> RobotConnection:
-        connection = self.connections[opened.holder] = RobotConnection(opened, outlet, self.writer.offer, self.end)
+    def connect(self, lease: SessionLease, outlet: Outlet) -> RobotConnection:
+        connection = self.connections[lease.holder] = RobotConnection(lease, outlet, self.writer.offer, self.end)
+        if self.handshakes.opened(lease.holder):
+            connection.give_up(Close.TAKEN_OVER)
+        elif self.is_closing:
+            connection.give_up(Close.RESTARTING)
+        elif not lease.is_counted:
+            self._in_background(self._recount(connection))
         self.tap.attach(connection)
         return connection
 
@@ -135,38 +117,37 @@ class Worker:
 
     async def _release(self, connection: RobotConnection, failed: bool) -> int:
         await self.writer.drained(connection)
-        connection.is_beating = False  # a heartbeat after the release would reopen the session
-        done = asyncio.get_running_loop().create_future()
-        last = connection.beat()
-        self._releases.put_nowait((Release(last, failed), done))
-        frame_count = await done
-        connection.beaten(last)
+        connection.is_live = False
+        last = connection.heartbeat()
+        frame_count = await self._retry_until_ok(self._releases, Release(last, failed))
+        connection.heartbeat_saved(last)
         del self.connections[connection.holder]
+        self._quality.is_due()
         return frame_count
 
-    async def _release_together(self) -> None:
-        """All that wait for it at once: one by one it is 5 ms each, half a second for a fleet that is told to go."""
-        while True:
-            waiting = [await self._releases.get()]
-            while not self._releases.empty():
-                waiting.append(self._releases.get_nowait())
-            frame_counts = await self._insist(presence.release, [release for release, _ in waiting])
-            for release, done in waiting:
-                done.set_result(frame_counts[release.last.session_id])
-            self._quality.is_due()
+    async def _release_all(self, releases: Sequence[Release]) -> list[int | None]:
+        bounds = await self._read(presence.frame_bounds, [release.last.session_id for release in releases])
+        return await self._write(presence.release, releases, bounds)
 
-    async def _insist(self, function: Callable, *args: Any) -> Any:
+    async def _retry_until_ok(self, function: Callable[..., Awaitable], *args: Any) -> Any:
         while True:
             try:
-                return await self._in_database(function, *args)
-            except Exception as error:  # whatever it is, those who wait must not wait for ever
-                logger.warning("%s is tried again: %s", function.__name__, error)
+                return await function(*args)
+            except Exception as error:  # whatever it is, the session must not stay live for ever
+                logger.warning("the end of a session is saved later: %s", error)
                 await asyncio.sleep(RETRY_S)
+
+    async def _recount(self, connection: RobotConnection) -> None:
+        lease = connection.lease
+        connection.recounted(await self._retry_until_ok(self._counts, (lease.session_id, lease.next_frame_index)))
+
+    async def _count_all(self, ranges: Sequence[tuple[int, int]]) -> list[int]:
+        return await self._read(presence.count_below, ranges)
 
     def note_refusal(self, robot_id: str, refusal: NotAdmitted) -> None:
         """Keeps why a handshake was refused, where staff can read it: of each robot the last, once a second.
 
-        Strangers are refused as often as they like, and what is written down waits in line with the frames.
+        Strangers are refused as often as they like, and what is written down waits in line with handshakes.
         """
         if ROBOT_ID.fullmatch(robot_id) and (robot_id in self._refusals or len(self._refusals) < MAX_REFUSALS):
             self._refusals[robot_id] = refusal
@@ -174,25 +155,41 @@ class Worker:
     async def _note_refusals(self) -> None:
         refusals, self._refusals = self._refusals, {}
         if refusals:
-            await self._in_database(presence.note_refusals, refusals)
+            await self._write(presence.note_refusals, refusals)
 
-    async def _beat(self) -> None:
-        connections = [connection for connection in self.connections.values() if connection.is_beating]
+    async def _heartbeat(self) -> None:
+        everyone = list(self.connections.values())
+        for begin in range(0, len(everyone), MAX_TURN):
+            await self._heartbeat_of(everyone[begin : begin + MAX_TURN])
+
+    async def _heartbeat_of(self, connections: Sequence[RobotConnection]) -> None:
+        connections = [connection for connection in connections if connection.is_live]
         if not connections:
             return
-        beats = [connection.beat() for connection in connections]
-        found = await self._in_database(presence.beat, beats)
-        for connection, beat in zip(connections, beats, strict=True):
-            connection.beaten(beat)
+        heartbeats = [connection.heartbeat() for connection in connections]
+        try:
+            found = await self._write(presence.heartbeat, heartbeats)
+        except Exception as error:
+            if len(connections) == 1 or not is_isolatable(error):
+                logger.warning("heartbeat of %d robots: %s", len(connections), error)
+                return
+            for connection in connections:  # one of them cannot be saved, and must not cost the others theirs
+                await self._heartbeat_of([connection])
+            return
+        for connection, heartbeat in zip(connections, heartbeats, strict=True):
+            if connection.holder in found.saved:
+                connection.heartbeat_saved(heartbeat)
             if connection.holder in found.refused:
                 connection.meta_refused(found.refused[connection.holder])
-            if connection.holder not in found.holders:
+            if connection.holder in found.lost:
                 connection.give_up(Close.TAKEN_OVER)
             elif connection.key_hash and found.key_hashes.get(connection.robot_id) != connection.key_hash:
                 connection.give_up(Close.KEY_REVOKED)
 
     async def _sweep(self) -> None:
-        if swept := await self._in_database(presence.sweep):
+        if stale := await self._read(presence.stale_sessions):
+            bounds = await self._read(presence.frame_bounds, stale)
+            swept = await self._write(presence.sweep, bounds)
             logger.warning("ended %d sessions whose worker is gone", swept)
             self._quality.is_due()
 
@@ -200,8 +197,11 @@ class Worker:
         counters.CONNECTIONS.set(len(self.connections))
         counters.PENDING.set(self.writer.pending_frames)
         counters.PENDING_BYTES.set(self.writer.pending_bytes)
+        counters.PARKED.set(len(self.writer.parked_sources))
+        if not (self.frame_thread.is_alive and self.session_thread.is_alive):
+            self._fail("a database thread has died")
 
-    async def _every(self, interval_s: float, do: Callable[[], Awaitable[None]]) -> None:
+    async def _run_periodically(self, interval_s: float, do: Callable[[], Awaitable[None]]) -> None:
         while True:
             await asyncio.sleep(interval_s)
             try:
@@ -209,28 +209,26 @@ class Worker:
             except Exception as error:  # it must go on, whatever one turn met
                 logger.warning("%s: %s", do.__name__.strip("_"), error)
 
-    def _hear(self, notice: dict[str, Any]) -> None:
+    def _on_message(self, message: dict[str, Any]) -> None:
         """What other processes ask for."""
-        if notice["type"] == "watch":
-            self.tap.renew(notice["robot_ids"], notice["fleet"])
+        if message["type"] == "watch":
+            self.tap.renew(message["robot_ids"], message["fleet"])
+        elif message["type"] == "takeover":
+            self.handshakes.on_answer(message)
+        elif "reply_to" in message:
+            self.handshakes.on_close_request(message["holder"], message["reply_to"])
         else:
-            self._close_matching(notice)
+            self._close_matching(message)
 
-    def _close_matching(self, notice: dict[str, Any]) -> None:
-        wanted = {name: notice[name] for name in ("robot_id", "session_id", "holder", "key_hash") if name in notice}
+    def _close_matching(self, message: dict[str, Any]) -> None:
+        wanted = {name: message[name] for name in ("robot_id", "session_id", "holder", "key_hash") if name in message}
         for connection in list(self.connections.values()):
             if wanted and all(getattr(connection, name) == value for name, value in wanted.items()):
-                if notice["code"] == Close.ENDED:
+                if message["code"] == Close.ENDED:
                     connection.is_taking = False
                     self.end(connection)
                 else:
-                    connection.give_up(Close(notice["code"]))
-
-    async def _tell_workers(self, **notice: Any) -> None:
-        try:
-            await tell_workers(**notice)
-        except Exception as error:  # as above; the holder finds out at its next heartbeat
-            logger.warning("the channel layer did not take a notice: %s", error)
+                    connection.give_up(Close(message["code"]))
 
     def end(self, connection: RobotConnection) -> None:
         """The robot or staff end the session: store what there is, say `ended`, close."""
@@ -245,15 +243,16 @@ class Worker:
         Each step is bounded, as a database that never answers must not keep the process from ending.
         """
         self.is_closing = True
+        await self._within(budget_s / 8, [self.handshakes.close()])
         connections = list(self.connections.values())
         for connection in connections:
             connection.wind_up()
-        await self._within(budget_s / 2, [self.writer.drained(each) for each in connections if not each.is_taking])
+        await self._within(budget_s * 3 / 8, [self.writer.drained(each) for each in connections if not each.is_taking])
         for connection in connections:
             if not connection.is_taking:
                 connection.give_up(Close.RESTARTING)
         await self._within(budget_s / 4, [each.disconnected.wait() for each in connections])
-        await self._within(budget_s / 4, [self.release(each) for each in connections])
+        await self._within(budget_s / 4, [self.release(each) for each in list(self.connections.values())])
         if self.writer.pending_frames:
             logger.error("%d frames could not be stored in time, nor acknowledged", self.writer.pending_frames)
 
@@ -261,11 +260,23 @@ class Worker:
         if waits:
             await asyncio.wait([self._in_background(wait) for wait in waits], timeout=seconds)
 
-    def _in_background(self, work) -> asyncio.Task:
+    def _in_background(self, work: Awaitable | Coroutine) -> asyncio.Task:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    def _on_essential_end(self, task: asyncio.Task) -> None:
+        if not task.cancelled() and not self.is_closing:
+            logger.critical("a task of the worker has ended", exc_info=task.exception())
+            self._fail("a task of the worker has ended")
+
+    def _fail(self, reason: str) -> None:
+        """Stop the process in good order, so that a new one takes over: this one would serve on without a part."""
+        if not self.has_failed:
+            self.has_failed = True
+            logger.critical("%s; the process restarts", reason)
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 _worker: Worker | None = None

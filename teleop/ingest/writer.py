@@ -1,176 +1,276 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from itertools import count
 from typing import Protocol
 
 from teleop import counters
-from teleop.ingest.connection import Refused, Row
+from teleop.ingest.types import Outcome, Refused, Row
 
 logger = logging.getLogger(__name__)
 
 MAX_GROUP_ROWS = 4096  # a backlog of minutes goes in pieces, so that acks flow while it is worked off
 ROW_OVERHEAD_BYTES = 256  # what a waiting row costs beside its data
-ATTEMPTS_BEFORE_TAKING_APART = 3
 RETRY_S = (0.1, 0.2, 0.5, 1.0)
 
 
-class Sender(Protocol):
-    """What the writer needs of a connection."""
+class FrameSource(Protocol):
+    """What the writer needs of a connection; all its rows are of one session."""
 
+    session_id: int
     pending_frames: int
     pending_bytes: int
 
-    def committed(self, rows: Sequence[Row]) -> None:
-        """These are in the database now, and all that was offered before the last of them is or was refused."""
+    def committed(self, rows: Sequence[Row], stored_before: int) -> None:
+        """`rows` are committed, `stored_before` of them earlier; every row before the last is committed or refused."""
 
     def refused(self, refused: Refused) -> None: ...
 
 
-class Store(Protocol):
-    """Blocking calls, made in the database thread."""
+Group = dict[FrameSource, list[Row]]
 
-    def write(self, rows: Sequence[Row]) -> list[Refused]: ...
-    def take_apart(self, rows: Sequence[Row]) -> tuple[list[Refused], list[Row]]: ...
-    def forget_broken_connection(self) -> bool: ...
+
+class Store(Protocol):
+    """Blocking calls, made in the frame thread."""
+
+    def write(self, rows: Sequence[Row]) -> Outcome: ...
 
 
 class FrameWriter:
-    """Holds rows for `interval_s`, then commits what all senders have offered as one group.
+    """Holds rows for `interval_s`, then commits what all sources have offered as one group.
 
-    Full is `max_pending_bytes` in all, or an eighth of it from one sender, so that a robot that floods sheds itself:
+    Full is `max_pending_bytes` in all, or an eighth of it from one source, so that a robot that floods sheds itself:
     `offer` then returns False and the row is not held. While the database is away the group waits and is tried again.
+    A source whose rows cannot be stored while those of others can is parked: it has a retry timer of its own, and
+    its rows are in no group until they could be stored.
     """
 
     def __init__(
         self,
         store: Store,
-        in_database: Callable[..., Awaitable],
+        in_thread: Callable[..., Awaitable],
         *,
         interval_s: float,
         max_pending_bytes: int,
         sleep: Callable[[float], Awaitable] = asyncio.sleep,
     ):
         self._store = store
-        self._in_database = in_database
+        self._in_thread = in_thread
         self._interval_s = interval_s
         self._max_bytes = max_pending_bytes
         self._sleep = sleep
-        self._senders: list[Sender] = []
-        self._rows: list[Row] = []
-        self._waiting_since = 0.0  # the oldest of them
+        self._queued: Group = {}
+        self._parked: Group = {}
+        self._retries: dict[FrameSource, asyncio.Task] = {}
+        self._retrying = asyncio.Lock()  # between two retries a group has its turn
+        self._dropped: set[FrameSource] = set()
+        self._queued_since = 0.0  # the oldest row
         self._uncounted = 0
-        self._failures = 0  # of groups, on a healthy connection, since the last that was stored
+        self._failures = 0  # groups in a row
         self._offered = asyncio.Event()
-        self._drained: dict[Sender, asyncio.Event] = {}
+        self._drained: dict[FrameSource, asyncio.Event] = {}
         self.pending_bytes = 0
         self.pending_frames = 0
-        self.last_commit_at: float | None = None  # by time.monotonic()
+        self.last_commit_at: float | None = None  # that stored or refused something; by time.monotonic()
 
-    def offer(self, sender: Sender, row: Row) -> bool:
+    @property
+    def parked_sources(self) -> Collection[FrameSource]:
+        return self._parked.keys()
+
+    def offer(self, source: FrameSource, row: Row) -> bool:
         size = len(row.data) + ROW_OVERHEAD_BYTES
-        if self.pending_bytes + size > self._max_bytes or sender.pending_bytes + size > self._max_bytes // 8:
+        if self.pending_bytes + size > self._max_bytes or source.pending_bytes + size > self._max_bytes // 8:
             return False
-        if not self._rows:
-            self._waiting_since = time.monotonic()
-        self._senders.append(sender)
-        self._rows.append(row)
+        if self._parked and source in self._parked:
+            self._parked[source].append(row)
+        else:
+            if not self._queued:
+                self._queued_since = time.monotonic()
+                self._offered.set()
+            rows = self._queued.get(source)
+            if rows is None:
+                self._queued[source] = [row]
+            else:
+                rows.append(row)
         self._uncounted += 1
         self.pending_frames += 1
         self.pending_bytes += size
-        sender.pending_frames += 1
-        sender.pending_bytes += size
-        self._offered.set()
+        source.pending_frames += 1
+        source.pending_bytes += size
         return True
 
-    async def drained(self, sender: Sender) -> None:
-        """Returns when every row that this sender has offered is committed or refused."""
-        if sender.pending_frames:
-            await self._drained.setdefault(sender, asyncio.Event()).wait()
+    async def drained(self, source: FrameSource) -> None:
+        """Return when every row that this source has offered is committed, refused, or dropped."""
+        if source.pending_frames:
+            await self._drained.setdefault(source, asyncio.Event()).wait()
+
+    def drop(self, source: FrameSource) -> None:
+        """Forget the source's rows. Those in a group that is being written are stored, or forgotten if they fail."""
+        if not source.pending_frames:
+            return
+        self._dropped.add(source)
+        self._forget(source, self._queued.pop(source, []) + self._parked.pop(source, []))
 
     async def run(self) -> None:
         while True:
             await self._offered.wait()
             await self._sleep(self._interval_s)
-            while self._rows and await self._commit_group() == MAX_GROUP_ROWS:
+            while self._queued and await self._commit_group():  # a backlog goes without a pause
                 pass
-            if not self._rows:
+            if not self._queued:
                 self._offered.clear()
 
-    async def _commit_group(self) -> int:
-        """Commits the oldest rows, and returns how many it took up."""
-        senders, self._senders = self._senders[:MAX_GROUP_ROWS], self._senders[MAX_GROUP_ROWS:]
-        rows, self._rows = self._rows[:MAX_GROUP_ROWS], self._rows[MAX_GROUP_ROWS:]
-        waiting_since, self._waiting_since = self._waiting_since, time.monotonic()
+    async def _commit_group(self) -> bool:
+        """Commit the oldest rows of all sources; return whether more was waiting than fits into a group."""
+        group, was_full = self._take_group(), bool(self._queued)
+        queued_since, self._queued_since = self._queued_since, time.monotonic()
         counters.ACCEPTED.inc(self._uncounted)
         self._uncounted = 0
-        refused, left = await self._store_group(rows)
-        if not left:
-            self._settle(senders, rows, refused)
-            counters.ACK_LAG_S.observe(time.monotonic() - waiting_since)
-            return len(rows)
-        waiting = {id(row) for row in left}
-        pairs = list(zip(senders, rows, strict=True))
-        self._settle(*_unzip([pair for pair in pairs if id(pair[1]) not in waiting]), refused)
-        # In front of what has come since, so that each session's rows stay in order.
-        senders, rows = _unzip([pair for pair in pairs if id(pair[1]) in waiting])
-        self._senders, self._rows = senders + self._senders, rows + self._rows
-        await self._sleep(RETRY_S[-1])
-        return len(pairs)
+        outcome = await self._write([row for rows in group.values() for row in rows], self._failures)
+        if outcome is not None:
+            self._failures = 0
+            self._settle(group, outcome)
+            if not outcome.waiting:
+                counters.ACK_LAG_S.observe(time.monotonic() - queued_since)
+            return was_full
+        if len(group) == 1:
+            self._park(*group.popitem())
+            return was_full
+        self._failures += 1
+        for source, rows in group.items():
+            self._requeue(source, rows)
+        await self._sleep(_pause_s(self._failures))
+        return True
 
-    async def _store_group(self, rows: list[Row]) -> tuple[list[Refused], list[Row]]:
-        """What was refused and what could not be stored yet; waits for the database as long as it takes."""
-        attempt = 0
-        while True:
-            began = time.monotonic()
-            try:
-                if self._failures < ATTEMPTS_BEFORE_TAKING_APART:
-                    refused, left = await self._in_database(self._store.write, rows), []
+    def _take_group(self) -> Group:
+        """Take all that is queued; if it is too much, a fair share of each source, so that none fills a group."""
+        if sum(map(len, self._queued.values())) <= MAX_GROUP_ROWS:
+            group, self._queued = self._queued, {}
+            return group
+        group, room = {}, MAX_GROUP_ROWS
+        shortest_first = sorted(self._queued, key=lambda source: len(self._queued[source]))
+        for place, source in enumerate(shortest_first):
+            rows = self._queued[source]
+            share = room // (len(shortest_first) - place)
+            if share:
+                group[source], self._queued[source] = rows[:share], rows[share:]
+                room -= len(group[source])
+            if not self._queued[source]:
+                del self._queued[source]
+        return group
+
+    async def _write(self, rows: list[Row], attempts_before: int) -> Outcome | None:
+        """Write rows in the frame thread; None if the database took none of them and may take them later."""
+        began = time.monotonic()
+        try:
+            outcome: Outcome = await self._in_thread(self._store.write, rows)
+            reason = outcome.reason
+        except Exception as error:  # whatever it is: nothing was acked, so nothing may be dropped
+            outcome, reason = None, str(error)
+        waiting = len(rows) if outcome is None else len(outcome.waiting)
+        if waiting:
+            counters.DATABASE_ERRORS.inc()
+            if attempts_before in (0, 3) or attempts_before % 30 == 0:
+                logger.warning("a group of %d frames waits, attempt %d: %s", waiting, attempts_before + 1, reason)
+        if waiting < len(rows):
+            self.last_commit_at = time.monotonic()
+            counters.COMMIT_S.observe(self.last_commit_at - began)
+            counters.GROUP_ROWS.observe(len(rows) - waiting)
+            counters.COMMITTED.inc(len(rows) - waiting - len(outcome.refused))
+            if attempts_before:
+                logger.warning("the database takes frames again, %d are waiting", self.pending_frames)
+        return outcome
+
+    def _settle(self, group: Group, outcome: Outcome) -> None:
+        refusals = {id(refused.row): refused for refused in outcome.refused}
+        waiting = {id(row) for row in outcome.waiting}
+        for source, rows in group.items():
+            if waiting and (left := [row for row in rows if id(row) in waiting]):
+                rows = rows[: len(rows) - len(left)]
+                self._park(source, left)
+            self._settle_source(source, rows, refusals, outcome.stored_before)
+
+    def _settle_source(
+        self, source: FrameSource, rows: list[Row], refusals: Mapping[int, Refused], stored_before: Mapping[int, int]
+    ) -> None:
+        self._forget(source, rows)
+        stored = rows
+        if refusals:
+            stored = []
+            for row in rows:
+                if refused := refusals.get(id(row)):
+                    _notify(source.refused, refused)
                 else:
-                    refused, left = await self._in_database(self._store.take_apart, rows)
-                self.last_commit_at = time.monotonic()
-                counters.COMMIT_S.observe(self.last_commit_at - began)
-                counters.GROUP_ROWS.observe(len(rows))
-                counters.COMMITTED.inc(len(rows) - len(refused) - len(left))
-                if not left:
-                    self._failures = 0
-                if attempt:
-                    logger.warning("the database takes frames again, %d are waiting", self.pending_frames)
-                return refused, left
-            except Exception as error:  # whatever it is: nothing was acked, so nothing may be given up
-                counters.DATABASE_ERRORS.inc()
-                if attempt in (0, 3) or attempt % 30 == 0:
-                    logger.warning("a group of %d frames waits, attempt %d: %s", len(rows), attempt + 1, error)
-                self._failures += await self._in_database(self._store.forget_broken_connection)
-                await self._sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
-                attempt += 1
+                    stored.append(row)
+        if stored:
+            _notify(source.committed, stored, stored_before.get(source.session_id, 0))
+        self._check_drained(source)
 
-    def _settle(self, senders: Sequence[Sender], rows: Sequence[Row], refused: Sequence[Refused]) -> None:
-        refusals = {id(each.row): each for each in refused}
-        stored: dict[Sender, list[Row]] = {}
-        for sender, row in zip(senders, rows, strict=True):
-            size = len(row.data) + ROW_OVERHEAD_BYTES
-            self.pending_frames -= 1
-            self.pending_bytes -= size
-            sender.pending_frames -= 1
-            sender.pending_bytes -= size
-            if refusals and (refusal := refusals.get(id(row))):
-                _tell(sender.refused, refusal)
-            else:
-                stored.setdefault(sender, []).append(row)
-        for sender, its_rows in stored.items():
-            _tell(sender.committed, its_rows)
-        for sender in [sender for sender in self._drained if not sender.pending_frames]:
-            self._drained.pop(sender).set()
+    def _forget(self, source: FrameSource, rows: Sequence[Row]) -> None:
+        """Count these rows as pending no more."""
+        size = sum(len(row.data) for row in rows) + ROW_OVERHEAD_BYTES * len(rows)
+        self.pending_frames -= len(rows)
+        self.pending_bytes -= size
+        source.pending_frames -= len(rows)
+        source.pending_bytes -= size
+        if source in self._dropped:
+            self._check_drained(source)
+
+    def _check_drained(self, source: FrameSource) -> None:
+        if not source.pending_frames:
+            self._dropped.discard(source)
+            if source in self._drained:
+                self._drained.pop(source).set()
+
+    def _requeue(self, source: FrameSource, rows: list[Row]) -> None:
+        """Put rows back, in front of what has come since."""
+        if source in self._dropped:
+            self._forget(source, rows)
+        else:
+            self._queued[source] = rows + self._queued.get(source, [])
+            self._offered.set()
+
+    def _park(self, source: FrameSource, rows: list[Row]) -> None:
+        if source in self._dropped:
+            self._forget(source, rows)
+            return
+        self._parked[source] = rows + self._queued.pop(source, []) + self._parked.pop(source, [])
+        if source not in self._retries:
+            self._retries[source] = asyncio.create_task(self._retry(source))
+
+    async def _retry(self, source: FrameSource) -> None:
+        """Try a parked source's rows again until some are stored; the rest is queued with those of all others then."""
+        for attempt in count(1):
+            await self._sleep(_pause_s(attempt))
+            async with self._retrying:
+                if source not in self._parked:
+                    break
+                rows = self._parked[source][:MAX_GROUP_ROWS]
+                self._parked[source] = self._parked[source][MAX_GROUP_ROWS:]
+                outcome = await self._write(rows, attempt)
+            later = self._parked.pop(source, [])
+            if outcome is not None and len(outcome.waiting) < len(rows):
+                del self._retries[source]
+                self._settle({source: rows}, outcome)
+                if source in self._parked:
+                    self._parked[source] += later
+                elif later:
+                    self._requeue(source, later)
+                return
+            self._park(source, rows + later)
+            if source not in self._parked:  # dropped meanwhile
+                break
+        self._retries.pop(source, None)
 
 
-def _tell(tell: Callable, what) -> None:
-    """One sender that fails, as its socket has just gone, must not keep the others from hearing of theirs."""
+def _pause_s(attempt: int) -> float:
+    return RETRY_S[min(attempt, len(RETRY_S)) - 1]
+
+
+def _notify(method: Callable, *args) -> None:
+    """Call a source; one whose socket has just gone must not keep the others from their acks."""
     try:
-        tell(what)
+        method(*args)
     except Exception:
-        logger.exception("a sender could not be told")
-
-
-def _unzip(pairs: list[tuple[Sender, Row]]) -> tuple[list[Sender], list[Row]]:
-    return [sender for sender, _ in pairs], [row for _, row in pairs]
+        logger.exception("a connection could not be notified")

@@ -2,7 +2,8 @@
 
 import orjson
 
-from teleop.ingest.connection import Opened, RobotConnection, Row
+from teleop.ingest.connection import RobotConnection
+from teleop.ingest.types import Row, SessionLease
 from teleop.protocol import Close
 
 
@@ -39,8 +40,8 @@ class Robot:
         self.taken: list[Row] = []
         self.ends = 0
         self.room = room
-        opened = Opened(17, "session-key", "arm", "hash", "worker.1", 40, frame_count)
-        self.connection = RobotConnection(opened, self.outlet, self.offer, self.end)
+        lease = SessionLease(17, "session-key", "arm", "hash", "worker.1", 40, frame_count)
+        self.connection = RobotConnection(lease, self.outlet, self.offer, self.end)
 
     def offer(self, _connection, row):
         if len(self.taken) < self.room:

@@ -1,48 +1,60 @@
 """A robot's stay, from the database's side: it opens a session, beats, stores frames and is released."""
 
 from datetime import UTC, datetime, timedelta
-from threading import Event
 
 from django.db.models.functions import Now
 
 from robots.models import Robot
-from teleop.ingest import presence, store
-from teleop.ingest.connection import Beat, Opened, Row
+from teleop.ingest import admission, presence, store
+from teleop.ingest.types import Claim, Handshake, Heartbeat, HeartbeatResult, Outcome, Release, Row, SessionLease
 from teleop.models import TeleopSession
 
 T0 = datetime(2023, 12, 23, 8, tzinfo=UTC)
 
 
-def opens(holder="worker.1", key="morning-run", robot="arm", abandoned=False) -> Opened | None:
-    given_up = Event()
-    if abandoned:
-        given_up.set()
-    return presence.open_session(robot, None, key, holder, "10.0.0.7", given_up)[0]
+def claims(holder="worker.1", key="morning-run", robot="arm", secret=None) -> Claim | Exception | None:
+    """What one handshake is answered with; None: the row of its session is locked."""
+    handshakes = [Handshake(robot, secret, key, holder, "10.0.0.7")]
+    (key_hash,) = admission.authenticate(handshakes)
+    return key_hash if isinstance(key_hash, Exception) else admission.claim(handshakes, [key_hash])[0]
 
 
-def beat_of(opened: Opened, **changes) -> Beat:
-    beat = Beat(opened.session_id, opened.robot_id, opened.holder, opened.frame_count, None, None, {}, None, 0)
-    return beat._replace(**changes)
+def opens(holder="worker.1", key="morning-run", robot="arm") -> SessionLease:
+    lease = claims(holder, key, robot).lease
+    return lease._replace(next_frame_index=admission.next_frame_indexes([lease.session_id])[0])
 
 
-def beats(opened: Opened, **changes) -> presence.Holds:
-    return presence.beat([beat_of(opened, **changes)])
+def heartbeat_of(lease: SessionLease, **changes) -> Heartbeat:
+    heartbeat = Heartbeat(lease.session_id, lease.robot_id, lease.holder, lease.frame_count, None, None, {}, None, 0)
+    return heartbeat._replace(**changes)
 
 
-def releases(opened: Opened, failed=False, **changes) -> int:
-    """The session's frame_count."""
-    return presence.release([presence.Release(beat_of(opened, **changes), failed)])[opened.session_id]
+def beats(lease: SessionLease, **changes) -> HeartbeatResult:
+    return presence.heartbeat([heartbeat_of(lease, **changes)])
 
 
-def stores(opened: Opened, *indexes) -> None:
+def release_all(*releases: Release) -> list[int | None]:
+    return presence.release(releases, presence.frame_bounds([each.last.session_id for each in releases]))
+
+
+def releases(lease: SessionLease, failed=False, **changes) -> int | None:
+    """The session's frame_count; None: its row is locked."""
+    return release_all(Release(heartbeat_of(lease, **changes), failed))[0]
+
+
+def sweeps() -> int:
+    return presence.sweep(presence.frame_bounds(presence.stale_sessions()))
+
+
+def stores(lease: SessionLease, *indexes) -> None:
     """A frame a second."""
     seconds = int(T0.timestamp())
-    rows = [Row(opened.session_id, opened.robot_id, index, (seconds + index) * 10**6, b"{}") for index in indexes]
-    assert store.write(rows) == []
+    rows = [Row(lease.session_id, lease.robot_id, index, (seconds + index) * 10**6, b"{}") for index in indexes]
+    assert store.write(rows) == Outcome()
 
 
-def falls_silent(*opened: Opened) -> None:
+def falls_silent(*leases: SessionLease) -> None:
     """As if its worker had been killed half a minute ago."""
     ago = Now() - timedelta(seconds=31)
-    TeleopSession.objects.filter(pk__in=[each.session_id for each in opened]).update(updated_at=ago)
-    Robot.objects.filter(pk__in=[each.robot_id for each in opened]).update(last_heartbeat=ago)
+    TeleopSession.objects.filter(pk__in=[each.session_id for each in leases]).update(updated_at=ago)
+    Robot.objects.filter(pk__in=[each.robot_id for each in leases]).update(last_heartbeat=ago)

@@ -15,10 +15,10 @@ def robot():
 def test_a_beat_tells_what_is_new_since_the_last(robot):
     robot.says(type="start", fps=30, meta_info={"task": "fold"})
     robot.sends(0, 0)
-    robot.connection.committed(robot.taken)
-    first = robot.connection.beat()
-    robot.connection.beaten(first)
-    second = robot.connection.beat()
+    robot.connection.committed(robot.taken, 0)
+    first = robot.connection.heartbeat()
+    robot.connection.heartbeat_saved(first)
+    second = robot.connection.heartbeat()
     assert (first.frame_count, first.first_timestamp, first.fps, first.meta_info, first.is_failing) == (
         *(1, robot.taken[0].timestamp, 30, {"task": "fold"}, True),
     )
@@ -27,28 +27,28 @@ def test_a_beat_tells_what_is_new_since_the_last(robot):
 
 def test_what_comes_during_a_beat_is_left_for_the_next(robot):
     robot.says(type="start", meta_info={"task": "fold"})
-    written = robot.connection.beat()
+    written = robot.connection.heartbeat()
     robot.sends(0, 0)
-    robot.connection.committed(robot.taken)
+    robot.connection.committed(robot.taken, 0)
     robot.says(type="end", meta_info={"success": True})
-    robot.connection.beaten(written)
-    left = robot.connection.beat()
+    robot.connection.heartbeat_saved(written)
+    left = robot.connection.heartbeat()
     assert left.meta_info == {"task": "fold", "success": True}
     assert (left.first_timestamp, left.is_failing) == (robot.taken[0].timestamp, True)
 
 
 def test_a_start_during_a_beat_is_left_for_the_next(robot):
-    written = robot.connection.beat()
+    written = robot.connection.heartbeat()
     robot.says(type="start", fps=30)
-    robot.connection.beaten(written)
-    assert robot.connection.beat().fps == 30
+    robot.connection.heartbeat_saved(written)
+    assert robot.connection.heartbeat().fps == 30
 
 
 def test_a_session_that_has_frames_keeps_its_start_time():
     robot = Robot(frame_count=40)
     robot.sends(40)
-    robot.connection.committed(robot.taken)
-    beat = robot.connection.beat()
+    robot.connection.committed(robot.taken, 0)
+    beat = robot.connection.heartbeat()
     assert (beat.first_timestamp, beat.frame_count) == (None, 41)
 
 
@@ -56,7 +56,7 @@ def test_it_logs_one_line_a_beat(robot, caplog):
     for _ in range(50):
         robot.connection.receive(b"noise")
     with caplog.at_level(logging.WARNING):
-        robot.connection.beaten(robot.connection.beat())
-        robot.connection.beaten(robot.connection.beat())
+        robot.connection.heartbeat_saved(robot.connection.heartbeat())
+        robot.connection.heartbeat_saved(robot.connection.heartbeat())
     (record,) = caplog.records
     assert "arm: 50 refused" in record.getMessage()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teleop.ingest.connection import Refused, Row
+from teleop.ingest.types import Refused, Row
 from teleop.protocol import MAX_UNACKED, Close, Code
 from teleop.tests.fakes import Robot, frame
 
@@ -61,7 +61,7 @@ def test_a_refused_frame_uses_no_index(robot):
 
 def test_it_acknowledges_the_last_row_of_what_was_committed(robot):
     robot.sends(0, 1, 2)
-    robot.connection.committed(robot.taken[:2])
+    robot.connection.committed(robot.taken[:2], 0)
     assert robot.outlet.answers == [{"type": "ack", "frame_index": 1}]
 
 
@@ -74,7 +74,7 @@ def test_it_tells_of_a_row_that_the_database_refused(robot):
 
 def test_a_start_says_fps_and_meta_info(robot):
     robot.says(type="start", fps=30, meta_info={"task": "fold"})
-    beat = robot.connection.beat()
+    beat = robot.connection.heartbeat()
     assert (beat.fps, beat.meta_info, robot.outlet.answers) == (30, {"task": "fold"}, [])
 
 
@@ -89,14 +89,14 @@ def test_it_refuses_another_start(robot):
     robot.says(type="start", fps=30)
     robot.says(type="start", fps=60)
     assert robot.outlet.codes == [Code.INVALID_START]
-    assert robot.connection.beat().fps == 30
+    assert robot.connection.heartbeat().fps == 30
 
 
 def test_it_refuses_a_first_start_after_a_frame(robot):
     robot.sends(0)
     robot.says(type="start", fps=30)
     assert robot.outlet.codes == [Code.INVALID_START]
-    assert robot.connection.beat().fps is None
+    assert robot.connection.heartbeat().fps is None
 
 
 def test_it_ignores_what_follows_an_end(robot):
@@ -106,7 +106,7 @@ def test_it_ignores_what_follows_an_end(robot):
     robot.connection.receive(b"{")
     assert (robot.taken_indexes, robot.outlet.answers) == ([0], [])
     assert robot.ends == 1
-    assert robot.connection.beat().meta_info == {"success": True}
+    assert robot.connection.heartbeat().meta_info == {"success": True}
 
 
 def test_an_unusable_end_ends_nothing(robot):
@@ -125,7 +125,7 @@ def test_it_takes_nothing_more_when_the_server_stops_and_acknowledges_what_it_to
     robot.sends(0)
     robot.connection.wind_up()
     robot.sends(1)
-    robot.connection.committed(robot.taken)
+    robot.connection.committed(robot.taken, 0)
     assert robot.outlet.answers == [{"type": "ack", "frame_index": 0}]
 
 
@@ -146,14 +146,14 @@ def test_it_says_nothing_after_the_close(robot):
     robot.sends(0, 1)
     robot.connection.give_up(Close.DISCONNECTED)
     robot.connection.refused(Refused(robot.taken[0], Code.INDEX_REUSED, "stored already"))
-    robot.connection.committed(robot.taken[1:])
+    robot.connection.committed(robot.taken[1:], 0)
     assert robot.outlet.answers == [Close.DISCONNECTED]
 
 
 def test_it_says_nothing_to_who_has_gone(robot):
     robot.sends(0)
     robot.connection.disconnected.set()
-    robot.connection.committed(robot.taken)
+    robot.connection.committed(robot.taken, 0)
     assert (robot.outlet.answers, robot.connection.frame_count) == ([], 1)
 
 

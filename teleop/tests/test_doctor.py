@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _in_the_tests_transaction(monkeypatch):
-    monkeypatch.setattr(doctor, "own_connection", lambda: None)
+    monkeypatch.setattr(doctor, "use_dedicated_connection", lambda: None)
 
 
 def findings() -> dict[str, doctor.Finding]:

@@ -47,7 +47,7 @@ class Tapped:
             robot.sends(*range(first + tick * sends, first + (tick + 1) * sends))
             self.clock.now += TICK_S
             if sends:
-                robot.connection.committed(robot.taken[-1:])
+                robot.connection.committed(robot.taken[-1:], 0)
             states.append(self.state(name))
         return states
 
@@ -169,7 +169,7 @@ def test_the_lag_is_from_receipt_to_commit(tapped):
     robot.sends(0)
     tapped.clock.now += 0.03
     robot.sends(1)
-    robot.connection.committed(robot.taken)
+    robot.connection.committed(robot.taken, 0)
     assert tapped.state() == {"session_id": 17, "rate_hz": None, "ack_lag_ms": 30.0, "frame_count": 2}
 
 

@@ -1,16 +1,29 @@
 """Who is here, whose session it is, and what a session says when it has ended."""
 
 from datetime import timedelta
-from threading import Event
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from robots.models import Robot
 from robots.querysets import NotAdmitted
-from teleop.ingest import presence
-from teleop.ingest.connection import Opened
+from teleop.ingest import admission, presence
+from teleop.ingest.types import Handshake, Release, SessionLease
 from teleop.models import TeleopSession
-from teleop.tests.stays import T0, beat_of, beats, falls_silent, opens, releases, stores
+from teleop.tests.stays import (
+    T0,
+    beats,
+    claims,
+    falls_silent,
+    heartbeat_of,
+    opens,
+    release_all,
+    releases,
+    stores,
+    sweeps,
+)
+from tests.wire import KEY, register
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -20,7 +33,7 @@ def _anyone_may_connect(settings):
     settings.ROBOT_AUTH = "open"
 
 
-def session(opened: Opened) -> TeleopSession:
+def session(opened: SessionLease) -> TeleopSession:
     return TeleopSession.objects.get(pk=opened.session_id)
 
 
@@ -43,8 +56,7 @@ def test_a_connection_puts_its_robot_online():
 
 def test_a_robot_that_may_not_connect_gets_no_session(settings):
     settings.ROBOT_AUTH = "key"
-    with pytest.raises(NotAdmitted):
-        opens()
+    assert isinstance(claims(), NotAdmitted)
     assert not TeleopSession.objects.exists()
 
 
@@ -68,22 +80,35 @@ def test_a_resumed_session_is_live_again():
     assert session(first).is_live
 
 
-def test_a_take_over_says_whom_it_replaced():
+def test_it_returns_the_holder_from_whom_a_session_was_taken():
     opens("worker.1")
-    _, previous = presence.open_session("arm", None, "morning-run", "worker.2", None, Event())
-    assert previous == "worker.1"
+    claim = claims("worker.2")
+    assert (claim.previous, claim.was_live, claim.is_new) == ("worker.1", True, False)
     assert TeleopSession.objects.get().holder == "worker.2"
 
 
-def test_a_handshake_that_nobody_waits_for_takes_no_session_from_its_holder():
-    opened = opens("worker.1")
-    opens("worker.2", abandoned=True)
-    assert (session(opened).holder, session(opened).is_live) == ("worker.1", True)
+def test_it_returns_no_previous_holder_of_a_released_session():
+    releases(opens("worker.1"))
+    claim = claims("worker.2")
+    assert (claim.previous, claim.was_live) == ("", False)
 
 
-def test_a_handshake_that_nobody_waits_for_leaves_no_session_live():
-    assert opens(abandoned=True) is None
+def test_it_gives_a_session_back_to_its_holder():
+    lease = opens("worker.1")
+    admission.give_back([claims("worker.2")])
+    assert (session(lease).holder, session(lease).is_live) == ("worker.1", True)
+
+
+def test_it_ends_a_session_that_is_given_back_and_had_no_holder():
+    admission.give_back([claims()])
     assert not TeleopSession.objects.get().is_live
+
+
+def test_it_gives_nothing_back_that_another_handshake_has_taken():
+    claim = claims("worker.1")
+    taken = opens("worker.2")
+    assert admission.give_back([claim]) == [False]
+    assert (session(taken).holder, session(taken).is_live) == ("worker.2", True)
 
 
 def test_a_session_that_ends_says_what_its_frames_say():
@@ -144,11 +169,29 @@ def test_a_session_that_was_deleted_meanwhile_has_no_frames():
     assert releases(old, meta_info={"task": "fold"}) == 0
 
 
-def test_many_are_released_at_once(django_assert_num_queries):
-    opened = [opens(f"worker.{number}", robot=f"arm-{number}") for number in range(50)]
-    with django_assert_num_queries(3):
-        presence.release([presence.Release(beat_of(each), False) for each in opened])
+def test_it_releases_fifty_sessions_with_the_statements_of_one():
+    leases = [opens(f"worker.{number}", robot=f"arm-{number}") for number in range(51)]
+    counts = []
+    for group in (leases[:1], leases[1:]):
+        with CaptureQueriesContext(connection) as statements:
+            release_all(*(Release(heartbeat_of(lease), False) for lease in group))
+        counts.append(len(statements))
+    assert counts[0] == counts[1]
     assert not TeleopSession.objects.live().exists()
+
+
+def test_it_opens_fifty_sessions_with_the_statements_of_one(settings):
+    settings.ROBOT_AUTH = "key"
+    register(*(f"arm-{number}" for number in range(51)))
+    counts = []
+    for numbers in (range(1), range(1, 51)):
+        handshakes = [Handshake(f"arm-{number}", KEY, "morning-run", f"worker.{number}", None) for number in numbers]
+        with CaptureQueriesContext(connection) as statements:
+            claimed = admission.claim(handshakes, admission.authenticate(handshakes))
+            admission.next_frame_indexes([claim.lease.session_id for claim in claimed])
+        counts.append(len(statements))
+    assert counts[0] == counts[1]
+    assert TeleopSession.objects.live().count() == 51
 
 
 def test_a_release_writes_what_the_last_beat_had_not():
@@ -161,7 +204,7 @@ def test_the_sweep_ends_what_a_killed_worker_left():
     opened = opens()
     stores(opened, 0, 1)
     falls_silent(opened)
-    assert presence.sweep() == 1
+    assert sweeps() == 1
     assert (session(opened).frame_count, session(opened).end_time) == (2, T0 + timedelta(seconds=1))
     assert robot().status == "offline"
 
@@ -170,7 +213,7 @@ def test_the_sweep_leaves_who_was_heard_of():
     opened = opens()
     falls_silent(opened)
     beats(opened)
-    assert presence.sweep() == 0
+    assert sweeps() == 0
     assert (session(opened).is_live, robot().status) == (True, "online")
 
 
@@ -178,14 +221,14 @@ def test_the_sweep_leaves_ended_sessions_alone():
     opened = opens()
     releases(opened)
     falls_silent(opened)
-    assert presence.sweep() == 0
+    assert sweeps() == 0
 
 
 def test_a_holder_that_is_alive_after_all_reopens_its_session():
     opened = opens()
     falls_silent(opened)
-    presence.sweep()
-    assert beats(opened).holders == {opened.holder}
+    sweeps()
+    assert beats(opened).saved == {opened.holder}
     assert (session(opened).is_live, robot().status) == (True, "online")
 
 

@@ -33,7 +33,9 @@ def test_all_is_well(parts):
 
 def test_it_shows_the_writer_of_a_process_that_serves_robots(parts, monkeypatch):
     writer = SimpleNamespace(pending_frames=12, last_commit_at=time.monotonic() - 60)
-    monkeypatch.setattr("teleop.ingest.worker._worker", SimpleNamespace(writer=writer))
+    idle = SimpleNamespace(problem=lambda _stuck_after_s: None)
+    worker = SimpleNamespace(writer=writer, frame_thread=idle, session_thread=idle)
+    monkeypatch.setattr("teleop.ingest.worker._worker", worker)
     shown = Client().get("/health").json()["writer"]
     assert (shown["pending_frames"], shown["last_commit_s"]) == (12, pytest.approx(60, abs=1))
 
@@ -126,3 +128,15 @@ def test_a_writer_whose_frames_wait_is_not():
     watch = WriterWatch()
     assert watch.problem(5, None, 100) is None
     assert watch.problem(7, None, 111) == "7 frames wait, and none was committed for 11 s"
+
+
+@pytest.mark.parametrize("part, thread", [("writer", "frame_thread"), ("sessions", "session_thread")])
+def test_it_reports_a_stuck_thread_although_no_frame_waits(parts, monkeypatch, part, thread):
+    idle = SimpleNamespace(problem=lambda _stuck_after_s: None)
+    stuck = SimpleNamespace(problem=lambda stuck_after_s: f"stuck for more than {stuck_after_s} s")
+    threads = {"frame_thread": idle, "session_thread": idle} | {thread: stuck}
+    writer = SimpleNamespace(pending_frames=0, last_commit_at=None)
+    monkeypatch.setattr("teleop.ingest.worker._worker", SimpleNamespace(writer=writer, **threads))
+    answer = Client().get("/health")
+    assert answer.status_code == 503
+    assert answer.json()["detail"].startswith(f"{part}: stuck for more than")

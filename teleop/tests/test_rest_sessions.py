@@ -266,7 +266,7 @@ def test_two_who_label_at_once_wait_for_each_other(curator):
     path = f"/sessions/{make('labelled').pk}"
     with CaptureQueriesContext(connection) as queries:
         curator.patch(path, {"meta_info": {"success": True}})
-    assert any("FOR UPDATE" in query["sql"] for query in queries)
+    assert any("FOR NO KEY UPDATE" in query["sql"] for query in queries)
 
 
 def test_meta_does_not_grow_past_its_bound_in_small_steps(curator):

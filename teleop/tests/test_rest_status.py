@@ -85,7 +85,7 @@ def test_the_last_ten_sessions_newest_first_and_no_one_elses(viewer, robot):
 
 
 def test_the_last_error(viewer, robot):
-    Robot.objects.note_error("robot_A", "wrong_key", "the key is not this robot's")
+    Robot.objects.record_errors({"robot_A": ("wrong_key", "the key is not this robot's")})
     assert status(viewer)["last_error"]["code"] == "wrong_key"
 
 

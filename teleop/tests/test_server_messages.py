@@ -4,11 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 from daphne.ws_protocol import WebSocketFactory
+from daphne.ws_protocol import WebSocketProtocol as DaphneWebSocketProtocol
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
-from teleop.server import DaphneWebSocketProtocol, WebSocketProtocol, unmask
+from teleop.websocket import WebSocketProtocol, unmask
 
 HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -18,25 +19,27 @@ MAX_BYTES = 100_000
 
 
 class Transport:
-    """Takes what is written, and no notice of anything else."""
+    """Keep what is written, and the names of the other methods called."""
 
     disconnecting = False
+    dataBuffer, offset, _tempDataLen = b"", 0, 0
 
     def __init__(self):
         self.written = b""
+        self.calls: list[str] = []
 
     def write(self, data: bytes) -> None:
         self.written += data
 
     def __getattr__(self, name: str):
-        return lambda *args, **kwargs: None
+        return lambda *args, **kwargs: self.calls.append(name)
 
 
 class Ours(WebSocketProtocol):
     def __init__(self):
         super().__init__()
         self.delivered: list[bytes | str] = []
-        self.receiver = self.delivered.append
+        self.attach(self.delivered.append)
 
     def onConnect(self, request):
         return None
@@ -92,7 +95,8 @@ fragmented = st.builds(fragments, st.lists(st.binary(min_size=1), min_size=2, ma
 def test_it_does_what_autobahn_does(messages: list[bytes], data: st.DataObject):
     stream = b"".join(messages)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=10)))
-    pieces = [stream[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    ranges = zip([0, *cuts], [*cuts, len(stream)], strict=True)
+    pieces = [stream[begin:end] for begin, end in ranges if begin < end]  # Twisted hands on no empty ones
     assert outcome(Ours, pieces) == outcome(Autobahns, pieces)
 
 

@@ -13,7 +13,7 @@ from robots.models import Robot
 from teleop.models import TeleopFrame, TeleopSession
 from tests.services import ROOT, free_port, wait_until
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 
 def simulate(**options):

@@ -1,14 +1,14 @@
-"""What a group costs whom: rows stored already, rows the database refuses, and a database that cannot."""
+"""Which rows of a group are stored, refused, or have to wait, and when the whole group has to."""
 
 from contextlib import closing, contextmanager
 
 import pytest
-from django.db import DataError, OperationalError, connection, connections
+from django.db import DataError, OperationalError, ProgrammingError, connection, connections
 
 from robots.models import Robot
-from teleop.ingest import store
-from teleop.ingest.connection import Row
-from teleop.models import TeleopFrame, TeleopSession
+from teleop.ingest import isolation, store, transactions
+from teleop.ingest.types import Outcome, Row
+from teleop.models import TeleopSession
 from teleop.protocol import Code
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -51,6 +51,21 @@ def refusing(index):
 
 
 @contextmanager
+def refusing_all(when="TRUE"):
+    """The database refuses every row, or those that `when` describes, as a broken trigger does."""
+    if connection.vendor == "postgresql":
+        with failing("P0001", when):
+            yield
+        return
+    execute(f"""CREATE TRIGGER refuses BEFORE INSERT ON teleop_teleopframe WHEN {when}
+        BEGIN SELECT RAISE(ABORT, 'no'); END""")
+    try:
+        yield
+    finally:
+        execute("DROP TRIGGER refuses")
+
+
+@contextmanager
 def swallowing(index):
     """A trigger passes over rows of this index without a word."""
     if connection.vendor == "postgresql":
@@ -87,79 +102,261 @@ def execute(statement):
         cursor.execute(statement)
 
 
-def test_a_row_that_is_stored_already_is_as_good_as_stored(both_writers, sessions):
+@contextmanager
+def failing(sqlstate, when="TRUE"):
+    """A trigger raises this SQLSTATE for the rows that `when` describes (PostgreSQL)."""
+    execute(f"""CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN IF {when} THEN RAISE EXCEPTION 'no' USING ERRCODE = '{sqlstate}'; END IF; RETURN NEW; END $$""")
+    execute("CREATE TRIGGER fails BEFORE INSERT ON teleop_teleopframe FOR EACH ROW EXECUTE FUNCTION fail()")
+    try:
+        yield
+    finally:
+        execute("DROP FUNCTION fail CASCADE")
+
+
+@contextmanager
+def other_client(statement, *parameters):
+    """Another client has run this statement and not committed."""
+    with closing(connections["default"].copy()) as other, other.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(statement, parameters)
+        yield
+        cursor.execute("ROLLBACK")
+
+
+def test_it_takes_a_row_that_is_stored_already_for_stored(both_writers, sessions):
     store.write([row(sessions[0], 0), row(sessions[0], 1)])
-    assert store.write([row(sessions[0], 1), row(sessions[0], 2), row(sessions[1], 1)]) == []
+    outcome = store.write([row(sessions[0], 1), row(sessions[0], 2), row(sessions[1], 1)])
+    assert outcome == Outcome([], {sessions[0].pk: 1}, [], "")
     assert (stored(sessions[0]), stored(sessions[1])) == ([0, 1, 2], [1])
 
 
-def test_an_index_used_for_another_moment_is_refused(both_writers, sessions):
+def test_it_refuses_an_index_used_for_another_moment(both_writers, sessions):
     store.write([row(sessions[0], 0)])
-    (refused,) = store.write([row(sessions[0], 0, second=5), row(sessions[0], 1)])
+    (refused,) = store.write([row(sessions[0], 0, second=5), row(sessions[0], 1)]).refused
     assert (refused.row, refused.code) == (row(sessions[0], 0, second=5), Code.INDEX_REUSED)
     assert "2023-12-23 08:00:00" in refused.detail
     assert [frame.timestamp.second for frame in sessions[0].frames.order_by("frame_index")] == [0, 0]
 
 
-def test_an_index_used_twice_in_a_group_is_refused_once(both_writers, sessions):
-    (refused,) = store.write([row(sessions[0], 0), row(sessions[0], 0, second=5)])
+def test_it_refuses_an_index_used_twice_in_a_group_once(both_writers, sessions):
+    (refused,) = store.write([row(sessions[0], 0), row(sessions[0], 0, second=5)]).refused
     assert refused.row.timestamp.second == 5
     assert stored(sessions[0]) == [0]
 
 
-def test_a_refused_row_costs_the_199_others_nothing(both_writers, sessions):
+def test_it_stores_the_199_rows_beside_a_refused_one(both_writers, sessions):
     group = [row(sessions[index % 2], index) for index in range(200)]
     with refusing(77):
-        (refused,) = store.write(group)
+        (refused,) = store.write(group).refused
     assert (refused.row, refused.code) == (group[77], Code.REJECTED_BY_DATABASE)
     assert refused.detail.startswith("the database refused the frame: ")
     assert sorted(stored(sessions[0]) + stored(sessions[1])) == [index for index in range(200) if index != 77]
 
 
-def test_a_row_of_no_session_is_refused(both_writers, sessions):
-    (refused,) = store.write([row(sessions[0], 0), row(2**31 - 1, 0), row(sessions[0], 1)])
-    assert (refused.row.session_id, refused.code) == (2**31 - 1, Code.REJECTED_BY_DATABASE)
+def test_it_refuses_a_row_of_no_session(both_writers, sessions):
+    outcome = store.write([row(sessions[0], 0), row(2**31 - 1, 0), row(sessions[0], 1)])
+    assert [(each.row.session_id, each.code) for each in outcome.refused] == [(2**31 - 1, Code.REJECTED_BY_DATABASE)]
     assert stored(sessions[0]) == [0, 1]
 
 
-def test_data_that_the_column_does_not_take_is_refused(sessions, monkeypatch):
-    def strict(rows, ignore_conflicts=False, real=store._bulk_create):
+def test_it_refuses_data_that_the_column_does_not_take(sessions, monkeypatch):
+    def strict(rows, real=store._insert_ignoring_conflicts):
         if any(each.frame_index == 1 for each in rows):
             raise DataError("value out of range")
-        real(rows, ignore_conflicts)
+        real(rows)
 
     monkeypatch.setattr(store, "_fast_path", lambda: strict)
-    monkeypatch.setattr(store, "_bulk_create", strict)
-    (refused,) = store.write([row(sessions[0], index) for index in range(3)])
+    monkeypatch.setattr(store, "inserts", lambda: [strict])
+    (refused,) = store.write([row(sessions[0], index) for index in range(3)]).refused
     assert (refused.row.frame_index, refused.code) == (1, Code.REJECTED_BY_DATABASE)
     assert stored(sessions[0]) == [0, 2]
+
+
+def test_it_refuses_the_row_of_a_robot_that_streams_alone(both_writers, sessions):
+    """No other row proves that the database accepts any, so a copy of the session's last row is tried."""
+    store.write([row(sessions[0], 0)])
+    with refusing(1):
+        (refused,) = store.write([row(sessions[0], 1)]).refused
+    assert (refused.row.frame_index, stored(sessions[0])) == (1, [0])
+
+
+def test_it_refuses_the_row_after_the_highest_index(sessions):
+    store.write([row(sessions[0], 2**31 - 1)])
+    with refusing(1):
+        (refused,) = store.write([row(sessions[0], 1)]).refused
+    assert (refused.row.frame_index, stored(sessions[0])) == (1, [2**31 - 1])
+
+
+def test_it_refuses_nothing_while_the_database_accepts_no_row(both_writers, sessions):
+    store.write([row(sessions[0], 0)])
+    group = [row(session, index) for session in sessions for index in (1, 2)]
+    with refusing_all(), pytest.raises(DataError, match="accepts no row"):
+        store.write(group)
+    assert store.write(group) == Outcome()
+
+
+def test_it_refuses_no_first_row_without_proof(both_writers, sessions):
+    """An empty table has no row to copy: the row waits, as the trouble may be general."""
+    with refusing(0), pytest.raises(DataError, match="accepts no row"):
+        store.write([row(sessions[0], 0)])
+
+
+def test_it_stops_at_many_rows_at_fault_and_keeps_the_rest(sessions):
+    group = [row(sessions[0], index, data=b'{"action":{}}') for index in range(1, 301)]
+    store.write([row(sessions[0], 0)])
+    with refusing_all(
+        "NEW.data LIKE '%action%'" if connection.vendor == "sqlite" else "NEW.data::text LIKE '%action%'"
+    ):
+        outcome = store.write(group)
+    assert [each.row for each in outcome.refused] == group[: isolation.MAX_SUSPECTS]
+    assert list(outcome.waiting) == group[isolation.MAX_SUSPECTS :]
 
 
 @pytest.mark.postgresql
-def test_a_sequence_that_lags_behind_its_table_loses_no_row_silently(both_writers, sessions):
+@pytest.mark.parametrize("sqlstate", ["22023", "23514", "44000", "54000", "P0001"])
+def test_it_refuses_a_row_for_errors_of_the_row(sqlstate, sessions):
+    with failing(sqlstate, "NEW.frame_index = 1"):
+        (refused,) = store.write([row(sessions[0], 0), row(sessions[0], 1)]).refused
+    assert (refused.row.frame_index, refused.code) == (1, Code.REJECTED_BY_DATABASE)
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("sqlstate", ["53100", "40P01", "57014", "55P03", "25006", "42501", "42P01", "XX000"])
+def test_it_refuses_no_row_for_other_errors(both_writers, sqlstate, sessions):
+    group = [row(sessions[0], 0), row(sessions[1], 1), row(sessions[1], 2), row(sessions[2], 0)]
+    with failing(sqlstate, "NEW.frame_index = 1"):
+        outcome = store.write(group)
+    assert (outcome.refused, outcome.waiting) == ([], group[1:3])
+    assert [stored(session) for session in sessions] == [[0], [], [0]]
+    assert store.write(outcome.waiting) == Outcome()
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("sqlstate", ["53100", "55P03", "25006", "42501"])
+def test_it_raises_an_error_that_concerns_the_whole_group(both_writers, sqlstate, sessions):
+    group = [row(session, 0) for session in sessions]
+    with failing(sqlstate), pytest.raises(Exception) as raised:
+        store.write(group)
+    assert transactions.sqlstate(raised.value) == sqlstate
+    assert store.write(group) == Outcome()
+
+
+@pytest.mark.postgresql
+def test_it_stores_the_rows_before_the_one_that_fails_for_now(both_writers, sessions):
+    group = [row(sessions[0], index) for index in range(9)]
+    with failing("55P03", "NEW.frame_index = 5"):
+        outcome = store.write(group)
+    assert (outcome.refused, outcome.waiting, stored(sessions[0])) == ([], group[5:], [0, 1, 2, 3, 4])
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT 1 FROM teleop_teleopsession WHERE id = %s FOR UPDATE",
+        "DELETE FROM teleop_teleopsession WHERE id = %s",
+    ],
+)
+def test_it_leaves_out_a_session_whose_row_is_locked(both_writers, statement, sessions):
+    group = [row(session, index) for session in sessions for index in (0, 1)]
+    with other_client(statement, sessions[1].pk):
+        outcome = store.write(group)
+        assert (outcome.refused, outcome.waiting) == ([], group[2:4])
+        assert "has locked session" in outcome.reason
+        assert [stored(session) for session in sessions] == [[0, 1], [], [0, 1]]
+    assert store.write(outcome.waiting) == Outcome()
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT 1 FROM teleop_teleopsession WHERE id = %s FOR NO KEY UPDATE",
+        "UPDATE teleop_teleopsession SET fps = 30 WHERE id = %s",
+    ],
+)
+def test_it_does_not_wait_for_someone_who_labels_a_session(both_writers, statement, sessions):
+    with other_client(statement, sessions[1].pk):
+        assert store.write([row(session, 0) for session in sessions]) == Outcome()
+
+
+@pytest.mark.postgresql
+def test_it_leaves_out_a_session_whose_row_another_worker_is_inserting(both_writers, sessions):
+    columns = "session_id, robot_id, frame_index, timestamp, data"
+    late = f"INSERT INTO teleop_teleopframe ({columns}) VALUES (%s, 'arm', 0, now(), '{{}}')"
+    group = [row(session, 0) for session in sessions]
+    with other_client(late, sessions[1].pk):
+        outcome = store.write(group)
+        assert (outcome.refused, outcome.waiting) == ([], [group[1]])
+
+
+@pytest.mark.postgresql
+def test_it_refuses_a_row_that_row_security_forbids(sessions):
+    execute("CREATE ROLE robot_writer")
+    execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO robot_writer")
+    execute("GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO robot_writer")
+    execute("ALTER TABLE teleop_teleopframe ENABLE ROW LEVEL SECURITY")
+    execute("CREATE POLICY not_one ON teleop_teleopframe USING (true) WITH CHECK (frame_index <> 1)")
+    execute("SET ROLE robot_writer")
+    try:
+        (refused,) = store.write([row(sessions[0], index) for index in range(3)]).refused
+    finally:
+        execute("RESET ROLE")
+        execute("DROP POLICY not_one ON teleop_teleopframe")
+        execute("ALTER TABLE teleop_teleopframe DISABLE ROW LEVEL SECURITY")
+        execute("DROP OWNED BY robot_writer")
+        execute("DROP ROLE robot_writer")
+    assert (refused.row.frame_index, refused.code, stored(sessions[0])) == (1, Code.REJECTED_BY_DATABASE, [0, 2])
+
+
+@pytest.mark.postgresql
+def test_it_refuses_nothing_for_a_missing_privilege(both_writers, sessions):
+    store.write([row(sessions[0], 0)])
+    execute("CREATE ROLE reader")
+    execute("GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA public TO reader")
+    execute("SET ROLE reader")
+    try:
+        with pytest.raises(ProgrammingError, match="permission denied"):
+            store.write([row(sessions[0], 1)])
+    finally:
+        execute("RESET ROLE")
+        execute("DROP OWNED BY reader")
+        execute("DROP ROLE reader")
+
+
+@pytest.mark.postgresql
+def test_it_loses_no_row_silently_if_a_sequence_lags_behind_its_table(both_writers, sessions):
     group = [row(sessions[0], index) for index in range(4)]
     store.write(group[:2])
     execute("SELECT setval('teleop_teleopframe_id_seq', (SELECT min(id) FROM teleop_teleopframe), false)")
-    refused = store.write(group[2:])
-    assert sorted([each.row.frame_index for each in refused] + stored(sessions[0])) == [0, 1, 2, 3]
+    waiting = group[2:]
+    for _ in range(9):  # each attempt takes a number of the sequence
+        try:
+            outcome = store.write(waiting)
+        except DataError:
+            continue
+        break
+    assert sorted([each.row.frame_index for each in outcome.refused] + stored(sessions[0])) == [0, 1, 2, 3]
 
 
-def test_where_conflicts_are_ignored_a_row_that_went_missing_is_noticed(sessions):
+def test_it_notices_a_row_that_a_trigger_has_swallowed(sessions):
+    store.write([row(sessions[0], 3)])
     with swallowing(1):
-        (refused,) = store.write_carefully([row(sessions[0], index) for index in range(3)])
+        (refused,) = store.write([row(sessions[0], index) for index in (0, 1, 2, 3)]).refused
     assert (refused.row.frame_index, refused.code) == (1, Code.REJECTED_BY_DATABASE)
-    assert stored(sessions[0]) == [0, 2]
+    assert stored(sessions[0]) == [0, 2, 3]
 
 
-def test_a_lock_is_nobodys_fault(both_writers, sessions):
+def test_it_raises_while_the_table_is_locked(both_writers, sessions):
     with locked(), pytest.raises(OperationalError):
         store.write([row(sessions[0], 0)])
-    assert store.write([row(sessions[0], 0)]) == []
+    assert store.write([row(sessions[0], 0)]) == Outcome()
     assert stored(sessions[0]) == [0]
 
 
 @pytest.mark.sqlite
-def test_a_full_disk_is_nobodys_fault(both_writers, sessions):
+def test_it_raises_while_the_disk_is_full(both_writers, sessions):
     execute("VACUUM")  # else the pages that other tests have freed are room enough
     execute("PRAGMA max_page_count = 1")  # no page more than there are
     try:
@@ -171,48 +368,39 @@ def test_a_full_disk_is_nobodys_fault(both_writers, sessions):
 
 
 @pytest.mark.postgresql
-@pytest.mark.parametrize("sqlstate", ["53100", "40P01", "57014"])  # disk full, deadlock, statement timeout
-def test_an_operational_error_is_nobodys_fault(both_writers, sqlstate, sessions):
-    execute(f"""CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
-        $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{sqlstate}'; END $$""")
-    execute("CREATE TRIGGER fails BEFORE INSERT ON teleop_teleopframe FOR EACH ROW EXECUTE FUNCTION fail()")
-    try:
-        with pytest.raises(OperationalError):
-            store.write([row(sessions[0], 0)])
-    finally:
-        execute("DROP FUNCTION fail CASCADE")
-    assert store.write([row(sessions[0], 0)]) == []
+def test_its_limits_end_with_the_transaction(both_writers, sessions):
+    """Behind a pooler the next transaction on this connection may be another client's."""
+    store.write([row(sessions[0], 0)])
+    store.write([row(sessions[0], 0), row(sessions[0], 1)])
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('lock_timeout'), current_setting('statement_timeout')")
+        assert cursor.fetchone() == ("0", "0")
 
 
-def test_taken_apart_a_session_waits_from_the_row_that_cannot_be_stored(sessions, settings, monkeypatch):
-    def full_at_7(rows, ignore_conflicts=False, real=store._bulk_create):
-        if any(each.frame_index == 7 for each in rows):
-            raise OperationalError("disk full")
-        real(rows, ignore_conflicts)
-
-    monkeypatch.setattr(store, "_bulk_create", full_at_7)
-    settings.INGEST_WRITER = "bulk_create"
-    group = [row(session, index) for index in (5, 6, 8) for session in sessions] + [row(sessions[1], 9)]
-    group.insert(4, row(sessions[1], 7))
-    refused, left = store.take_apart(group)
-    assert (refused, left) == ([], [row(sessions[1], index) for index in (7, 6, 8, 9)])
-    assert [stored(session) for session in sessions] == [[5, 6, 8], [5], [5, 6, 8]]
-
-
-def test_taken_apart_it_refuses_what_the_database_refuses(sessions):
-    with refusing(77):
-        refused, left = store.take_apart([row(session, index) for session in sessions for index in (76, 77, 78)])
-    assert [(each.row.session_id, each.row.frame_index) for each in refused] == [(each.pk, 77) for each in sessions]
-    assert (left, TeleopFrame.objects.count()) == ([], 6)
-
-
-def test_a_connection_that_answers_is_kept(sessions):
-    assert store.forget_broken_connection()
-    assert connection.connection is not None
+def test_it_keeps_a_connection_that_answers(sessions):
+    kept = connection.connection
+    transactions.recover(OperationalError("a failure"), 1)
+    assert connection.connection is kept
 
 
 @pytest.mark.postgresql
-def test_a_connection_that_is_gone_is_opened_anew(sessions):
+@pytest.mark.parametrize("failures", [3, 6])
+def test_it_opens_a_new_connection_after_three_failures_in_a_row(failures, sessions):
+    transactions.recover(OperationalError("whatever the reason"), failures)
+    assert connection.connection is None
+
+
+@pytest.mark.postgresql
+def test_it_opens_a_new_connection_after_a_read_only_error(sessions):
+    with pytest.raises(Exception, match="read-only") as raised, transactions.bounded_transaction(100):
+        execute("SET TRANSACTION READ ONLY")
+        store._insert_ignoring_conflicts([row(sessions[0], 0)])
+    transactions.recover(raised.value, 1)
+    assert connection.connection is None
+
+
+@pytest.mark.postgresql
+def test_it_opens_a_new_connection_for_one_that_is_gone(sessions):
     connection.connection.close()
-    assert not store.forget_broken_connection()
-    assert store.write([row(sessions[0], 0)]) == []
+    transactions.recover(OperationalError("gone"), 1)
+    assert store.write([row(sessions[0], 0)]) == Outcome()

@@ -1,8 +1,8 @@
-"""The far ends of a writer: a store that fails as it is told, senders that note what they hear, no time."""
+"""The far ends of a writer: a store that fails as it is told, sources that note what they are told, no time."""
 
 import asyncio
 
-from teleop.ingest.connection import Refused, Row
+from teleop.ingest.types import Outcome, Refused, Row
 from teleop.ingest.writer import ROW_OVERHEAD_BYTES, FrameWriter
 from teleop.protocol import Code
 
@@ -19,43 +19,44 @@ class Store:
     def __init__(self):
         self.groups: list[list[Row]] = []
         self.failures = 0
-        self.is_healthy = True
-        self.refuses: set[int] = set()
-        self.leaves: list[set[int]] = []  # the indexes that cannot be stored yet, in each turn of take_apart
-        self.taken_apart = 0
+        self.refuses: set[int] = set()  # indexes
+        self.blocks: dict[int, int] = {}  # by session how many more writes its rows have to wait
+        self.waits_from: int | None = None  # the index from which rows wait, once
+        self.stored_before: dict[int, int] = {}
 
     def write(self, rows):
         if self.failures:
             self.failures -= 1
             raise Away
-        self.groups.append(list(rows))
-        return [Refused(row, Code.REJECTED_BY_DATABASE, "no") for row in rows if row.frame_index in self.refuses]
-
-    def take_apart(self, rows):
-        self.taken_apart += 1
-        left = self.leaves.pop(0) if self.leaves else set()
-        return self.write([row for row in rows if row.frame_index not in left]), [
-            row for row in rows if row.frame_index in left
-        ]
-
-    def forget_broken_connection(self):
-        return self.is_healthy
+        blocked = {session_id for session_id in {row.session_id for row in rows} if self.blocks.get(session_id)}
+        for session_id in blocked:
+            self.blocks[session_id] -= 1
+        waiting = [row for row in rows if row.session_id in blocked]
+        if self.waits_from is not None:
+            waiting = [row for row in rows if row.frame_index >= self.waits_from]
+            self.waits_from = None
+        stored = [row for row in rows if row not in waiting]
+        self.groups.append(stored)
+        refused = [Refused(row, Code.REJECTED_BY_DATABASE, "no") for row in stored if row.frame_index in self.refuses]
+        return Outcome(refused, self.stored_before, waiting, "locked")
 
     @property
     def stored(self):
         return [row.frame_index for group in self.groups for row in group]
 
 
-class Sender:
+class Source:
     """Notes what it is told; `committed` holds indexes, `events` all in order."""
 
     def __init__(self, session_id=1):
         self.session_id = session_id
         self.pending_frames = self.pending_bytes = 0
+        self.stored_before = 0
         self.events = []
 
-    def committed(self, rows):
+    def committed(self, rows, stored_before):
         self.events.append(("committed", [row.frame_index for row in rows]))
+        self.stored_before += stored_before
 
     def refused(self, refused):
         self.events.append(("refused", refused.row.frame_index))
@@ -76,23 +77,30 @@ class Writing:
         )
 
     async def _call(self, function, *args):
+        await asyncio.sleep(0)
         return function(*args)
 
     async def _sleep(self, seconds):
         self.slept.append(seconds)
         await asyncio.sleep(0)
 
-    def offer(self, sender, *indexes):
-        rows = [Row(sender.session_id, "arm", index, 0, b"x" * 100) for index in indexes]
-        return [self.writer.offer(sender, row) for row in rows]
+    def offer(self, source, *indexes):
+        rows = [Row(source.session_id, "arm", index, 0, b"x" * 100) for index in indexes]
+        return [self.writer.offer(source, row) for row in rows]
 
-    def run(self, *senders):
-        """Until all that these have offered is settled."""
+    async def until_parked(self, source):
+        while source not in self.writer.parked_sources:  # noqa: ASYNC110 - the writer has no event for it
+            await asyncio.sleep(0)
+
+    def run(self, *sources, meanwhile=None):
+        """Until all that these have offered is settled; `meanwhile` is called first, in the loop."""
 
         async def until_drained():
             running = asyncio.create_task(self.writer.run())
-            for sender in senders:
-                await self.writer.drained(sender)
+            if meanwhile:
+                await meanwhile()
+            for source in sources:
+                await self.writer.drained(source)
             running.cancel()
 
         asyncio.run(asyncio.wait_for(until_drained(), 10))

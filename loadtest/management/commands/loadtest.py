@@ -1,18 +1,22 @@
 import sys
 from importlib.util import find_spec
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
+
+from robots.management.base import FormatCheckedCommand
 
 NEEDED = {"locust": "locust", "rich": "rich", "psutil": "psutil", "websocket": "websocket-client"}
 
 
-class Command(BaseCommand):
+class Command(FormatCheckedCommand):
     help = (
         "How many robots does this server hold? Drives robots and API clients against a server that it starts itself, "
         "and writes report.md, report.html and results.json. Exit status 0: every run was sound; 1: one was not, or a "
         "--require was missed; 2: unusable arguments. docs/loadtest.md"
     )
-    requires_system_checks = []  # the database of these settings is not touched
+    # The database of these settings is asked for its storage format, and not touched otherwise.
+    requires_system_checks = []
+    needs_database = False
 
     def add_arguments(self, parser):
         from loadtest.arguments import add_arguments

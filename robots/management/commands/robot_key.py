@@ -1,10 +1,11 @@
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from robots.management.base import FormatCheckedCommand
 from robots.models import ROBOT_ID, Robot
 
 
-class Command(BaseCommand):
+class Command(FormatCheckedCommand):
     help = (
         "Issues a new key to a robot and prints it, this once; the robot is registered if it is new. The old key is "
         "void, and connections made with it are closed. Only the key goes to standard output."

@@ -2,17 +2,20 @@ import time
 
 import dj_database_url
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import Error as DatabaseFailure
 from django.db import connection, connections
 
+from robots.management.base import FormatCheckedCommand
+from robots.storage_format import UnsupportedFormat, check_format
 from teleop import moving
-from teleop.models import TeleopFrame, TeleopSession
+from teleop.frames import row_copy
+from teleop.models import TeleopSession
 
 PROGRESS_S = 2
 
 
-class Command(BaseCommand):
+class Command(FormatCheckedCommand):
     help = """Copies everything from SQLite (DATABASE_URL) to an empty PostgreSQL, and compares the two row by row.
 
     Stop the server first. Ended at any moment, the same command goes on where it was. Videos stay in MEDIA_ROOT."""
@@ -38,7 +41,7 @@ class Command(BaseCommand):
             raise CommandError(f"not the same in both: {', '.join(different)}; did a server write meanwhile?")
         seconds = time.monotonic() - began
         self.stdout.write(
-            f"moved {TeleopFrame.objects.count()} frames and all else in {seconds:.0f} s; both are the same"
+            f"moved {row_copy.count(moving.SOURCE)} frames and all else in {seconds:.0f} s; both are the same"
         )
         self.stdout.write("DATABASE_URL may name the new one now")
 
@@ -54,12 +57,15 @@ class Command(BaseCommand):
             **dj_database_url.parse(url),
         }
         try:
+            check_format(connections[moving.TARGET], name="the target")
             connections[moving.TARGET].ensure_connection()
+        except UnsupportedFormat as error:
+            raise CommandError(str(error)) from None
         except DatabaseFailure as error:
             raise CommandError(f"the target does not answer: {error}") from None
 
     def copy_frames(self) -> None:
-        total, done, said = TeleopFrame.objects.count(), 0, 0.0
+        total, done, said = row_copy.count(moving.SOURCE), 0, 0.0
 
         def progress(count: int) -> None:
             nonlocal done, said
@@ -68,4 +74,4 @@ class Command(BaseCommand):
                 said = time.monotonic()
                 self.stdout.write(f"{done} of {total} frames")
 
-        moving.copy_frames(progress)
+        row_copy.copy(moving.SOURCE, moving.TARGET, progress)

@@ -2,10 +2,10 @@ import re
 from argparse import ArgumentTypeError
 from datetime import timedelta
 
-from django.core.management.base import BaseCommand
 from django.db.models import Sum
 from django.utils import timezone
 
+from robots.management.base import FormatCheckedCommand
 from teleop.models import SessionIsLive, TeleopSession
 
 UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
@@ -20,7 +20,7 @@ def age(text: str) -> timedelta:
     return value
 
 
-class Command(BaseCommand):
+class Command(FormatCheckedCommand):
     help = """Deletes sessions that ended long ago, with their frames and videos.
 
     While robots stream: frames go in short transactions. Ended at any moment it can be run again: a session of which

@@ -1,6 +1,7 @@
 from django.core.cache import cache
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from robots.management.base import FormatCheckedCommand
 from teleop.frames.motion import read_motion
 from teleop.models import TeleopSession
 from teleop.quality import quality
@@ -8,7 +9,7 @@ from teleop.quality import quality
 CLAIMED_S = 600  # longer than it takes for a million frames; after that a process that was killed holds nobody up
 
 
-class Command(BaseCommand):
+class Command(FormatCheckedCommand):
     help = "Computes the quality of the ended sessions that have none yet, newest first. `serve` starts it by itself."
     requires_system_checks = []
 

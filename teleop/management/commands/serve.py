@@ -6,15 +6,19 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import Error as DatabaseFailure
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import autoreload
+
+from robots.management.base import FormatCheckedCommand
 
 RESPAWN_PAUSE_S = 0.5  # a worker that dies at once must not spin
 BACKLOG = 1024
@@ -22,7 +26,7 @@ PR_SET_PDEATHSIG = 1
 MAX_STRETCH = 3
 
 
-class Command(BaseCommand):
+class Command(FormatCheckedCommand):
     help = "Runs the server: Daphne on uvloop, one process or --workers N of them on one port."
 
     def add_arguments(self, parser):
@@ -66,9 +70,11 @@ class Command(BaseCommand):
 
     def serve(self, host, port, signal_handlers=True):
         listening = bind(host, port)
-        self.stdout.write(f"serving on {url(listening)}")
+        run_worker(listening, partial(self.announce, url(listening)), signal_handlers)
+
+    def announce(self, address: str) -> None:
+        self.stdout.write(f"serving on {address}")
         self.stdout.flush()
-        run_worker(listening, signal_handlers)
 
 
 def check_database(database: BaseDatabaseWrapper) -> None:
@@ -120,20 +126,29 @@ def url(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def run_worker(listening: socket.socket, signal_handlers: bool = True, ready: int | None = None) -> None:
-    """Serves until SIGTERM or SIGINT, then ends the process; closes the descriptor `ready` once it listens."""
+def run_worker(
+    listening: socket.socket, ready: Callable[[], None], signal_handlers: bool = True, is_supervised: bool = False
+) -> None:
+    """Serve until SIGTERM or SIGINT, then end the process; call `ready` once it listens.
+
+    A worker that has lost a part of itself stops in the same order, and the process starts anew.
+    """
     from config.asgi import application
+    from teleop.ingest.worker import running_worker
     from teleop.server import Server  # here, as importing it makes the process's event loop
 
     listening.listen(BACKLOG)
-    if ready is not None:
-        os.close(ready)
-    server = Server(application, listening, signal_handlers)
+    server = Server(application, listening, signal_handlers, ready)
     server.run()
     # Not by returning: a thread that waits for a database that never answers would keep the process from ending.
     logging.shutdown()
     sys.stdout.flush()
-    os._exit(0)
+    if not running_worker().has_failed:
+        os._exit(0)
+    if is_supervised:
+        os._exit(1)
+    time.sleep(RESPAWN_PAUSE_S)
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def mark_process_dead(pid: int) -> None:
@@ -205,4 +220,5 @@ class Supervisor:
         # They share one database: the more there are, the less often each commits, in groups as large as one's alone.
         settings.INGEST_FLUSH_INTERVAL_MS *= min(1 + self._workers / 4, MAX_STRETCH)
         host, port = self._bound.getsockname()[:2]
-        run_worker(bind(host, port, shared=True), ready=ready)
+        announce = partial(os.close, ready) if ready is not None else lambda: None
+        run_worker(bind(host, port, shared=True), announce, is_supervised=True)

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from functools import partial
 
 import uvloop
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import transaction
 from teleop_client import AsyncRobotClient, TeleopError
 
+from robots.management.base import FormatCheckedCommand
 from robots.models import ROBOT_ID, Robot
 from teleop.protocol import MAX_FPS, MIN_FPS
 from teleop.simulation import Arm, Latencies, in_words
@@ -145,7 +146,8 @@ class Fleet:
         return next(filter(None, reasons), "")
 
 
-class Command(BaseCommand):
+class Command(FormatCheckedCommand):
+    needs_database = False  # but for --issue-keys it only talks to the server
     help = (
         "Simulates SO-101 arms, leader and follower, that stream through the robots' own client until their time is "
         "up or Ctrl-C, and then end their sessions. Exit code 0 means that every frame is stored."

@@ -3,9 +3,9 @@ from datetime import datetime, timedelta
 from math import isfinite
 
 from django.core.files.storage import default_storage
-from django.core.management.base import BaseCommand
 from django.utils import timezone
 
+from robots.management.base import FormatCheckedCommand
 from videos.orphans import files_without_row, rows_without_file
 
 MIN_HOURS, DEFAULT_HOURS, MAX_HOURS = 1, 24, 24 * 366
@@ -22,7 +22,7 @@ def hours(text: str) -> timedelta:
     return timedelta(hours=value)
 
 
-class Command(BaseCommand):
+class Command(FormatCheckedCommand):
     help = """Lists what a crash has left of videos: files that no row names, and rows whose file is missing.
 
     Rows are listed only, never deleted: where MEDIA_ROOT is not mounted, every file is missing."""

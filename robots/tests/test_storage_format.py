@@ -1,0 +1,172 @@
+"""The storage format: no command of this code touches a database that later code has written to."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from argparse import ArgumentParser
+from contextlib import closing
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+from django.apps import apps
+from django.conf import settings
+from django.core.management import CommandError, get_commands, load_command_class
+from django.db import ConnectionHandler, IntegrityError, connection, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from robots.models import StorageFormat
+from robots.storage_format import SUPPORTED, UnsupportedFormat, check_format, stored_format
+
+SENTENCE = (
+    "the database of DATABASE_URL has storage format 2 and this code supports formats up to 1: run the newer code "
+    "again, or restore a backup from before its migrations (docs/deploy.md)"
+)
+OURS = [config.name for config in apps.get_app_configs() if Path(config.path).parent == settings.BASE_DIR]
+COMMANDS = sorted(name for name, app in get_commands().items() if app in OURS)
+
+
+def store(number: int) -> None:
+    StorageFormat.objects.update_or_create(pk=1, defaults={"number": number})
+
+
+def defaults(parser: ArgumentParser) -> dict:
+    """Return the command's options as if nothing was given, required arguments included."""
+    for action in parser._actions:
+        action.required = False
+        if not action.option_strings:
+            action.nargs = "?"
+    return vars(parser.parse_args([]))
+
+
+def execute(name: str) -> Mock:
+    """Execute the command, with a mock in place of its work."""
+    command = load_command_class(get_commands()[name], name)
+    command.handle = Mock(return_value=None)
+    command.check = Mock()
+    command.execute(**defaults(command.create_parser("manage.py", name)))
+    return command.handle
+
+
+def manage(*command: str, **environment: str) -> subprocess.CompletedProcess:
+    arguments = [sys.executable, "manage.py", *command]
+    return subprocess.run(
+        arguments, cwd=settings.BASE_DIR, env=os.environ | environment, capture_output=True, text=True, timeout=50
+    )
+
+
+def test_it_finds_the_commands():
+    assert len(COMMANDS) >= 9
+    assert {"serve", "robot_key", "clean_media", "loadtest"} <= set(COMMANDS)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_it_refuses_a_later_format_in_every_command(name: str):
+    store(SUPPORTED + 1)
+    with pytest.raises(CommandError) as refused:
+        execute(name)
+    assert str(refused.value) == SENTENCE
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_it_runs_every_command_on_its_own_format(name: str):
+    store(SUPPORTED)
+    execute(name).assert_called_once()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("command", [["prune", "--older-than", "1d"], ["serve"], ["serve", "--workers", "2"]])
+def test_it_refuses_in_one_line(command: list[str]):
+    """`serve --workers` before it forks: a worker that ends is replaced, and the command would not return."""
+    store(SUPPORTED + 1)
+    end = manage(*command, DATABASE_URL=database_url(), REDIS_URL="redis://127.0.0.1:1/0")
+    assert (end.returncode, end.stdout, end.stderr) == (1, "", f"CommandError: {SENTENCE}\n")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_takes_an_emptied_table_for_no_number():
+    StorageFormat.objects.all().delete()
+    check_format(connection)
+    assert stored_format(connection) is None
+
+
+@pytest.mark.django_db
+def test_it_keeps_one_number():
+    with pytest.raises(IntegrityError), transaction.atomic():
+        StorageFormat.objects.create(pk=2, number=1)
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db
+def test_it_leaves_no_thread_of_a_pool_behind():
+    """Threads would not outlive the fork of `serve --workers`, and a worker would wait for them for ever."""
+    pooled = connection.copy("pooled")
+    pooled.settings_dict["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 2}}
+    before = threading.enumerate()
+    check_format(pooled)
+    assert threading.enumerate() == before
+
+
+def sqlite(file: Path) -> BaseDatabaseWrapper:
+    return ConnectionHandler({"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(file)}})["default"]
+
+
+@pytest.mark.once
+@pytest.mark.django_db
+def test_it_takes_a_database_without_the_table_for_one_to_migrate(tmp_path: Path):
+    (tmp_path / "empty.sqlite3").touch()
+    assert stored_format(sqlite(tmp_path / "empty.sqlite3")) is None
+
+
+@pytest.mark.once
+@pytest.mark.django_db
+def test_it_makes_no_file(tmp_path: Path):
+    assert stored_format(sqlite(tmp_path / "none.sqlite3")) is None
+    assert not (tmp_path / "none.sqlite3").exists()
+
+
+@pytest.mark.once
+@pytest.mark.django_db
+def test_its_migration_can_be_undone_and_made_again(tmp_path: Path):
+    file = tmp_path / "db.sqlite3"
+    for target in (["robots"], ["robots", "0002"], ["robots"]):
+        end = manage("migrate", *target, "--verbosity", "0", DATABASE_URL=f"sqlite:///{file}")
+        assert (end.returncode, end.stderr) == (0, "")
+        assert stored_format(sqlite(file)) == (None if "0002" in target else SUPPORTED)
+    with closing(sqlite3.connect(file)) as later, later:
+        later.execute("UPDATE robots_storageformat SET number = 2")
+    end = manage("migrate", "robots", "0002", "--verbosity", "0", DATABASE_URL=f"sqlite:///{file}")
+    assert (end.returncode, end.stderr.count("\n")) == (1, 1)
+    assert stored_format(sqlite(file)) == SUPPORTED + 1
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        (["prune", "--older-than", "1d"], 1, "CommandError: the database of DATABASE_URL cannot be used: "),
+        (["serve"], 1, "CommandError: the database of DATABASE_URL cannot be used: "),
+        (["simulate", "--robots", "0"], 1, "CommandError: --robots is 0; 1 to 1000 expected"),
+        (["loadtest", "--robots", "0"], 2, "CommandError: --robots is '0'; whole numbers from 1 to 1000 expected"),
+    ],
+)
+def test_it_needs_the_database_only_where_the_command_does(command: list[str], code: int, said: str):
+    end = manage(*command, DATABASE_URL="postgresql://127.0.0.1:1/none")
+    assert (end.returncode, end.stdout) == (code, "")
+    assert end.stderr.startswith(said)
+    assert end.stderr.count("\n") == 1
+
+
+def test_it_says_which_database_it_refuses(monkeypatch):
+    monkeypatch.setattr("robots.storage_format.stored_format", lambda database: 7)
+    with pytest.raises(UnsupportedFormat, match=r"^the target has storage format 7 and this code supports .* up to 1:"):
+        check_format(connection, name="the target")
+
+
+def database_url() -> str:
+    """Return DATABASE_URL with the name of the test database in place of its own."""
+    return f"{os.environ['DATABASE_URL'].rpartition('/')[0]}/{Path(connection.settings_dict['NAME']).name}"

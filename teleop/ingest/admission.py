@@ -1,0 +1,99 @@
+"""Who may stream, and whose session it is: blocking calls for groups of handshakes, in the database threads."""
+
+from collections.abc import Sequence
+
+from django.conf import settings
+
+from robots.models import Robot
+from robots.querysets import NotAdmitted
+from teleop.ingest.transactions import bounded_transaction, wait_for_standby
+from teleop.ingest.types import Claim, Handshake, SessionLease
+from teleop.models import TeleopFrame, TeleopSession
+
+LOCK_TIMEOUT_MS = 500
+STATEMENT_TIMEOUT_MS = 5_000
+
+
+def authenticate(handshakes: Sequence[Handshake]) -> list[str | NotAdmitted]:
+    """Return for each handshake the hash of the key that lets it in ("" where none is asked for), or the refusal."""
+    if settings.ROBOT_AUTH == "open":
+        return [""] * len(handshakes)
+    with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, writes=False):
+        admitted = Robot.objects.admit_each([(each.robot_id, each.key) for each in handshakes])
+    return [robot if isinstance(robot, NotAdmitted) else robot.key_hash for robot in admitted]
+
+
+def claim(handshakes: Sequence[Handshake], key_hashes: Sequence[str]) -> list[Claim | None]:
+    """Make each robot's session of that key if there is none, and give it to the handshake's holder.
+
+    A few statements for all; no two handshakes may name the same session. None: another client has locked the row.
+    """
+    with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS):
+        robot_ids = {each.robot_id for each in handshakes}
+        if settings.ROBOT_AUTH == "open":
+            known = set(Robot.objects.filter(pk__in=robot_ids).values_list("pk", flat=True))
+            Robot.objects.bulk_create([Robot(pk=pk) for pk in sorted(robot_ids - known)], ignore_conflicts=True)
+        keys = {(each.robot_id, each.session_key): each for each in handshakes}
+        existing = set(TeleopSession.objects.with_keys(list(keys)).values_list("robot_id", "key"))
+        # Only those that are missing: ON CONFLICT would wait for a transaction that is just deleting the session.
+        TeleopSession.objects.bulk_create(
+            [_session(each) for key, each in keys.items() if key not in existing], ignore_conflicts=True
+        )
+        found = {
+            (session.robot_id, session.key): session
+            for session in TeleopSession.objects.with_keys(list(keys)).lock_available().defer("meta_info", "quality")
+        }
+        taken = [(session.pk, keys[key].holder) for key, session in found.items() if not _is_new(session, keys[key])]
+        TeleopSession.objects.update_each(
+            ("holder",), taken, also="end_time = NULL, quality = NULL, updated_at = {now}"
+        )
+        addresses = {each.robot_id: each.address for each in handshakes}
+        Robot.objects.mark_seen(dict.fromkeys(sorted(robot_ids), Robot.Status.ONLINE), addresses)
+    return [
+        _claim(each, key_hash, found.get((each.robot_id, each.session_key)))
+        for each, key_hash in zip(handshakes, key_hashes, strict=True)
+    ]
+
+
+def _session(handshake: Handshake) -> TeleopSession:
+    return TeleopSession(robot_id=handshake.robot_id, key=handshake.session_key, holder=handshake.holder)
+
+
+def _is_new(session: TeleopSession, handshake: Handshake) -> bool:
+    return session.holder == handshake.holder
+
+
+def _claim(handshake: Handshake, key_hash: str, session: TeleopSession | None) -> Claim | None:
+    if session is None:
+        return None
+    lease = SessionLease(session.pk, session.key, session.robot_id, key_hash, handshake.holder, 0, session.frame_count)
+    is_new = _is_new(session, handshake)
+    return Claim(lease, is_new, session.is_live, "" if is_new else session.holder)
+
+
+def next_frame_indexes(session_ids: Sequence[int]) -> list[int]:
+    """Return for each session its highest stored frame_index + 1.
+
+    A robot takes what lies below for acknowledged, so a synchronous standby must have it: see wait_for_standby.
+    """
+    with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, writes=False):
+        indexes = TeleopFrame.objects.next_indexes(session_ids)
+        wait_for_standby()
+    return [indexes[session_id] for session_id in session_ids]
+
+
+def give_back(claims: Sequence[Claim]) -> list[bool | None]:
+    """Undo these claims; return False where another handshake has taken the session since, None where it is locked.
+
+    A session that was live goes back to its holder, which still has frames of it; any other one ends.
+    """
+    by_id = {claim.lease.session_id: claim for claim in claims}
+    with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS):
+        mine = TeleopSession.objects.held_by([claim.lease for claim in claims])
+        still_mine = set(mine.values_list("pk", flat=True))
+        held = list(mine.lock_available().values_list("pk", flat=True))
+        back = [(pk, by_id[pk].previous) for pk in held if by_id[pk].was_live and by_id[pk].previous]
+        TeleopSession.objects.update_each(("holder",), back)
+        rest = [pk for pk in held if pk not in dict(back)]
+        TeleopSession.objects.filter(pk__in=rest).finish()
+    return [True if pk in held else None if pk in still_mine else False for pk in by_id]

@@ -1,0 +1,236 @@
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import count
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.db import Error as DatabaseFailure
+
+from robots import layer
+from robots.notices import GROUP, tell_workers
+from robots.querysets import NotAdmitted
+from teleop.ingest import admission
+from teleop.ingest.batch import Batch
+from teleop.ingest.connection import RobotConnection
+from teleop.ingest.takeover import ACCEPTED, DONE, DRAIN_TIMEOUT_S, StillHeld, Takeovers
+from teleop.ingest.types import Claim, Handshake, SessionLease
+from teleop.ingest.writer import FrameWriter
+from teleop.protocol import Close
+
+logger = logging.getLogger(__name__)
+
+OPEN_TIMEOUT_S = 10
+MAX_GROUP = 100
+
+InThread = Callable[..., Awaitable[Any]]
+
+
+class DatabaseAway(Exception):
+    """The database did not answer in time; the robot may come back."""
+
+
+class ServerRestarting(Exception):
+    """The server stops; the robot may come back."""
+
+
+class Abandoned(Exception):
+    """The client disconnected during the handshake."""
+
+
+class _Waiting(NamedTuple):
+    handshake: Handshake
+    has_left: Callable[[], bool]
+
+
+class Handshakes:
+    """Gives robots that connect their sessions, all that wait at a time in a few statements.
+
+    `read` and `write` run a blocking call in a database thread. `opening` are the holders that have no connection yet.
+    """
+
+    def __init__(
+        self,
+        worker_name: str,
+        connections: Mapping[str, RobotConnection],
+        writer: FrameWriter,
+        read: InThread,
+        write: InThread,
+    ):
+        self._worker_name = worker_name
+        self._connections = connections
+        self._writer = writer
+        self._read = read
+        self._write = write
+        self._numbers = count(1)
+        self._opening: set[str] = set()
+        self._superseded: set[str] = set()
+        self._nothing_opens = asyncio.Event()
+        self._nothing_opens.set()
+        self._is_closing = False
+        self._claims = Batch(self._claim_all, most=MAX_GROUP, key=_session_of, discard=self._give_back_later)
+        self._indexes = Batch(self._next_indexes, most=MAX_GROUP)
+        self._returns = Batch(self._give_back_all, most=MAX_GROUP, key=lambda claim: claim.lease.session_id)
+        self._takeovers = Takeovers(worker_name, self._ask_to_let_go)
+        self._tasks: set[asyncio.Task] = set()
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._claims.run())
+            group.create_task(self._indexes.run())
+            group.create_task(self._returns.run())
+
+    async def open(
+        self,
+        robot_id: str,
+        key: str | None,
+        session_key: str | None,
+        address: str | None,
+        has_left: Callable[[], bool],
+    ) -> SessionLease:
+        """Authenticate the robot and take its session from whichever connection has it.
+
+        Raises NotAdmitted, DatabaseAway, ServerRestarting, and Abandoned if the client disconnected meanwhile. The
+        session stays with its holder then: the client's next connection may have it already, and would be closed with
+        4409. A lease that is returned ends with `opened`.
+        """
+        holder = f"{self._worker_name}.{next(self._numbers)}"
+        handshake = Handshake(robot_id, key, session_key or uuid.uuid4().hex, holder, address)
+        self._opening.add(holder)
+        self._nothing_opens.clear()
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT_S):
+                if self._is_closing:
+                    raise ServerRestarting("the server is restarting")
+                return await self._open(_Waiting(handshake, has_left))
+        except BaseException as error:
+            self.opened(holder)
+            if isinstance(error, (DatabaseFailure, TimeoutError, StillHeld)):
+                raise DatabaseAway(str(error) or "no answer in time") from error
+            raise
+
+    async def _open(self, waiting: _Waiting) -> SessionLease:
+        claim = await self._claims(waiting)
+        if isinstance(claim, Exception):
+            raise claim
+        try:
+            if waiting.has_left():
+                raise Abandoned
+            if self._is_closing:
+                raise ServerRestarting("the server is restarting")
+            if claim.previous:
+                await self._take_over(claim.previous)
+            if claim.is_new:
+                return claim.lease
+            next_frame_index = await self._indexes(claim.lease.session_id)
+        except BaseException:
+            self._give_back_later(claim)
+            raise
+        return claim.lease._replace(next_frame_index=next_frame_index, is_counted=not claim.was_live)
+
+    def opened(self, holder: str) -> bool:
+        """The handshake is over; return whether another one has taken its session meanwhile."""
+        self._opening.discard(holder)
+        if not self._opening:
+            self._nothing_opens.set()
+        was_superseded = holder in self._superseded
+        self._superseded.discard(holder)
+        return was_superseded
+
+    async def close(self) -> None:
+        """Refuse all handshakes with ServerRestarting; return when none is under way."""
+        self._is_closing = True
+        self._claims.cancel(ServerRestarting("the server is restarting"))
+        await self._nothing_opens.wait()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def let_go(self, connection: RobotConnection) -> None:
+        """Close a connection whose session is taken over; return when its frames are stored or dropped.
+
+        Raises StillHeld: the database has them in hand and does not answer.
+        """
+        connection.give_up(Close.TAKEN_OVER)
+        try:
+            async with asyncio.timeout(DRAIN_TIMEOUT_S):
+                await self._writer.drained(connection)
+        except TimeoutError:
+            self._writer.drop(connection)
+        try:
+            async with asyncio.timeout(DRAIN_TIMEOUT_S):
+                await self._writer.drained(connection)
+        except TimeoutError as error:
+            raise StillHeld("the database has frames of the old connection in hand and does not answer") from error
+
+    def on_close_request(self, holder: str, reply_to: str) -> None:
+        """Another worker has taken the session of this holder, if it is one of ours."""
+        if holder in self._opening:
+            self._superseded.add(holder)
+            self._in_background(self._answer(reply_to, holder, DONE))
+        elif holder in self._connections:
+            self._in_background(self._hand_over(self._connections[holder], reply_to))
+        elif holder.startswith(f"{self._worker_name}."):
+            self._in_background(self._answer(reply_to, holder, DONE))
+
+    def on_answer(self, message: dict[str, Any]) -> None:
+        self._takeovers.on_answer(message)
+
+    async def _hand_over(self, connection: RobotConnection, reply_to: str) -> None:
+        await self._answer(reply_to, connection.holder, ACCEPTED)
+        await self.let_go(connection)
+        await self._answer(reply_to, connection.holder, DONE)
+
+    async def _answer(self, worker_name: str, holder: str, state: str) -> None:
+        await layer.send(GROUP, {"type": "takeover", "to": worker_name, "holder": holder, "state": state})
+
+    async def _take_over(self, holder: str) -> None:
+        if holder in self._connections:
+            await self.let_go(self._connections[holder])
+        elif holder in self._opening:
+            self._superseded.add(holder)
+        elif settings.REDIS_URL and not holder.startswith(f"{self._worker_name}."):
+            await self._takeovers.take_over(holder)
+
+    async def _ask_to_let_go(self, **of: str) -> None:
+        try:
+            await tell_workers(code=Close.TAKEN_OVER, **of)
+        except Exception as error:  # redis-py, sockets and the layer each have errors of their own
+            logger.warning("the channel layer did not take a notice: %s", error)
+
+    async def _claim_all(self, waiting: Sequence[_Waiting]) -> list[Claim | Exception | None]:
+        handshakes = [each.handshake for each in waiting]
+        results: list[Claim | Exception | None] = list(await self._read(admission.authenticate, handshakes))
+        for place, each in enumerate(waiting):
+            if each.has_left():
+                results[place] = Abandoned()
+        admitted = [place for place, result in enumerate(results) if not isinstance(result, Exception)]
+        if admitted:
+            arguments = ([each[place] for place in admitted] for each in (handshakes, results))
+            claims = await self._write(admission.claim, *arguments)
+            for place, claim in zip(admitted, claims, strict=True):
+                results[place] = claim
+        return results
+
+    async def _next_indexes(self, session_ids: Sequence[int]) -> list[int]:
+        return await self._read(admission.next_frame_indexes, session_ids)
+
+    async def _give_back_all(self, claims: Sequence[Claim]) -> list[bool | None]:
+        return await self._write(admission.give_back, claims)
+
+    def _give_back_later(self, claim: Claim | NotAdmitted) -> None:
+        if isinstance(claim, Claim):
+            self._in_background(self._returns(claim))
+
+    def _in_background(self, work: Awaitable) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._end_of_task)
+
+    def _end_of_task(self, task: asyncio.Task) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            logger.warning("a session was not handed over or given back: %s", error)
+
+
+def _session_of(waiting: _Waiting) -> tuple[str, str]:
+    return waiting.handshake.robot_id, waiting.handshake.session_key

@@ -1,0 +1,115 @@
+"""What the steps of the ingest path hand to each other."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from teleop.protocol import Code
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Row(NamedTuple):
+    """A frame on its way into the table; `data` is JSON in UTF-8."""
+
+    session_id: int
+    robot_id: str
+    frame_index: int
+    timestamp_us: int
+    data: bytes
+
+    @property
+    def timestamp(self) -> datetime:
+        return EPOCH + timedelta(microseconds=self.timestamp_us)
+
+
+class Refused(NamedTuple):
+    """Why a row was not stored, for good."""
+
+    row: Row
+    code: Code
+    detail: str
+
+
+class Outcome(NamedTuple):
+    """What became of a group of rows; rows named nowhere here were stored by this group.
+
+    `stored_before` counts by session the rows that an earlier commit had stored. `waiting` are rows that could not be
+    stored for now; `reason` says why, for the log.
+    """
+
+    refused: Sequence[Refused] = ()
+    stored_before: Mapping[int, int] = {}
+    waiting: Sequence[Row] = ()
+    reason: str = ""
+
+
+class Handshake(NamedTuple):
+    """What a robot asks for when it connects; `holder` names the connection."""
+
+    robot_id: str
+    key: str | None
+    session_key: str
+    holder: str
+    address: str | None
+
+
+class SessionLease(NamedTuple):
+    """A session in the hands of a connection, `holder`."""
+
+    session_id: int
+    session_key: str
+    robot_id: str
+    key_hash: str  # of the key that let the robot in; empty where none is asked for
+    holder: str
+    next_frame_index: int
+    frame_count: int
+    is_counted: bool = True  # False: its last worker may have been killed before it wrote frame_count
+
+
+class Claim(NamedTuple):
+    """A session that a handshake has just got, and its state before that."""
+
+    lease: SessionLease
+    is_new: bool
+    was_live: bool
+    previous: str  # the holder before; empty if the session is new or was released
+
+
+class Heartbeat(NamedTuple):
+    """What a worker knows of one of its connections since the last heartbeat."""
+
+    session_id: int
+    robot_id: str
+    holder: str
+    frame_count: int
+    first_timestamp: datetime | None  # of a session that had no frames when it was opened
+    fps: int | None  # None: not said, or written down already; likewise with meta_info and error
+    meta_info: dict
+    error: tuple[str, str] | None
+    refusals: int
+
+    @property
+    def is_failing(self) -> bool:
+        return self.refusals > 0
+
+
+class HeartbeatResult(NamedTuple):
+    """What a heartbeat of all connections found.
+
+    `saved` are holders whose heartbeat is written; `lost` have lost their session to another. The rows of all others
+    were locked, so theirs is left for the next turn. `key_hashes` is by robot. `refused` says by holder why its
+    meta_info was refused.
+    """
+
+    saved: set[str]
+    lost: set[str]
+    key_hashes: dict[str, str]
+    refused: dict[str, str]
+
+
+class Release(NamedTuple):
+    """The last heartbeat of a connection; `failed`: it was closed for the robot's own fault."""
+
+    last: Heartbeat
+    failed: bool

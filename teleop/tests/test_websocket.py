@@ -1,0 +1,210 @@
+"""Messages that come before a consumer takes them, and writing to a socket that is gone."""
+
+from types import SimpleNamespace
+
+import pytest
+from daphne.ws_protocol import WebSocketFactory
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from websockets.frames import Frame, Opcode
+
+from teleop import websocket
+from teleop.tests.test_server_messages import HANDSHAKE, Transport
+from teleop.websocket import WebSocketProtocol
+
+CLOSED_1013 = b"\x88\x02\x03\xf5"
+
+
+class Protocol(WebSocketProtocol):
+    """A WebSocket whose application decides on the handshake when the test calls `serverAccept`."""
+
+    def __init__(self, transport: object):
+        super().__init__()
+        self.clock = Clock()
+        server = SimpleNamespace(protocol_disconnected=lambda _: None, log_action=lambda *_: None)
+        self.factory = WebSocketFactory(server, server="", reactor=self.clock)
+        self.factory.setProtocolOptions(failByDrop=False, openHandshakeTimeout=0, closeHandshakeTimeout=0)
+        self.server, self.client_addr, self.request = server, None, SimpleNamespace(path="/")
+        self.events: list[dict] = []
+        self.application_queue = SimpleNamespace(put_nowait=self.events.append)
+        self.received: list[bytes | str] = []
+        self.makeConnection(transport)
+        self.dataReceived(HANDSHAKE)
+
+    def onConnect(self, request):
+        self.handshake_deferred = Deferred()
+        return self.handshake_deferred
+
+
+@pytest.fixture
+def protocol() -> Protocol:
+    return Protocol(Transport())
+
+
+def text(payload: str) -> bytes:
+    return Frame(Opcode.TEXT, payload.encode()).serialize(mask=True)
+
+
+def texts(*numbers: int) -> bytes:
+    return b"".join(text(str(number)) for number in numbers)
+
+
+def numbers(*numbers: int) -> list[str]:
+    return [str(number) for number in numbers]
+
+
+def test_it_passes_early_messages_on_before_later_ones(protocol: Protocol):
+    protocol.dataReceived(texts(0, 1))
+    protocol.dataReceived(texts(2))
+    protocol.serverAccept()
+    protocol.attach(protocol.received.append)
+    protocol.dataReceived(texts(3))
+    protocol.clock.advance(1)
+    assert (protocol.received, protocol.events) == (numbers(0, 1, 2, 3), [])
+
+
+TWO = texts(0, 1)
+
+
+@pytest.mark.parametrize("cut", range(len(TWO) + 1))
+def test_it_puts_a_message_together_that_comes_before_and_after_the_accept(protocol: Protocol, cut: int):
+    protocol.dataReceived(TWO[:cut])
+    protocol.serverAccept()
+    protocol.attach(protocol.received.append)
+    protocol.dataReceived(TWO[cut:] + texts(2))
+    assert protocol.received == numbers(0, 1, 2)
+
+
+def test_it_queues_early_messages_for_a_consumer_that_does_not_attach(protocol: Protocol):
+    protocol.dataReceived(texts(0, 1))
+    protocol.serverAccept()
+    protocol.dataReceived(texts(2))
+    protocol.clock.advance(0)
+    protocol.dataReceived(texts(3))
+    assert [event["text"] for event in protocol.events] == numbers(0, 1, 2, 3)
+
+
+def test_it_passes_messages_on_that_come_before_an_early_close(protocol: Protocol):
+    protocol.dataReceived(texts(0, 1) + Frame(Opcode.CLOSE, b"\x03\xe8").serialize(mask=True) + texts(2))
+    protocol.serverAccept()
+    protocol.attach(protocol.received.append)
+    assert protocol.received == numbers(0, 1)
+
+
+def test_it_looks_for_no_second_handshake_in_early_bytes(protocol: Protocol):
+    """autobahn answered such bytes with 400, and dropped the connection."""
+    masked_with_zeros = bytes((0x81, 0x84, 0, 0, 0, 0)) + b"\r\n\r\n"
+    protocol.dataReceived(masked_with_zeros + HANDSHAKE)
+    assert (protocol.transport.written, protocol.state) == (b"", protocol.STATE_CONNECTING)
+
+
+def test_it_drops_a_connection_with_too_many_early_bytes(protocol: Protocol, monkeypatch):
+    monkeypatch.setattr(websocket, "MAX_EARLY_BYTES", 100)
+    protocol.dataReceived(bytes(100))
+    assert protocol.state == protocol.STATE_CONNECTING
+    protocol.dataReceived(bytes(1))
+    assert (protocol.state, protocol.transport.calls[-1]) == (protocol.STATE_CLOSED, "abortConnection")
+
+
+@pytest.mark.parametrize("count, received, written", [(3, numbers(0, 1, 2), b""), (4, [], CLOSED_1013)])
+def test_it_closes_a_connection_with_too_many_early_messages(
+    protocol: Protocol, monkeypatch, count: int, received: list[str], written: bytes
+):
+    monkeypatch.setattr(websocket, "MAX_EARLY_MESSAGES", 3)
+    protocol.dataReceived(texts(*range(count)))
+    protocol.serverAccept()
+    protocol.attach(protocol.received.append)
+    protocol.dataReceived(texts(count))
+    assert protocol.received == (received and [*received, str(count)])
+    assert protocol.transport.written.endswith(b"\r\n\r\n" + written)
+
+
+def test_it_closes_a_connection_whose_consumer_attaches_after_messages_were_queued(protocol: Protocol):
+    protocol.dataReceived(texts(0))
+    protocol.serverAccept()
+    protocol.clock.advance(0)
+    protocol.attach(protocol.received.append)
+    protocol.dataReceived(texts(1))
+    assert ([event["text"] for event in protocol.events], protocol.received) == (numbers(0), [])
+    assert protocol.transport.written.endswith(CLOSED_1013)
+
+
+class BrokenTransport(Transport):
+    """A socket that uvloop does not watch any more: all that touches it raises."""
+
+    is_broken = False
+    connected = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.socket = SimpleNamespace(send=self.send)
+
+    def send(self, data: bytes) -> int:
+        self.raise_if_broken()
+        return len(data)
+
+    def write(self, data: bytes) -> None:
+        self.raise_if_broken()
+        super().write(data)
+
+    def abortConnection(self) -> None:
+        self.calls.append("abortConnection")
+        self.raise_if_broken()
+
+    def raise_if_broken(self) -> None:
+        if self.is_broken:
+            raise RuntimeError("unable to perform operation on <UVPoll closed=True>; the handler is closed")
+
+
+@pytest.fixture
+def broken() -> Protocol:
+    protocol = Protocol(BrokenTransport())
+    protocol.serverAccept()
+    protocol.server.websocket_timeout = protocol.server.ping_interval = protocol.socket_opened = protocol.last_ping = -1
+    protocol.transport.is_broken = True
+    return protocol
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        pytest.param(lambda protocol: protocol.serverSend("an ack"), id="a short message"),
+        pytest.param(lambda protocol: protocol.serverSend("x" * 200), id="a long message"),
+        pytest.param(lambda protocol: protocol.sendMessage(b"x"), id="sendMessage"),
+        pytest.param(lambda protocol: protocol.serverClose(4409), id="serverClose"),
+        pytest.param(lambda protocol: protocol.check_timeouts(), id="a ping"),
+        pytest.param(lambda protocol: protocol.dropConnection(abort=True), id="dropConnection"),
+    ],
+)
+def test_it_ends_a_connection_that_cannot_be_written_to_and_raises_nothing(broken: Protocol, use):
+    use(broken)
+    broken.clock.advance(0)
+    broken.clock.advance(0)
+    assert broken.transport.calls[-2:] == ["abortConnection", "connectionLost"]
+    assert broken.state == broken.STATE_CLOSED
+
+
+def test_it_sends_nothing_after_a_message_that_could_not_be_sent(broken: Protocol):
+    """An `ack` would count on an `error` that was never sent."""
+    written = broken.transport.written
+    broken.serverSend("an error")
+    broken.transport.is_broken = False
+    broken.serverSend("an ack")
+    broken.serverSend("x" * 200)
+    assert broken.transport.written == written
+
+
+@pytest.mark.parametrize("state", [WebSocketProtocol.STATE_CLOSING, WebSocketProtocol.STATE_CLOSED])
+def test_it_drops_messages_for_a_connection_that_is_closing(broken: Protocol, state: int):
+    """An ack often is; it must not be an error in the log for each robot that goes."""
+    broken.state = state
+    broken.serverSend("an ack")
+    broken.sendMessage(b"an ack")
+    broken.serverClose(4409)
+    assert broken.state == state
+
+
+def test_it_does_not_raise_on_a_close_before_the_handshake_is_answered(protocol: Protocol):
+    protocol.serverClose(1012)
+    protocol.clock.advance(0)
+    assert protocol.transport.calls[-1] == "abortConnection"

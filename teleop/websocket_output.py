@@ -1,0 +1,125 @@
+"""Writing to a WebSocket: how its handshake is refused, how messages are sent, and how it is closed."""
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
+from http import HTTPStatus
+
+from daphne.ws_protocol import WebSocketProtocol as DaphneWebSocketProtocol
+from twisted.internet.error import ConnectionAborted
+from twisted.python.failure import Failure
+
+logger = logging.getLogger(__name__)
+
+MAX_UNSENT_BYTES = 2**20
+TEXT, BINARY = 0x81, 0x82  # first byte of a message in one piece
+
+
+def never_raises(method: Callable) -> Callable:
+    """Drop the connection where the method raises: the socket may just have gone, and the caller is often at work for
+    others, as in a take-over, a shutdown, a group of acks or a round of pings.
+    """
+
+    @wraps(method)
+    def guarded(self, *args, **kwargs):
+        try:
+            method(self, *args, **kwargs)
+        except Exception as error:
+            self._drop_broken(error)
+
+    return guarded
+
+
+class WebSocketOutput(DaphneWebSocketProtocol):
+    """The half of the protocol that writes. No method raises because of the state that the connection is in."""
+
+    _is_broken = False
+
+    @never_raises
+    def sendMessage(self, payload, isBinary=False, *args, **kwargs):
+        """Short messages past autobahn and past Twisted's write, which turns the loop's interest in the socket on and
+        off again: two system calls and a turn of the loop for every ack.
+        """
+        if self.state != self.STATE_OPEN or self._is_broken:
+            logger.debug("dropped a message for %r, which is closing", self)
+            return
+        if len(payload) > 125 or unsent_bytes(self.transport):
+            super().sendMessage(payload, isBinary, *args, **kwargs)
+            return
+        message = bytes((BINARY if isBinary else TEXT, len(payload))) + payload
+        with suppress(OSError):  # full or broken: Twisted finds out
+            message = message[self.transport.socket.send(message) :]
+        if message:
+            self.sendData(message)
+
+    @never_raises
+    def sendData(self, data, *args, **kwargs):
+        """All else that is written comes through here, pings too."""
+        if not self._is_broken:
+            super().sendData(data, *args, **kwargs)
+
+    @never_raises
+    def serverSend(self, content, binary=False):
+        """Sockets are written without back-pressure: a client that does not read is cut off, not remembered."""
+        if unsent_bytes(self.transport) > MAX_UNSENT_BYTES:
+            self.dropConnection(abort=True)
+        elif self.state in (self.STATE_CONNECTING, self.STATE_OPEN):  # autobahn raises where a close was on its way
+            super().serverSend(content, binary)
+
+    @never_raises
+    def serverClose(self, code=None):
+        """autobahn's sendClose takes only 1000 and 3000-4999; 1012 and 1013 are ours to send too."""
+        self.sendCloseFrame(code=code or 1000)
+
+    @never_raises
+    def check_timeouts(self):
+        """Stock, an exception here ends Daphne's loop over all connections: nobody is pinged any more."""
+        super().check_timeouts()
+
+    def _drop_broken(self, error: Exception) -> None:
+        """Send nothing more, as an `ack` would count on an `error` that was not sent, and drop the connection.
+
+        In the next turn of the loop: autobahn changes the state after it has sent, as if that had succeeded.
+        """
+        if not self._is_broken:
+            self._is_broken = True
+            logger.warning("dropping %r: %r", self, error)
+            self.factory.reactor.callLater(0, self.dropConnection, True)
+
+    def dropConnection(self, abort=False):
+        """Never raises either. Twisted's part of the end is still to be done where it did."""
+        try:
+            super().dropConnection(abort)
+        except Exception:
+            logger.warning("could not drop %r; closing its socket", self, exc_info=True)
+            self.state = self.STATE_CLOSED
+            self.factory.reactor.callLater(0, self.transport.connectionLost, Failure(ConnectionAborted()))
+
+    def handle_reply(self, message):
+        """ASGI's `websocket.http.response`, which stock Daphne has not: it refuses every handshake alike, with 403."""
+        if message["type"] == "websocket.http.response.start":
+            self._refusal = message
+        elif message["type"] == "websocket.http.response.body":
+            self._refuse(self._refusal["status"], self._refusal["headers"], message["body"])
+        else:
+            super().handle_reply(message)
+
+    def _refuse(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """In one piece, and instead of the handshake."""
+        lines = [b"HTTP/1.1 %d %b" % (status, HTTPStatus(status).phrase.encode())]
+        lines += [b"%b: %b" % header for header in (*headers, (b"content-length", b"%d" % len(body)))]
+        self.sendData(b"\r\n".join([*lines, b"connection: close", b"", body]))
+        self.server.protocol_disconnected(self)
+        self.dropConnection()
+
+    def has_unsent(self) -> bool:
+        return unsent_bytes(self.transport) > 0
+
+    def __repr__(self) -> str:
+        """Works before the handshake too, and leaves out the query, which may have a key in it."""
+        return f"<WebSocket of {self.peer}, {getattr(self, 'http_request_path', '')!r}>"
+
+
+def unsent_bytes(transport) -> int:
+    return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
