@@ -27,10 +27,10 @@ schema: .venv/dev .venv/services
 
 # Everything killed longer than a test may take (12 minutes; mounts two small disks, so as root).
 chaos: .venv/dev .venv/services
-	pytest -n 2 tests/chaos/long_form.py tests/chaos/deployed.py
+	pytest -n 2 tests/chaos/long_form.py tests/chaos/long_form_databases.py tests/chaos/deployed.py
 
-# Longer than a test may take: what a frame costs beside the floor (5 minutes), and whether it leaks (20 minutes, or
-# SOAK_MINUTES=60). On a machine that does nothing else.
+# Longer than a test may take: a frame's cost and its way to the ack beside the floor, also while rows are locked and
+# robots come (25 minutes); and whether it leaks (20 minutes, or SOAK_MINUTES=60). On a machine that does nothing else.
 bench soak: .venv/dev .venv/services
 	python -m tests.$@
 
@@ -62,6 +62,6 @@ audit: .venv/dev
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || deploy/apt-install.sh python3-venv
 	$(PYTHON) -m venv .venv
 
-.venv/services: | .venv
-	@deploy/apt-install.sh postgresql redis-server nginx-light chromium
+.venv/services: Makefile | .venv
+	@deploy/apt-install.sh postgresql redis-server nginx-light chromium pgbouncer
 	@touch $@

@@ -77,6 +77,13 @@ class WebSocketOutput(DaphneWebSocketProtocol):
         """Stock, an exception here ends Daphne's loop over all connections: nobody is pinged any more."""
         super().check_timeouts()
 
+    def _sendAutoPing(self):
+        """Await one pong at a time. Stock, a second ping after 20 s forgets the timeout of the first, which then ends a
+        connection that has answered meanwhile.
+        """
+        if not self.autoPingTimeoutCall:
+            super()._sendAutoPing()
+
     def _drop_broken(self, error: Exception) -> None:
         """Send nothing more, as an `ack` would count on an `error` that was not sent, and drop the connection.
 

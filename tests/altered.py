@@ -6,6 +6,7 @@ python -m tests.altered HOW serve ...
 import asyncio
 import itertools
 import sys
+import time
 from pathlib import Path
 
 import django
@@ -30,22 +31,44 @@ class Altered(Server):
 
 def ack_before_commit() -> None:
     """By a fifth of a second, as a server might that wants low latencies."""
+    from teleop.ingest.types import Outcome
     from teleop.ingest.writer import FrameWriter
 
-    store_group = FrameWriter._store_group
+    write = FrameWriter._write
     late = set()
 
-    async def store_late(self, rows):
+    async def store_late(self, rows, attempts_before):
         await asyncio.sleep(0.2)
-        await store_group(self, rows)
+        await write(self, rows, attempts_before)
 
-    async def settle_first(self, rows):
-        task = asyncio.create_task(store_late(self, rows))
+    async def settle_first(self, rows, attempts_before):
+        task = asyncio.create_task(store_late(self, rows, attempts_before))
         late.add(task)
         task.add_done_callback(late.discard)
-        return [], []
+        return Outcome()
 
-    FrameWriter._store_group = settle_first
+    FrameWriter._write = settle_first
+
+
+def end_a_task_once() -> None:
+    """The sweep ends as no task of a worker should, in the first process that runs with this database."""
+    from django.conf import settings
+
+    from teleop.ingest.worker import Worker
+
+    marker = Path(settings.MEDIA_ROOT) / "ended"
+    run_periodically = Worker._run_periodically
+
+    async def end(self, interval_s, do):
+        if do.__name__ == "_sweep":
+            while not self.connections:  # noqa: ASYNC110 - until a robot streams
+                await asyncio.sleep(0.05)
+            if not marker.exists():
+                marker.touch()
+                raise RuntimeError("the sweep has ended")
+        await run_periodically(self, interval_s, do)
+
+    Worker._run_periodically = end
 
 
 def drop_one_in_10000() -> None:
@@ -55,10 +78,41 @@ def drop_one_in_10000() -> None:
     store.write = lambda rows: write([row for row in rows if next(numbers) % 10_000])
 
 
+def open_slowly() -> None:
+    """Each robot's handshake waits for half a second."""
+    from teleop.consumers import RobotConsumer
+
+    serve = RobotConsumer._serve
+
+    async def serve_late(self, *args):
+        await asyncio.sleep(0.5)
+        await serve(self, *args)
+
+    RobotConsumer._serve = serve_late
+
+
 def ping_often() -> None:
     from teleop import protocol
 
     protocol.PING_INTERVAL_S = protocol.PING_TIMEOUT_S = 1
+
+
+def step_clock_on_request() -> None:
+    """GET /step-clock/SECONDS changes what time.time() says from then on."""
+    from teleop import protocol
+
+    assert "twisted" not in sys.modules  # it would keep the clock that it has imported
+    clock, offset = time.time, 0
+    time.time = lambda: clock() + offset
+
+    def step_clock(request, seconds):
+        nonlocal offset
+        offset = int(seconds)
+        return HttpResponse(f"it is {time.ctime(time.time())} now")
+
+    urlpatterns.append(path("step-clock/<seconds>", step_clock))
+    lose_patience()
+    protocol.PING_INTERVAL_S, protocol.PING_TIMEOUT_S = 1, 5
 
 
 def lose_patience() -> None:

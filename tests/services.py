@@ -18,7 +18,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import psutil
 import psycopg
@@ -165,12 +165,13 @@ class Postgres(Service):
             self.runs_as = "postgres"
             shutil.chown(folder, "postgres")
         self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
-        initdb = [postgres_program("initdb"), "--username=postgres", "--auth=trust"]
-        initdb += ["--encoding=UTF8", "--locale=C.UTF-8"]
-        made = subprocess.run(
-            [*initdb, "--no-sync", folder / "data"], user=self.runs_as, cwd=folder, capture_output=True, text=True
-        )
+        made = subprocess.run(self.command_for_data(), user=self.runs_as, cwd=folder, capture_output=True, text=True)
         assert made.returncode == 0, made.stderr
+
+    def command_for_data(self) -> list[str | Path]:
+        """Return the command that makes the folder `data`."""
+        initdb = [postgres_program("initdb"), "--username=postgres", "--auth=trust"]
+        return [*initdb, "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", self.folder / "data"]
 
     def command(self) -> list[str | Path]:
         options = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.folder}
@@ -187,6 +188,11 @@ class Postgres(Service):
     def execute(self, statement: str | sql.Composed, database: str = "postgres") -> None:
         with psycopg.connect(self.database_url(database), autocommit=True, connect_timeout=5) as connection:
             connection.execute(statement)
+
+    def fetch_value(self, query: str, database: str = "postgres") -> Any:
+        """Return the first column of the first row."""
+        with psycopg.connect(self.database_url(database), connect_timeout=5) as connection:
+            return connection.execute(query).fetchone()[0]
 
     def database_url(self, name: str) -> str:
         return self.url.removesuffix("postgres") + name
@@ -208,7 +214,7 @@ class Redis(Service):
 
     def command(self) -> list[str | Path]:
         where = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.folder]
-        return [_program("redis-server"), *where, "--save", "", "--appendonly", "no"]
+        return [program("redis-server"), *where, "--save", "", "--appendonly", "no"]
 
     def answers(self) -> bool:
         with redis_client.Redis(port=self.port, socket_timeout=2) as connection:
@@ -243,18 +249,19 @@ class Server(Service):
 
 @contextmanager
 def postgres() -> Iterator[Postgres]:
-    with _running(Postgres) as service:
+    with running(Postgres) as service:
         yield service
 
 
 @contextmanager
 def redis() -> Iterator[Redis]:
-    with _running(Redis) as service:
+    with running(Redis) as service:
         yield service
 
 
 @contextmanager
-def _running(kind: type[S]) -> Iterator[S]:
+def running(kind: Callable[[Path], S]) -> Iterator[S]:
+    """Start a service in a new folder; stop it and remove the folder afterwards."""
     with tempfile.TemporaryDirectory(prefix="teleop-", ignore_cleanup_errors=True) as folder:
         service = kind(Path(folder)).start()
         try:
@@ -270,15 +277,15 @@ def _runs(process: psutil.Process) -> bool:
         return False
 
 
-def _program(name: str, *folders: Path) -> str:
+def program(name: str, *folders: Path) -> str:
     """Debian keeps PostgreSQL's programs off the PATH."""
     found = shutil.which(name, path=os.pathsep.join([os.environ["PATH"], *map(str, folders)]))
-    assert found, f"no {name}: sudo apt-get install postgresql redis-server (as root, `make test` does it)"
+    assert found, f"no {name}: sudo apt-get install postgresql redis-server pgbouncer (as root, `make test` does it)"
     return found
 
 
 def postgres_program(name: str) -> str:
-    return _program(name, *sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))
+    return program(name, *sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))
 
 
 def main(command: list[str]) -> int:

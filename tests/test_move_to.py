@@ -1,8 +1,10 @@
 """`manage.py move_to`: from a SQLite file to a real PostgreSQL, and on from where it was ended."""
 
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import psycopg
 import pytest
@@ -90,3 +92,24 @@ def test_where_it_cannot_go_it_says_so(source, url, said):
     assert end.returncode == 1
     assert said in end.stderr
     assert "Traceback" not in end.stderr
+
+
+def test_it_copies_the_storage_format_and_refuses_a_later_one(source, target):
+    assert manage(source, "move_to", target).returncode == 0
+    with psycopg.connect(target) as there:
+        assert there.execute("SELECT id, number FROM robots_storageformat").fetchall() == [(1, 1)]
+        there.execute("UPDATE robots_storageformat SET number = 2")
+    end = manage(source, "move_to", target)
+    assert (end.returncode, end.stdout, end.stderr.count("\n")) == (1, "", 1)
+    assert "the target has storage format 2 and this code supports formats up to 1" in end.stderr
+
+
+def test_it_refuses_a_source_of_a_later_format(target):
+    with sqlite_file() as url:
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as file, file:
+            file.execute("UPDATE robots_storageformat SET number = 2")
+        end = manage(url, "move_to", target)
+    assert (end.returncode, end.stdout, end.stderr.count("\n")) == (1, "", 1)
+    assert "DATABASE_URL has storage format 2 and this code supports formats up to 1" in end.stderr
+    with psycopg.connect(target) as there:
+        assert there.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone() == (0,)

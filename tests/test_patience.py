@@ -9,7 +9,7 @@ from http.client import HTTPConnection
 import psutil
 import pytest
 
-from teleop.ingest.worker import OPEN_TIMEOUT_S
+from teleop.ingest.handshakes import OPEN_TIMEOUT_S
 from teleop.server import Server as Daphne
 from tests.chaos.stage import serving, sqlite_file
 from tests.services import Server, wait_until

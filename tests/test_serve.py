@@ -51,6 +51,7 @@ def test_what_it_cannot_do_it_says_in_one_line_and_ends():
     assert (end.returncode, end.stdout, end.stderr) == (1, "", said)
 
 
+@pytest.mark.django_db
 def test_a_port_in_use_is_refused_to_workers(lasting: Server, settings):
     """Sockets that share a port would divide its connections without a word."""
     settings.REDIS_URL = REDIS
@@ -58,6 +59,7 @@ def test_a_port_in_use_is_refused_to_workers(lasting: Server, settings):
     assert "Address already in use" in refused("--port", str(lasting.port))
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     "options, said",
     [

@@ -25,8 +25,8 @@ COMMAND = "from django.db import connection" + SHOW
 WEB_AND_INGEST = f"""
 import config.asgi
 {COMMAND}
-from teleop.ingest.store import own_connection
-own_connection()
+from teleop.ingest.transactions import use_dedicated_connection
+use_dedicated_connection()
 {SHOW}
 """
 

@@ -1,161 +1,175 @@
-"""What a frame costs, beside the floor, in one run: `python -m tests.bench --runs 3 --seconds 10 [CASE ...]`.
+"""How fast frames are acknowledged and what each costs, beside the floor: `python -m tests.bench [CASE ...]`.
 
-The server has core 0 for itself and 1 GB (a cgroup where root may make one, else the affinity alone: the last line
-says which); PostgreSQL and the load have core 1. Prints each run, then medians as a table. Needs two cores.
+The server has core 0 for itself and 1 GB (a cgroup where root may make one, else the affinity alone); PostgreSQL and
+the load have core 1, so that two cores are needed. Prints each run as JSON and then a table of the medians for each
+scenario. `--tree FOLDER` (again for each) measures other working copies of the project, in turns in the same run.
 """
 
 import argparse
 import json
 import os
+import resource
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
-from contextlib import ExitStack, contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
+import uvloop
 
-from tests.services import free_port, postgres, redis, wait_until
+from tests.bench import blocked, scenarios
+from tests.bench.serving import LOAD_CORE, Case, Databases, Site, family, serving
+from tests.services import ROOT, free_port, postgres, redis
 
-HERE = Path(__file__).parent
-MEMORY_BYTES = 2**30
-LAST_CHARACTERS = 10_000
-CGROUP = Path("/sys/fs/cgroup/memory")
-
-
-class Case(NamedTuple):
-    database: str
-    robots: int
-    per_message: int = 1
-    workers: int = 1
-    is_floor: bool = False
+UNLIMITED = {"CONNECTIONS_PER_ADDRESS": "0", "CONNECTIONS_PER_WORKER": "0", "REFUSALS_PER_ADDRESS": "0"}
+DESCRIPTORS = 8192
 
 
-CASES = {
-    "floor": Case("postgres", 100, is_floor=True),
-    "postgres-100": Case("postgres", 100),
-    "postgres-150": Case("postgres", 150),
-    "postgres-300x6": Case("postgres", 300, 6),
-    "sqlite-100": Case("sqlite", 100),
-    "postgres-100-2workers": Case("postgres", 100, workers=2),
-    "postgres-100-4workers": Case("postgres", 100, workers=4),
-    "postgres-200": Case("postgres", 200),
-    "postgres-200-2workers": Case("postgres", 200, workers=2),
-    "postgres-200-4workers": Case("postgres", 200, workers=4),
-    "sqlite-100-2workers": Case("sqlite", 100, workers=2),
+class Benchmark(NamedTuple):
+    """A scenario on a server, for as many seconds as the scenario says (0: those of --seconds).
+
+    `compared_with` runs before it in each turn; without it a benchmark is compared with itself.
+    """
+
+    scenario: Callable[..., Awaitable[scenarios.Figures]]
+    case: Case
+    seconds: int = 0
+    auths: tuple[str, ...] = ("open", "key")
+    compared_with: str = "floor"
+    is_usual: bool = True  # it runs where no benchmark is named
+    is_long: bool = False  # its database holds the long session
+
+
+def steady(case: Case, **options) -> Benchmark:
+    scenario = partial(scenarios.steady, robots=case.robots, per_message=case.per_message)
+    return Benchmark(scenario, case, **{"auths": ("open",)} | options)
+
+
+def connecting(case: Case, newcomers: int, strangers: int = 0, **options) -> Benchmark:
+    scenario = partial(scenarios.connect_together, robots=case.robots, newcomers=newcomers, strangers=strangers)
+    return Benchmark(scenario, case._replace(settings=UNLIMITED), ARRIVE_S, **options)
+
+
+POSTGRES, SQLITE = Case("postgres"), Case("sqlite")
+ARRIVE_S = 90
+BENCHMARKS = {
+    "floor": steady(Case("postgres", kind="floor"), compared_with=""),
+    "postgres-100": steady(POSTGRES, auths=("open", "key")),
+    "postgres-150": steady(Case("postgres", 150)),
+    "postgres-300x6": steady(Case("postgres", 300, 6)),
+    "sqlite-100": steady(SQLITE),
+    "postgres-100-2workers": steady(Case("postgres", workers=2), is_usual=False),
+    "postgres-100-4workers": steady(Case("postgres", workers=4), is_usual=False),
+    "postgres-200": steady(Case("postgres", 200), is_usual=False),
+    "postgres-200-2workers": steady(Case("postgres", 200, workers=2), is_usual=False),
+    "postgres-200-4workers": steady(Case("postgres", 200, workers=4), is_usual=False),
+    "sqlite-100-2workers": steady(Case("sqlite", workers=2), is_usual=False),
+    "start": Benchmark(scenarios.start_together, POSTGRES, 15),
+    "accept-and-greet": connecting(Case("", 0, kind="accept_and_greet"), 1000, auths=("open",), compared_with=""),
+    "connect": connecting(POSTGRES, 1000, compared_with="accept-and-greet"),
+    "connect-wrong-keys": connecting(POSTGRES, 1000, 1000, auths=("key",), compared_with="accept-and-greet"),
+    "locks": Benchmark(blocked.hold_locks, POSTGRES, 6),
+    "parked": Benchmark(blocked.park_one, POSTGRES, 15),
+    "parked-120": Benchmark(blocked.park_one, POSTGRES, 120, is_usual=False),
+    "sqlite-connect": connecting(SQLITE, 100),
+    "sqlite-end": Benchmark(scenarios.end_long_session, SQLITE, 60, is_long=True),
 }
 
 
-@contextmanager
-def limited_memory(name: str):
-    """The file into which a pid is written to limit that process to 1 GB; None where no such group can be made."""
-    group = CGROUP / name
-    try:
-        group.mkdir()
-        (group / "memory.limit_in_bytes").write_text(str(MEMORY_BYTES))
-    except OSError:
-        yield None
-    else:
-        yield group / "cgroup.procs"
-        wait_until(lambda: not (group / "cgroup.procs").read_text())
-        group.rmdir()
-
-
-def family(process: subprocess.Popen) -> list[psutil.Process]:
-    parent = psutil.Process(process.pid)
-    return [parent, *parent.children(recursive=True)]
-
-
-def cpu_s(processes: list[psutil.Process]) -> float:
-    return sum(sum(each.cpu_times()[:2]) for each in processes)
-
-
-@contextmanager
-def shown_if_it_fails():
-    """A file for the server's log, which has a line a connection."""
-    with tempfile.TemporaryFile("w+") as log:
-        try:
-            yield log
-        except BaseException:
-            log.seek(0)
-            sys.stderr.write(log.read()[-LAST_CHARACTERS:])
-            raise
-
-
-@contextmanager
-def serving(case: Case, port: int, env: dict):
-    if case.is_floor:
-        command = [sys.executable, HERE / "floor.py", str(port)]
-    else:
-        subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity", "0"], env=env, check=True)
-        command = [sys.executable, "manage.py", "serve", "--port", str(port), "--workers", str(case.workers)]
+def run(
+    benchmark: Benchmark, seconds: int, auth: str, tree: Path, databases: Databases, redis_url: str
+) -> scenarios.Figures:
+    case, port = benchmark.case, free_port()
+    load_average = round(os.getloadavg()[0], 2)
     with ExitStack() as stack:
-        log = stack.enter_context(shown_if_it_fails())
-        group = stack.enter_context(limited_memory(f"bench-{port}"))
-        process = stack.enter_context(subprocess.Popen(command, env=env, stdout=log, stderr=log))
-        stack.callback(process.terminate)
-        psutil.Process(process.pid).cpu_affinity([0])
-        if group:
-            group.write_text(str(process.pid))
-        wait_until(lambda: listening(family(process), port) == case.workers, 30, "the server listens")
-        time.sleep(1.5)  # start-up is not what is measured
-        yield process, "affinity, and a cgroup of 1 GB" if group else "affinity only"
+        url = ""
+        if case.database:
+            content = (case.database, auth == "key", benchmark.is_long)
+            url = stack.enter_context(databases.copy(tree, *content))
+        env = os.environ | {"DATABASE_URL": url, "SECRET_KEY": "bench", "ROBOT_AUTH": auth, "DEBUG": "0"}
+        env |= {"REDIS_URL": redis_url if case.workers > 1 else "", **case.settings}
+        process, limits = stack.enter_context(serving(case, port, env, tree))
+        site = Site(port, url, auth, family(process), limits)
+        parts = uvloop.run(benchmark.scenario(site, seconds=benchmark.seconds or seconds))
+        rss_mb = round(sum(each.memory_info().rss for each in site.processes) / 2**20)
+    about = {"rss_mb": rss_mb, "load_average": load_average, "limits": limits}
+    return {part: figures | about for part, figures in parts.items()}
 
 
-def listening(processes: list[psutil.Process], port: int) -> int:
-    connections = [connection for each in processes for connection in each.net_connections("tcp")]
-    return sum(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in connections)
+def compare(figures: dict, floor: dict) -> dict:
+    """Return the ratios to the figures of the floor, or of what stands for it, in the same turn."""
+    compared = [name for name in ("us_a_frame", "p99_ms", "all_greeted_s") if name in figures and name in floor]
+    ratios = {f"{name}_x": figures[name] / floor[name] for name in compared}
+    if "max_ms" in figures and "max_ms" in floor:
+        ratios["max_ms_over"] = figures["max_ms"] - floor["max_ms"]
+    return {name: round(ratio, 2) for name, ratio in ratios.items()}
 
 
-def run(case: Case, seconds: int, postgres_service, redis_service) -> dict:
-    port = free_port()
-    name = f"bench_{port}"
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        if case.database == "postgres":
-            url = postgres_service.create_database(name)
-            stack.callback(postgres_service.drop_database, name)
-        else:
-            url = f"sqlite:///{folder}/bench.sqlite3"
-        env = {**os.environ, "DATABASE_URL": url, "SECRET_KEY": "bench", "ROBOT_AUTH": "open", "DEBUG": "0"}
-        env["REDIS_URL"] = redis_service.url if case.workers > 1 else ""
-        process, limits = stack.enter_context(serving(case, port, env))
-        server = family(process)
-        load = [sys.executable, HERE / "load.py", str(port), str(case.robots), str(seconds), str(case.per_message)]
-        with subprocess.Popen(load, stdout=subprocess.PIPE, text=True) as generator:
-            generator.stdout.readline()  # all are connected: handshakes are not what is measured
-            before = cpu_s(server)
-            result = json.loads(generator.stdout.readline())
-            used = cpu_s(server) - before
-        return {
-            **result,
-            "us_a_frame": round(used / result["sent"] * 1e6, 1),
-            "server_cpu": round(used / seconds, 2),
-            "rss_mb": round(sum(each.memory_info().rss for each in server) / 2**20),
-            "limits": limits,
-        }
+def chosen(cases: list[str]) -> list[str]:
+    """Return the names of the benchmarks to run, in the order of the table, with those that they are compared with."""
+    wanted = set(cases) or {name for name, benchmark in BENCHMARKS.items() if benchmark.is_usual}
+    wanted |= {BENCHMARKS[name].compared_with for name in wanted}
+    return [name for name in BENCHMARKS if name in wanted]
+
+
+def planned(options: argparse.Namespace) -> Iterator[tuple[int, str, str, Path]]:
+    """Yield turn, benchmark, auth and tree of each run; the floor is the same with any of them."""
+    for turn in range(1, options.runs + 1):
+        for name in chosen(options.cases):
+            benchmark = BENCHMARKS[name]
+            if benchmark.case.kind == "serve":
+                auths = [auth for auth in benchmark.auths if auth in options.auth]
+                yield from ((turn, name, auth, tree) for auth in auths for tree in options.tree)
+            else:
+                yield turn, name, "open", options.tree[0]
+
+
+def measure(options: argparse.Namespace) -> dict[str, list[dict]]:
+    """Run everything in turns; return the figures of each run, by row of the table."""
+    results: dict[str, list[dict]] = {}
+    latest: dict[str, dict] = {}
+    with postgres() as database, redis() as channels, tempfile.TemporaryDirectory() as folder:
+        databases = Databases(database, Path(folder))
+        for turn, name, auth, tree in planned(options):
+            benchmark = BENCHMARKS[name]
+            row = f"{name} {auth} {tree.name}" if benchmark.case.kind == "serve" else name
+            parts = run(benchmark, options.seconds, auth, tree, databases, channels.url)
+            for part, figures in parts.items():
+                figures |= compare(figures, latest.get(benchmark.compared_with, figures))
+                print(turn, row, part, json.dumps(figures), flush=True)
+                results.setdefault(f"{row} {part}".strip(), []).append(figures)
+                latest[name] = figures
+    return results
+
+
+def print_tables(results: dict[str, list[dict]]) -> None:
+    shown: list[str] = []
+    for row, runs in results.items():
+        columns = [name for name, figure in runs[0].items() if isinstance(figure, int | float)]
+        if columns != shown:
+            print("\n| case |", " | ".join(columns), "|\n|", " --- |" * (len(columns) + 1))
+            shown = columns
+        print("|", row, "|", " | ".join(f"{statistics.median(each[c] for each in runs):g}" for c in columns), "|")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("cases", nargs="*", default=list(CASES), choices=[*CASES, list(CASES)])
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(BENCHMARKS))
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--seconds", type=int, default=10, help="of each run of the steady cases")
+    parser.add_argument("--auth", nargs="*", choices=["open", "key"], default=["open", "key"])
+    parser.add_argument("--tree", type=Path, action="append", help="the project's folder; this one if none is given")
     options = parser.parse_args()
-    results: dict[str, list[dict]] = {name: [] for name in options.cases}
-    psutil.Process().cpu_affinity([1])  # inherited by PostgreSQL and Redis
-    with postgres() as postgres_service, redis() as redis_service:
-        for turn in range(options.runs):
-            for name in options.cases:
-                result = run(CASES[name], options.seconds, postgres_service, redis_service)
-                results[name].append(result)
-                print(turn + 1, name, json.dumps(result), flush=True)
-    columns = ["sent", "acked", "p50_ms", "p95_ms", "us_a_frame", "server_cpu", "rss_mb", "load_cpu"]
-    print("\n| case |", " | ".join(columns), "|\n|", " --- |" * (len(columns) + 1))
-    for name, runs in results.items():
-        print("|", name, "|", " | ".join(f"{statistics.median(each[c] for each in runs):g}" for c in columns), "|")
+    options.tree = [tree.resolve() for tree in options.tree or [ROOT]]
+    if unknown := set(options.cases) - set(BENCHMARKS):
+        parser.error(f"unknown cases {', '.join(sorted(unknown))}; expected of {', '.join(BENCHMARKS)}")
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(DESCRIPTORS, hard), hard))  # inherited by the servers
+    psutil.Process().cpu_affinity([LOAD_CORE])  # inherited by PostgreSQL and Redis
+    print_tables(measure(options))
 
 
 if __name__ == "__main__":

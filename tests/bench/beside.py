@@ -11,16 +11,14 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 
-from tests.bench.__main__ import CASES, cpu_s, serving
+from tests.bench.serving import LOAD_CORE, Case, cpu_s, migrate, serving, shell
 from tests.services import Postgres, free_port
 
-HERE = Path(__file__).parent
-CASE = CASES["postgres-100"]
+CASE = Case("postgres")
 SAMPLE_S = 2
 LOGIN = """
 from django.contrib.auth.models import User
@@ -53,8 +51,7 @@ def nothing(site: Site):
 
 def superuser(env: dict[str, str]) -> tuple[str, str]:
     """An administrator's session id and token."""
-    shell = [sys.executable, "manage.py", "shell", "--verbosity", "0", "--command", LOGIN]
-    sessionid, token = subprocess.run(shell, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    sessionid, token = shell(LOGIN, env).split()
     return sessionid, token
 
 
@@ -66,9 +63,10 @@ def run(beside: Beside, seconds: int, service: Postgres, robots: int = CASE.robo
         stack.callback(service.drop_database, name)
         settings = {"DATABASE_URL": url, "SECRET_KEY": "bench", "ROBOT_AUTH": "open", "DEBUG": "0", "REDIS_URL": ""}
         env = os.environ | settings
+        migrate(env)
         process, limits = stack.enter_context(serving(CASE, port, env))
         ways_in = superuser(env)
-        load = [sys.executable, HERE / "load.py", str(port), str(robots), str(seconds), "1"]
+        load = [sys.executable, "-m", "tests.bench.load", str(port), str(robots), str(seconds), "1"]
         generator = stack.enter_context(subprocess.Popen(load, stdout=subprocess.PIPE, text=True))
         server, rss_mb = psutil.Process(process.pid), []
         generator.stdout.readline()  # all are connected
@@ -102,5 +100,5 @@ def arguments(description: str, **defaults: int) -> Namespace:
     parser = ArgumentParser(description=description)
     for name, default in ({"runs": 3, "seconds": 10} | defaults).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default)
-    psutil.Process().cpu_affinity([1])
+    psutil.Process().cpu_affinity([LOAD_CORE])
     return parser.parse_args()

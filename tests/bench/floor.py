@@ -1,6 +1,7 @@
 """The floor a Python server could reach: a C WebSocket server (picows) and one COPY every 20 ms, acks after the commit.
 
-No checks, no sessions, no resume: what the server costs above this is what its promises cost. usage: floor.py PORT
+No checks, no sessions, no resume: what the server costs above this is what its promises cost. It greets a robot and
+ignores its `start`, so that one load generator serves both. usage: floor.py PORT
 """
 
 import asyncio
@@ -31,6 +32,7 @@ class Robot(WSListener):
 
     def on_ws_connected(self, transport):
         self.transport = transport
+        transport.send(WSMsgType.TEXT, b'{"type":"session","session_id":%d,"next_frame_index":0}' % self.session_id)
 
     def on_ws_frame(self, transport, message):
         if message.msg_type == WSMsgType.CLOSE:
@@ -38,6 +40,8 @@ class Robot(WSListener):
             transport.disconnect()
             return
         parsed = orjson.loads(message.get_payload_as_bytes())
+        if "type" in parsed:
+            return
         for frame in parsed.get("frames", (parsed,)):
             moment = dt.datetime.fromtimestamp(frame["timestamp"], dt.UTC)
             data = orjson.dumps({"o": frame["observation"], "a": frame["action"]}).decode()
@@ -62,7 +66,7 @@ async def write():
         rows, pending[:] = pending[:], []
         await asyncio.get_running_loop().run_in_executor(None, store, connection, rows)
         for robot, frame_index in {robot: row[3] for robot, row in rows}.items():
-            robot.transport.send(WSMsgType.TEXT, b'{"ack":%d}' % frame_index)
+            robot.transport.send(WSMsgType.TEXT, b'{"type":"ack","frame_index":%d}' % frame_index)
 
 
 async def main():

@@ -11,15 +11,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import psutil
 import psycopg
 
-from tests.bench.__main__ import Case, serving
+from tests.bench.serving import Case, serving
 from tests.services import free_port, postgres, wait_until
 
-HERE = Path(__file__).parent
 CASE = Case("postgres", 50)
 MOST_RATIO = 1.5
 QUALITY_DUE = "SELECT count(*) FROM teleop_teleopsession WHERE quality IS NULL"
@@ -27,7 +25,7 @@ QUALITY_DUE = "SELECT count(*) FROM teleop_teleopsession WHERE quality IS NULL"
 
 def streaming(port: int, meanwhile: Callable[[], None]) -> dict:
     """What the load has measured from its start to the end of `meanwhile`."""
-    load = [sys.executable, HERE / "load.py", str(port), str(CASE.robots), "0", str(CASE.per_message)]
+    load = [sys.executable, "-m", "tests.bench.load", str(port), str(CASE.robots), "0", str(CASE.per_message)]
     with subprocess.Popen(load, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as generator:
         generator.stdout.readline()  # all are connected
         meanwhile()

@@ -10,7 +10,8 @@ import sys
 from contextlib import contextmanager
 from functools import partial
 
-from tests.bench.beside import CASE, HERE, Site, arguments, compare, run
+from tests.bench.beside import CASE, Site, arguments, compare, run
+from tests.bench.serving import HERE
 from tests.services import postgres
 
 WATCHERS = 20

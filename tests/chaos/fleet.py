@@ -18,6 +18,7 @@ from tests.chaos.ledger import Ledger, Page
 
 JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 SHORT = Delays(first=0.1, most=0.5, slow=0.5, staff=0.5)
+CONNECT_S = 60  # of a fleet that resumes; half of its attempts may meet a worker that is stopped
 
 
 def moment(number: int) -> dict[str, dict]:
@@ -32,8 +33,10 @@ class Robot:
     def __init__(self, url: str, robot_id: str, ledger: Ledger, session: str) -> None:
         # A server that is frozen, or behind a dead connection, is noticed in seconds.
         patience = {"connect_timeout_s": 5, "ping_interval_s": 2, "ping_timeout_s": 4}
-        self.client = AsyncRobotClient(url, robot_id, session=session, delays=SHORT, **patience)
         self.page = ledger.page(robot_id, session)
+        self.page.meta_info = {"robot_type": "so101", "task": f"Fold towel {robot_id}"}
+        options = {"session": session, "meta_info": self.page.meta_info, "delays": SHORT} | patience
+        self.client = AsyncRobotClient(url, robot_id, **options)
         self._receive, self.client.protocol.receive = self.client.protocol.receive, self._witness
 
     def _witness(self, text: str | bytes) -> None:
@@ -49,8 +52,13 @@ class Robot:
             self.page.complain("the client's memory is full")
 
     @property
+    def waiting(self) -> int:
+        """How many of its frames are not acknowledged."""
+        return self.client.stats.pending
+
+    @property
     def is_streaming(self) -> bool:
-        return self.client.protocol.greeted and self.client.stats.pending < 30
+        return self.client.protocol.greeted and self.waiting < 30
 
     async def end(self, timeout_s: float) -> None:
         try:
@@ -131,7 +139,7 @@ class Fleet:
 
     @property
     def backlog(self) -> int:
-        return sum(robot.client.stats.pending for robot in self.robots)
+        return sum(robot.waiting for robot in self.robots)
 
     @property
     def acked(self) -> int:
@@ -149,7 +157,7 @@ class Fleet:
         for robot in self.robots:
             robot.client.start()
         if self._resumes:  # frames go on at what is stored, so their indexes are not known before
-            await asyncio.gather(*(robot.client.wait_connected(10) for robot in self.robots))
+            await asyncio.gather(*(robot.client.wait_connected(CONNECT_S) for robot in self.robots))
         self._tasks = [asyncio.create_task(self._stream()), *map(asyncio.create_task, map(self._mute, self.mutes))]
 
     async def _stream(self) -> None:

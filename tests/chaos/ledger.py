@@ -31,6 +31,7 @@ class StoredSession(NamedTuple):
     start_time: str
     end_time: str | None
     robot_status: str
+    meta_info: str | None = None
 
 
 @dataclass
@@ -43,6 +44,7 @@ class Page:
     begun_at: int | None = None  # the first greeting's next_frame_index
     acked_through: int = -1  # everything sent up to here was acknowledged
     ended: int | None = None  # the frame_count in the server's answer to `end`
+    meta_info: dict | None = None  # what its `start` says; None if it sends none
     complaints: list[str] = field(default_factory=list)
 
     @property
@@ -119,6 +121,7 @@ class Ledger:
                 faults.append(f"{name}: its session is left live")
             elif name in self.pages and counted[name].indexes:
                 faults += _faults_of_ends(session, counted[name], self.pages[name].ended)
+                faults += _faults_of_start(session, self.pages[name])
         return faults
 
 
@@ -163,6 +166,13 @@ def _faults_of_ends(session: StoredSession, found: _Found, ended: int | None) ->
         yield f"{session.robot_id}: from {ends[0]} to {ends[1]}, its frames {found.first_us} to {found.last_us}"
 
 
+def _faults_of_start(session: StoredSession, page: Page) -> Iterator[str]:
+    """Each connection sends `start` before its frames and its `end`, so whoever was told `ended` has been heard."""
+    stored = json.loads(session.meta_info or "null")
+    if page.ended is not None and page.meta_info is not None and stored != page.meta_info:
+        yield f"{session.robot_id}: meta_info is {stored}, sent was {page.meta_info}"
+
+
 def digest(data: dict) -> bytes:
     """Of the value, whatever wrote its JSON, but in its key order."""
     return hashlib.blake2b(json.dumps(data).encode(), digest_size=12).digest()
@@ -175,7 +185,8 @@ def microseconds(text: str) -> int:
 
 
 SESSIONS = """
-    SELECT s.robot_id, s.key, s.frame_count, CAST(s.start_time AS text), CAST(s.end_time AS text), r.status
+    SELECT s.robot_id, s.key, s.frame_count, CAST(s.start_time AS text), CAST(s.end_time AS text), r.status,
+        CAST(s.meta_info AS text)
     FROM teleop_teleopsession s JOIN robots_robot r ON r.id = s.robot_id
 """
 FRAMES = """

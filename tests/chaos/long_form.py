@@ -13,11 +13,24 @@ from teleop_client import SessionTaken
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Ledger
 from tests.chaos.proxy import Proxy
-from tests.chaos.scenarios import all_end, fill_up, freeze, kill, kill_a_worker, pester, restart, settled, terminate
-from tests.chaos.stage import migrated, postgres_database, serving, sqlite_file
+from tests.chaos.scenarios import (
+    all_end,
+    fill_up,
+    freeze,
+    kill,
+    kill_a_worker,
+    pester,
+    restart,
+    settled,
+    stop_a_worker,
+    terminate,
+    workers,
+)
+from tests.chaos.stage import migrated, postgres_database, serving, serving_with, sqlite_file
 from tests.services import Postgres, redis, wait_until
 
 ROBOTS = 50
+LONG_GROUPS = {"INGEST_FLUSH_INTERVAL_MS": "300"}  # whenever a worker is stopped, it has frames in hand
 pytestmark = pytest.mark.timeout(900)
 
 
@@ -122,3 +135,41 @@ def test_of_two_clients_on_one_session_the_second_has_it_and_the_first_stops():
                 for name, page in first.pages.items():
                     second.pages[name].inherit(page)
                 all_end(another, url)
+
+
+def test_a_stopped_worker_costs_no_frame():
+    with postgres_database() as (_, url), serving(url) as server, Fleet(server.url, Ledger()) as fleet:
+        freeze(fleet, server, seconds=45)
+        all_end(fleet, url)
+
+
+def test_a_stopped_workers_sessions_go_on_at_the_other_one():
+    with (
+        postgres_database() as (_, url),
+        serving_with(2, url, **LONG_GROUPS) as server,
+        Proxy(server.port) as proxy,
+        Fleet(proxy.url, Ledger(), fps=20) as fleet,
+    ):
+        stop_a_worker(fleet, server, proxy, url)
+        all_end(fleet, url)
+
+
+def test_a_stopped_worker_stores_nothing_in_a_session_that_a_new_program_has():
+    """The old programs' last frames are still in the stopped worker, under the indexes that the new ones use."""
+    old, new = Ledger(), Ledger()
+    sessions = [f"again-{number:03}" for number in range(20)]
+    with postgres_database() as (_, url), serving_with(2, url, **LONG_GROUPS) as server:
+        with Fleet(server.url, old, fps=20, sessions=sessions) as fleet:
+            wait_until(lambda: all(robot.page.acked_through > 20 for robot in fleet.robots), what="frames are stored")
+            stopped = workers(server)[0]
+            stopped.suspend()
+            wait_until(lambda: any(robot.waiting > 60 for robot in fleet.robots), what="frames in the stopped worker")
+        with Fleet(server.url, new, fps=20, sessions=sessions) as fleet:
+            stopped.resume()
+            pairs = [(page, new.pages[name]) for name, page in old.pages.items()]
+            for before, page in pairs:
+                page.inherit(before)
+            wait_until(
+                lambda: all(page.acked_through > max(before.sent) for before, page in pairs), what="as many frames"
+            )
+            all_end(fleet, url)

@@ -1,6 +1,6 @@
-"""PostgreSQL away for ten seconds under a hundred robots: what it costs, and how long until all is in.
+"""PostgreSQL away or read-only for ten seconds under a hundred robots: the cost, and how long until all is in.
 
-python -m tests.chaos.outage [stop|kill|freeze]
+python -m tests.chaos.outage [stop|kill|freeze|read_only]
 """
 
 import logging
@@ -8,13 +8,16 @@ import os
 import re
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from tests.chaos.database_faults import read_only
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Ledger
 from tests.chaos.scenarios import all_end, settled
 from tests.chaos.stage import postgres_database, serving
-from tests.services import Server, wait_until
+from tests.services import Postgres, Server, wait_until
 
 ROBOTS, AWAY_S = 100, 10
 
@@ -24,9 +27,8 @@ def measure(how: str) -> dict[str, float]:
         settled(fleet)
         time.sleep(5)  # as it always is
         before = peak_rss_mb(server)
-        getattr(service, how)()
-        time.sleep(AWAY_S)
-        service.thaw() if how == "freeze" else service.start()
+        with away(service, how):
+            time.sleep(AWAY_S)
         back, owed = time.monotonic(), fleet.ledger.sent
         wait_until(lambda: fleet.acked >= owed, 60, "all that was sent meanwhile is acknowledged")
         owed_s = time.monotonic() - back
@@ -42,6 +44,17 @@ def measure(how: str) -> dict[str, float]:
             "connections dropped": reconnects,
             "frames sent, all stored once": fleet.ledger.sent,
         }
+
+
+@contextmanager
+def away(service: Postgres, how: str) -> Iterator[None]:
+    if how == "read_only":
+        with read_only(service):
+            yield
+        return
+    getattr(service, how)()
+    yield
+    service.thaw() if how == "freeze" else service.start()
 
 
 def peak_rss_mb(server: Server) -> float:

@@ -54,6 +54,7 @@ class Proxy:
         self._thread = Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._links: set[Link] = set()
         self._tasks: set[asyncio.Task] = set()
+        self.is_shut = False  # new connections are reset at once; those that exist go on
         self.url = ""
 
     def __enter__(self) -> Self:
@@ -99,6 +100,8 @@ class Proxy:
         task = asyncio.current_task()
         self._tasks.add(task)
         with suppress(OSError, asyncio.CancelledError):  # the server is away, or the test is over
+            if self.is_shut:
+                raise ConnectionRefusedError
             link = Link((reader, writer), await asyncio.open_connection("127.0.0.1", self._server_port))
             self._links.add(link)
             try:

@@ -2,18 +2,24 @@
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
+import psycopg
 
-from tests.chaos.fleet import Fleet
+from tests.chaos.database_faults import ROBOT_FOR_UPDATE, SESSION_FOR_UPDATE, locked
+from tests.chaos.fleet import CONNECT_S, Fleet
 from tests.chaos.ledger import faults_in
-from tests.chaos.proxy import Link
+from tests.chaos.proxy import Link, Proxy
 from tests.services import Server, Service, wait_until
 
 CATCH_UP_S = 30
 STOP_S = 5
+HEARTBEAT_LATE = timedelta(seconds=5)  # they come every 3 s
+SWEPT_S = 60  # 30 s of silence, and a sweep every 10 s
+DELAYED_FRAMES = 120  # two seconds; nobody is delayed for that long by another robot's trouble
 
 
 def settled(fleet: Fleet) -> None:
@@ -84,6 +90,65 @@ def kill_a_worker(fleet: Fleet, server: Server, times: int) -> None:
         before = workers(server)
         before[0].kill()
         wait_until(lambda: len({*workers(server)} - {*before}) == 1, 1, "another worker")  # noqa: B023
+
+
+def holds_for(seconds: float, condition: Callable[[], object], what: str) -> None:
+    """Fail as soon as the condition does not hold."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert condition(), f"no longer, {end - time.monotonic():.1f} s before the end: {what}"
+        time.sleep(0.02)
+
+
+def outlast(fleet: Fleet, fault: AbstractContextManager, seconds: float) -> None:
+    """Nothing can be stored for so long, and nothing is refused for it."""
+    settled(fleet)
+    with fault:
+        time.sleep(seconds)  # it is to be long, not until something
+        assert fleet.backlog > DELAYED_FRAMES, "frames do not wait"
+    settled(fleet)
+
+
+def lock_rows(fleet: Fleet, database_url: str, seconds: float, of_session: str = SESSION_FOR_UPDATE) -> None:
+    """Hold one robot's session and another's row in robots_robot: only the first robot's frames wait."""
+    settled(fleet)
+    waiting, *others = fleet.robots
+    ids = (waiting.page.robot_id, others[0].page.robot_id)
+    with locked(database_url, of_session, ids[0]), locked(database_url, ROBOT_FOR_UPDATE, ids[1]):
+        holds_for(seconds, lambda: all(robot.waiting < DELAYED_FRAMES for robot in others), "other robots' acks")
+        assert set(_without_heartbeat(database_url)) <= set(ids)
+    settled(fleet)
+
+
+def _without_heartbeat(database_url: str) -> list[str]:
+    with psycopg.connect(database_url) as database:
+        late = "SELECT robot_id FROM teleop_teleopsession WHERE updated_at < now() - %s"
+        return [robot_id for (robot_id,) in database.execute(late, [HEARTBEAT_LATE])]
+
+
+def stop_a_worker(fleet: Fleet, server: Server, proxy: Proxy, database_url: str) -> None:
+    """With frames in hand, until its sessions were swept and stream at the other worker; then it goes on.
+
+    The robots come through the proxy, which keeps them away until the sweep.
+    """
+    settled(fleet)
+    stopped = workers(server)[0]
+    stopped.suspend()
+    try:
+        proxy.is_shut = True
+        wait_until(lambda: _is_swept(fleet, database_url), SWEPT_S, "the stopped worker's sessions are swept")
+        proxy.is_shut = False
+        wait_until(lambda: fleet.is_streaming, CONNECT_S, "all robots stream at the other worker")
+    finally:
+        stopped.resume()
+    settled(fleet)
+
+
+def _is_swept(fleet: Fleet, database_url: str) -> bool:
+    greeted = sum(robot.client.protocol.greeted for robot in fleet.robots)
+    with psycopg.connect(database_url) as database:
+        (live,) = database.execute("SELECT count(*) FROM teleop_teleopsession WHERE end_time IS NULL").fetchone()
+    return live == greeted < len(fleet.robots)
 
 
 def workers(server: Server) -> list[psutil.Process]:

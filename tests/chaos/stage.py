@@ -5,12 +5,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
 from tests.altered import Altered
-from tests.services import ROOT, Postgres, Server, postgres
+from tests.services import ROOT, Postgres, Server, postgres, redis
+
+ROLE = "teleop"
 
 
 @contextmanager
@@ -24,6 +26,15 @@ def sqlite_file(folder: Path | None = None) -> Iterator[str]:
 def postgres_database() -> Iterator[tuple[Postgres, str]]:
     with postgres() as service:
         yield service, migrated(service.url)
+
+
+@contextmanager
+def database_of_a_role() -> Iterator[tuple[Postgres, str]]:
+    """As in production: its tables belong to a role that is no superuser, so privileges count."""
+    with postgres() as service:
+        service.execute(f"CREATE ROLE {ROLE} LOGIN")
+        service.execute(f"GRANT CREATE ON SCHEMA public TO {ROLE}")
+        yield service, migrated(service.url.replace("//postgres@", f"//{ROLE}@"))
 
 
 def migrated(url: str) -> str:
@@ -45,3 +56,11 @@ def serving(url: str, *options: str, redis_url: str = "", how: str = "", **setti
         finally:
             server.stop()
             print(server.output())  # noqa: T201 - pytest shows it if the test failed
+
+
+@contextmanager
+def serving_with(workers: int, url: str, **settings: str) -> Iterator[Server]:
+    """Serve with that many workers, and with a Redis between them if there are several."""
+    with ExitStack() as stack:
+        redis_url = stack.enter_context(redis()).url if workers > 1 else ""
+        yield stack.enter_context(serving(url, "--workers", str(workers), redis_url=redis_url, **settings))

@@ -19,6 +19,7 @@ def ledger() -> Ledger:
     """An arm has sent ten frames and ended."""
     ledger = Ledger()
     page = ledger.page("arm", "morning-run")
+    page.meta_info = {"task": "Fold the towel"}
     page.note_received({"type": "session", "next_frame_index": 0})
     for index in range(SENT):
         page.note_sent(index, 1703318400.25 + index, moment(index))
@@ -34,7 +35,9 @@ def stored() -> list[StoredFrame]:
 
 def session(**changes) -> list[StoredSession]:
     ends = "2023-12-23 08:00:00.25", "2023-12-23 08:00:09.250000"
-    return [StoredSession("arm", "morning-run", SENT, *ends, "offline")._replace(**changes)]
+    return [
+        StoredSession("arm", "morning-run", SENT, *ends, "offline", '{"task": "Fold the towel"}')._replace(**changes)
+    ]
 
 
 def reordered(data: str) -> str:
@@ -72,6 +75,8 @@ def test_it_finds_a_wrong_frame(ledger: Ledger, change: Callable, fault: str):
         ({"end_time": "2023-12-23 08:00:08.25"}, "its frames"),
         ({"robot_status": "online"}, "left online"),
         ({"key": "another"}, "no session"),
+        ({"meta_info": None}, "meta_info is None"),
+        ({"meta_info": '{"task": "Iron the shirt"}'}, "meta_info is {'task': 'Iron the shirt'}"),
     ],
 )
 def test_it_finds_a_wrong_session(ledger: Ledger, change: dict, fault: str):

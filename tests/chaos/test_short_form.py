@@ -1,10 +1,13 @@
 """Everything is killed while twenty robots stream. `make chaos` is the long form."""
 
+from tests.chaos.database_faults import every_row_rejected, inserts_revoked, read_only
+from tests.chaos.failover import fail_over
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Ledger
-from tests.chaos.scenarios import all_end, kill, kill_a_worker, restart, terminate
-from tests.chaos.stage import postgres_database, serving, sqlite_file
+from tests.chaos.scenarios import all_end, kill, kill_a_worker, lock_rows, outlast, restart, terminate
+from tests.chaos.stage import database_of_a_role, migrated, postgres_database, serving, sqlite_file
 from tests.services import redis
+from tests.standby import postgres_pair, url_of_both
 
 
 def test_nothing_is_lost_on_sqlite():
@@ -33,3 +36,26 @@ def test_nothing_is_lost_by_two_workers():
         restart(fleet, channels, times=1)
         terminate(fleet, server, times=1)
         all_end(fleet, url)
+
+
+def test_nothing_is_lost_or_refused_while_the_database_takes_no_frame():
+    with database_of_a_role() as (service, url), serving(url) as server, Fleet(server.url, Ledger()) as fleet:
+        outlast(fleet, read_only(service), seconds=4)
+        outlast(fleet, inserts_revoked(service), seconds=2)
+        outlast(fleet, every_row_rejected(service), seconds=2)
+        terminate(fleet, server, times=1)
+        all_end(fleet, url)
+
+
+def test_a_locked_row_delays_only_its_own_robot():
+    with postgres_database() as (_, url), serving(url) as server, Fleet(server.url, Ledger()) as fleet:
+        lock_rows(fleet, url, seconds=6)
+        all_end(fleet, url)
+
+
+def test_a_failover_to_a_synchronous_standby_costs_no_frame():
+    with postgres_pair() as (primary, standby):
+        url = migrated(url_of_both(primary, standby))
+        with serving(url) as server, Fleet(server.url, Ledger()) as fleet:
+            fail_over(fleet, primary, standby)
+            all_end(fleet, url)

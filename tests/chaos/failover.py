@@ -1,0 +1,66 @@
+"""A primary that is lost while its standby is in step, or behind it: what is acknowledged is on the standby."""
+
+from collections.abc import Callable
+
+from tests.chaos.fleet import Fleet
+from tests.chaos.scenarios import DELAYED_FRAMES, holds_for, settled
+from tests.services import Postgres, Server, wait_until
+from tests.standby import Standby
+
+PAST_TIMEOUTS_S = 12  # the server answers a handshake within 10 s
+CANCEL_WAITS = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+COUNT_FRAMES = "SELECT count(*) FROM teleop_teleopframe"
+
+
+def fail_over(fleet: Fleet, primary: Postgres, standby: Standby) -> None:
+    settled(fleet)
+    primary.kill()
+    standby.promote()
+    settled(fleet)
+
+
+def lose_unreplicated_rows(fleet: Fleet, server: Server, primary: Postgres, standby: Standby) -> None:
+    """Restart the primary while its standby is away: the rows that waited for the standby are visible then.
+
+    No ack and no greeting may count on them, neither of the server that stored them nor of a new one that finds them:
+    they are gone once the standby is promoted.
+    """
+    promises_nothing = _without_standby(fleet, standby)
+    primary.kill()
+    primary.start()
+    promised = sum(robot.page.acked_through + 1 for robot in fleet.robots)
+    assert primary.fetch_value(COUNT_FRAMES) > promised, "no row is visible that was not replicated"
+    holds_for(PAST_TIMEOUTS_S, promises_nothing, "nothing is promised by the server that stored the rows")
+    server.kill()
+    server.start()
+    holds_for(PAST_TIMEOUTS_S, promises_nothing, "nothing is promised by a new server")
+    _promote_in_place_of(primary, standby)
+    settled(fleet)
+
+
+def cancel_waits(fleet: Fleet, primary: Postgres, standby: Standby) -> None:
+    """Cancel each wait for the standby: PostgreSQL then reports the commit as done, with a warning."""
+    promises_nothing = _without_standby(fleet, standby)
+
+    def still_promises_nothing() -> bool:
+        primary.execute(CANCEL_WAITS)
+        return promises_nothing()
+
+    holds_for(PAST_TIMEOUTS_S, still_promises_nothing, "nothing is promised by a commit whose wait was cancelled")
+    _promote_in_place_of(primary, standby)
+    settled(fleet)
+
+
+def _without_standby(fleet: Fleet, standby: Standby) -> Callable[[], bool]:
+    """Stop the standby, wait until acks have stopped, and return whether nothing was promised since."""
+    settled(fleet)
+    standby.stop()
+    wait_until(lambda: all(robot.waiting > DELAYED_FRAMES for robot in fleet.robots), what="commits wait")
+    pages = [(robot.page, robot.page.acked_through) for robot in fleet.robots]
+    return lambda: all(page.acked_through == acked for page, acked in pages)
+
+
+def _promote_in_place_of(primary: Postgres, standby: Standby) -> None:
+    primary.kill()  # first, or the standby would catch up
+    standby.start()
+    standby.promote()

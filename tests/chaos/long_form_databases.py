@@ -1,0 +1,105 @@
+"""`make chaos`: databases that are read-only, locked, closed to frames, or lost for their standby.
+
+Each with one worker and with two.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.chaos.database_faults import (
+    SESSION_DELETED,
+    SESSION_FOR_NO_KEY_UPDATE,
+    SESSION_FOR_UPDATE,
+    every_row_rejected,
+    inserts_revoked,
+    read_only,
+)
+from tests.chaos.failover import cancel_waits, fail_over, lose_unreplicated_rows
+from tests.chaos.fleet import Fleet
+from tests.chaos.ledger import Ledger
+from tests.chaos.scenarios import all_end, lock_rows, outlast, terminate
+from tests.chaos.stage import database_of_a_role, migrated, postgres_database, serving_with
+from tests.services import Postgres, Server
+from tests.standby import Standby, postgres_pair, url_of_both
+
+ROBOTS, MINUTE_S = 50, 60
+pytestmark = pytest.mark.timeout(900)
+ONE_AND_TWO_WORKERS = pytest.mark.parametrize("count", [1, 2])
+
+
+@ONE_AND_TWO_WORKERS
+def test_a_database_that_is_read_only_for_a_while_costs_no_frame(count: int):
+    with (
+        postgres_database() as (service, url),
+        serving_with(count, url) as server,
+        Fleet(server.url, Ledger(), ROBOTS) as fleet,
+    ):
+        for seconds in (4, 20):
+            outlast(fleet, read_only(service), seconds)
+            terminate(fleet, server, times=1)
+        all_end(fleet, url)
+
+
+@ONE_AND_TWO_WORKERS
+def test_a_minute_without_the_privilege_or_with_a_trigger_refuses_no_frame(count: int):
+    with (
+        database_of_a_role() as (service, url),
+        serving_with(count, url) as server,
+        Fleet(server.url, Ledger()) as fleet,
+    ):
+        outlast(fleet, inserts_revoked(service), MINUTE_S)
+        for sqlstate in ("P0001", "23514"):
+            outlast(fleet, every_row_rejected(service, sqlstate), MINUTE_S)
+        all_end(fleet, url)
+
+
+@ONE_AND_TWO_WORKERS
+def test_a_trigger_that_comes_and_goes_refuses_no_frame(count: int):
+    """It may begin or end while a group is judged: some rows of the group fail, and the next ones are accepted."""
+    with (
+        database_of_a_role() as (service, url),
+        serving_with(count, url) as server,
+        Fleet(server.url, Ledger()) as fleet,
+    ):
+        for _ in range(30):
+            outlast(fleet, every_row_rejected(service, "23514"), seconds=1)
+        all_end(fleet, url)
+
+
+@ONE_AND_TWO_WORKERS
+def test_a_row_that_is_locked_for_a_minute_delays_only_its_own_robot(count: int):
+    with postgres_database() as (_, url), serving_with(count, url) as server, Fleet(server.url, Ledger()) as fleet:
+        for statement in (SESSION_FOR_UPDATE, SESSION_FOR_NO_KEY_UPDATE, SESSION_DELETED):
+            lock_rows(fleet, url, MINUTE_S, statement)
+        all_end(fleet, url)
+
+
+@ONE_AND_TWO_WORKERS
+def test_a_failover_to_a_synchronous_standby_costs_no_frame(count: int):
+    with replicated(count) as (fleet, _, primary, standby):
+        fail_over(fleet, primary, standby)
+
+
+@ONE_AND_TWO_WORKERS
+def test_rows_that_no_standby_has_are_promised_to_nobody(count: int):
+    """A few robots: large groups use up their stretch of the sequence, and are written for that alone."""
+    with replicated(count, robots=4, fps=20) as (fleet, server, primary, standby):
+        lose_unreplicated_rows(fleet, server, primary, standby)
+
+
+@ONE_AND_TWO_WORKERS
+def test_a_commit_whose_wait_for_the_standby_is_cancelled_promises_nothing(count: int):
+    with replicated(count) as (fleet, _, primary, standby):
+        cancel_waits(fleet, primary, standby)
+
+
+@contextmanager
+def replicated(count: int, robots: int = 20, fps: int = 60) -> Iterator[tuple[Fleet, Server, Postgres, Standby]]:
+    """Stream to a pair; afterwards the one that is left has what the ledger says."""
+    with postgres_pair() as (primary, standby):
+        url = migrated(url_of_both(primary, standby))
+        with serving_with(count, url) as server, Fleet(server.url, Ledger(), robots, fps) as fleet:
+            yield fleet, server, primary, standby
+            all_end(fleet, url)

@@ -1,0 +1,61 @@
+"""PgBouncer between the server and PostgreSQL, as hosted databases have it."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import psycopg
+
+from tests.services import Postgres, Service, program, running
+
+# A client is given any idle connection of the pool for one transaction. `options` is what psycopg asks for at the
+# start of a session, and such a session is not the client's own.
+CONFIGURATION = """
+[databases]
+* = host=127.0.0.1 port={postgres_port}
+
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = trust
+auth_file = {folder}/users.txt
+pool_mode = transaction
+default_pool_size = {pool_size}
+ignore_startup_parameters = options
+"""
+
+
+class PgBouncer(Service):
+    """Debian's, in transaction mode, in front of all databases of one PostgreSQL."""
+
+    def __init__(self, database: Postgres, pool_size: int, folder: Path) -> None:
+        super().__init__(folder)
+        if os.geteuid() == 0:  # PgBouncer refuses to run as root
+            self.runs_as = "postgres"
+            shutil.chown(folder, "postgres")
+        self.pool_size = pool_size
+        self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+        values = {"postgres_port": database.port, "port": self.port, "folder": folder, "pool_size": pool_size}
+        (folder / "pgbouncer.ini").write_text(CONFIGURATION.format(**values))
+        (folder / "users.txt").write_text('"postgres" ""\n')
+
+    def command(self) -> list[str | Path]:
+        return [program("pgbouncer", Path("/usr/sbin")), self.folder / "pgbouncer.ini"]
+
+    def answers(self) -> bool:
+        try:
+            with psycopg.connect(self.url, connect_timeout=5) as connection:
+                connection.execute("SELECT 1")
+        except psycopg.OperationalError:
+            return False
+        return True
+
+
+@contextmanager
+def pgbouncer(database: Postgres, pool_size: int = 4) -> Iterator[PgBouncer]:
+    with running(partial(PgBouncer, database, pool_size)) as service:
+        yield service

@@ -1,0 +1,68 @@
+"""The server's clock is set while it serves: pings and timeouts go on as before."""
+
+import socket
+import time
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from websockets.frames import Frame, Opcode
+
+from tests.chaos.stage import serving, sqlite_file
+from tests.raw_client import masked, raw_client
+from tests.services import Server
+from tests.wire import frame
+
+TWO_HOURS_S = 7200
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with sqlite_file() as url:
+        yield url
+
+
+@pytest.fixture
+def server(url: str) -> Iterator[Server]:
+    """It pings after a second, and waits five for the pong; a request has one second."""
+    with serving(url, how="step_clock_on_request") as server:
+        yield server
+
+
+def step_clock(server: Server, seconds: int) -> None:
+    urllib.request.urlopen(f"{server.url}/step-clock/{seconds}", timeout=10).close()
+
+
+@pytest.mark.parametrize("seconds", [-TWO_HOURS_S, TWO_HOURS_S])
+def test_it_pings_and_closes_a_half_open_connection(server: Server, seconds: int):
+    with raw_client(server, "half_open") as client:
+        client.socket.sendall(client.handshake)
+        assert next(client.messages())["type"] == "session"
+        step_clock(server, seconds)
+        begun = time.monotonic()
+        pings = [frame for frame in client.frames() if frame.opcode is Opcode.PING]
+        assert len(pings) == 1
+        assert 4 < time.monotonic() - begun < 10
+
+
+def test_it_waits_for_a_pong_as_long_as_before(server: Server):
+    """Set ahead, the clock ended all connections that owed one at that moment."""
+    with raw_client(server, "answers") as client:
+        client.socket.sendall(client.handshake)
+        ping = next(frame for frame in client.frames() if frame.opcode is Opcode.PING)
+        step_clock(server, TWO_HOURS_S)
+        wait_for_a_timeout(server)
+        client.socket.sendall(Frame(Opcode.PONG, ping.data).serialize(mask=True) + masked(frame(0)))
+        assert {"type": "ack", "frame_index": 0} in client.messages()
+
+
+def wait_for_a_timeout(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as idle:
+        assert idle.recv(1) == b""
+
+
+def test_it_ends_a_request_that_is_never_whole(server: Server):
+    with raw_client(server, "trickles") as client:
+        step_clock(server, -TWO_HOURS_S)
+        client.socket.sendall(client.handshake[:-4])
+        assert list(client.frames()) == []

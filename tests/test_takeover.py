@@ -1,0 +1,89 @@
+"""A session changes hands between two workers: nothing that the old one holds is lost or stored late."""
+
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from tests.chaos.scenarios import workers
+from tests.chaos.stage import postgres_database, serving
+from tests.services import Postgres, Redis, Server
+from tests.wire import frame, wire
+from tests.workers import connected_to, wire_at
+
+pytestmark = pytest.mark.once
+
+SESSION = "fold-the-towel-17"
+SLOW = {"INGEST_FLUSH_INTERVAL_MS": "600"}  # 900 ms with two workers: frames wait in the worker meanwhile
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[tuple[Postgres, str]]:
+    with postgres_database() as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def server(database: tuple[Postgres, str], channels: Redis) -> Iterator[Server]:
+    with serving(database[1], "--workers", "2", redis_url=channels.url, **SLOW) as server:
+        yield server
+
+
+def two_workers(server: Server) -> tuple[int, int]:
+    first, second = (worker.pid for worker in workers(server))
+    return first, second
+
+
+def test_it_greets_when_the_other_worker_has_stored_what_it_holds(server: Server):
+    first, second = two_workers(server)
+    with wire_at(server, first, f"stores?session={SESSION}") as old:
+        old.say(*[frame(index) for index in range(60)])
+        old.websocket.ping().wait(5)  # answered after all that was sent before it
+        with wire_at(server, second, f"stores?session={SESSION}") as new:
+            assert new.greeting["next_frame_index"] == 60
+            assert old.hear_close()[0] == 4409
+            new.say(frame(60, timestamp=frame(60)["timestamp"] + 1000))
+            assert new.hear_ack(60) == []
+
+
+def test_it_greets_soon_if_the_other_worker_is_stopped(server: Server):
+    first, second = two_workers(server)
+    with wire_at(server, first, f"stopped?session={SESSION}") as old:
+        old.say(frame(0))
+        old.hear_ack(0)
+        with connected_to(server, second) as end:
+            psutil.Process(first).suspend()
+            try:
+                with wire(server, f"stopped?session={SESSION}", None, sock=end) as new:
+                    assert new.greeting["next_frame_index"] == 1
+                    new.say(frame(1))
+                    assert new.hear_ack(1) == []
+            finally:
+                psutil.Process(first).resume()
+        assert old.hear_close()[0] == 4409
+
+
+def test_it_drops_what_the_other_worker_cannot_store(server: Server, database: tuple[Postgres, str]):
+    """A trigger that answers "locked" for the session's frames: the old worker has parked them."""
+    first, second = two_workers(server)
+    with wire_at(server, first, f"parked?session={SESSION}") as old:
+        old.say(frame(0))
+        old.hear_ack(0)
+        session_id = old.greeting["session_id"]
+        database[0].execute(
+            f"""CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                IF NEW.session_id = {session_id} THEN RAISE EXCEPTION 'no' USING ERRCODE = '55P03'; END IF;
+                RETURN NEW; END $$;
+            CREATE TRIGGER fails BEFORE INSERT ON teleop_teleopframe FOR EACH ROW EXECUTE FUNCTION fail()"""
+        )
+        try:
+            old.say(frame(1), frame(2))
+            old.websocket.ping().wait(5)
+            with wire_at(server, second, f"parked?session={SESSION}") as new:
+                assert new.greeting["next_frame_index"] == 1
+                database[0].execute("DROP FUNCTION fail CASCADE")
+                new.say(frame(1, timestamp=frame(1)["timestamp"] + 1000))
+                assert new.hear_ack(1) == []
+            assert old.hear_close() == (4409, [])
+        finally:
+            database[0].execute("DROP FUNCTION IF EXISTS fail CASCADE")
