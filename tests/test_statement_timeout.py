@@ -25,9 +25,11 @@ COMMAND = "from django.db import connection" + SHOW
 WEB_AND_INGEST = f"""
 import config.asgi
 {COMMAND}
-from teleop.ingest.transactions import use_dedicated_connection
+from teleop.ingest.transactions import bounded_transaction, use_dedicated_connection
 use_dedicated_connection()
-{SHOW}
+with bounded_transaction(lock_timeout_ms=50), connection.cursor() as cursor:
+    cursor.execute("SHOW statement_timeout")
+    print(*cursor.fetchone())
 """
 
 

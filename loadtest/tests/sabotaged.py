@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 
+from teleop.ingest.types import Outcome
 from tests.services import free_port
 
 SLOW_S = 0.25
@@ -26,7 +27,7 @@ def drop(write):
         nonlocal seen
         kept = [row for n, row in enumerate(rows, seen) if n % 100]
         seen += len(rows)
-        return write(kept) if kept else []
+        return write(kept) if kept else Outcome()
 
     return dropping
 
@@ -38,7 +39,7 @@ def early(write):
         if not waiting:
             threading.Timer(KILLED_AFTER_S, os.kill, (os.getpid(), signal.SIGKILL)).start()
         waiting.append(rows)
-        return write(waiting[-GROUPS_HELD_BACK]) if len(waiting) >= GROUPS_HELD_BACK else []
+        return write(waiting[-GROUPS_HELD_BACK]) if len(waiting) >= GROUPS_HELD_BACK else Outcome()
 
     return acknowledging
 

@@ -33,26 +33,36 @@ class Batch:
         self._key = key
         self._discard = discard
         self._calls: list[_Call] = []
+        self._running: Sequence[_Call] = ()
         self._is_waiting = asyncio.Event()
+        self._nothing_runs = asyncio.Event()
+        self._nothing_runs.set()
 
     async def __call__(self, item: Any) -> Any:
         call = _Call(item, asyncio.get_running_loop().create_future())
         self._add(call)
         return await call.result
 
-    def cancel(self, error: Exception) -> None:
-        """Let all calls that have not begun fail with this error."""
-        calls, self._calls = self._calls, []
+    async def cancel(self, error: Exception) -> None:
+        """Let all calls fail with this error at once; return when what has begun is over, its results discarded."""
+        calls, self._calls = [*self._calls, *self._running], []
         for call in calls:
             if not call.result.done():
                 call.result.set_exception(error)
+        await self._nothing_runs.wait()
 
     async def run(self) -> None:
         while True:
             await self._is_waiting.wait()
             calls = self._take()
             if calls:
-                await self._run_together(calls)
+                self._running = calls
+                self._nothing_runs.clear()
+                try:
+                    await self._run_together(calls)
+                finally:
+                    self._running = []
+                    self._nothing_runs.set()
 
     def _add(self, call: _Call) -> None:
         self._calls.append(call)

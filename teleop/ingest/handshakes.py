@@ -106,6 +106,8 @@ class Handshakes:
                 return await self._open(_Waiting(handshake, has_left))
         except BaseException as error:
             self.opened(holder)
+            if self._is_closing and isinstance(error, Exception):
+                raise ServerRestarting("the server is restarting") from error
             if isinstance(error, (DatabaseFailure, TimeoutError, StillHeld)):
                 raise DatabaseAway(str(error) or "no answer in time") from error
             raise
@@ -141,7 +143,8 @@ class Handshakes:
     async def close(self) -> None:
         """Refuse all handshakes with ServerRestarting; return when none is under way."""
         self._is_closing = True
-        self._claims.cancel(ServerRestarting("the server is restarting"))
+        restarting = ServerRestarting("the server is restarting")
+        await asyncio.gather(self._claims.cancel(restarting), self._indexes.cancel(restarting))
         await self._nothing_opens.wait()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 

@@ -142,7 +142,9 @@ def test_it_discards_a_result_whose_caller_was_cancelled_meanwhile():
     assert discarded == [10]
 
 
-def test_it_cancels_the_calls_that_have_not_begun():
+def test_it_cancels_all_calls_at_once_and_discards_what_had_begun():
+    discarded = []
+
     async def story(together, calls):
         calls.go_on.clear()
         begun = asyncio.ensure_future(together(1))
@@ -150,9 +152,13 @@ def test_it_cancels_the_calls_that_have_not_begun():
             await asyncio.sleep(0)
         queued = asyncio.ensure_future(together(2))
         await asyncio.sleep(0)
-        together.cancel(ConnectionError("restarting"))
+        cancelling = asyncio.ensure_future(together.cancel(ConnectionError("restarting")))
+        results = await asyncio.gather(begun, queued, return_exceptions=True)
+        assert not cancelling.done()
         calls.go_on.set()
-        return await asyncio.gather(begun, queued, return_exceptions=True)
+        await cancelling
+        return results
 
-    results, _ = run(story)
-    assert (results[0], str(results[1])) == (10, "restarting")
+    results, calls = run(story, discard=discarded.append)
+    assert [str(result) for result in results] == ["restarting"] * 2
+    assert (discarded, calls.groups) == ([10], [[1]])

@@ -25,6 +25,7 @@ NAMES_TABLE = {
     "teleop/frames/row_copy.py",
     "teleop/frames/text.py",
     "teleop/ingest/store.py",  # inserts
+    "teleop/ingest/isolation.py",  # locks it
     "loadtest/databases.py",  # counts in the end what a server has stored, without Django
 }
 METHODS = {name: method for name, method in vars(TeleopFrameQuerySet).items() if inspect.isfunction(method)}

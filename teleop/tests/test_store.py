@@ -1,6 +1,6 @@
 """Which rows of a group are stored, refused, or have to wait, and when the whole group has to."""
 
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 
 import pytest
 from django.db import DataError, OperationalError, ProgrammingError, connection, connections
@@ -404,3 +404,25 @@ def test_it_opens_a_new_connection_for_one_that_is_gone(sessions):
     connection.connection.close()
     transactions.recover(OperationalError("gone"), 1)
     assert store.write([row(sessions[0], 0)]) == Outcome()
+
+
+@pytest.mark.postgresql
+def test_it_judges_all_rows_of_a_group_by_the_same_triggers(sessions, monkeypatch):
+    """A trigger that is dropped between two rows would make the first one look at fault."""
+    insert, tried = store._insert_ignoring_conflicts, []
+
+    def drop_after_the_first(rows):
+        try:
+            insert(rows)
+        finally:
+            if len(rows) == 1 and not tried:
+                tried.append(rows)
+                with closing(connections["default"].copy()) as other, other.cursor() as cursor:
+                    cursor.execute("SET lock_timeout = '100ms'")
+                    with suppress(OperationalError):
+                        cursor.execute("DROP TRIGGER fails ON teleop_teleopframe")
+
+    monkeypatch.setattr(store, "inserts", lambda: [drop_after_the_first])
+    with failing("P0001"), pytest.raises(DataError, match="accepts no row"):
+        store.write([row(sessions[0], 0), row(sessions[0], 1)])
+    assert tried

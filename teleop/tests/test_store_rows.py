@@ -108,5 +108,5 @@ def test_a_group_costs_few_statements(writer, most, rows, settings, django_asser
 
 
 def test_isolation_costs_no_more_statements_for_more_rows_of_a_session(rows, django_assert_max_num_queries):
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(11):
         isolation.write(rows, store.inserts())

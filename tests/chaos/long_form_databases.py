@@ -71,8 +71,9 @@ def test_a_trigger_that_comes_and_goes_refuses_no_frame(count: int):
 @ONE_AND_TWO_WORKERS
 def test_a_row_that_is_locked_for_a_minute_delays_only_its_own_robot(count: int):
     with postgres_database() as (_, url), serving_with(count, url) as server, Fleet(server.url, Ledger()) as fleet:
-        for statement in (SESSION_FOR_UPDATE, SESSION_FOR_NO_KEY_UPDATE, SESSION_DELETED):
-            lock_rows(fleet, url, MINUTE_S, statement)
+        lock_rows(fleet, url, MINUTE_S, SESSION_FOR_UPDATE)
+        for statement in (SESSION_FOR_NO_KEY_UPDATE, SESSION_DELETED):
+            lock_rows(fleet, url, 15, statement)
         all_end(fleet, url)
 
 

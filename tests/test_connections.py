@@ -1,0 +1,103 @@
+"""TCP connections that end with a reset, come in large numbers, or over IPv6."""
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import psutil
+import pytest
+from websockets.frames import Opcode
+
+from tests.chaos.stage import serving, sqlite_file
+from tests.raw_client import RawClient, masked, raw_client
+from tests.services import Server, wait_until
+from tests.wire import frame, wire
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with sqlite_file() as url:
+        yield url
+
+
+def ports(server: Server) -> set[int]:
+    """The clients' ports of the sockets that the server has open."""
+    connections = psutil.Process(server.pid).net_connections("tcp")
+    return {connection.raddr.port for connection in connections if connection.raddr}
+
+
+@contextlib.contextmanager
+def frozen(server: Server) -> Iterator[None]:
+    """What happens meanwhile reaches the server all at once."""
+    server.freeze()
+    try:
+        yield
+    finally:
+        server.thaw()
+
+
+def greeted(client: RawClient) -> RawClient:
+    client.socket.sendall(client.handshake)
+    assert next(client.messages())["type"] == "session"
+    return client
+
+
+@pytest.mark.parametrize("count", [1, 300], ids=["a frame", "more than one read"])
+def test_a_reset_behind_frames_ends_the_connection_and_no_other(url: str, count: int):
+    """The first write to such a socket raised "UVPoll closed", and ended all pings if it was a ping."""
+    with serving(url, how="ping_often") as server, raw_client(server, "stays") as other:
+        greeted(other)
+        with raw_client(server, f"is_killed_{count}") as client:
+            port = greeted(client).socket.getsockname()[1]
+            with frozen(server):
+                client.socket.sendall(masked(*(frame(index, note="x" * 300) for index in range(count))))
+                client.reset()
+        wait_until(lambda: "connection over" in server.output(), 5, "the end of the session's connection")
+        assert f"after {count} messages" in server.output()
+        assert port not in ports(server)
+        assert "Traceback" not in server.output()
+        assert any(received.opcode is Opcode.PING for received in other.frames())
+
+
+def test_it_serves_a_client_behind_many_that_say_nothing(url: str):
+    """Those that have sent nothing yet take no turn."""
+    with serving(url) as server, ExitStack() as stack:
+        for _ in range(200):
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        begun = time.monotonic()
+        with wire(server, key=None) as robot:
+            robot.say(frame(0))
+            assert robot.hear_ack(0) == []
+        assert time.monotonic() - begun < 2
+
+
+def test_it_forgets_clients_that_left_before_their_turn(url: str):
+    with serving(url) as server:
+        with ExitStack() as stack, frozen(server):
+            clients = [stack.enter_context(raw_client(server, f"left_{number}")) for number in range(50)]
+            before = {client.socket.getsockname()[1] for client in clients}
+            for client in clients:
+                client.socket.sendall(client.handshake)
+                client.reset()
+        wait_until(lambda: not before & ports(server), 5, "their sockets closed")
+        with wire(server, key=None) as robot:
+            robot.say(frame(0))
+            assert robot.hear_ack(0) == []
+
+
+has_ipv6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+
+
+@has_ipv6
+@pytest.mark.parametrize("host, address", [("::1", "::1"), ("127.0.0.1", "127.0.0.1")])
+def test_it_serves_on_ipv6_and_names_the_address_of_a_client(url: str, host: str, address: str):
+    """A socket for IPv6 takes IPv4 too, and limits and trusted proxies are for the address without `::ffff:`."""
+    with serving(url, "--host", "::", CONNECTIONS_PER_ADDRESS="1") as server:
+        with raw_client(server, "first", host=host) as first, raw_client(server, "second", host=host) as second:
+            greeted(first)
+            second.socket.sendall(second.handshake)
+            assert list(second.frames()) == []
+            limit = f"refused a WebSocket of {address if '.' in address else '::/64'}: this address has 1"
+            wait_until(lambda: limit in server.output(), 5, limit)
