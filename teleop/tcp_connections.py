@@ -39,11 +39,12 @@ class TcpConnection(tcp.Server):
     _has_begun = False
     _is_reset = False
 
-    def __init__(self, sock, protocol, client, *args):
+    def getPeer(self):
         """A socket for IPv6 takes IPv4 too; limits and trusted proxies are for the IPv4 address."""
-        if client[0].startswith(IPV4_MAPPED):
-            client = (client[0].removeprefix(IPV4_MAPPED), client[1])
-        super().__init__(sock, protocol, client, *args)
+        peer = super().getPeer()
+        if peer.host.startswith(IPV4_MAPPED):
+            return address.IPv4Address("TCP", peer.host.removeprefix(IPV4_MAPPED), peer.port)
+        return peer
 
     def doRead(self):
         """Read once, but wait for this connection's turn before the first time, and read on after a reset.

@@ -79,12 +79,12 @@ def test_a_replaced_key_disconnects_at_whichever_worker(url: str, channels: Redi
             assert (code, seconds < AT_ONCE_S) == (4401, True)
 
 
-def test_without_redis_a_take_over_is_noticed_at_the_next_heartbeat(url: str):
+def test_it_notices_a_take_over_without_redis_by_the_second_heartbeat(url: str):
     """Two servers on one database, as two machines."""
     path = "far?session=morning-run"
     with serving(url) as one, serving(url) as another, wire(one, path, key=None) as old, wire(another, path, key=None):
         code, seconds = seconds_to_close(old)
-        assert (code, seconds < HEARTBEAT_S) == (4409, True)
+        assert (code, seconds < 2 * HEARTBEAT_S) == (4409, True)
 
 
 @pytest.mark.parametrize("how", ["kill", "freeze"])
@@ -94,7 +94,7 @@ def test_ingest_goes_on_without_redis_and_notices_come_back(server: Server, chan
         before = rss(server)
         getattr(channels, how)()
         begun, acked = time.monotonic(), fleet.acked
-        assert take_over(server, f"{how}?session=morning-run") < HEARTBEAT_S
+        assert take_over(server, f"{how}?session=morning-run") < 2 * HEARTBEAT_S
         wait_until(lambda: time.monotonic() - begun > 4, what="time to notice, to try again and to collect")
         rate = (fleet.acked - acked) / (time.monotonic() - begun)
         assert rate > 0.8 * 20 * 60

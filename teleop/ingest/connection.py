@@ -54,6 +54,7 @@ class RobotConnection:
         self.frame_count = lease.frame_count
         self.is_taking = True
         self.is_live = True  # a heartbeat after the release would reopen the session
+        self.is_lost = False  # another holder had the session at the last heartbeat
         self.close_code: Close | None = None
         self.disconnected = Event()
         self.released: Task[int] | None = None

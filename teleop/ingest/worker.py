@@ -181,7 +181,10 @@ class Worker:
                 connection.heartbeat_saved(heartbeat)
             if connection.holder in found.refused:
                 connection.meta_refused(found.refused[connection.holder])
-            if connection.holder in found.lost:
+            was_lost, connection.is_lost = connection.is_lost, connection.holder in found.lost
+            # Twice in a row: a handshake whose client has left has the session for a moment, and gives it back. A
+            # handshake that takes it for good asks this connection to let go.
+            if connection.is_lost and was_lost:
                 connection.give_up(Close.TAKEN_OVER)
             elif connection.key_hash and found.key_hashes.get(connection.robot_id) != connection.key_hash:
                 connection.give_up(Close.KEY_REVOKED)
