@@ -208,3 +208,21 @@ def test_it_does_not_raise_on_a_close_before_the_handshake_is_answered(protocol:
     protocol.serverClose(1012)
     protocol.clock.advance(0)
     assert protocol.transport.calls[-1] == "abortConnection"
+
+
+def test_it_keeps_a_client_that_answers_late_and_ends_one_that_does_not(protocol: Protocol):
+    """Stock, a second ping forgot the timeout of the first, which then ended a connection that had answered both."""
+    protocol.factory._batched_timer = SimpleNamespace(call_later=protocol.clock.callLater)
+    protocol.autoPingTimeout = 40
+    protocol.serverAccept()
+    protocol._sendAutoPing()
+    ping = protocol.transport.written[-protocol.autoPingSize :]
+    protocol.clock.advance(20)
+    protocol._sendAutoPing()
+    protocol.clock.advance(19)
+    protocol.dataReceived(Frame(Opcode.PONG, ping).serialize(mask=True))
+    protocol.clock.advance(30)
+    assert protocol.state == protocol.STATE_OPEN
+    protocol._sendAutoPing()
+    protocol.clock.advance(40)
+    assert (protocol.state, protocol.transport.calls[-1]) == (protocol.STATE_CLOSED, "abortConnection")
