@@ -21,7 +21,7 @@ TURNS = 8  # of the event loop, until what is in a socket has come up through Tw
 
 
 class DirectOutlet:
-    """Answers at once, through what our own server puts into the scope (teleop/server.py)."""
+    """Answers at once, through what our own server puts into the scope (teleop/websocket.py)."""
 
     is_mute = False
 

@@ -97,6 +97,21 @@ def test_it_says_that_it_serves_once_all_workers_listen(url: str, channels: Redi
         server.stop()
 
 
+@pytest.mark.parametrize("options", [[], ["--reload"]])
+def test_it_says_its_address_when_it_listens_there(url: str, options: list[str]):
+    command = [sys.executable, "manage.py", "serve", "--port", "0", *options]
+    environment = {**os.environ, "DATABASE_URL": url, "REDIS_URL": "", "DEBUG": "0"}
+    pipes = {"stdout": subprocess.PIPE, "text": True, "start_new_session": True}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, **pipes) as process:
+        try:
+            said, address = process.stdout.readline().strip().rsplit("/", 1)
+            host, port = address.split(":")
+            assert said == "serving on http:/"
+            create_connection((host, int(port))).close()
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)  # --reload serves in a child
+
+
 def test_a_killed_worker_is_replaced(server: Server):
     wait_until(lambda: len(dealt(server)) == 2, what="both take connections")
     before = workers(server)
