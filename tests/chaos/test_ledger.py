@@ -110,6 +110,7 @@ def test_it_catches_a_server_that_acknowledges_before_the_commit():
         serving(url, how="ack_before_commit") as server,
         Fleet(server.url, Ledger()) as fleet,
     ):
+        wait_until(lambda: fleet.acked > 30 * len(fleet.robots), what="acks for frames that are not stored yet")
         kill(fleet, server, times=1)
         with pytest.raises(AssertionError, match="after the ack of"):
             all_end(fleet, url)
