@@ -69,7 +69,8 @@ def test_it_is_well_again_when_the_part_is(parts):
     assert Client().get("/health").status_code == 200
 
 
-def test_many_who_ask_are_one_question(parts):
+def test_many_who_ask_are_one_question(parts, monkeypatch):
+    monkeypatch.setattr(health, "FRESH_S", 60)  # whatever twenty requests take on a busy machine
     asked = []
     parts["database"] = lambda: asked.append(1)
     for _ in range(20):
