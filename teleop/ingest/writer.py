@@ -209,16 +209,18 @@ class FrameWriter:
 
     def _forget(self, source: FrameSource, rows: Sequence[Row]) -> None:
         """Count these rows as pending no more."""
-        size = sum(len(row.data) for row in rows) + ROW_OVERHEAD_BYTES * len(rows)
+        size = ROW_OVERHEAD_BYTES * len(rows)
+        for row in rows:  # a generator would cost as much again, for the one row that most sources have in a group
+            size += len(row.data)
         self.pending_frames -= len(rows)
         self.pending_bytes -= size
         source.pending_frames -= len(rows)
         source.pending_bytes -= size
-        if source in self._dropped:
+        if self._dropped and source in self._dropped:
             self._check_drained(source)
 
     def _check_drained(self, source: FrameSource) -> None:
-        if not source.pending_frames:
+        if not source.pending_frames and (self._drained or self._dropped):
             self._dropped.discard(source)
             if source in self._drained:
                 self._drained.pop(source).set()
@@ -240,14 +242,14 @@ class FrameWriter:
             self._retries[source] = asyncio.create_task(self._retry(source))
 
     async def _retry(self, source: FrameSource) -> None:
-        """Try a parked source's rows again until some are stored; the rest is queued with those of all others then."""
+        """Try a parked source's first row again until it is stored; then queue the rest with the rows of all others."""
         for attempt in count(1):
             await self._sleep(_pause_s(attempt))
             async with self._retrying:
                 if source not in self._parked:
                     break
-                rows = self._parked[source][:MAX_GROUP_ROWS]
-                self._parked[source] = self._parked[source][MAX_GROUP_ROWS:]
+                # One row: to look for the fault among thousands would hold up the frames of all others.
+                rows, self._parked[source] = self._parked[source][:1], self._parked[source][1:]
                 outcome = await self._write(rows, attempt)
             later = self._parked.pop(source, [])
             if outcome is not None and len(outcome.waiting) < len(rows):
