@@ -123,7 +123,7 @@ class Service:
         killed = self._signal(signal.SIGKILL)
         self.process.wait()
         # A container's PID 1 may reap no orphans: a zombie holds nothing any more and counts as gone.
-        wait_until(lambda: not any(map(_runs, killed)), what="death")
+        wait_until(lambda: not any(map(is_running, killed)), what="death")
 
     def freeze(self) -> None:
         """SIGSTOP to all its processes; a second time to those born while the first went round."""
@@ -270,7 +270,7 @@ def running(kind: Callable[[Path], S]) -> Iterator[S]:
             service.stop()
 
 
-def _runs(process: psutil.Process) -> bool:
+def is_running(process: psutil.Process) -> bool:
     try:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

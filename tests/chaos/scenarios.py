@@ -13,7 +13,7 @@ from tests.chaos.database_faults import ROBOT_FOR_UPDATE, SESSION_FOR_UPDATE, lo
 from tests.chaos.fleet import CONNECT_S, Fleet
 from tests.chaos.ledger import faults_in
 from tests.chaos.proxy import Link, Proxy
-from tests.services import Server, Service, wait_until
+from tests.services import Server, Service, is_running, wait_until
 
 CATCH_UP_S = 30
 STOP_S = 5
@@ -152,7 +152,7 @@ def _is_swept(fleet: Fleet, database_url: str) -> bool:
 
 
 def workers(server: Server) -> list[psutil.Process]:
-    return [child for child in psutil.Process(server.pid).children() if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in psutil.Process(server.pid).children() if is_running(child)]
 
 
 def all_end(fleet: Fleet, database_url: str) -> None:
