@@ -11,7 +11,7 @@ from robots.meta import problem_with
 from robots.models import Robot
 from robots.querysets import NotAdmitted
 from teleop.ingest.transactions import bounded_transaction
-from teleop.ingest.types import Heartbeat, HeartbeatResult, Release
+from teleop.ingest.types import Heartbeat, HeartbeatResult, Release, SessionLease
 from teleop.models import TeleopFrame, TeleopSession
 from teleop.protocol import Code
 
@@ -52,6 +52,12 @@ def heartbeat(heartbeats: Sequence[Heartbeat]) -> HeartbeatResult:
             holders = set(mine.values_list("holder", flat=True))
         key_hashes = dict(Robot.objects.filter(pk__in=robot_ids).values_list("pk", "key_hash"))
     return HeartbeatResult(set(saved.values()), by_holder.keys() - holders, key_hashes, refused)
+
+
+def holders(leases: Sequence[SessionLease]) -> set[str]:
+    """Return the holders that still have their sessions."""
+    with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, writes=False):
+        return set(TeleopSession.objects.held_by(leases).values_list("holder", flat=True))
 
 
 def frame_bounds(session_ids: Sequence[int]) -> Bounds:

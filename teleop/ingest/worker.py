@@ -2,6 +2,7 @@ import asyncio
 import logging
 import os
 import signal
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
@@ -21,6 +22,7 @@ from teleop.ingest.connection import Outlet, RobotConnection
 from teleop.ingest.database import DatabaseThread
 from teleop.ingest.handshakes import Handshakes
 from teleop.ingest.quality_process import QualityProcess
+from teleop.ingest.takeover import ANSWER_TIMEOUT_S
 from teleop.ingest.transactions import is_isolatable, recover, use_dedicated_connection
 from teleop.ingest.types import Release, SessionLease
 from teleop.ingest.writer import FrameWriter
@@ -37,6 +39,8 @@ MAX_REFUSALS = 100
 MAX_TURN = 100  # sessions whose bookkeeping is written at a time: on SQLite the frames wait meanwhile
 MAX_COUNTED = 20  # sessions whose frames are counted at a time: handshakes wait meanwhile
 RETRY_S = 1
+TICK_S = 0.1
+STOPPED_S = ANSWER_TIMEOUT_S - TICK_S  # after as long without an answer another worker takes a session
 
 
 class Worker:
@@ -62,7 +66,10 @@ class Worker:
             self.frame_thread,
             interval_s=settings.INGEST_FLUSH_INTERVAL_MS / 1000,
             max_pending_bytes=settings.INGEST_MAX_PENDING_BYTES,
+            confirm=self._confirm_sessions,
         )
+        self._ticked_at = time.monotonic()
+        self._was_stopped = False
         self.handshakes = Handshakes(self.name, self.connections, self.writer, self._read, self._write)
         self._releases = Batch(self._release_all, most=MAX_COUNTED, key=lambda release: release.last.session_id)
         self._counts = Batch(self._count_all, most=MAX_COUNTED)
@@ -72,6 +79,7 @@ class Worker:
         self._tasks: set[asyncio.Task] = set()
         for essential in (
             self.writer.run(),
+            self._notice_stops(),
             self.handshakes.run(),
             self._releases.run(),
             self._counts.run(),
@@ -188,6 +196,36 @@ class Worker:
                 connection.give_up(Close.TAKEN_OVER)
             elif connection.key_hash and found.key_hashes.get(connection.robot_id) != connection.key_hash:
                 connection.give_up(Close.KEY_REVOKED)
+
+    async def _notice_stops(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self._was_stopped |= self._is_late()
+            self._ticked_at = time.monotonic()
+
+    def _is_late(self) -> bool:
+        return time.monotonic() - self._ticked_at > STOPPED_S
+
+    async def _confirm_sessions(self) -> None:
+        """After this process was stopped, drop the frames of sessions that another worker has taken meanwhile.
+
+        It got no answer from here and did not wait. What is received from now on is not taken either: a new program
+        may use the same indexes.
+        """
+        while self._was_stopped or self._is_late():
+            self._was_stopped = False
+            connections = list(self.connections.values())
+            try:
+                held = await self.frame_thread(presence.holders, [connection.lease for connection in connections])
+            except Exception as error:  # nothing is stored before it is known
+                self._was_stopped = True
+                logger.warning("after a stop, sessions are confirmed later: %s", error)
+                await asyncio.sleep(RETRY_S)
+                continue
+            for connection in connections:
+                if connection.holder not in held:
+                    connection.give_up(Close.TAKEN_OVER)
+                    self.writer.drop(connection)
 
     async def _sweep(self) -> None:
         if stale := await self._read(presence.stale_sessions):

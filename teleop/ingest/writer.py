@@ -44,6 +44,7 @@ class FrameWriter:
     `offer` then returns False and the row is not held. While the database is away the group waits and is tried again.
     A source whose rows cannot be stored while those of others can is parked: it has a retry timer of its own, and
     its rows are in no group until they could be stored.
+    `confirm` is awaited before rows are taken, and may drop sources.
     """
 
     def __init__(
@@ -54,8 +55,10 @@ class FrameWriter:
         interval_s: float,
         max_pending_bytes: int,
         sleep: Callable[[float], Awaitable] = asyncio.sleep,
+        confirm: Callable[[], Awaitable] | None = None,
     ):
         self._store = store
+        self._confirm = confirm
         self._in_thread = in_thread
         self._interval_s = interval_s
         self._max_bytes = max_pending_bytes
@@ -123,6 +126,10 @@ class FrameWriter:
 
     async def _commit_group(self) -> bool:
         """Commit the oldest rows of all sources; return whether more was waiting than fits into a group."""
+        if self._confirm:
+            await self._confirm()
+            if not self._queued:
+                return False
         group, was_full = self._take_group(), bool(self._queued)
         queued_since, self._queued_since = self._queued_since, time.monotonic()
         counters.ACCEPTED.inc(self._uncounted)
@@ -246,6 +253,8 @@ class FrameWriter:
         for attempt in count(1):
             await self._sleep(_pause_s(attempt))
             async with self._retrying:
+                if self._confirm:
+                    await self._confirm()
                 if source not in self._parked:
                     break
                 # One row: to look for the fault among thousands would hold up the frames of all others.

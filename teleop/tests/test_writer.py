@@ -283,3 +283,14 @@ def test_a_source_that_raises_costs_others_nothing(writing, source, other):
 def test_drained_waits_for_nothing_where_nothing_is_pending(writing, source):
     writing.run(source)
     assert writing.slept == []
+
+
+def test_it_writes_nothing_of_a_source_that_is_dropped_before_the_group(writing, source, other):
+    async def confirm():
+        writing.writer.drop(source)
+
+    writing.writer._confirm = confirm
+    writing.offer(source, 0)
+    writing.offer(other, 0)
+    writing.run(source, other)
+    assert (source.events, other.acked, [len(group) for group in writing.store.groups]) == ([], [0], [1])
