@@ -15,6 +15,7 @@ from tests.chaos.ledger import Ledger
 from tests.chaos.proxy import Proxy
 from tests.chaos.scenarios import (
     all_end,
+    busiest_worker,
     fill_up,
     freeze,
     kill,
@@ -24,7 +25,6 @@ from tests.chaos.scenarios import (
     settled,
     stop_a_worker,
     terminate,
-    workers,
 )
 from tests.chaos.stage import migrated, postgres_database, serving, serving_with, sqlite_file
 from tests.services import Postgres, redis, wait_until
@@ -161,7 +161,7 @@ def test_a_stopped_worker_stores_nothing_in_a_session_that_a_new_program_has():
     with postgres_database() as (_, url), serving_with(2, url, **LONG_GROUPS) as server:
         with Fleet(server.url, old, fps=20, sessions=sessions) as fleet:
             wait_until(lambda: all(robot.page.acked_through > 20 for robot in fleet.robots), what="frames are stored")
-            stopped = workers(server)[0]
+            stopped = busiest_worker(server)
             stopped.suspend()
             wait_until(lambda: any(robot.waiting > 60 for robot in fleet.robots), what="frames in the stopped worker")
         with Fleet(server.url, new, fps=20, sessions=sessions) as fleet:

@@ -132,7 +132,7 @@ def stop_a_worker(fleet: Fleet, server: Server, proxy: Proxy, database_url: str)
     The robots come through the proxy, which keeps them away until the sweep.
     """
     settled(fleet)
-    stopped = workers(server)[0]
+    stopped = busiest_worker(server)
     stopped.suspend()
     try:
         proxy.is_shut = True
@@ -153,6 +153,11 @@ def _is_swept(fleet: Fleet, database_url: str) -> bool:
 
 def workers(server: Server) -> list[psutil.Process]:
     return [child for child in psutil.Process(server.pid).children() if is_running(child)]
+
+
+def busiest_worker(server: Server) -> psutil.Process:
+    """Return the worker with the most connections: another may have accepted none."""
+    return max(workers(server), key=lambda worker: len(worker.net_connections()))
 
 
 def all_end(fleet: Fleet, database_url: str) -> None:
