@@ -106,7 +106,7 @@ TEMPLATES = [
 match DATABASE.get("ENGINE"):
     case "django.db.backends.postgresql":
         # Under ASGI every request has a thread of its own: without a pool that is a connection each.
-        DATABASE.setdefault("OPTIONS", {}).update(pool={"min_size": 1, "max_size": 4, "timeout": 10}, connect_timeout=5)
+        DATABASE.setdefault("OPTIONS", {}).update(pool={"min_size": 1, "max_size": 4, "timeout": 3}, connect_timeout=5)
         DATABASE["CONN_HEALTH_CHECKS"] = True  # else, after PostgreSQL's restart, each of them fails one request
         # A database host that lost its power says nothing; without these a worker would wait for it for hours.
         DATABASE["OPTIONS"].update(

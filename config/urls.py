@@ -12,3 +12,4 @@ urlpatterns = [
 ]
 handler400 = "robots.exceptions.bad_request"
 handler404 = "robots.exceptions.not_found"
+handler500 = "robots.exceptions.server_error"

@@ -1,9 +1,18 @@
+import sys
+
+from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.db.models import ProtectedError
-from django.http import JsonResponse
+from django.http import HttpResponse, JsonResponse
 from django.views import defaults
+from prometheus_client import Counter
+from psycopg_pool import PoolTimeout
 from rest_framework import status
 from rest_framework.exceptions import APIException, AuthenticationFailed, Throttled
+
+REQUESTS_WITHOUT_CONNECTION = Counter(
+    "teleop_requests_without_connection", "Requests that no connection of the database pool was free for"
+)
 
 
 class Conflict(APIException):
@@ -30,6 +39,18 @@ class DatabaseAway(APIException):
     default_code = "database_away"
     wait = 5  # Retry-After
 
+    @classmethod
+    def of(cls, error: OperationalError | InterfaceError) -> "DatabaseAway":
+        """Count and name the case that all connections of the pool are in use; the server is well then."""
+        if not isinstance(error.__cause__, PoolTimeout):
+            return cls()
+        REQUESTS_WITHOUT_CONNECTION.inc()
+        pool = settings.DATABASES["default"]["OPTIONS"]["pool"]
+        return cls(
+            f"no connection to the database was free within {pool['timeout']} s: "
+            f"all {pool['max_size']} are in use, or it does not answer; come back in a while"
+        )
+
 
 def handle(error: Exception, context: dict):
     """What models and the database raise, as the status that a client can act upon."""
@@ -43,10 +64,19 @@ def handle(error: Exception, context: dict):
             held = {each._meta.verbose_name for each in error.protected_objects}
             error = Conflict(f"it has {len(error.protected_objects)} rows that need it: {', '.join(sorted(held))}")
         case OperationalError() | InterfaceError():
-            error = DatabaseAway()
+            error = DatabaseAway.of(error)
         case AuthenticationFailed() if not count_stranger(context["request"]):  # refused before a throttle was asked
             error = Throttled(ANONYMOUS_WINDOW_S)
     return exception_handler(error, context)
+
+
+def server_error(request):
+    """An error outside REST. What only says that the database is away is a 503, for a browser too."""
+    error = sys.exc_info()[1]
+    if isinstance(error, OperationalError | InterfaceError):
+        away = DatabaseAway.of(error)
+        return HttpResponse(away.detail, "text/plain", away.status_code, headers={"Retry-After": str(away.wait)})
+    return defaults.server_error(request)
 
 
 def not_found(request, exception):

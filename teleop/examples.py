@@ -75,6 +75,7 @@ HEALTHY = OpenApiExample(
         "detail": "",
         "version": "0.1.0",
         "database": "ok",
+        "requests": "ok",
         "channel_layer": "ok",
         "sessions": "ok",
         "writer": {"status": "ok", "pending_frames": 12, "last_commit_s": 0.014},

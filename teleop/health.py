@@ -10,6 +10,7 @@ from functools import cache
 import redis
 from django.conf import settings
 from django.db import connections
+from psycopg_pool import PoolTimeout
 
 from teleop.ingest.worker import worker_if_any
 
@@ -19,6 +20,10 @@ FRESH_S = 1
 PATIENCE_S = 1
 STUCK_AFTER_S = 10
 COUNTING_S = 60  # the thread of sessions counts the frames of one that ends, which may be many millions
+
+
+class Problem(Exception):
+    """An answer for everyone, in a few words."""
 
 
 class Probe:
@@ -46,6 +51,8 @@ class Probe:
             self._answer.result(timeout=max(0, left))
         except TimeoutError:
             return f"no answer within {PATIENCE_S} s"
+        except Problem as problem:
+            return str(problem)
         except Exception as error:
             return f"unreachable ({type(error).__name__})"
         return None
@@ -78,6 +85,21 @@ def ask_database() -> None:
         raise
 
 
+def ask_pool() -> None:
+    """Take a connection as requests do: that the database answers does not mean that one is free."""
+    pool = getattr(connections["default"], "pool", None)
+    if pool is None:  # SQLite; or DATABASE_URL switches it off
+        return
+    pool.open()  # as Django does each time: before the first request it is not
+    try:
+        with pool.connection(timeout=PATIENCE_S / 2):
+            pass
+    except PoolTimeout:
+        if pool.get_stats().get("pool_size") == pool.max_size:
+            raise Problem(f"all {pool.max_size} connections to the database are in use") from None
+        raise
+
+
 @cache
 def redis_client() -> redis.Redis:
     return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S)
@@ -105,12 +127,13 @@ class WriterWatch:
         return None
 
 
-database, channel_layer, writer_watch = Probe(ask_database), Probe(ask_channel_layer), WriterWatch()
+database, pool, channel_layer = Probe(ask_database), Probe(ask_pool), Probe(ask_channel_layer)
+writer_watch = WriterWatch()
 
 
 def report() -> dict:
     """Of each part "ok" or what is wrong with it, and of the writer its numbers; `detail` names what is down."""
-    for probe in (database, channel_layer):
+    for probe in (database, pool, channel_layer):
         probe.ask()
     now = time.monotonic()
     worker = worker_if_any()
@@ -122,6 +145,7 @@ def report() -> dict:
     )
     problems = {
         "database": database.problem(),
+        "requests": pool.problem(),
         "channel_layer": channel_layer.problem(),
         "writer": writer_watch.problem(pending, last_commit_at, now) or frame_thread,
         "sessions": session_thread,
@@ -132,6 +156,7 @@ def report() -> dict:
         "detail": down,
         "version": settings.VERSION,
         "database": problems["database"] or "ok",
+        "requests": problems["requests"] or "ok",
         "channel_layer": problems["channel_layer"] or "ok",
         "sessions": problems["sessions"] or "ok",
         "writer": {

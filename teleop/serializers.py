@@ -169,6 +169,7 @@ class HealthSerializer(serializers.Serializer):
     detail = serializers.CharField(allow_blank=True, help_text="Each part that is down, and what is wrong with it.")
     version = serializers.CharField()
     database = serializers.CharField(help_text="`ok`, or what is wrong.")
+    requests = serializers.CharField(help_text="Whether requests get a connection to the database: `ok`, or what is wrong.")
     channel_layer = serializers.CharField(help_text="`ok`, or what is wrong.")
     sessions = serializers.CharField(
         help_text="Of the process that answers: the start, end and heartbeat of sessions; `ok`, or what is wrong."
