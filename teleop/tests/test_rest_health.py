@@ -14,7 +14,7 @@ from teleop.health import Probe, WriterWatch
 @pytest.fixture
 def parts(monkeypatch):
     """Probes of our own in place of the real ones; their questions can be replaced."""
-    questions = {"database": lambda: None, "channel_layer": lambda: None}
+    questions = {"database": lambda: None, "pool": lambda: None, "channel_layer": lambda: None}
     for name in questions:
         monkeypatch.setattr(health, name, Probe(lambda name=name: questions[name]()))
     return questions
