@@ -1,14 +1,14 @@
 # The server's image: one for migrate, ingest and web (docker-compose.yml).
-FROM python:3.11-slim-bookworm AS build
+FROM python:3.11.17-slim-bookworm AS build
 WORKDIR /app
 RUN python -m venv /venv
 ENV PATH=/venv/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 COPY requirements.txt .
-RUN pip install -r requirements.txt
+RUN pip install --require-hashes -r requirements.txt
 COPY . .
 RUN python -m compileall -q /app /venv
 
-FROM python:3.11-slim-bookworm
+FROM python:3.11.17-slim-bookworm
 # The media volume takes its owner from this folder when it is made.
 RUN useradd --uid 10001 --no-create-home teleop && install -d -o teleop -g teleop /media-files
 COPY --from=build /venv /venv

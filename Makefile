@@ -6,8 +6,13 @@ PYTHON ?= python3
 PORT ?= 8000
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PRODUCTION := DEBUG=0 HTTPS=1 SECRET_KEY=$$(python -c 'import secrets; print(secrets.token_urlsafe(64))')
+# pip compares each file with its hash. A folder has no hash: the client comes last, built by the setuptools installed before.
+PIP_INSTALL := pip install -q --disable-pip-version-check
+INSTALL_CLIENT := $(PIP_INSTALL) --no-deps --no-build-isolation -e ./client
+COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes --only-binary :all: \
+	--emit-build-options --custom-compile-command 'make lock' $(LOCK)
 
-.PHONY: demo dev test lint audit schema chaos bench soak
+.PHONY: demo dev test lint audit lock schema chaos attack bench soak
 
 demo: .venv/demo
 	@PORT=$(PORT) deploy/demo.sh
@@ -29,6 +34,10 @@ schema: .venv/dev .venv/services
 chaos: .venv/dev .venv/services
 	pytest -n 2 tests/chaos/long_form.py tests/chaos/long_form_databases.py tests/chaos/deployed.py
 
+# Attacks as hard as they can be made, beside a robot whose acks and a /health/live whose answers are timed (10 minutes).
+attack: .venv/dev .venv/services
+	pytest tests/attacks/*.py
+
 # Longer than a test may take: a frame's cost and its way to the ack beside the floor, also while rows are locked and
 # robots come (25 minutes); and whether it leaks (20 minutes, or SOAK_MINUTES=60). On a machine that does nothing else.
 bench soak: .venv/dev .venv/services
@@ -41,21 +50,25 @@ lint: .venv/dev
 	$(PRODUCTION) python manage.py check --deploy --fail-level WARNING
 	$(PRODUCTION) DATABASE_URL=sqlite://:memory: python manage.py makemigrations --check --dry-run
 
-# What looks unsafe in the code, then what is known of the pinned versions; pypi.org has to be reached for that.
+# What looks unsafe in the code, and which pinned versions have known vulnerabilities. .ci/audit is for a nightly job.
 audit: .venv/dev
-	bandit -q -c pyproject.toml -r . 2> >(grep -v 'but no failed test' >&2)
-	@python -c 'import json, urllib.request as web; \
-		json.load(web.urlopen("https://pypi.org/pypi/Django/5.2/json", timeout=10))["vulnerabilities"]' 2>/dev/null || \
-		{ echo "audit: pypi.org says nothing of vulnerabilities here: the dependencies have NOT been audited" >&2; exit 1; }
-	pip-audit --strict --disable-pip --no-deps -r requirements-dev.txt
+	.ci/audit
+
+# Writes requirements*.txt from requirements*.in, with the hashes of all files. Versions that requirements*.in does not
+# name stay where they can; `make lock LOCK=--upgrade` takes the newest.
+lock: .venv/dev
+	$(COMPILE) requirements.in -o requirements.txt
+	$(COMPILE) requirements-dev.in -o requirements-dev.txt
 
 # An empty file in .venv says that a step is done; it is done again when what it read has changed.
 .venv/demo: requirements.txt client/pyproject.toml | .venv
-	pip install -q --disable-pip-version-check -r requirements.txt -e ./client
+	$(PIP_INSTALL) --require-hashes -r requirements.txt
+	$(INSTALL_CLIENT)
 	@touch $@
 
 .venv/dev: requirements.txt requirements-dev.txt client/pyproject.toml | .venv
-	pip install -q --disable-pip-version-check -r requirements-dev.txt -e ./client
+	$(PIP_INSTALL) --require-hashes -r requirements-dev.txt
+	$(INSTALL_CLIENT)
 	@touch $@ .venv/demo
 
 .venv:
@@ -63,5 +76,5 @@ audit: .venv/dev
 	$(PYTHON) -m venv .venv
 
 .venv/services: Makefile | .venv
-	@deploy/apt-install.sh postgresql redis-server nginx-light chromium pgbouncer
+	@deploy/apt-install.sh postgresql redis-server nginx-light chromium pgbouncer systemd
 	@touch $@

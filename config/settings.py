@@ -21,6 +21,8 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", [])
 CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", [])
 TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", [])
 ROBOT_AUTH = env.str("ROBOT_AUTH", "open" if DEBUG else "key", validate=OneOf(["key", "open"]))
+ROBOT_AUTH_OPEN_ANYWHERE = env.bool("ROBOT_AUTH_OPEN_ANYWHERE", False)
+TOKEN_AGE_DAYS = env.int("TOKEN_AGE_DAYS", 90, validate=Range(0, 36_500))
 REDIS_URL = env.str("REDIS_URL", "")
 
 INGEST_FLUSH_INTERVAL_MS = env.int("INGEST_FLUSH_INTERVAL_MS", 20, validate=Range(1, 1000))
@@ -31,10 +33,21 @@ CONNECTIONS_PER_WORKER = env.int("CONNECTIONS_PER_WORKER", 2000, validate=Range(
 CONNECTIONS_PER_ADDRESS = env.int("CONNECTIONS_PER_ADDRESS", 1000, validate=Range(0))
 CONNECTIONS_PER_ROBOT = env.int("CONNECTIONS_PER_ROBOT", 20, validate=Range(0))
 WATCHERS_PER_WORKER = env.int("WATCHERS_PER_WORKER", 200, validate=Range(0))
+WATCHERS_PER_PERSON = env.int("WATCHERS_PER_PERSON", 20, validate=Range(0))
+HANDSHAKES_PER_ROBOT = env.int("HANDSHAKES_PER_ROBOT", 60, validate=Range(0))
+NEW_SESSIONS_PER_ROBOT = env.int("NEW_SESSIONS_PER_ROBOT", 30, validate=Range(0))
 REFUSALS_PER_ADDRESS = env.int("REFUSALS_PER_ADDRESS", 300, validate=Range(0))
+NEW_ROBOTS_PER_ADDRESS = env.int("NEW_ROBOTS_PER_ADDRESS", 300, validate=Range(0))
+HTTP_CONNECTIONS_PER_ADDRESS = env.int("HTTP_CONNECTIONS_PER_ADDRESS", 256, validate=Range(0))
+HTTP_REQUESTS_PER_ADDRESS = env.int("HTTP_REQUESTS_PER_ADDRESS", 100, validate=Range(0))
+WAITS_PER_USER = env.int("WAITS_PER_USER", 50, validate=Range(0))
+WAITS_PER_WORKER = env.int("WAITS_PER_WORKER", 200, validate=Range(0))
+DOWNLOADS_PER_USER = env.int("DOWNLOADS_PER_USER", 4, validate=Range(0))
+DOWNLOADS_PER_WORKER = env.int("DOWNLOADS_PER_WORKER", 8, validate=Range(0))
 
 MEDIA_ROOT = env.path("MEDIA_ROOT", BASE_DIR / "media")
 VIDEO_MAX_BYTES = env.int("VIDEO_MAX_BYTES", 2 * 2**30, validate=Range(2**10, 2**40))
+DISK_RESERVE_BYTES = env.int("DISK_RESERVE_BYTES", None, validate=Range(0, 2**60))
 DATABASE_DISK_BYTES = env.int("DATABASE_DISK_BYTES", 0, validate=Range(0, 2**60))
 LOG_FORMAT = env.str("LOG_FORMAT", "text", validate=OneOf(["text", "json"]))
 METRICS_TOKEN = env.str("METRICS_TOKEN", "")
@@ -67,7 +80,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "rest_framework",
     "rest_framework.authtoken",
-    "django.contrib.admin",
+    "robots.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -76,6 +89,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
 ]
 MIDDLEWARE = [
+    "robots.middleware.headers_of_strangers_and_caches",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
@@ -234,6 +248,7 @@ LOGGING = {
         "daphne": {"level": "WARNING"},
         # Anybody can be refused, as often as they like.
         "teleop.consumers": {"filters": ["rate"]},
+        "teleop.http_channel": {"filters": ["rate"]},
         "teleop.limits": {"filters": ["rate"]},
     },
 }

@@ -173,6 +173,7 @@ class Bench:
             "DEBUG": "0",
             "HTTPS": "0",
             "ROBOT_AUTH": "open",
+            "NEW_ROBOTS_PER_ADDRESS": "0",
             "DJANGO_SETTINGS_MODULE": "config.settings",
             **run.settings,
         }

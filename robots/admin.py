@@ -1,15 +1,19 @@
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
+from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import Count, OuterRef, Subquery
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
+from django.utils.decorators import method_decorator
 
-from robots import display
-from robots.filters import RobotFilter
+from robots import audit, display
+from robots.filters import AuditFilter, RobotFilter
 from robots.forms import RobotForm
-from robots.models import Robot
+from robots.models import AuditEntry, Robot
 from robots.notices import close_connections
 from robots.sidebar import Sidebar
 
@@ -72,11 +76,15 @@ class RobotAdmin(admin.ModelAdmin):
     def created(self, robot):
         return display.moment(robot.created_at)
 
+    def save_model(self, request, obj, form, change):
+        """Save the changed fields alone: all of them would put back a key or a heartbeat of before."""
+        obj.save(update_fields=form.changed_data if change else None)
+
     @admin.action(description="Disconnect selected robots", permissions=["change"])
     def disconnect(self, request, queryset):
+        audit.record(audit.actor_of(request), audit.Action.DISCONNECTED, queryset)
         for robot in queryset:
             close_connections(DISCONNECTED, robot_id=robot.pk)
-            self.log_change(request, robot, "Disconnected.")
         told = f"Disconnecting {display.count(len(queryset), 'robot')}; who still streams comes back after a minute."
         self.message_user(request, told, messages.SUCCESS)
 
@@ -96,8 +104,59 @@ class RobotAdmin(admin.ModelAdmin):
         robot = get_object_or_404(Robot, pk=unquote(object_id))
         if not self.has_change_permission(request, robot):
             raise PermissionDenied
-        key = robot.issue_key() if request.method == "POST" else None
-        if key:
-            self.log_change(request, robot, "Issued a new key.")
+        key = None
+        if request.method == "POST":
+            with transaction.atomic():
+                key = robot.issue_key()
+                audit.record(audit.actor_of(request), audit.Action.KEY_ISSUED, [robot])
         context = {**self.admin_site.each_context(request), "title": f"Key of {robot}", "robot": robot, "key": key}
         return TemplateResponse(request, "admin/robots/robot/issue_key.html", context)
+
+
+admin.site.unregister(User)
+
+
+@admin.register(User)
+class AuditedUserAdmin(UserAdmin):
+    # Django saves the password and records it in two transactions.
+    user_change_password = method_decorator(transaction.atomic)(UserAdmin.user_change_password)
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(admin.ModelAdmin):
+    """Read-only. Who may look at an object sees its own entries on its history page; this list is of all."""
+
+    filterset_class = AuditFilter
+    list_display = ["id", "when", "who", "action", "what", "in_short"]
+    list_filter = [Sidebar]
+    sortable_by = []
+    ordering = ["-id"]
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    fields = ["when", "who", "action", "what", "in_full"]
+
+    def has_add_permission(self, request):
+        return False
+
+    def has_change_permission(self, request, obj=None):
+        return False
+
+    def has_delete_permission(self, request, obj=None):
+        return False
+
+    def when(self, entry):
+        return display.moment(entry.at)
+
+    def who(self, entry):
+        return entry.who
+
+    def what(self, entry):
+        return f"{entry.model.rpartition('.')[2]} {entry.object_id}: {entry.object_repr}"
+
+    @admin.display(description="changes")
+    def in_short(self, entry):
+        return display.clipped("; ".join(entry.change_lines))
+
+    @admin.display(description="changes")
+    def in_full(self, entry):
+        return display.data(entry.changes)

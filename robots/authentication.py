@@ -6,10 +6,12 @@ from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import authentication
+from rest_framework.authtoken.models import Token
 from rest_framework.exceptions import AuthenticationFailed
 
+from robots import tokens
 from robots.models import Robot
-from robots.throttling import LoginAttempts
+from robots.throttling import LoginAttempts, check_refusals
 
 
 class RobotKeyAuthentication(authentication.BaseAuthentication):
@@ -19,6 +21,7 @@ class RobotKeyAuthentication(authentication.BaseAuthentication):
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             return None
+        check_refusals(request)
         robot = Robot.objects.with_key(key.strip())
         if robot is not None:
             return AnonymousUser(), robot
@@ -33,10 +36,22 @@ class RobotKeyAuthentication(authentication.BaseAuthentication):
 class TokenAuthentication(authentication.TokenAuthentication):
     """`Authorization: Token T`, as /auth/token gives it."""
 
+    def authenticate(self, request):
+        if request.headers.get("Authorization", "").lower().startswith("token"):
+            check_refusals(request)
+        return super().authenticate(request)
+
     def authenticate_credentials(self, key):
-        if not key.isalnum():  # PostgreSQL raises on NUL instead of finding nothing
-            raise AuthenticationFailed("the token is not one of ours")
-        return super().authenticate_credentials(key)
+        # Only letters and digits are looked up: PostgreSQL raises on NUL instead of finding nothing.
+        token = Token.objects.select_related("user").filter(key=key).first() if key.isalnum() else None
+        if token is None:
+            raise AuthenticationFailed("the token is not one of ours; it ends when its person's password changes")
+        if not token.user.is_active:
+            raise AuthenticationFailed("the account of this token is closed")
+        if tokens.is_too_old(token):
+            age = f"at most {settings.TOKEN_AGE_DAYS} days expected (TOKEN_AGE_DAYS)"
+            raise AuthenticationFailed(f"the token is of {token.created:%Y-%m-%d}; {age}: POST /auth/token for another")
+        return token.user, token
 
 
 class LoginBackend(ModelBackend):

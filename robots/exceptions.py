@@ -5,14 +5,9 @@ from django.db import InterfaceError, OperationalError
 from django.db.models import ProtectedError
 from django.http import HttpResponse, JsonResponse
 from django.views import defaults
-from prometheus_client import Counter
 from psycopg_pool import PoolTimeout
 from rest_framework import status
-from rest_framework.exceptions import APIException, AuthenticationFailed, Throttled
-
-REQUESTS_WITHOUT_CONNECTION = Counter(
-    "teleop_requests_without_connection", "Requests that no connection of the database pool was free for"
-)
+from rest_framework.exceptions import APIException, AuthenticationFailed
 
 
 class Conflict(APIException):
@@ -44,7 +39,9 @@ class DatabaseAway(APIException):
         """Count and name the case that all connections of the pool are in use; the server is well then."""
         if not isinstance(error.__cause__, PoolTimeout):
             return cls()
-        REQUESTS_WITHOUT_CONNECTION.inc()
+        from robots.throttling import count_refused
+
+        count_refused("no_connection")
         pool = settings.DATABASES["default"]["OPTIONS"]["pool"]
         return cls(
             f"no connection to the database was free within {pool['timeout']} s: "
@@ -57,7 +54,7 @@ def handle(error: Exception, context: dict):
     # They read the settings, which name modules that import this one.
     from rest_framework.views import exception_handler
 
-    from robots.throttling import ANONYMOUS_WINDOW_S, count_stranger
+    from robots.throttling import count_refusal
 
     match error:
         case ProtectedError():
@@ -65,8 +62,8 @@ def handle(error: Exception, context: dict):
             error = Conflict(f"it has {len(error.protected_objects)} rows that need it: {', '.join(sorted(held))}")
         case OperationalError() | InterfaceError():
             error = DatabaseAway.of(error)
-        case AuthenticationFailed() if not count_stranger(context["request"]):  # refused before a throttle was asked
-            error = Throttled(ANONYMOUS_WINDOW_S)
+        case AuthenticationFailed():  # before any throttle was asked
+            count_refusal(context["request"])
     return exception_handler(error, context)
 
 

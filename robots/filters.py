@@ -3,7 +3,8 @@ from django.db.models import Q
 from django_filters.rest_framework import DjangoFilterBackend
 from rest_framework.exceptions import ValidationError
 
-from robots.models import Robot
+from robots.audit import FIELDS
+from robots.models import AuditEntry, Robot
 
 
 class StrictFilterBackend(DjangoFilterBackend):
@@ -30,3 +31,15 @@ class RobotFilter(django_filters.FilterSet):
 
     def with_text(self, queryset, name, value):
         return queryset.filter(Q(id__icontains=value) | Q(name__icontains=value))
+
+
+class AuditFilter(django_filters.FilterSet):
+    """Of the admin's list."""
+
+    actor = django_filters.CharFilter(max_length=200, help_text="Exactly this username, robot's id or command.")
+    actor_type = django_filters.ChoiceFilter(choices=AuditEntry.ActorType.choices)
+    action = django_filters.ChoiceFilter(choices=AuditEntry.Action.choices)
+    model = django_filters.ChoiceFilter(choices=[(name, name.rpartition(".")[2]) for name in FIELDS])
+    object_id = django_filters.CharFilter(max_length=200, help_text="Exactly this id.")
+    since = django_filters.DateFilter(field_name="at", lookup_expr="date__gte", help_text="YYYY-MM-DD, UTC.")
+    until = django_filters.DateFilter(field_name="at", lookup_expr="date__lte", help_text="YYYY-MM-DD, UTC; included.")

@@ -1,12 +1,16 @@
+import json
 import re
 import secrets
 
+from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
 from django.core.validators import RegexValidator
 from django.db import models, transaction
 from django.db.models.functions import Now
 
 from robots import notices
 from robots.querysets import RobotQuerySet, hash_key
+from robots.row_locks import RowLockQuerySet
 
 KEY_REVOKED = 4401  # the close code (docs/protocol.md)
 ROBOT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -75,3 +79,61 @@ class StorageFormat(models.Model):
 
     def __str__(self) -> str:
         return str(self.number)
+
+
+class AuditEntry(models.Model):
+    """One change: who made it, when, and the values before and after. Written by robots/audit.py.
+
+    Django's LogEntry cannot carry this: it needs a user for every entry, which a robot or a command is not, and it
+    deletes the entries of a user together with the user. Here the actor's name is text and outlives the user.
+    """
+
+    class ActorType(models.TextChoices):
+        PERSON = "person"
+        ROBOT = "robot"
+        COMMAND = "command"
+        ANONYMOUS = "anonymous"  # ROBOT_AUTH=open
+
+    class Action(models.TextChoices):
+        ADDED = "added"
+        CHANGED = "changed"
+        DELETED = "deleted"
+        ENDED = "ended"
+        DISCONNECTED = "disconnected"
+        KEY_ISSUED = "key issued"
+        ERASED = "erased"
+
+    id = models.BigAutoField(primary_key=True)
+    at = models.DateTimeField(db_default=Now(), editable=False)
+    actor_type = models.CharField(max_length=10, choices=ActorType)
+    actor = models.CharField(max_length=200)
+    # Without a constraint in the database: a server of before this table deletes users without looking into it.
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+", db_constraint=False
+    )
+    action = models.CharField(max_length=20, choices=Action)
+    model = models.CharField(max_length=100)  # "teleop.teleopsession"; as text it needs no content type
+    object_id = models.CharField(max_length=200)
+    object_repr = models.CharField(max_length=200)
+    changes = models.JSONField(default=dict, encoder=DjangoJSONEncoder)  # {field: [before, after]}
+
+    objects = RowLockQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ("view",)
+        indexes = [models.Index(fields=["model", "object_id"], name="audit_of_object")]
+        verbose_name_plural = "audit entries"
+
+    def __str__(self) -> str:
+        return f"{self.who}: {self.action} {self.model} {self.object_id}"
+
+    @property
+    def who(self) -> str:
+        return self.actor if self.actor_type == self.ActorType.PERSON else f"{self.actor_type} {self.actor}".rstrip()
+
+    @property
+    def change_lines(self) -> list[str]:
+        return [
+            f"{name}: {' → '.join(json.dumps(value, ensure_ascii=False) for value in values)}"
+            for name, values in self.changes.items()
+        ]

@@ -1,29 +1,36 @@
 """Who may what. The table is in docs/api.md; the groups `viewer` and `curator` come with the migrations."""
 
 from django.conf import settings
+from django.middleware.csrf import CsrfViewMiddleware
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import SAFE_METHODS, DjangoModelPermissions
 
 from robots.models import Robot
 
 VIEW = ["%(app_label)s.view_%(model_name)s"]
 CHANGE = ["%(app_label)s.change_%(model_name)s"]
+# What the pages that show robots live need, and their sockets: they show sessions, and the newest frames.
+WATCH = ("robots.view_robot", "teleop.view_teleopsession", "teleop.view_teleopframe")
 
 
 class Permissions(DjangoModelPermissions):
     """People need the model permissions that the admin asks for too.
 
-    A robot's key opens a view's `robot_methods`, for objects with its robot_id. With ROBOT_AUTH=open everyone may
-    read, and use a view's `open_methods`.
+    A view that shows more than its model names the permissions for that in `also_needed`. A robot's key opens a view's
+    `robot_methods`, for objects with its robot_id. With ROBOT_AUTH=open everyone may read, and use a view's
+    `open_methods`.
     """
 
     perms_map = {**DjangoModelPermissions.perms_map, "GET": VIEW, "HEAD": VIEW}
 
     def has_permission(self, request, view):
         if settings.ROBOT_AUTH == "open" and request.method in (*SAFE_METHODS, *getattr(view, "open_methods", ())):
+            check_origin(request)
             return True
         if isinstance(request.auth, Robot):
             return request.method in getattr(view, "robot_methods", ())
-        return super().has_permission(request, view)
+        may_use_model = super().has_permission(request, view)
+        return may_use_model and request.user.has_perms(getattr(view, "also_needed", ()))
 
     def has_object_permission(self, request, view, obj):
         if isinstance(request.auth, Robot) and request.method in getattr(view, "robot_methods", ()):
@@ -35,3 +42,14 @@ class MayChange(Permissions):
     """For what changes a part of the thing, whatever the method."""
 
     perms_map = {**Permissions.perms_map, "POST": CHANGE, "DELETE": CHANGE}
+
+
+def check_origin(request) -> None:
+    """Refuse what another site's page sends without any credentials, as a browser lets every page post a form."""
+    if request.method in SAFE_METHODS or request.auth or request.user.is_authenticated:
+        return
+    origin = request.headers.get("Origin")
+    if origin is not None and not CsrfViewMiddleware(lambda _: None)._origin_verified(request):
+        raise PermissionDenied(
+            f"Origin is {origin[:100]}; a page of this server expected, or a program, without Origin"
+        )

@@ -41,13 +41,14 @@ class RowLockQuerySet(models.QuerySet):
                 arrays = ", ".join(f"%s::{field.rel_db_type(connection)}[]" for field in fields)
                 names = ", ".join(field.column for field in fields)
                 cursor.execute(
-                    f"UPDATE {table} t SET {', '.join([*changes, *filter(None, [also])])} "
+                    f"UPDATE {table} t SET {', '.join([*changes, *filter(None, [also])])} "  # nosec B608 # constants
                     f"FROM unnest({arrays}) AS v({names}) WHERE t.{key} = v.{key}",
                     [list(column) for column in zip(*rows, strict=True)],
                 )
             else:
                 changes = [f"{field.column} = COALESCE(%s, {field.column})" for field in fields[1:]]
-                statement = f"UPDATE {table} SET {', '.join([*changes, *filter(None, [also])])} WHERE {key} = %s"
+                changed = ", ".join([*changes, *filter(None, [also])])
+                statement = f"UPDATE {table} SET {changed} WHERE {key} = %s"  # nosec B608 # constants
                 cursor.executemany(statement, [(*values, pk) for pk, *values in rows])
 
 

@@ -79,6 +79,14 @@ class RobotSerializer(StrictFields, serializers.ModelSerializer):
         check_meta(attrs.get("meta_info") or {})
         return attrs
 
+    def update(self, robot, validated_data):
+        """Save the given fields alone: all of them would put back a key or a heartbeat of before."""
+        given = {name: value for name, value in validated_data.items() if name != "id"}  # a robot keeps its id
+        for name, value in given.items():
+            setattr(robot, name, value)
+        robot.save(update_fields=list(given))
+        return robot
+
     def validate_id(self, value):
         if self.instance is not None and value != self.instance.pk:
             raise Conflict(f"id is {value}; a robot keeps its id, {self.instance.pk} expected")

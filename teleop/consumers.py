@@ -142,6 +142,8 @@ class RobotConsumer:
             session_key = _session_key(robot_id, query)
             address = client_address((scope.get("client") or [None])[0], headers.get("x-forwarded-for", ""))
             lease = await worker.handshakes.open(robot_id, _robot_key(headers, query), session_key, address, has_left)
+        except limits.TooMany:  # HTTP 429, by limits.BoundedSockets
+            raise
         except NotAdmitted as refusal:
             logger.warning("refused %r: %s", robot_id[:80], refusal.detail)
             counters.HANDSHAKES_REFUSED.labels(refusal.code).inc()
@@ -157,6 +159,8 @@ class RobotConsumer:
         except Abandoned:
             return
         direct = scope.get("extensions", {}).get("direct")
+        if direct:
+            direct.share_budget(robot_id)
         outlet = DirectOutlet(direct) if direct else QueuedOutlet(send)
         code = None
         try:

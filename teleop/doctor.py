@@ -104,6 +104,13 @@ def websockets() -> Finding:
     return warning("autobahn runs without its C code (NVX): large messages cost more", "unset AUTOBAHN_USE_NVX")
 
 
+def ffmpeg() -> Finding:
+    """The version that probes uploads. It is inside the wheel of av, where pip-audit does not look."""
+    import av
+
+    return ok(f"FFmpeg {av.ffmpeg_version_info} in av {av.__version__}")
+
+
 def limits() -> Finding:
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files < MIN_FILES:
@@ -138,6 +145,8 @@ def disk() -> Finding:
 def security() -> Finding:
     if settings.DEBUG:
         return warning("DEBUG is on: anybody may read and stream", "for your own machine only")
+    if "*" in settings.ALLOWED_HOSTS:
+        return warning("ALLOWED_HOSTS is *: a page of any site may act as one of this server", "list its names")
     problems = [each for each in run_checks(tags=[Tags.security], include_deployment_checks=True) if each.level >= 30]
     if problems:
         return warning(", ".join(each.id for each in problems), "HTTPS=1; python manage.py check --deploy says more")
@@ -146,7 +155,8 @@ def security() -> Finding:
 
 def keys() -> Finding:
     if settings.ROBOT_AUTH == "open":
-        return warning("ROBOT_AUTH is open: any robot may stream", "set it to key")
+        where = ", on any network (ROBOT_AUTH_OPEN_ANYWHERE)" if settings.ROBOT_AUTH_OPEN_ANYWHERE else ""
+        return warning(f"ROBOT_AUTH is open: anybody may read, and any robot stream{where}", "set it to key")
     without = Robot.objects.filter(key_hash="").count()
     if without:
         return warning(f"{without} robots have none and cannot connect", "python manage.py robot_key ID")
@@ -154,7 +164,7 @@ def keys() -> Finding:
 
 
 CHECKS: list[Callable[[], Finding]] = [
-    database, commits, migrations, channel_layer, event_loop, websockets, limits, clocks, disk, security, keys,
+    database, commits, migrations, channel_layer, event_loop, websockets, ffmpeg, limits, clocks, disk, security, keys,
 ]  # fmt: skip
 ADVICE = {database: "DATABASE_URL, and whether it runs", channel_layer: "REDIS_URL, and whether it runs"}
 NEEDS = {commits: database, migrations: database, clocks: database, disk: migrations, keys: migrations}

@@ -23,7 +23,8 @@ SESSION_FIELDS = {
     },
     "updated_at": "2026-11-22T15:50:00.500000Z",
 }
-SESSION = OpenApiExample("A session", SESSION_FIELDS, response_only=True)
+LISTED_FIELDS = SESSION_FIELDS | {"meta_info_left_out": False}
+SESSION = OpenApiExample("A session", LISTED_FIELDS, response_only=True)
 SESSION_DETAIL = OpenApiExample(
     "A session by itself",
     SESSION_FIELDS
@@ -64,7 +65,7 @@ ROBOT_STATUS = OpenApiExample(
             "rate_hz": 60.0,
             "lag_s": 0.041,
         },
-        "last_sessions": [SESSION_FIELDS],
+        "last_sessions": [LISTED_FIELDS],
     },
     response_only=True,
 )

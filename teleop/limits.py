@@ -8,19 +8,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from ipaddress import IPv6Address, ip_address, ip_network
+from http import HTTPStatus
 
 import orjson
 from django.conf import settings
 
-from robots.addresses import client_address
+from robots.addresses import counted_address, is_secure
 from robots.querysets import NotAdmitted
 from teleop import counters
 
 logger = logging.getLogger(__name__)
 
 REFUSALS_WINDOW_S = 60
-IPV6_PREFIX = 64  # what one customer of a provider has
 
 
 class TooMany(NotAdmitted):
@@ -74,12 +73,34 @@ class Refusals:
         self._refused[address] += 1
 
 
+class NewRobots:
+    """How many robots each address has registered since the minute began, where a robot may register itself."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
+        self._since = clock()
+        self._registered: Counter[str] = Counter()
+
+    def count(self, address: str) -> TooMany | None:
+        if self._clock() - self._since >= REFUSALS_WINDOW_S:
+            self._since = self._clock()
+            self._registered.clear()
+        limit = settings.NEW_ROBOTS_PER_ADDRESS
+        if limit and self._registered[address] >= limit:
+            detail = f"{limit} robots of this address were registered within a minute (NEW_ROBOTS_PER_ADDRESS)"
+            return TooMany(429, "new_robots_full", detail)
+        self._registered[address] += 1
+        return None
+
+
 robots = Places(
     settings.CONNECTIONS_PER_ROBOT, 429, "robot_full", "the robot has {} connections (CONNECTIONS_PER_ROBOT)"
 )
 watchers = Places(
     settings.WATCHERS_PER_WORKER, 503, "watchers_full", "{} pages watch through this worker (WATCHERS_PER_WORKER)"
 )
+people = Places(settings.WATCHERS_PER_PERSON, 429, "person_full", "this person watches {} pages (WATCHERS_PER_PERSON)")
+refusals = Refusals(settings.REFUSALS_PER_ADDRESS)  # the server asks it too, before a handshake costs anything
 
 
 class BoundedSockets:
@@ -92,7 +113,6 @@ class BoundedSockets:
         self._addresses = Places(
             address, 429, "address_full", "this address has {} connections (CONNECTIONS_PER_ADDRESS)"
         )
-        self._refusals = Refusals(settings.REFUSALS_PER_ADDRESS)
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         address = address_of(scope)
@@ -101,12 +121,15 @@ class BoundedSockets:
         async def send_and_see(message: dict) -> None:
             nonlocal is_answered
             if message["type"] == "websocket.close" and not is_answered:
-                self._refusals.note(address)
+                refusals.note(address)
             is_answered = True
             await send(message)
 
         try:
-            self._refusals.check(address)
+            refusals.check(address)
+            if settings.HTTPS and not came_by_tls(scope):
+                refusals.note(address)
+                raise TooMany(403, "not_tls", "the connection is not encrypted; wss:// expected (HTTPS=1)")
             with self._worker.hold(), self._addresses.hold(address):
                 await self._application(scope, receive, send_and_see)
         except TooMany as refusal:
@@ -116,18 +139,24 @@ class BoundedSockets:
 
 
 def address_of(scope: dict) -> str:
-    """Of IPv6 the network: whoever has one address of it has all of them."""
     headers = dict(scope["headers"])
     peer = (scope.get("client") or [None])[0]
-    address = client_address(peer, headers.get(b"x-forwarded-for", b"").decode("latin1")) or ""
-    if address and isinstance(ip_address(address), IPv6Address):
-        return str(ip_network((address, IPV6_PREFIX), strict=False))
-    return address
+    return counted_address(peer, headers.get(b"x-forwarded-for", b"").decode("latin1"))
+
+
+def came_by_tls(scope: dict) -> bool:
+    """As Django judges a request: a key that was sent in the clear is known to others, and must not seem to work."""
+    headers = dict(scope["headers"])
+    peer = (scope.get("client") or [None])[0]
+    return is_secure(peer, scope.get("scheme", "ws"), headers.get(b"x-forwarded-proto", b"").decode("latin1"))
 
 
 async def refuse(scope: dict, send: Callable, refusal: TooMany) -> None:
     """Before accept. An ASGI server without the extension would answer 403, which tells a robot never to come back."""
     if "websocket.http.response" not in scope.get("extensions", {}):
+        if refusal.status == HTTPStatus.FORBIDDEN:
+            await send({"type": "websocket.close"})
+            return
         await send({"type": "websocket.accept"})
         await send({"type": "websocket.close", "code": 1013})
         return

@@ -7,9 +7,15 @@ from pythonjsonlogger.orjson import OrjsonFormatter
 
 from teleop import request_ids
 
-# What comes after the name of a parameter or a header, as an URL, a header, Python or JSON write them down.
+# What comes after the name of a parameter or a header, as an URL (any name with an escape), a header, Python (a list of
+# values too) or JSON write them down; and a key or token by itself, which is longer than any word beside "token".
 SECRET = re.compile(
-    r"""(?i)((?:api[_-]key|authorization)[^\w\s]+\s*(?:b?\\?['"])?(?:(?:bearer|token)\s+)?)[^\s&'"\\,)]+"""
+    r"""(?ix)
+    (  (?:api(?:_|-|%5f|%2d)key|authorization) [^\w\s]+\s* [\[(]? (?:b?\\?['"])? (?:(?:bearer|token)\s+)?
+    |  [?&][^\s=&'"]*%[^\s=&'"]*=
+    |  \b(?:bearer|token)\s+ (?=[\w-]{20})
+    )
+    [^\s&'"\\,)\]]+"""
 )
 
 

@@ -7,6 +7,7 @@ from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.response import Response
 
+from robots import audit
 from robots.exceptions import Conflict
 from robots.permissions import MayChange
 from robots.schema import problem
@@ -60,9 +61,8 @@ class MarksMixin:
     def marks(self, request, pk):
         mark = MarkSerializer(data=request.data)
         mark.is_valid(raise_exception=True)
-        return self._change_marks(
-            lambda marks: [*marks, mark.validated_data | {"by": request.user.get_username()}], 201
-        )
+        added = [mark.validated_data | {"by": request.user.get_username()}]
+        return self._change_marks(lambda marks: ([], added), 201)
 
     @extend_schema(
         summary="Remove a mark",
@@ -80,21 +80,25 @@ class MarksMixin:
         pagination_class=None,
     )
     def unmark(self, request, pk, timestamp):
-        def without(marks: list[dict]) -> list[dict]:
-            left = [mark for mark in marks if mark["timestamp"] != float(timestamp)]
-            if len(left) == len(marks):
+        def of_this_moment(marks: list[dict]) -> tuple[list[dict], list[dict]]:
+            removed = [mark for mark in marks if mark["timestamp"] == float(timestamp)]
+            if not removed:
                 raise NotFound(f"session {pk} has no mark at {timestamp}")
-            return left
+            return removed, []
 
-        return self._change_marks(without, 200)
+        return self._change_marks(of_this_moment, 200)
 
     @transaction.atomic
     def _change_marks(self, change, status: int) -> Response:
         session: TeleopSession = self.get_object()
+        removed, added = change(session.marks)
         try:
-            session.set_marks(change(session.marks))
+            session.set_marks([mark for mark in session.marks if mark not in removed] + added)
         except TooManyMarks as error:
             raise Conflict(str(error)) from error
         check_meta(session.meta_info)
         session.save_meta()
+        audit.record(
+            audit.actor_of(self.request), audit.Action.CHANGED, [session], {"meta_info.marks": [removed, added]}
+        )
         return Response(MarkSerializer(session.marks, many=True).data, status)

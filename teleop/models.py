@@ -4,6 +4,7 @@ from django.db import models, transaction
 from django.db.models.functions import Now
 from django.utils.functional import cached_property
 
+from robots import audit
 from robots.models import Robot
 from teleop.fields import OrderedJSONField
 from teleop.querysets import TeleopFrameQuerySet, TeleopSessionQuerySet
@@ -140,6 +141,15 @@ class TeleopSession(models.Model):
         self.meta_info, self.staff_labels = meta, sorted(labels)
 
     @property
+    def peoples_meta(self) -> set[str]:
+        """The keys of meta_info that people have set: what its robot may neither change nor see."""
+        return {MARKS, *self.staff_labels}
+
+    @property
+    def meta_of_robot(self) -> dict:
+        return {name: value for name, value in (self.meta_info or {}).items() if name not in self.peoples_meta}
+
+    @property
     def marks(self) -> list[dict]:
         """Moments that people have marked, `{"timestamp": unix s, "note": str, "by": username}`, oldest first."""
         return (self.meta_info or {}).get(MARKS, [])
@@ -166,14 +176,19 @@ class TeleopSession(models.Model):
         if self.is_live:
             raise SessionIsLive(f"session {self.pk} is live; end it first")
 
-    def delete(self, *args, **kwargs):
-        """Removes the frames in bounded batches, then the videos and the row; raises SessionIsLive."""
+    def delete(self, *args, actor: audit.Actor | None = None, **kwargs):
+        """Removes the frames in bounded batches, then the videos and the row; raises SessionIsLive.
+
+        With `actor` it goes into the audit log, in the transaction that removes the row.
+        """
         self.check_not_live()
         self.frames.delete_in_batches()
         with transaction.atomic():
             # An upload that is under way holds the row's lock until it is among the videos, or finds no row. The full
             # lock, as the row goes: a frame that is inserted meanwhile has to wait, and is refused.
             TeleopSession.objects.select_for_update().filter(pk=self.pk).first()
+            if actor:
+                audit.record(actor, audit.Action.DELETED, [self])
             self.videos.all().delete()  # and their files, which the cascade would leave
             return super().delete(*args, **kwargs)
 

@@ -10,6 +10,7 @@ from django.views.generic import DetailView, TemplateView
 from rest_framework.exceptions import ValidationError
 
 from robots.models import Robot
+from robots.permissions import WATCH
 from teleop.filters import SessionFilter
 from teleop.models import TeleopSession
 
@@ -29,7 +30,7 @@ class StaffPage(PermissionRequiredMixin):
 
 
 class FleetPage(StaffPage, TemplateView):
-    permission_required = "robots.view_robot"
+    permission_required = WATCH
     template_name = "teleop/fleet.html"
     extra_context = {
         "title": "Fleet",
@@ -44,7 +45,7 @@ class FleetPage(StaffPage, TemplateView):
 
 
 class LivePage(StaffPage, DetailView):
-    permission_required = ("robots.view_robot", "teleop.view_teleopsession")
+    permission_required = WATCH
     model = Robot
     template_name = "teleop/live.html"
 

@@ -29,6 +29,9 @@ class PatientChannel(HTTPChannel):
 
     def allHeadersReceived(self):
         super().allHeadersReceived()
+        self.restart_body_timeout()
+
+    def restart_body_timeout(self) -> None:
         self._body_since = time.monotonic()
         super().resetTimeout()
 

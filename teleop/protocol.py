@@ -8,7 +8,9 @@ SESSION_KEY = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 MAX_MESSAGE_BYTES = 2**20
 MAX_DATA_BYTES = 2**16  # a frame's `data`, and meta_info, as compact UTF-8 JSON
+MAX_FRAME_NAMES = 1024
 MAX_BATCH_FRAMES = 600
+MAX_NESTED = 2**17  # lists and objects in a message
 MAX_FRAME_INDEX = 2**31 - 1
 MIN_TIMESTAMP = 946_684_800  # 2000-01-01T00:00:00Z
 MAX_TIMESTAMP = 4_102_444_800  # 2100-01-01T00:00:00Z

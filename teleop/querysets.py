@@ -8,6 +8,7 @@ from django.db.models import Count, Exists, ExpressionWrapper, F, Max, OuterRef,
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce, Now
 
+from robots import audit
 from robots.querysets import STALE_AFTER
 from robots.row_locks import RowLockQuerySet
 
@@ -119,13 +120,13 @@ class TeleopSessionQuerySet(RowLockQuerySet):
         """Those of these (session_id, holder) that still are; by their primary keys, as holder has no index."""
         return self.filter(pk__in=[each.session_id for each in holds], holder__in=[each.holder for each in holds])
 
-    def delete(self):
+    def delete(self, actor: audit.Actor | None = None):
         """Session by session, as each removes its frames in batches; raises SessionIsLive before anything is gone."""
         sessions = list(self)
         for session in sessions:
             session.check_not_live()
         for session in sessions:
-            session.delete()
+            session.delete(actor=actor)
         return len(sessions), {self.model._meta.label: len(sessions)}
 
     delete.alters_data = True

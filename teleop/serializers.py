@@ -1,6 +1,9 @@
+from django.db.models import BooleanField, Case, F, Func, IntegerField, JSONField, QuerySet, When
+from django.db.models.lookups import GreaterThan, LessThanOrEqual
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
+from robots import audit
 from robots.serializers import (
     LastErrorSerializer,
     StrictBooleanField,
@@ -12,6 +15,33 @@ from teleop.frames.data import joints_of
 from teleop.models import MARKS, STAFF_LABELS, TeleopSession
 
 MAX_TAGS = 50
+LABEL_FIELDS = ("meta_info", "staff_labels")
+MAX_LISTED_META = 4096  # bytes; of up to 64 KiB each, a page of a thousand sessions was 59 MB and took 400 MB
+
+
+class StoredBytes(Func):
+    """The length of a JSON column as text. The size that PostgreSQL stores is known without reading the value."""
+
+    output_field = IntegerField()
+    template = (
+        f"CASE WHEN pg_column_size(%(expressions)s) > {MAX_LISTED_META} THEN {MAX_LISTED_META + 1} "
+        "ELSE octet_length(%(expressions)s::text) END"
+    )
+
+    def as_sqlite(self, compiler, connection, **extra):
+        return self.as_sql(compiler, connection, template="length(CAST(%(expressions)s AS BLOB))", **extra)
+
+
+def as_listed(sessions: QuerySet) -> QuerySet:
+    """Leave large meta_info in the database: `listed_meta_info` is null then, and `meta_info_left_out` true."""
+    size = StoredBytes("meta_info")
+    short = When(LessThanOrEqual(size, MAX_LISTED_META), then=F("meta_info"))
+    return sessions.defer("meta_info").annotate(
+        listed_meta_info=Case(short, output_field=JSONField()),
+        meta_info_left_out=Case(
+            When(GreaterThan(size, MAX_LISTED_META), then=True), default=False, output_field=BooleanField()
+        ),
+    )
 
 
 class QualitySerializer(serializers.Serializer):
@@ -29,10 +59,14 @@ class QualitySerializer(serializers.Serializer):
     duration_ratio = serializers.FloatField(
         allow_null=True, help_text="To the median of other sessions of its task, if there are three; as of then."
     )
+    error = serializers.CharField(
+        required=False,
+        help_text="Only if its frames could not be looked through, as they are too many or too odd: why.",
+    )
 
 
 class SessionSerializer(serializers.ModelSerializer):
-    """A session as the lists show it."""
+    """A session as the lists show it, of the queryset of `as_listed`."""
 
     live = serializers.BooleanField(source="is_live", read_only=True, help_text="It is being recorded now.")
     duration_s = serializers.FloatField(
@@ -41,6 +75,13 @@ class SessionSerializer(serializers.ModelSerializer):
     quality = QualitySerializer(
         read_only=True, allow_null=True, help_text="Computed some seconds after it has ended; null until then."
     )
+    meta_info = serializers.JSONField(
+        source="listed_meta_info",
+        read_only=True,
+        allow_null=True,
+        help_text=f"Null if it has more than {MAX_LISTED_META} bytes as text; the session by itself has all of it.",
+    )
+    meta_info_left_out = serializers.BooleanField(read_only=True, help_text="meta_info is null as it is too large.")
 
     class Meta:
         model = TeleopSession
@@ -55,6 +96,7 @@ class SessionSerializer(serializers.ModelSerializer):
             "fps",
             "frame_count",
             "meta_info",
+            "meta_info_left_out",
             "quality",
             "updated_at",
         ]
@@ -81,10 +123,12 @@ class SessionDetailSerializer(SessionSerializer):
     )
     joints = JointsSerializer(read_only=True, help_text="As its first frame names them, in the order of the vector.")
     cameras = serializers.ListField(child=serializers.CharField(), read_only=True)
+    meta_info = serializers.JSONField(read_only=True, allow_null=True)
+    meta_info_left_out = None
 
     class Meta(SessionSerializer.Meta):
         fields = [
-            *SessionSerializer.Meta.fields,
+            *(name for name in SessionSerializer.Meta.fields if name != "meta_info_left_out"),
             "effective_fps",
             "missing_frames",
             "joints",
@@ -93,6 +137,14 @@ class SessionDetailSerializer(SessionSerializer):
         ]
         read_only_fields = fields
         extra_kwargs = {"staff_labels": {"help_text": f"Those of {', '.join(STAFF_LABELS)} that people have set."}}
+
+
+class OwnSessionSerializer(SessionDetailSerializer):
+    """A session as its robot may see it: without what people have added, and what was found of it for them."""
+
+    def to_representation(self, session):
+        shown = super().to_representation(session)
+        return shown | {"meta_info": session.meta_of_robot, "staff_labels": [], "quality": None}
 
 
 class MetaChangesSerializer(serializers.Serializer):
@@ -112,6 +164,8 @@ class MetaChangesSerializer(serializers.Serializer):
 
 
 class SessionChangeSerializer(StrictFields, serializers.Serializer):
+    """Saved as `save(actor=...)`, in a transaction that has locked the session's row."""
+
     meta_info = MetaChangesSerializer(
         required=False, help_text="Merged into what there is, key by key; null removes a key."
     )
@@ -122,11 +176,17 @@ class SessionChangeSerializer(StrictFields, serializers.Serializer):
     )
 
     def update(self, session, validated_data):
-        session.check_meta_is(validated_data.get("seen", {}))
+        actor, seen = validated_data["actor"], validated_data.get("seen", {})
+        if actor.type == audit.ActorType.ROBOT:  # a robot would find out by guessing what people have said
+            seen = {name: value for name, value in seen.items() if name not in session.peoples_meta}
+        session.check_meta_is(seen)
         if "meta_info" in validated_data:
-            session.merge_meta(validated_data["meta_info"], validated_data["by_staff"])
+            before = audit.values_of(session, LABEL_FIELDS)
+            session.merge_meta(validated_data["meta_info"], by_staff=actor.type != audit.ActorType.ROBOT)
             check_meta(session.meta_info)
             session.save_meta()
+            if changes := audit.difference(before, audit.values_of(session, LABEL_FIELDS)):
+                audit.record(actor, audit.Action.CHANGED, [session], changes)
         return session
 
 
@@ -169,7 +229,7 @@ class HealthSerializer(serializers.Serializer):
     detail = serializers.CharField(allow_blank=True, help_text="Each part that is down, and what is wrong with it.")
     version = serializers.CharField()
     database = serializers.CharField(help_text="`ok`, or what is wrong.")
-    requests = serializers.CharField(help_text="Whether requests get a connection to the database: `ok`, or what is wrong.")
+    requests = serializers.CharField(help_text="Whether one gets a connection to the database: `ok`, or what is wrong.")
     channel_layer = serializers.CharField(help_text="`ok`, or what is wrong.")
     sessions = serializers.CharField(
         help_text="Of the process that answers: the start, end and heartbeat of sessions; `ok`, or what is wrong."

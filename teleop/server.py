@@ -28,8 +28,10 @@ from twisted.logger import (
     globalLogPublisher,
 )
 
-from teleop import patience
+from robots.addresses import counted_address, is_trusted
+from teleop import counters, http_limits, patience
 from teleop.bodies import BodyRequest, in_pieces
+from teleop.http_channel import BoundedChannel
 from teleop.ingest.handshakes import OPEN_TIMEOUT_S
 from teleop.ingest.worker import running_worker
 from teleop.live.hub import running_hub
@@ -94,7 +96,7 @@ class Server(DaphneServer):
         """The first turn of the loop: what Daphne's run() has made by now is made ours."""
         self.ws_factory.protocol = WebSocketProtocol
         self.ws_factory.setProtocolOptions(failByDrop=False, closeHandshakeTimeout=3)
-        self.http_factory.protocol = patience.PatientChannel
+        self.http_factory.protocol = BoundedChannel
         self.http_factory.timeOut = patience.REQUEST_TIMEOUT_S
         self.http_factory.buildProtocol = self._build_http_protocol
         # Daphne sends Twisted's log nowhere, its errors too.
@@ -107,6 +109,11 @@ class Server(DaphneServer):
         self._ready()
 
     def _build_http_protocol(self, address):
+        """Twisted closes a connection at once if this returns None."""
+        client = counted_address(address.host, "")
+        if not is_trusted(address.host) and http_limits.new_connections.reserve(client) is None:
+            counters.HTTP_REFUSED.labels("new_connections").inc()
+            return None
         protocol = HTTPFactory.buildProtocol(self.http_factory, address)
         protocol.requestFactory = WebRequest
         return protocol

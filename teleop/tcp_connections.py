@@ -1,12 +1,14 @@
 """The TCP connections that Twisted accepts for us, with overrides that each state their reason."""
 
 import socket
+import time
 from collections import deque
 from collections.abc import Callable
 
 from twisted.internet import address, tcp
 
 NEW_PER_TURN = 4
+ACCEPTED_AT_ONCE, ACCEPTING_S = 10, 0.004
 IPV4_MAPPED = "::ffff:"
 
 
@@ -36,6 +38,7 @@ class NewConnections:
 class TcpConnection(tcp.Server):
     """One accepted connection."""
 
+    is_queued = False  # something has arrived, and waits for its turn to be read
     _has_begun = False
     _is_reset = False
 
@@ -54,7 +57,7 @@ class TcpConnection(tcp.Server):
         "UVPoll closed", in Daphne's loop of pings too, which ended it for all connections.
         """
         if not self._has_begun:
-            self._has_begun = True
+            self._has_begun = self.is_queued = True
             self.stopReading()
             self.server.new_connections.add(self._begin)
             return None
@@ -65,6 +68,7 @@ class TcpConnection(tcp.Server):
         return lost
 
     def _begin(self) -> None:
+        self.is_queued = False
         if self.connected and not self.disconnecting:
             self.startReading()
             self.reactor._readOrWrite(self, True)
@@ -76,6 +80,20 @@ class TcpConnection(tcp.Server):
 
 def adjust(port: tcp.Port, new_connections: NewConnections) -> None:
     """Make a listening port accept TcpConnections, and give it its socket's family: Daphne takes each for IPv4."""
+
+    def accept_some() -> None:
+        """Accept for ACCEPTING_S. Twisted accepts 100 at once, and more each time that as many wait: 30 ms a turn.
+
+        Those that are closed at once take a tenth of that, and have to be gone soon, as the kernel's queue is short.
+        """
+        until = time.monotonic() + ACCEPTING_S
+        is_more = True
+        while is_more and time.monotonic() < until:
+            port.numberAccepts = ACCEPTED_AT_ONCE
+            tcp.Port.doRead(port)
+            is_more = port.numberAccepts > ACCEPTED_AT_ONCE  # raised, as all of them were there
+
+    port.doRead = accept_some
     port.transport = TcpConnection
     port.new_connections = new_connections
     port.socket = socket.socket(fileno=port.socket.detach())

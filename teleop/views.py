@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
+from robots import audit
 from robots.exceptions import Conflict
 from robots.models import Robot
 from robots.notices import close_connections
@@ -29,10 +30,12 @@ from teleop.protocol import Close
 from teleop.serializers import (
     HealthSerializer,
     LiveSerializer,
+    OwnSessionSerializer,
     RobotStatusSerializer,
     SessionChangeSerializer,
     SessionDetailSerializer,
     SessionSerializer,
+    as_listed,
 )
 
 NEWEST_SESSIONS = 10
@@ -109,6 +112,7 @@ def _is_loopback(address: str) -> bool:
     )
 )
 class RobotStatusView(RetrieveAPIView):
+    also_needed = ("teleop.view_teleopsession",)
     queryset = Robot.objects.all()
     serializer_class = RobotStatusSerializer
 
@@ -123,7 +127,7 @@ class RobotStatusView(RetrieveAPIView):
             "clock_skew_s": skew_s,
             "last_error": robot if robot.last_error_code else None,
             "live_session": live and _pulse_of(live, pulse),
-            "last_sessions": robot.sessions.order_by("-start_time", "-id")[:NEWEST_SESSIONS],
+            "last_sessions": as_listed(robot.sessions.order_by("-start_time", "-id"))[:NEWEST_SESSIONS],
         }
         return Response(self.get_serializer(status).data)
 
@@ -143,7 +147,7 @@ def _pulse_of(session: TeleopSession, pulse) -> dict:
 @extend_schema_view(
     list=extend_schema(
         summary="List sessions",
-        description="Newest first. Filters combine: a session has to pass all of them.",
+        description="Newest first. Filters combine: a session has to pass all of them. Large meta_info is left out.",
         examples=[examples.SESSION],
     ),
     retrieve=extend_schema(
@@ -154,7 +158,8 @@ def _pulse_of(session: TeleopSession, pulse) -> dict:
     partial_update=extend_schema(
         summary="Label a session",
         description="Merges into meta_info, key by key; null removes a key. What people say of task, success, tags and "
-        "note is final: the robot's word of them is passed over from then on. A robot's key may do it for its own.",
+        "note is final: the robot's word of them is passed over from then on. A robot's key may do it for its own, and "
+        "is answered without what people have added: their labels, marks, quality.",
         request=SessionChangeSerializer,
         responses={200: SessionDetailSerializer, 409: problem("It is not as `seen` any more.")},
         examples=[examples.LABELS, examples.SESSION_DETAIL],
@@ -174,10 +179,21 @@ class SessionViewSet(
     robot_methods = ("PATCH",)
 
     def get_serializer_class(self):
+        if self._is_robots_change:
+            return OwnSessionSerializer
         return SessionSerializer if self.action == "list" else SessionDetailSerializer
+
+    @property
+    def _is_robots_change(self) -> bool:
+        return self.action == "partial_update" and isinstance(getattr(self.request, "auth", None), Robot)
 
     def get_queryset(self):
         queryset = super().get_queryset()
+        if self.action == "list":
+            return as_listed(queryset)
+        if self._is_robots_change:
+            # Another robot's session is answered as one that does not exist: which ids do is not the robot's business.
+            queryset = queryset.filter(robot=self.request.auth)
         if self.action not in ("partial_update", "marks", "unmark"):
             return queryset
         # no_key: a plain FOR UPDATE would hold up the session's frames, whose foreign key locks this row too.
@@ -188,14 +204,14 @@ class SessionViewSet(
         changes = SessionChangeSerializer(self.get_object(), data=request.data)
         changes.is_valid(raise_exception=True)
         try:
-            session = changes.save(by_staff=not isinstance(request.auth, Robot))
+            session = changes.save(actor=audit.actor_of(request))
         except LabelChanged as error:
             raise Conflict(str(error)) from None
         return Response(self.get_serializer(session).data)
 
     def perform_destroy(self, session):
         try:
-            session.delete()
+            session.delete(actor=audit.actor_of(self.request))
         except SessionIsLive as error:
             raise Conflict(str(error)) from error
 
@@ -212,5 +228,6 @@ class SessionViewSet(
         session = self.get_object()
         if not session.is_live:
             raise Conflict(f"session {session.pk} has ended already, at {session.end_time.isoformat()}")
+        audit.record(audit.actor_of(request), audit.Action.ENDED, [session])
         close_connections(int(Close.ENDED), session_id=session.pk)
         return Response(self.get_serializer(session).data, status=202)

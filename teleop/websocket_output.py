@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 logger = logging.getLogger(__name__)
 
 MAX_UNSENT_BYTES = 2**20
+MAX_SIMPLE_BYTES = 2**16 - 1  # of a payload whose length takes two bytes at most
 TEXT, BINARY = 0x81, 0x82  # first byte of a message in one piece
 
 
@@ -35,6 +36,7 @@ class WebSocketOutput(DaphneWebSocketProtocol):
     """The half of the protocol that writes. No method raises because of the state that the connection is in."""
 
     _is_broken = False
+    _answers: list[bytes] | None = None  # collected while the bytes of one read are processed, then written together
 
     @never_raises
     def sendMessage(self, payload, isBinary=False, *args, **kwargs):
@@ -44,27 +46,41 @@ class WebSocketOutput(DaphneWebSocketProtocol):
         if self.state != self.STATE_OPEN or self._is_broken:
             logger.debug("dropped a message for %r, which is closing", self)
             return
-        if len(payload) > 125 or unsent_bytes(self.transport):
+        size = len(payload)
+        if size > MAX_SIMPLE_BYTES:
             super().sendMessage(payload, isBinary, *args, **kwargs)
             return
-        message = bytes((BINARY if isBinary else TEXT, len(payload))) + payload
-        with suppress(OSError):  # full or broken: Twisted finds out
-            message = message[self.transport.socket.send(message) :]
+        opcode = BINARY if isBinary else TEXT
+        header = bytes((opcode, size)) if size < 126 else bytes((opcode, 126)) + size.to_bytes(2)
+        message = header + payload
+        if size < 126 and self._answers is None and not unsent_bytes(self.transport):
+            with suppress(OSError):  # full or broken: Twisted finds out
+                message = message[self.transport.socket.send(message) :]
         if message:
             self.sendData(message)
 
     @never_raises
     def sendData(self, data, *args, **kwargs):
         """All else that is written comes through here, pings too."""
-        if not self._is_broken:
+        if self._answers is not None:
+            self._answers.append(data)
+        elif not self._is_broken:
             super().sendData(data, *args, **kwargs)
+
+    def _send_answers(self) -> None:
+        """Write what was collected: one write for the 600 errors of a batch, each of which took 30 us by itself."""
+        answers, self._answers = self._answers, None
+        if answers:
+            self.sendData(b"".join(answers))
 
     @never_raises
     def serverSend(self, content, binary=False):
         """Sockets are written without back-pressure: a client that does not read is cut off, not remembered."""
         if unsent_bytes(self.transport) > MAX_UNSENT_BYTES:
             self.dropConnection(abort=True)
-        elif self.state in (self.STATE_CONNECTING, self.STATE_OPEN):  # autobahn raises where a close was on its way
+        elif self.state == self.STATE_OPEN:
+            self.sendMessage(content if binary else content.encode(), binary)
+        elif self.state == self.STATE_CONNECTING:  # autobahn raises where a close was on its way
             super().serverSend(content, binary)
 
     @never_raises
@@ -96,6 +112,7 @@ class WebSocketOutput(DaphneWebSocketProtocol):
 
     def dropConnection(self, abort=False):
         """Never raises either. Twisted's part of the end is still to be done where it did."""
+        self._send_answers()
         try:
             super().dropConnection(abort)
         except Exception:

@@ -230,7 +230,9 @@ class Server(Service):
     def __init__(self, folder: Path, *options: str, **settings: str) -> None:
         super().__init__(folder)
         self.options = options
-        self.settings = {"DEBUG": "0", "ROBOT_AUTH": "key"} | settings
+        # One robot's id stands for many in the tests of a server: it may connect as often as it likes.
+        limits = {"HANDSHAKES_PER_ROBOT": "0", "NEW_SESSIONS_PER_ROBOT": "0"}
+        self.settings = {"DEBUG": "0", "ROBOT_AUTH": "key"} | limits | settings
         self.url = f"http://127.0.0.1:{self.port}"
         self.ws_url = f"ws://127.0.0.1:{self.port}"
 

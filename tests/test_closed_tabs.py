@@ -99,4 +99,4 @@ def test_a_request_that_gets_no_connection_says_why(server: Server, headers: dic
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
         assert "all 4 are in use" in answer.text
     counted = requests.get(f"{server.url}/metrics", timeout=5).text
-    assert "teleop_requests_without_connection_total 2.0" in counted
+    assert 'teleop_requests_refused_total{code="no_connection"} 2.0' in counted

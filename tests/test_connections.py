@@ -95,7 +95,7 @@ has_ipv6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this mach
 def test_it_serves_on_ipv6_and_names_the_address_of_a_client(url: str, host: str, address: str):
     """A socket for IPv6 takes IPv4 too, and limits and trusted proxies are for the address without `::ffff:`."""
     with (
-        serving(url, "--host", "::", CONNECTIONS_PER_ADDRESS="1") as server,
+        serving(url, "--host", "::", CONNECTIONS_PER_ADDRESS="1", ROBOT_AUTH_OPEN_ANYWHERE="1") as server,
         raw_client(server, "first", host=host) as first,
         raw_client(server, "second", host=host) as second,
     ):

@@ -3,9 +3,11 @@
 import json
 import re
 import socket
+import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from urllib.error import HTTPError
 
@@ -27,6 +29,20 @@ from videos.tests.films import START, film
 pytestmark = pytest.mark.once
 
 SERVERS = ["migrate", "ingest", "web"]
+NGINX_CAPABILITIES = {"CHOWN", "NET_BIND_SERVICE", "SETGID", "SETUID"}
+CONFINED = {
+    "UMask": "0027",
+    "StateDirectoryMode": "0750",
+    "NoNewPrivileges": "true",
+    "CapabilityBoundingSet": "",
+    "SystemCallFilter": "@system-service",
+    "RestrictAddressFamilies": "AF_INET AF_INET6 AF_UNIX",
+    "LockPersonality": "true",
+    "MemoryDenyWriteExecute": "true",
+    "PrivateDevices": "true",
+    "ProtectProc": "invisible",
+    "ProtectSystem": "strict",
+}
 
 
 @pytest.fixture
@@ -47,14 +63,15 @@ def ask(nginx: Nginx, path: str, data: bytes | None = None, **headers: str):
         return error
 
 
-def test_robots_stream_through_it_and_their_address_is_theirs(nginx: Nginx):
+def test_robots_stream_through_it_and_cannot_choose_their_address(nginx: Nginx):
     url = f"{nginx.url}/ws/log/arm?session=through-nginx&api_key=very-secret".replace("http", "ws")
     with connect(url, subprotocols=["teleop.v1"], additional_headers={"X-Forwarded-For": "192.0.2.7"}) as robot:
         assert '"type":"session"' in robot.recv(timeout=10)
         robot.send(json.dumps({"frames": [frame(index) for index in range(10)]}))
         assert robot.recv(timeout=10) == '{"type":"ack","frame_index":9}'
     assert TeleopFrame.objects.count() == 10
-    assert Robot.objects.get(pk="arm").ip_address == "192.0.2.7"  # this test is on a trusted address, a proxy itself
+    # The test is at an address of TRUSTED_PROXIES, as a client is that comes by the gateway of the compose network.
+    assert Robot.objects.get(pk="arm").ip_address == "127.0.0.1"
     wait_until(lambda: "/ws/log/arm" in nginx.output(), what="the access log")
     assert "very-secret" not in nginx.output()
 
@@ -88,6 +105,8 @@ def test_a_video_goes_out_by_nginx_in_ranges(nginx: Nginx, chunk):
     assert part.headers["Server"] == "nginx"
     wait_until(lambda: f"{part.headers['X-Request-ID']} 127.0.0.1" in nginx.output(), what="its line in the log")
     assert part.headers["Content-Range"] == f"bytes 4-7/{len(film())}"
+    assert part.headers["X-Content-Type-Options"] == "nosniff"
+    assert "default-src 'self'" in part.headers["Content-Security-Policy"]
     assert ask(nginx, f"/protected-media/{video.file_path.name}", **headers).status == 404  # only the server may say so
     assert part.headers["ETag"] != f'"{video.sha256}"'  # nginx's own: it was nginx that read the file
 
@@ -98,6 +117,19 @@ def test_what_it_does_not_let_through(nginx: Nginx):
     with socket.create_connection(("127.0.0.1", nginx.port), timeout=10 * SLOW_S) as slow:
         slow.sendall(b"GET /ws/log/arm HTTP/1.1\r\nHost: local")
         assert slow.recv(1000)[:12] in (b"", b"HTTP/1.1 408")  # and that is all of it
+
+
+def test_an_upload_without_a_key_stays_with_its_client(start_server: Callable[..., Server], tmp_path: Path):
+    server = start_server(TRUSTED_PROXIES="127.0.0.1", MEDIA_ROOT=str(tmp_path / "media"))
+    nginx = Nginx(tmp_path, server, tmp_path / "media").start()
+    try:
+        with socket.create_connection(("127.0.0.1", nginx.port), timeout=20) as client:
+            client.sendall(b"POST /videos HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500000000\r\n\r\n")
+            client.sendall(bytes(2**20))
+            assert client.recv(1000).startswith(b"HTTP/1.1 401")
+        assert not [file for file in (tmp_path / "client_body").rglob("*") if file.is_file()]
+    finally:
+        nginx.stop()
 
 
 def test_it_names_requests_and_keeps_no_key_when_the_server_is_away(nginx: Nginx):
@@ -121,19 +153,21 @@ def test_what_is_said_of_the_limits_is_so():
     table = dict(re.findall(r"^\| `(\w+)` \| (\d+)", (ROOT / "README.md").read_text(), re.MULTILINE))
     security, protocol = ((ROOT / "docs" / name).read_text() for name in ("security.md", "protocol.md"))
     limits = re.findall(r"`(\w+_PER_\w+)` (\d+)", security)
-    assert len(limits) == 5
+    assert {"REFUSALS_PER_ADDRESS", "HTTP_REQUESTS_PER_ADDRESS"} <= dict(limits).keys()
     for name, default in limits:
         assert table[name] == default == str(getattr(settings, name))
-        assert f"`{name}`" in protocol or name == "WATCHERS_PER_WORKER"
+    for name in ("CONNECTIONS_PER_ROBOT", "HANDSHAKES_PER_ROBOT", "NEW_SESSIONS_PER_ROBOT", "REFUSALS_PER_ADDRESS"):
+        assert f"`{name}`" in protocol
 
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_compose_gives_each_what_it_cannot_do_without(name: str):
     service = COMPOSE["services"][name]
     assert service["environment"]["DATABASE_URL"].split("@")[1].startswith("postgres:")
-    assert service["environment"]["REDIS_URL"].startswith("redis://redis:")
+    assert re.fullmatch(r"redis://:\$\{REDIS_PASSWORD:\?.+\}@redis:6379/0", service["environment"]["REDIS_URL"])
     assert service["environment"]["SECRET_KEY"].startswith("${SECRET_KEY:?")  # without it compose does not start
-    assert service["volumes"] == ["media:" + service["environment"]["MEDIA_ROOT"]]
+    # /tmp holds bodies of 2 GiB: as a tmpfs it would be memory.
+    assert service["volumes"] == ["media:" + service["environment"]["MEDIA_ROOT"], "/tmp"]
 
 
 def test_compose_starts_in_order():
@@ -150,14 +184,100 @@ def test_nginx_stands_where_compose_says():
     exposed = re.search(r"EXPOSE (\d+)", (ROOT / "Dockerfile").read_text())[1]
     assert nginx["environment"]["INGEST"] == f"ingest:{exposed}"
     assert nginx["environment"]["WEB"] == f"web:{exposed}"
-    subnet = COMPOSE["networks"]["default"]["ipam"]["config"][0]["subnet"]
-    assert COMPOSE["services"]["web"]["environment"]["TRUSTED_PROXIES"] == subnet
     for volume in nginx["volumes"]:
         source = volume.split(":")[0]
         assert source in COMPOSE["volumes"] or (ROOT / source).exists()
 
 
+def test_it_trusts_the_address_of_nginx_alone():
+    config = COMPOSE["networks"]["default"]["ipam"]["config"][0]
+    address = ip_address(COMPOSE["services"]["nginx"]["networks"]["default"]["ipv4_address"])
+    assert address in ip_network(config["subnet"])
+    assert address not in ip_network(config["ip_range"])  # from which Docker gives addresses to the others
+    assert str(address) != config["gateway"]
+    for name in SERVERS:
+        assert COMPOSE["services"][name]["environment"]["TRUSTED_PROXIES"] == str(address)
+
+
+@pytest.mark.parametrize("name", COMPOSE["services"])
+def test_it_confines_each_container(name: str):
+    service = COMPOSE["services"][name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert 0 < service["pids_limit"] <= 512
+    assert set(service.get("cap_add", [])) == (NGINX_CAPABILITIES if name == "nginx" else set())
+    if name not in SERVERS:  # whose user is in the Dockerfile
+        assert "user" in service or name == "nginx"
+    assert service.get("user") != "root"
+
+
+def test_it_gives_redis_a_password():
+    service = COMPOSE["services"]["redis"]
+    assert service["command"][-2:] == ["--requirepass", "${REDIS_PASSWORD:?}"]
+    assert service["environment"] == {"REDISCLI_AUTH": "${REDIS_PASSWORD:?}"}
+    assert "-e" in service["healthcheck"]["test"]  # without it redis-cli exits with 0 when it is refused
+
+
+def test_it_pins_images_to_a_patch_version():
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    images = re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)
+    images += [service["image"] for name, service in COMPOSE["services"].items() if name not in SERVERS]
+    assert len(images) == 5
+    for image in images:
+        patch = r"\d+\.\d+" if image.startswith("postgres") else r"\d+\.\d+\.\d+"
+        assert re.fullmatch(rf"[a-z]+:{patch}-\w+(-\w+)?(@sha256:[0-9a-f]{{64}})?", image), image
+    assert "USER teleop" in dockerfile
+    assert "pip install --require-hashes" in dockerfile
+
+
+def pinned(file: str) -> dict[str, str]:
+    """Return the lines of each package in a requirements file, hashes included."""
+    lines = (ROOT / file).read_text().replace("\\\n", " ").splitlines()
+    packages = [line for line in lines if line and not line.lstrip().startswith(("#", "--only-binary"))]
+    return {re.split(r"[\[=<>~ ]", line)[0].lower().replace("_", "-").replace(".", "-"): line for line in packages}
+
+
+@pytest.mark.parametrize("name", ["requirements", "requirements-dev"])
+def test_it_installs_only_files_whose_hash_is_listed(name: str):
+    listed = pinned(f"{name}.txt")
+    for package, line in listed.items():
+        assert re.search(r"==\S+ .*--hash=sha256:[0-9a-f]{64}\b", line), package
+    for package, line in pinned(f"{name}.in").items():
+        if package.startswith("-"):
+            continue
+        version, reason = re.search(r"==(\S+) +# (.+)", line).groups()
+        assert reason
+        assert f"=={version} " in listed[package], "make lock"
+    makefile = (ROOT / "Makefile").read_text()
+    assert f"--require-hashes -r {name}.txt" in makefile
+
+
+def unit_directives(unit: Path) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in unit.read_text().splitlines() if re.match(r"\w+=", line))
+
+
+UNITS = sorted((ROOT / "deploy/systemd").glob("*.service"))
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_it_confines_each_unit(unit: Path):
+    directives = unit_directives(unit)
+    confined = unit.read_text().split("# The same in both units")[1].split("[Install]")[0].strip()
+    assert confined == UNITS[0].read_text().split("# The same in both units")[1].split("[Install]")[0].strip()
+    assert {name: directives[name] for name in CONFINED} == CONFINED
+    assert directives["User"] == "teleop"
+    assert {"MemoryMax", "TasksMax"} <= directives.keys()
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_systemd_finds_little_exposed(unit: Path):
+    command = ["systemd-analyze", "security", "--offline=yes", "--threshold=25", unit]  # tenths: 2.5
+    end = subprocess.run(command, capture_output=True, text=True)
+    assert end.returncode == 0, end.stdout[-2000:] + end.stderr
+
+
 def test_the_units_run_commands_that_there_are():
-    for unit in (ROOT / "deploy/systemd").glob("*.service"):
+    for unit in UNITS:
         for command in re.findall(r"^Exec\w+=.*manage.py (\w+)", unit.read_text(), re.MULTILINE):
             assert command == "migrate" or list(ROOT.glob(f"*/management/commands/{command}.py"))

@@ -1,10 +1,12 @@
 """How many sockets a server takes, and what a flood of strangers costs the robots: on real servers."""
 
 import json
+import socket
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from http.client import HTTPConnection, HTTPResponse
 
 import pytest
 from django.contrib.auth.models import User
@@ -22,6 +24,7 @@ pytestmark = pytest.mark.once
 def small(_server: Server) -> Iterator[Server]:
     """Takes 2 connections of a robot, 4 of an address, 5 in all; 192.0.2.x are its robots, through a proxy."""
     limits = {"CONNECTIONS_PER_ROBOT": "2", "CONNECTIONS_PER_ADDRESS": "4", "CONNECTIONS_PER_WORKER": "5"}
+    limits |= {"HTTP_CONNECTIONS_PER_ADDRESS": "40", "HTTP_REQUESTS_PER_ADDRESS": "10"}
     settings = {"DATABASE_URL": _server.settings["DATABASE_URL"], "TRUSTED_PROXIES": "127.0.0.1"}
     server = Server(_server.folder, **settings, **limits, REFUSALS_PER_ADDRESS="20", WATCHERS_PER_WORKER="1")
     yield server.start()
@@ -84,7 +87,8 @@ def test_one_more_who_watches_is_told_to_come_back_and_the_robots_are_not(small:
 
 def test_a_flood_of_wrong_keys_costs_no_ack_and_is_not_listened_to(small: Server):
     def guess(number: int) -> int:
-        with pytest.raises(InvalidStatus) as caught, wire(small, key=f"guess {number}"):
+        headers = {"Authorization": f"Bearer guess {number}", "X-Forwarded-For": "192.0.2.9"}
+        with pytest.raises(InvalidStatus) as caught, wire(small, additional_headers=headers):
             pass
         return caught.value.response.status_code
 
@@ -92,3 +96,119 @@ def test_a_flood_of_wrong_keys_costs_no_ack_and_is_not_listened_to(small: Server
         answers = list(guessing.map(guess, range(200)))
     assert answers.count(403) <= 21  # two are asked about at a time
     assert set(answers) == {403, 429}
+
+
+def ask(server: Server, address: str, lines: str = "", connections: ExitStack | None = None) -> HTTPConnection:
+    """Send the head of a request, of `GET /health/live` unless `lines` says otherwise."""
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection.connect()
+    head = lines or "GET /health/live HTTP/1.1"
+    connection.send(f"{head}\r\nHost: localhost\r\nX-Forwarded-For: {address}\r\n\r\n".encode())
+    if connections:
+        connections.callback(connection.close)
+    return connection
+
+
+def answer(connection: HTTPConnection) -> tuple[int, dict]:
+    with HTTPResponse(connection.sock) as response:
+        response.begin()
+        return response.status, json.load(response)
+
+
+def counted(server: Server, code: str) -> float:
+    page = urllib.request.urlopen(f"{server.url}/metrics", timeout=10).read().decode()
+    found = [line.split()[1] for line in page.splitlines() if f'teleop_http_refused_total{{code="{code}"}}' in line]
+    return float(found[0]) if found else 0
+
+
+STALLED = "POST /robots HTTP/1.1\r\nContent-Length: 1000"
+
+
+def test_an_address_has_so_many_requests_at_a_time_and_its_robots_get_in(small: Server):
+    with bystander(small), ExitStack() as stack:
+        for _ in range(40):
+            ask(small, "192.0.2.10", STALLED, stack)
+        status, body = answer(ask(small, "192.0.2.10", STALLED, stack))
+        assert (status, body["detail"]) == (
+            429,
+            "this address has 40 connections with a request (HTTP_CONNECTIONS_PER_ADDRESS)",
+        )
+        assert answer(ask(small, "192.0.2.11", connections=stack))[0] == 200
+        fleet(small, stack, "arm", address="192.0.2.10")
+    wait_until(lambda: answer(ask(small, "192.0.2.10"))[0] == 200, what="room for another one")
+    assert counted(small, "http_connections")
+
+
+def test_requests_of_an_address_wait_for_their_turn_and_too_many_are_refused(small: Server):
+    with bystander(small), ExitStack() as stack:
+        asking = [ask(small, "192.0.2.12", connections=stack) for _ in range(36)]
+        answers = [answer(connection) for connection in asking]
+        fleet(small, stack, "arm", address="192.0.2.12")
+    statuses = [status for status, _ in answers]
+    assert statuses.count(200) >= 25  # 5 at once, and 20 in the two seconds that a request may wait
+    assert statuses.count(429) > 0
+    detail = "too many requests of this address; 10 a second expected (HTTP_REQUESTS_PER_ADDRESS)"
+    assert {body["detail"] for status, body in answers if status == 429} == {detail}
+    assert counted(small, "http_requests") >= statuses.count(429)
+
+
+def test_pipelined_requests_are_answered_in_order_at_the_pace_of_their_address(small: Server):
+    request = "GET /health/live HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 192.0.2.13\r\n\r\n"
+    with bystander(small), socket.create_connection(("127.0.0.1", small.port), timeout=20) as pipelining:
+        pipelining.sendall(request.encode() * 12)
+        received = b""
+        while received.count(b'{"status":"ok"}') < 12:
+            received += pipelining.recv(2**16) or pytest.fail(f"closed after {received!r}")
+    assert received.count(b"HTTP/1.1 200") == 12
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/robots", "/videos"])
+def test_a_body_in_chunks_is_not_read(small: Server, path: str):
+    """Two connections sent chunks of a byte, and nobody got an answer any more."""
+    head = f"POST {path} HTTP/1.1\r\nTransfer-Encoding: chunked"
+    with bystander(small), ExitStack() as stack:
+        connection = ask(small, "192.0.2.14", head, stack)
+        connection.sock.sendall(b"1\r\na\r\n" * 100_000)
+        assert answer(connection) == (
+            411,
+            {"detail": "Content-Length is missing; expected, as the body's size is looked at before the body"},
+        )
+    assert counted(small, "chunked_body")
+
+
+def test_a_handshake_with_a_body_is_refused(small: Server):
+    lines = "GET /ws/log/arm HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 5"
+    assert answer(ask(small, "192.0.2.15", lines))[0] == 400
+
+
+@pytest.fixture(scope="module")
+def direct(_server: Server) -> Iterator[Server]:
+    """Clients come to it without a proxy; it takes 100 connections of an address."""
+    limits = {"CONNECTIONS_PER_ADDRESS": "100", "HTTP_CONNECTIONS_PER_ADDRESS": "100"}
+    server = Server(_server.folder, DATABASE_URL=_server.settings["DATABASE_URL"], **limits)
+    yield server.start()
+    server.stop()
+
+
+def test_an_address_that_makes_useless_connections_is_not_listened_to(direct: Server):
+    def is_closed_at_once() -> bool:
+        with socket.socket() as connection, suppress(ConnectionResetError, BrokenPipeError):
+            connection.bind(("127.0.0.2", 0))
+            connection.connect(("127.0.0.1", direct.port))
+            connection.sendall(b"no request\r\n\r\n")
+            return connection.recv(1000) == b""
+        return True
+
+    with bystander(direct):
+        wait_until(is_closed_at_once, what="a connection that is closed when it is accepted")
+    assert counted(direct, "bad_head") and counted(direct, "new_connections")
+
+
+def test_the_idle_connections_of_an_address_keep_no_robot_of_it_out(direct: Server):
+    with ExitStack() as stack:
+        idle = [stack.enter_context(socket.create_connection(("127.0.0.1", direct.port))) for _ in range(105)]
+        with bystander(direct):
+            for connection in idle[:5]:
+                connection.settimeout(10)
+                assert connection.recv(1) == b""  # closed for the others
+        assert counted(direct, "idle_connections") >= 5

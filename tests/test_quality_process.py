@@ -35,7 +35,7 @@ def duration_s() -> float | None:
 def process_of(server: Server) -> psutil.Process | None:
     """Once it is Python: until then it has its parent's command line, then those of `nice` and `setpriv`."""
     children = psutil.Process(server.pid).children()
-    return next((child for child in children if child.cmdline() == COMMAND[-3:]), None)
+    return next((child for child in children if child.cmdline()[:3] == COMMAND[-3:]), None)
 
 
 def test_it_comes_after_a_session_has_ended_and_again_after_it_was_resumed(server: Server):
@@ -62,3 +62,22 @@ def test_one_that_fails_is_logged_and_keeps_nobody_waiting(start_server, tmp_pat
     records(server, 0)
     wait_until(lambda: "manage.py quality ended with 3" in server.output(), what="a word of it")
     records(server, 60)
+
+
+DIES_AT_ITS_FIRST_SESSION = """#!/bin/sh
+case "$*" in
+    *--limited*) while [ ! -f %s/id ]; do sleep 0.05; done; echo "session $(cat %s/id) begins"; kill -ABRT $$;;
+esac
+shift 2
+exec "$@"
+"""
+
+
+def test_a_session_that_ends_its_process_is_given_up(start_server, tmp_path):
+    (tmp_path / "nice").write_text(DIES_AT_ITS_FIRST_SESSION % (tmp_path, tmp_path))
+    (tmp_path / "nice").chmod(0o755)
+    server = start_server(PATH=f"{tmp_path}:{os.environ['PATH']}")
+    records(server, 0)
+    (tmp_path / "id").write_text(str(TeleopSession.objects.get(robot="arm").pk))
+    quality = wait_until(lambda: TeleopSession.objects.get(robot="arm").quality, what="the reason")
+    assert quality["error"] == "the process that computed it was ended by SIGABRT"

@@ -4,6 +4,7 @@ import uuid
 from django.core.files.storage import Storage
 from django.db import models, transaction
 
+from robots import audit
 from robots.models import Robot
 from teleop.models import TeleopSession
 from videos.querysets import VideoChunkQuerySet
@@ -60,7 +61,7 @@ class VideoChunk(models.Model):
     def storage(self) -> Storage:
         return self.file_path.storage
 
-    def keep(self, file) -> "tuple[VideoChunk, bool]":
+    def keep(self, file, actor: audit.Actor | None = None) -> "tuple[VideoChunk, bool]":
         """Stores the file and then the row: what is stored now, and whether it is new; raises Overlap, SessionGone.
 
         The file goes first, as a copy of 2 GiB must not hold up whoever waits for a lock; a crash between the two
@@ -72,14 +73,14 @@ class VideoChunk(models.Model):
         self.file_path = name
         kept = None
         try:
-            kept = self._insert_or_find()
+            kept = self._insert_or_find(actor)
         finally:
             if kept is not self:
                 self.storage.delete(name)
         return kept, kept is self
 
     @transaction.atomic
-    def _insert_or_find(self) -> "VideoChunk":
+    def _insert_or_find(self, actor: audit.Actor | None) -> "VideoChunk":
         """Of two uploads at once the second waits for the session's row, and sees what the first has stored."""
         # no_key: a plain FOR UPDATE would hold up the robot's frames, whose foreign key takes a lock on this row.
         if not TeleopSession.objects.select_for_update(no_key=True).filter(pk=self.session_id):
@@ -88,6 +89,8 @@ class VideoChunk(models.Model):
         other = others.overlapping(self.start_timestamp + TOUCH_S, self.end_timestamp - TOUCH_S).first()
         if other is None:
             self.save(force_insert=True)
+            if actor and actor.type == audit.ActorType.PERSON:  # a robot streams its videos, as it does its frames
+                audit.record(actor, audit.Action.ADDED, [self])
             return self
         if not self.is_same_as(other):
             raise Overlap(other)

@@ -3,7 +3,7 @@ from math import isfinite
 from django.conf import settings
 from django.core.validators import RegexValidator
 from rest_framework import serializers
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import APIException, ValidationError
 
 from robots.exceptions import TooLarge
 from robots.serializers import StrictCharField, StrictFields
@@ -11,11 +11,17 @@ from teleop.frames.parameters import WholeField
 from teleop.models import TeleopSession
 from teleop.protocol import MAX_TIMESTAMP, MIN_TIMESTAMP
 from videos.models import CAMERA_KEY, MAX_CAMERA_KEY, VideoChunk
-from videos.probe import NoVideo, seconds_of_video
+from videos.probe import NoVideo, ProbesBusy, seconds_of_video
 
 MAX_ID = 2**31 - 1
 CAMERA_EXPECTED = "camera_key is %(value).40s; letters, digits, _ and -, with single dots between, expected"
 TOLERANCE_S, TOLERANCE = 1.0, 0.05  # cameras keep the rate they were set to less well than clocks keep time
+
+
+class UploadsBusy(APIException):
+    status_code = 503
+    default_code = "uploads_busy"
+    wait = 10  # Retry-After
 
 
 class VideoSerializer(serializers.ModelSerializer):
@@ -78,7 +84,9 @@ class UploadSerializer(StrictFields, serializers.Serializer):
 
     def validate_session(self, value) -> TeleopSession:
         session = TeleopSession.objects.filter(pk=value).first()
-        if session is None:
+        robot = self.context.get("robot")
+        # To a robot another one's session is as one that does not exist: which ids do is not its business.
+        if session is None or (robot and session.robot_id != robot.pk):
             raise ValidationError(no_such_session(value))
         return session
 
@@ -107,6 +115,13 @@ class UploadSerializer(StrictFields, serializers.Serializer):
             found = seconds_of_video(data["file"].temporary_file_path())
         except NoVideo as error:
             raise ValidationError({"file": [f"file is no video: {error}"]}) from None
+        except ProbesBusy as error:
+            from teleop.counters import (
+                REQUESTS_REFUSED,
+            )  # here, as `serve` has to name prometheus-client's folder first
+
+            REQUESTS_REFUSED.labels("uploads_busy").inc()
+            raise UploadsBusy(f"{error}; come back in a while") from None
         if abs(found - said) > (most := max(TOLERANCE_S, TOLERANCE * said)):
             bound = f"{said:.3f} s, as from start_timestamp to end_timestamp, expected, give or take {most:.3f}"
             raise ValidationError({"file": [f"file is {found:.3f} s of video; {bound}"]})

@@ -1,16 +1,30 @@
 """Where an upload waits while it comes in, and what is looked at before it is kept."""
 
+import errno
 import tempfile
 from pathlib import Path
 
 from django.conf import settings
 from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
 from django.core.files.uploadhandler import TemporaryFileUploadHandler
+from rest_framework.exceptions import APIException
 
+from teleop.disk_reserve import CHECK_EVERY_BYTES, shortage
 from teleop.protocol import MAX_DATA_BYTES
 
 FOLDER = "uploads"  # in MEDIA_ROOT: an upload is kept by a rename, and clean_media finds what a crash has left
 MAX_FORM_BYTES = MAX_DATA_BYTES  # what the fields beside the file, and the boundaries, may add
+
+
+class DiskFull(APIException):
+    status_code = 507
+    default_code = "disk_full"
+
+
+def check_room(size: int = 0) -> None:
+    """Refuse an upload whose file would take what is kept for frames."""
+    if detail := shortage(in_media=size):
+        raise DiskFull(detail)
 
 
 class IncomingFile(TemporaryUploadedFile):
@@ -26,6 +40,25 @@ class IncomingFile(TemporaryUploadedFile):
 class UploadHandler(TemporaryFileUploadHandler):
     """To disk, whatever the size: Django keeps up to 2.5 MB in memory."""
 
+    _bytes_until_check = CHECK_EVERY_BYTES
+
     def new_file(self, *args, **kwargs):
         super(TemporaryFileUploadHandler, self).new_file(*args, **kwargs)
         self.file = IncomingFile(self.file_name, self.content_type, 0, self.charset, self.content_type_extra)
+
+    def receive_data_chunk(self, raw_data, start):
+        """Look again while it is written: other uploads may come in at the same time."""
+        try:
+            self._bytes_until_check -= len(raw_data)
+            if self._bytes_until_check < 0:
+                self._bytes_until_check = CHECK_EVERY_BYTES
+                check_room()
+            super().receive_data_chunk(raw_data, start)
+        except DiskFull:
+            self.file.close()
+            raise
+        except OSError as error:
+            self.file.close()
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull(f"the disk is full: {error.strerror}") from None
+            raise

@@ -1,4 +1,5 @@
 from django.conf import settings
+from django.db import transaction
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework import mixins
@@ -8,7 +9,9 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
+from robots import audit
 from robots.exceptions import Conflict, TooLarge
+from robots.models import Robot
 from robots.schema import problem
 from teleop.frames.text import release_connection
 from videos import examples
@@ -16,7 +19,7 @@ from videos.content import AnythingIsAccepted, content_of
 from videos.filters import VideoFilter
 from videos.models import Overlap, SessionGone, VideoChunk
 from videos.serializers import UploadSerializer, VideoSerializer, no_such_session
-from videos.uploads import MAX_FORM_BYTES
+from videos.uploads import MAX_FORM_BYTES, check_room
 
 RANGE = OpenApiParameter(
     "Range",
@@ -50,6 +53,7 @@ class LengthRequired(APIException):
             409: problem("Another chunk of this camera has a part of this time; the answer names it."),
             411: problem("The body comes in chunks, without a Content-Length."),
             413: problem("The file, or the body, is too large; the answer names the bound."),
+            507: problem("The disk has too little room, as a part of it is kept for frames; the answer says how much."),
         },
         examples=[examples.UPLOAD, examples.VIDEO],
     ),
@@ -68,19 +72,25 @@ class VideoViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Dest
 
     def create(self, request):
         check_length(request)
-        upload = UploadSerializer(data=request.data)
+        robot = request.auth if isinstance(request.auth, Robot) else None
+        upload = UploadSerializer(data=request.data, context={"robot": robot})
         upload.is_valid(raise_exception=True)
         chunk, file = upload.chunk(), upload.validated_data["file"]
         self.check_object_permissions(request, chunk.session)
         release_connection()  # reading 2 GiB takes a while, and others need it
         upload.probe()
         try:
-            kept, is_new = chunk.keep(file)
+            kept, is_new = chunk.keep(file, actor=audit.actor_of(request))
         except SessionGone:
             raise ValidationError({"session": [no_such_session(chunk.session_id)]}) from None
         except Overlap as error:
             raise Conflict(str(error)) from None
         return Response(self.get_serializer(kept).data, status=201 if is_new else 200)
+
+    @transaction.atomic
+    def perform_destroy(self, chunk):
+        audit.record(audit.actor_of(self.request), audit.Action.DELETED, [chunk])
+        chunk.delete()
 
     @extend_schema(
         summary="A video's content",
@@ -102,10 +112,11 @@ class VideoViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Dest
 
 
 def check_length(request) -> None:
-    """Before anything of the body is read."""
+    """Look at the size before anything of the body is read."""
     if "Transfer-Encoding" in request.headers:
         raise LengthRequired
     length = request.META.get("CONTENT_LENGTH") or "0"
     if length.isdecimal() and int(length) > settings.VIDEO_MAX_BYTES + MAX_FORM_BYTES:
         bound = f"a file of at most {settings.VIDEO_MAX_BYTES} expected (VIDEO_MAX_BYTES)"
         raise TooLarge(f"file: the body is {length} bytes; {bound}")
+    check_room(int(length) if length.isdecimal() else 0)

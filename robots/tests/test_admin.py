@@ -3,12 +3,11 @@
 from datetime import timedelta
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.utils import timezone
 
 from robots import admin as robots_admin
 from robots import display, models
-from robots.models import Robot
+from robots.models import AuditEntry, Robot
 from robots.tests.staff import shown
 from teleop.tests.recordings import make_session
 
@@ -88,7 +87,7 @@ def test_a_key_is_asked_for_shown_once_and_replaces_the_old(
     key = shown(answer).partition('<code class="key">')[2].partition("<")[0]
     assert arm.has_key(key) and key not in shown(staff_admin.get(f"{LIST}arm/change/"))
     assert [code for code, _ in closed] == [4401]
-    assert LogEntry.objects.get().change_message == "Issued a new key."
+    assert AuditEntry.objects.get().action == "key issued"
 
 
 @pytest.mark.parametrize("method", ["get", "post"])

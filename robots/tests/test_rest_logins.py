@@ -1,10 +1,20 @@
 """Tokens, keys and logins, and how often they may be wrong."""
 
+from datetime import timedelta
+from io import StringIO
+from unittest import mock
+
 import pytest
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
 from django.core.cache import cache
+from django.core.management import call_command
+from django.test import Client as Django
+from django.utils import timezone
+from rest_framework.authtoken.models import Token
 
-from robots import throttling
+from robots import throttling, tokens
+from robots.exceptions import WrongLogin
 from robots.models import Robot
 from robots.tests.people import Client, client_with, robot_client
 
@@ -39,6 +49,100 @@ def test_a_wrong_login_is_refused_and_does_not_say_what_was_wrong(ada, username,
     answer = log_in(username, password)
     assert (answer.status_code, answer["WWW-Authenticate"]) == (401, "Token")
     assert answer.json() == {"detail": "this name and password do not go together, or the account is closed"}
+
+
+def change_by_command(user: User) -> None:
+    with mock.patch("getpass.getpass", return_value="another long password"):
+        call_command("changepassword", user.username, stdout=StringIO())
+
+
+def change_in_the_admin(user: User) -> None:
+    root = Django()
+    root.force_login(User.objects.create_superuser("root"))
+    form = {"password1": "another long password", "password2": "another long password", "usable_password": "true"}
+    assert root.post(f"/admin/auth/user/{user.pk}/password/", form).status_code == 302
+
+
+def change_by_themselves(user: User) -> None:
+    person = Django()
+    person.force_login(user)
+    new = {"new_password1": "another long password", "new_password2": "another long password"}
+    assert person.post("/admin/password_change/", {"old_password": PASSWORD, **new}).status_code == 302
+
+
+def set_in_the_shell(user: User) -> None:
+    user.set_password(PASSWORD)  # even to the same again
+    user.save()
+
+
+def set_the_hash(user: User) -> None:
+    user.password = make_password("another long password")
+    user.save()
+
+
+def disable_the_password(user: User) -> None:
+    user.set_unusable_password()
+    user.save(update_fields=["password"])
+
+
+def deactivate(user: User) -> None:
+    user.is_active = False
+    user.save()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        change_by_command,
+        change_in_the_admin,
+        change_by_themselves,
+        set_in_the_shell,
+        set_the_hash,
+        disable_the_password,
+        deactivate,
+    ],
+)
+def test_a_token_ends_with_the_password_and_the_account(ada, change):
+    token = log_in().json()["token"]
+    change(User.objects.get(pk=ada.pk))
+    answer = client_with(f"Token {token}").get("/robots")
+    assert answer.status_code == 401
+    assert "it ends when its person's password changes" in answer.json()["detail"]
+    User.objects.update(is_active=True)
+    assert client_with(f"Token {token}").get("/robots").status_code == 401
+
+
+def test_a_token_outlives_a_login_and_other_changes(ada, settings):
+    token = log_in().json()["token"]
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.ScryptPasswordHasher", *settings.PASSWORD_HASHERS]
+    before = User.objects.get().password
+    assert log_in().json()["token"] == token  # hashes the password anew
+    assert User.objects.get().password != before
+    ada.refresh_from_db()
+    ada.email = "ada@lab.example"
+    ada.save()
+    assert client_with(f"Token {token}").get("/robots").status_code == 200
+
+
+def test_a_token_has_an_age(ada, settings):
+    token = log_in().json()["token"]
+    Token.objects.update(created=timezone.now() - timedelta(days=91))
+    answer = client_with(f"Token {token}").get("/robots")
+    assert answer.status_code == 401
+    assert "at most 90 days expected (TOKEN_AGE_DAYS): POST /auth/token for another" in answer.json()["detail"]
+    assert (new := log_in().json()["token"]) != token
+    assert [client_with(f"Token {each}").get("/robots").status_code for each in (token, new)] == [401, 200]
+    settings.TOKEN_AGE_DAYS = 0
+    Token.objects.update(created=timezone.now() - timedelta(days=9999))
+    assert client_with(f"Token {new}").get("/robots").status_code == 200
+
+
+def test_no_token_is_made_of_a_password_that_has_just_changed(ada):
+    stale = User.objects.get()
+    ada.set_password("another long password")
+    ada.save()
+    with pytest.raises(WrongLogin):
+        tokens.token_of(stale)
 
 
 def test_who_has_left_is_not_let_in(ada):
@@ -95,6 +199,43 @@ def test_other_addresses_and_names_are_not_held_up_by_it(ada):
     assert log_in(REMOTE_ADDR="10.0.0.9").status_code == 200
 
 
+def test_it_counts_all_addresses_of_one_ipv6_network_as_one(ada):
+    addresses = [f"2001:db8::{number:x}" for number in range(1, 7)]
+    statuses = [log_in(password="wrong", REMOTE_ADDR=address).status_code for address in addresses]
+    assert statuses == [401] * 5 + [429]
+    assert log_in(REMOTE_ADDR="2001:db8::ffff").status_code == 429
+    assert log_in(REMOTE_ADDR="2001:db8:0:1::1").status_code == 200
+
+
+def test_it_does_not_take_all_ipv4_addresses_for_one_ipv6_network(ada):
+    """A socket that listens on `::` reports them so."""
+    for _ in range(5):
+        log_in(password="wrong", REMOTE_ADDR="::ffff:10.0.0.8")
+    assert log_in(REMOTE_ADDR="10.0.0.8").status_code == 429
+    assert log_in(REMOTE_ADDR="::ffff:10.0.0.9").status_code == 200
+
+
+def test_it_bounds_guesses_of_a_name_from_many_addresses(ada, monkeypatch):
+    monkeypatch.setattr(throttling, "FAILED_LOGINS_EVERYWHERE", 10)
+    log_in(REMOTE_ADDR="10.9.9.9")
+    addresses = [f"10.0.0.{number}" for number in range(3)]
+    statuses = [log_in(password="wrong", REMOTE_ADDR=address).status_code for address in addresses for _ in range(5)]
+    assert statuses == [401] * 10 + [429] * 5
+    assert log_in(REMOTE_ADDR="10.1.1.1").status_code == 429
+    # Ada is not kept out where she has logged in before, nor is anyone else.
+    assert log_in(REMOTE_ADDR="10.9.9.9").status_code == 200
+    User.objects.create_user("bob", password=PASSWORD)
+    assert log_in("bob", REMOTE_ADDR="10.1.1.1").status_code == 200
+
+
+def test_one_address_cannot_use_up_the_guesses_of_all(ada, monkeypatch):
+    monkeypatch.setattr(throttling, "FAILED_LOGINS_EVERYWHERE", 10)
+    for _ in range(6):
+        log_in(password="wrong")
+        Django().post("/admin/login/", {"username": "ada", "password": "wrong"})
+    assert log_in(REMOTE_ADDR="10.0.0.9").status_code == 200
+
+
 def test_a_success_forgets_the_failures_before_it(ada):
     for _ in range(3):
         assert [log_in(password="wrong").status_code for _ in range(4)] == [401] * 4
@@ -116,7 +257,9 @@ def test_the_admin_counts_too(ada, client):
     form = {"username": "ada", "password": "wrong"}
     for _ in range(5):
         client.post("/admin/login/", form)
-    client.post("/admin/login/", form | {"password": PASSWORD})
+    answer = client.post("/admin/login/", form | {"password": PASSWORD})
+    assert (answer.status_code, answer["Retry-After"]) == (429, "900")
+    assert "Too many failed logins; try again in 15 minutes." in answer.content.decode()
     assert "_auth_user_id" not in client.session
     assert log_in().status_code == 429
 
@@ -138,13 +281,14 @@ def test_strangers_may_not_ask_for_ever(settings, monkeypatch):
 
 
 @pytest.mark.parametrize("authorization", ["Bearer wrong", "Token wrong"])
-def test_who_guesses_keys_is_counted_as_a_stranger(ada, monkeypatch, authorization):
-    monkeypatch.setattr(throttling, "ANONYMOUS_REQUESTS", 3)
-    token = log_in().json()["token"]
-    answers = [client_with(authorization).get("/robots") for _ in range(4)]
-    assert [answer.status_code for answer in answers] == [401, 401, 429, 429]  # to log in was the first of three
-    assert answers[-1]["Retry-After"] == "60"
-    assert client_with(f"Token {token}").get("/robots").status_code == 200
+def test_it_stops_looking_up_keys_of_an_address_that_guesses(ada, settings, authorization, django_assert_num_queries):
+    settings.REFUSALS_PER_ADDRESS = 3
+    assert [client_with(authorization).get("/robots").status_code for _ in range(3)] == [401] * 3
+    with django_assert_num_queries(0):
+        answer = client_with(authorization).get("/robots", REMOTE_ADDR="127.0.0.1")
+    assert (answer.status_code, answer["Retry-After"]) == (429, "60")
+    assert "REFUSALS_PER_ADDRESS" in answer.json()["detail"]
+    assert client_with(authorization).get("/robots", REMOTE_ADDR="10.0.0.9").status_code == 401
 
 
 def test_other_sites_read_only_if_they_are_listed(settings):

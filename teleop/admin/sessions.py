@@ -1,6 +1,5 @@
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.db import transaction
 from django.db.models import Count, F, Sum
 from django.http import HttpResponseRedirect
@@ -10,7 +9,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from rest_framework.exceptions import ValidationError
 
-from robots import display
+from robots import audit, display
 from robots.notices import close_connections
 from robots.sidebar import Sidebar
 from teleop.admin.changelists import SessionChangeList
@@ -137,9 +136,18 @@ class TeleopSessionAdmin(SessionColumns):
         return SessionChangeList
 
     def save_model(self, request, obj, form, change):
-        self._label(obj.pk, form.labels)
+        self._label(request, obj.pk, form.labels)
 
-    def _label(self, session_id: int, labels: dict) -> TeleopSession | None:
+    def log_change(self, request, obj, message):
+        """Leave it to save_model, which sees the values under the row's lock."""
+
+    def delete_model(self, request, obj):
+        obj.delete(actor=audit.actor_of(request))
+
+    def delete_queryset(self, request, queryset):
+        queryset.delete(actor=audit.actor_of(request))
+
+    def _label(self, request, session_id: int, labels: dict) -> TeleopSession | None:
         """As a PATCH would: under the row's lock, held for this session alone; raises ValidationError."""
         with transaction.atomic():
             # no_key: a plain FOR UPDATE would hold up the session's frames, whose foreign key locks this row too.
@@ -147,17 +155,16 @@ class TeleopSessionAdmin(SessionColumns):
             if session is not None:
                 changes = SessionChangeSerializer(session, data={"meta_info": labels})
                 changes.is_valid(raise_exception=True)
-                changes.save(by_staff=True)
+                changes.save(actor=audit.actor_of(request))
         return session
 
     def _label_all(self, request, queryset, **labels):
         labelled = []
         for session_id in list(queryset.values_list("pk", flat=True)):
             try:
-                labelled += filter(None, [self._label(session_id, labels)])
+                labelled += filter(None, [self._label(request, session_id, labels)])
             except ValidationError as error:
                 self.message_user(request, f"session {session_id}: {error.detail}", messages.ERROR)
-        LogEntry.objects.log_actions(request.user.pk, labelled, CHANGE, f"Labelled {labels}.")
         self.message_user(request, f"Labelled {display.count(len(labelled), 'session')}.", messages.SUCCESS)
 
     @admin.action(description="Mark as success", permissions=["change"])
@@ -180,9 +187,9 @@ class TeleopSessionAdmin(SessionColumns):
     @admin.action(description="End live sessions", permissions=["change"])
     def end(self, request, queryset):
         live = list(queryset.filter(end_time=None))
+        audit.record(audit.actor_of(request), audit.Action.ENDED, live)
         for session in live:
             close_connections(int(Close.ENDED), session_id=session.pk)
-            self.log_change(request, session, "Ended.")
         self.message_user(request, f"Ending {display.count(len(live), 'live session')}.", messages.SUCCESS)
 
     def get_deleted_objects(self, objs, request):

@@ -1,6 +1,7 @@
 """A whole session as a stream, in bounded memory: JSON lines here, Parquet in a module of its own."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from typing import TypeVar
@@ -15,6 +16,9 @@ from teleop.models import TeleopFrame
 T = TypeVar("T")
 
 PIECE_BYTES = 2**16
+# One thread works on frames at a time, for however many downloads and plots: the event loop, and so the robots' acks,
+# share the core and Python's lock with it.
+working = threading.BoundedSemaphore(1)
 
 
 class FramesGone(Exception):
@@ -34,9 +38,10 @@ async def converted(frames: FrameRange, convert: Callable[[bytes], T]) -> AsyncI
     """
 
     def read_and_convert() -> tuple[bytes, T | None]:
-        block = read_block(frames)
-        release_connection()  # before what takes time
-        return block, convert(block) if block else None
+        with working:
+            block = read_block(frames)
+            release_connection()  # before what takes time
+            return block, convert(block) if block else None
 
     first = None
     ahead = asyncio.ensure_future(database_sync_to_async(read_and_convert)())

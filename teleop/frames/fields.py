@@ -7,7 +7,11 @@ HEAD = ("frame_index", "timestamp")
 
 
 class TooManyColumns(Exception):
-    """Frames with lists of thousands of numbers make no table."""
+    """Frames with thousands of numbers make no table."""
+
+    def __init__(self, count: int, most: int):
+        self.count, self.most = count, most
+        super().__init__(f"fields selects {count} numbers; at most {most} expected")
 
 
 def is_selected(name: str, fields: Iterable[str]) -> bool:

@@ -7,20 +7,29 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from channels.db import database_sync_to_async
 
-from teleop.frames.columns import HEAD, table
-from teleop.frames.downloads import converted
-from teleop.frames.text import FrameRange
+from teleop.frames.columns import HEAD, check_count, session_tables, tables
+from teleop.frames.downloads import converted, working
+from teleop.frames.text import BLOCK_FRAMES, FrameRange, read_block
 
-GROUP_FRAMES = 2**16  # a row group: 13 MB of doubles with 24 columns
+GROUP_FRAMES, GROUP_CELLS = 2**16, 2**21  # a row group: 13 MB of doubles with 24 columns, 16 MB with more
+
+
+def check_columns(frames: FrameRange, fields: Iterable[str]) -> None:
+    """Raise TooManyColumns by the first and the last frames, while the response can still say so."""
+    last = frames._replace(start=max(frames.start, frames.stop - BLOCK_FRAMES))
+    for _ in session_tables(filter(None, map(read_block, dict.fromkeys([frames, last]))), fields):
+        pass
 
 
 async def parquet(frames: FrameRange, fields: Iterable[str] = ()) -> AsyncIterator[bytes]:
     """Reads the frames twice: first for the columns, as a file has one schema and joints may come and go half-way."""
     columns: dict[str, pa.DataType] = dict(HEAD)
-    async for schema in converted(frames, lambda block: table(block, fields).schema):
-        columns |= dict(zip(schema.names, schema.types, strict=True))
+    async for schemas in converted(frames, lambda block: [table.schema for table in tables(block, fields)]):
+        for schema in schemas:
+            columns |= dict(zip(schema.names, schema.types, strict=True))
+            check_count(columns)
     file = ParquetStream(pa.schema(columns))
-    async for part in converted(frames, lambda block: file.write(table(block, fields))):
+    async for part in converted(frames, lambda block: b"".join(map(file.write, tables(block, fields)))):
         if part:
             yield part
     yield await database_sync_to_async(file.finish)()
@@ -57,13 +66,15 @@ class ParquetStream:
 
     def write(self, part: pa.Table) -> bytes:
         self._waiting.append(part)
-        if sum(waiting.num_rows for waiting in self._waiting) >= GROUP_FRAMES:
+        rows = sum(waiting.num_rows for waiting in self._waiting)
+        if rows >= GROUP_FRAMES or rows * self._empty.num_columns >= GROUP_CELLS:
             self._write_group()
         return self._pieces.take()
 
     def finish(self) -> bytes:
-        self._write_group()
-        self._writer.close()
+        with working:
+            self._write_group()
+            self._writer.close()
         return self._pieces.take()
 
     def _write_group(self) -> None:

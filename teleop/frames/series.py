@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from tsdownsample import MinMaxLTTBDownsampler
 
-from teleop.frames.columns import table
+from teleop.frames.columns import session_tables
 from teleop.frames.fields import HEAD, TooManyColumns
 from teleop.frames.text import FrameRange, blocks
 from teleop.models import TeleopFrame
@@ -44,11 +44,13 @@ class Picture(NamedTuple):
 def read_series(frames: FrameRange, fields: Iterable[str], points: int) -> Picture:
     """Raises TooManyColumns."""
     parts: list[pa.Table] = []
+    selected: dict[str, None] = {}
     frames = frames._replace(stride=_stride(frames))
-    for block in blocks(frames):
-        parts.append(table(block, fields))
-        if (selected := parts[-1].num_columns - len(HEAD)) > MAX_COLUMNS:
-            raise TooManyColumns(f"fields selects {selected} numbers; at most {MAX_COLUMNS} expected")
+    for part in session_tables(blocks(frames), fields):
+        parts.append(part)
+        selected |= dict.fromkeys(part.column_names)
+        if (count := len(selected) - len(HEAD)) > MAX_COLUMNS:
+            raise TooManyColumns(count, MAX_COLUMNS)
     if not parts:
         return Picture(1, [], [], [])
     columns = pa.concat_tables(parts, promote_options="default")

@@ -1,6 +1,5 @@
-import asyncio
-import time
 from collections.abc import AsyncIterator, Iterable
+from typing import TYPE_CHECKING
 
 from channels.db import database_sync_to_async
 from django.http import StreamingHttpResponse
@@ -18,17 +17,23 @@ from teleop.frames import serializers
 from teleop.frames.downloads import in_pieces, json_lines
 from teleop.frames.fields import TooManyColumns
 from teleop.frames.negotiation import NegotiatedMixin
+from teleop.frames.new_frames import new_frames
 from teleop.frames.pages import Page, check_fields, frames_of, frames_with_session, ranges_of, read_page
 from teleop.frames.parameters import MOMENT, FramesParameters, RobotFramesParameters, SeriesParameters
 from teleop.frames.text import FrameRange, release_connection
 from teleop.models import TeleopSession
 
-POLL_S = 0.25
+if TYPE_CHECKING:
+    from teleop.frames import request_limits
 
 
 def parquet(frames: FrameRange, fields: Iterable[str]) -> AsyncIterator[bytes]:
     from teleop.frames import parquet  # 50 MB of Arrow, which a worker that only takes frames never needs
 
+    try:
+        parquet.check_columns(frames, fields)
+    except TooManyColumns as error:
+        raise ValidationError({"fields": [str(error)]}) from None
     return parquet.parquet(frames, fields)
 
 
@@ -36,6 +41,7 @@ STREAMS = {"jsonl": json_lines, "parquet": parquet}
 
 
 class FramesView(GenericAPIView):
+    also_needed = ("teleop.view_teleopframe",)
     filter_backends = []
     pagination_class = None
 
@@ -76,17 +82,26 @@ class SessionFramesView(NegotiatedMixin, FramesView):
     queryset = TeleopSession.objects.only("pk", "end_time", "robot_id")
 
     def get(self, request, pk):
-        session = self.get_object()
         kind = request.accepted_renderer.format
         parameters = self.parameters(FramesParameters, format=kind)
+        place = self.place(kind, parameters["wait"])  # first, so that what is refused costs no query
+        session = self.get_object()
         frames = FrameRange(session.pk, parameters["start"], parameters["stop"], parameters["stride"])
         if kind != "json":
-            return self.stream(session, frames, parameters["fields"])
+            return self.stream(session, frames, parameters["fields"], place)
         page = read_page([frames], parameters["limit"])
         check_fields(parameters["fields"], session.pk, [line for _, line in page.lines])
-        if parameters["wait"] and session.is_live and not page.lines and request.method == "GET":
-            return streaming(self.wait(frames, parameters), "application/json")
+        if place and session.is_live and not page.lines:
+            return streaming(place.held_for(self.wait(frames, parameters)), "application/json")
         return Response(self.body(page, frames, parameters, session.is_live))
+
+    def place(self, kind: str, wait: int) -> "request_limits.Place | None":
+        """Raise TooManyAtATime if there is none for a request that takes long."""
+        from teleop.frames import request_limits  # here, as it imports the counters
+
+        if self.request.method != "GET" or (kind == "json" and not wait):
+            return None
+        return (request_limits.waits if kind == "json" else request_limits.downloads).take(self.request)
 
     def body(self, page: Page, frames: FrameRange, parameters: dict, is_live: bool) -> dict:
         """`is_live` as it was before the frames were read: what is committed before a session ends is not missed."""
@@ -98,24 +113,19 @@ class SessionFramesView(NegotiatedMixin, FramesView):
         return {"results": frames_of(page, parameters["fields"]), "next": following}
 
     async def wait(self, frames: FrameRange, parameters: dict) -> AsyncIterator[bytes]:
-        """The body once there are frames. In between it sleeps in the event loop, with no database connection."""
-        until = time.monotonic() + parameters["wait"]
-        page, is_live = Page([], False), True
-        while is_live and not page.lines and time.monotonic() < until:
-            await asyncio.sleep(POLL_S)
-            is_live, page = await database_sync_to_async(self.look)(frames, parameters["limit"])
-        yield JSONRenderer().render(self.body(page, frames, parameters, is_live))
+        """The body once there are frames. Meanwhile the request has no database connection."""
+        state = await new_frames().wait(frames.session_id, frames.start, parameters["wait"])
+        page = Page([], False)
+        if state:
+            page = await database_sync_to_async(read_page)([frames], parameters["limit"])
+        yield JSONRenderer().render(self.body(page, frames, parameters, state is None or state.is_live))
 
-    def look(self, frames: FrameRange, limit: int) -> tuple[bool, Page]:
-        is_live = TeleopSession.objects.live().filter(pk=frames.session_id).exists()
-        return is_live, read_page([frames], limit)
-
-    def stream(self, session, frames: FrameRange, fields) -> StreamingHttpResponse:
+    def stream(self, session, frames: FrameRange, fields, place) -> StreamingHttpResponse:
         """Up to the newest frame there is by now, so that of a live session ends too."""
         renderer = self.request.accepted_renderer
         check_fields(fields, session.pk)
         frames = frames._replace(stop=min(frames.stop, session.frames.next_index()))
-        content = in_pieces(STREAMS[renderer.format](frames, fields)) if self.request.method == "GET" else ()
+        content = place.held_for(in_pieces(STREAMS[renderer.format](frames, fields))) if place else ()
         response = streaming(content, renderer.media_type)
         response["Content-Disposition"] = f'attachment; filename="session-{session.pk}.{renderer.format}"'
         return response
@@ -141,6 +151,7 @@ def streaming(content, content_type: str) -> StreamingHttpResponse:
     )
 )
 class RobotFramesView(FramesView):
+    also_needed = ("teleop.view_teleopsession", "teleop.view_teleopframe")
     queryset = Robot.objects.all()
 
     def get(self, request, pk):
@@ -172,10 +183,13 @@ class SeriesView(FramesView):
         parameters = self.parameters(SeriesParameters)
         check_fields(parameters["fields"], session.pk)
         frames = FrameRange(session.pk, parameters["start"], parameters["stop"])
-        try:
-            from teleop.frames.series import read_series  # 65 MB, likewise
+        from teleop.frames import request_limits
+        from teleop.frames.series import read_series  # 65 MB, likewise
 
-            picture = read_series(frames, parameters["fields"], parameters["points"])
+        release_connection()
+        try:
+            with request_limits.turn_to_work():
+                picture = read_series(frames, parameters["fields"], parameters["points"])
         except TooManyColumns as error:
             raise ValidationError({"fields": [str(error)]}) from None
         return Response(picture._asdict() | {"series": [column._asdict() for column in picture.series]})

@@ -4,23 +4,41 @@ from collections.abc import Sequence
 
 from django.conf import settings
 
+from robots.addresses import counted_address
 from robots.models import Robot
 from robots.querysets import NotAdmitted
 from teleop.ingest.transactions import bounded_transaction, wait_for_standby
 from teleop.ingest.types import Claim, Handshake, SessionLease
+from teleop.limits import NewRobots
 from teleop.models import TeleopFrame, TeleopSession
 
 LOCK_TIMEOUT_MS = 500
 STATEMENT_TIMEOUT_MS = 5_000
 
+new_robots = NewRobots()
+
 
 def authenticate(handshakes: Sequence[Handshake]) -> list[str | NotAdmitted]:
     """Return for each handshake the hash of the key that lets it in ("" where none is asked for), or the refusal."""
     if settings.ROBOT_AUTH == "open":
-        return [""] * len(handshakes)
+        return _bound_new_robots(handshakes)
     with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, writes=False):
         admitted = Robot.objects.admit_each([(each.robot_id, each.key) for each in handshakes])
     return [robot if isinstance(robot, NotAdmitted) else robot.key_hash for robot in admitted]
+
+
+def _bound_new_robots(handshakes: Sequence[Handshake]) -> list[str | NotAdmitted]:
+    """Where any robot registers itself, refuse those of an address that has registered too many within the minute."""
+    robot_ids = {each.robot_id for each in handshakes}
+    with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, writes=False):
+        known = set(Robot.objects.filter(pk__in=robot_ids).values_list("pk", flat=True))
+    results: list[str | NotAdmitted] = []
+    for each in handshakes:
+        refusal = None if each.robot_id in known else new_robots.count(counted_address(each.address, ""))
+        if refusal is None:
+            known.add(each.robot_id)
+        results.append(refusal or "")
+    return results
 
 
 def claim(handshakes: Sequence[Handshake], key_hashes: Sequence[str]) -> list[Claim | None]:
@@ -53,6 +71,14 @@ def claim(handshakes: Sequence[Handshake], key_hashes: Sequence[str]) -> list[Cl
         _claim(each, key_hash, found.get((each.robot_id, each.session_key)))
         for each, key_hash in zip(handshakes, key_hashes, strict=True)
     ]
+
+
+def existing_sessions(handshakes: Sequence[Handshake]) -> list[bool]:
+    """Return for each handshake whether its session is there already."""
+    keys = [(each.robot_id, each.session_key) for each in handshakes]
+    with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, writes=False):
+        existing = set(TeleopSession.objects.with_keys(keys).values_list("robot_id", "key"))
+    return [key in existing for key in keys]
 
 
 def _session(handshake: Handshake) -> TeleopSession:

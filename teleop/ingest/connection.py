@@ -2,16 +2,25 @@ import logging
 from asyncio import Event, Task
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Protocol
 
 import orjson
+from prometheus_client import Counter
 
 from teleop import counters
 from teleop.ingest.parse import Frame, Refusal, Start, parse
 from teleop.ingest.types import Heartbeat, Refused, Row, SessionLease
-from teleop.protocol import FAULTS, MAX_UNACKED, UNUSABLE_IN_A_ROW, Close, Code
+from teleop.protocol import FAULTS, MAX_NESTED, MAX_UNACKED, UNUSABLE_IN_A_ROW, Close, Code
 
 logger = logging.getLogger(__name__)
+
+# Estimates of CPU time, for the budget that a robot has for what is not stored (teleop/websocket.py).
+REFUSAL_US = 20
+IGNORED_US = 5
+BYTE_US, NESTED_US = 0.03, 0.3  # of JSON: bytes, and lists and objects
+USUAL_BYTES_PER_NESTED = 32
+LARGE_MESSAGE_BYTES = 2**14  # from here on lists and objects are counted before the message is parsed
 
 
 class Outlet(Protocol):
@@ -65,6 +74,7 @@ class RobotConnection:
         self._start: Start | None = None
         self.messages = 0
         self._unusable_in_a_row = 0
+        self._uncharged = 0  # refusals that `receive` has not returned as waste yet
         self._last_index = -1
         # What presence has yet to write down.
         self._refusals = 0
@@ -82,19 +92,21 @@ class RobotConnection:
             max_unacked=MAX_UNACKED,
         )
 
-    def receive(self, message: bytes | str) -> None:
-        """One message from the robot."""
+    def receive(self, message: bytes | str) -> float:
+        """One message from the robot. Return an estimate of the CPU time that it wasted, in microseconds."""
         if not self.is_taking:
-            return
+            return IGNORED_US
         self.messages += 1
         try:
+            if len(message) > LARGE_MESSAGE_BYTES:
+                _check_nested(message)
             parsed = parse(message)
         except Refusal as refusal:
             self._refuse(refusal.code, refusal.detail, refusal.frame_index)
             self._unusable_in_a_row = self._unusable_in_a_row + 1 if refusal.code is Code.INVALID_MESSAGE else 0
             if self._unusable_in_a_row >= UNUSABLE_IN_A_ROW:
                 self.give_up(Close.UNUSABLE)
-            return
+            return self._waste_us(message, 1)
         self._unusable_in_a_row = 0
         if type(parsed) is Frame:
             self._take(parsed)
@@ -110,6 +122,20 @@ class RobotConnection:
             self._merge(parsed.meta_info)
             self.is_taking = False
             self._end(self)
+        if self._uncharged or len(message) > LARGE_MESSAGE_BYTES:
+            return self._waste_us(message, len(parsed) if type(parsed) is list else 1)
+        return 0
+
+    def _waste_us(self, message: bytes | str, items: int) -> float:
+        """Return how long the refusals since the last message took, and parsing what was refused of this one.
+
+        Lists and objects take most of the time. More of them than frames usually have count even if they are stored.
+        """
+        refusals, self._uncharged = self._uncharged, 0
+        size, nested = len(message), _count_nested(message)
+        parsing_us = size * BYTE_US + nested * NESTED_US
+        unusual_us = max(0, nested - size / USUAL_BYTES_PER_NESTED) * NESTED_US
+        return refusals * REFUSAL_US + max(unusual_us, parsing_us * min(1, refusals / items))
 
     def _take(self, frame: Frame) -> None:
         frame_index = frame.frame_index
@@ -126,6 +152,7 @@ class RobotConnection:
 
     def _note_start(self, start: Start) -> None:
         if start == self._start:
+            self._uncharged += 1
             return
         if self._start is not None:
             self._refuse(Code.INVALID_START, "start was sent before, with other values; once a connection expected")
@@ -152,7 +179,8 @@ class RobotConnection:
 
     def _note_refusal(self, code: Code, detail: str, frame_index: int | None, message: int | None) -> None:
         self._refusals += 1
-        counters.REFUSED.labels(code.value).inc()
+        self._uncharged += 1
+        _refused(code).inc()
         self._last_error = (code, detail)
         self._send(type="error", code=code, message=message, frame_index=frame_index, detail=detail)
 
@@ -232,3 +260,21 @@ class RobotConnection:
     def _send(self, **message) -> None:
         if self.is_open:
             self._outlet.send(orjson.dumps(message).decode())
+
+
+@cache
+def _refused(code: Code) -> Counter:
+    return counters.REFUSED.labels(code.value)  # to look it up is a third of the cost of a refusal
+
+
+def _count_nested(message: bytes | str) -> int:
+    data = message if isinstance(message, bytes) else message.encode()
+    return data.count(b"[") + data.count(b"{")
+
+
+def _check_nested(message: bytes | str) -> None:
+    """Refuse what would hold up all robots: to parse 1 MiB of empty lists takes 0.1 s."""
+    nested = _count_nested(message)
+    if nested > MAX_NESTED:
+        detail = f"the message holds {nested} [ and {{; at most {MAX_NESTED} expected"
+        raise Refusal(Code.INVALID_MESSAGE, detail)

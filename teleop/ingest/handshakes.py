@@ -3,6 +3,7 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import count
+from math import inf
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -11,18 +12,21 @@ from django.db import Error as DatabaseFailure
 from robots import layer
 from robots.notices import GROUP, tell_workers
 from robots.querysets import NotAdmitted
+from teleop.budgets import Budgets
 from teleop.ingest import admission
 from teleop.ingest.batch import Batch
 from teleop.ingest.connection import RobotConnection
 from teleop.ingest.takeover import ACCEPTED, DONE, DRAIN_TIMEOUT_S, StillHeld, Takeovers
 from teleop.ingest.types import Claim, Handshake, SessionLease
 from teleop.ingest.writer import FrameWriter
+from teleop.limits import TooMany
 from teleop.protocol import Close
 
 logger = logging.getLogger(__name__)
 
 OPEN_TIMEOUT_S = 10
 MAX_GROUP = 100
+HANDSHAKES_AT_ONCE = 20  # the connections that a robot may have, when the server was away
 
 InThread = Callable[..., Awaitable[Any]]
 
@@ -74,6 +78,9 @@ class Handshakes:
         self._returns = Batch(self._give_back_all, most=MAX_GROUP, key=lambda claim: claim.lease.session_id)
         self._takeovers = Takeovers(worker_name, self._ask_to_let_go)
         self._tasks: set[asyncio.Task] = set()
+        # By robot, and only of handshakes with the robot's key: a stranger must not spend them.
+        self._accepted = Budgets(settings.HANDSHAKES_PER_ROBOT / 60 or inf, HANDSHAKES_AT_ONCE)
+        self._new_sessions = Budgets(settings.NEW_SESSIONS_PER_ROBOT / 60 or inf, settings.NEW_SESSIONS_PER_ROBOT)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -91,10 +98,14 @@ class Handshakes:
     ) -> SessionLease:
         """Authenticate the robot and take its session from whichever connection has it.
 
-        Raises NotAdmitted, DatabaseAway, ServerRestarting, and Abandoned if the client disconnected meanwhile. The
-        session stays with its holder then: the client's next connection may have it already, and would be closed with
-        4409. A lease that is returned ends with `opened`.
+        Raises NotAdmitted (also TooMany), DatabaseAway, ServerRestarting, and Abandoned if the client disconnected
+        meanwhile. The session stays with its holder then: the client's next connection may have it already, and would
+        be closed with 4409. A lease that is returned ends with `opened`.
         """
+        if self._accepted.of(robot_id).wait_s(1):
+            limit = settings.HANDSHAKES_PER_ROBOT
+            detail = f"the robot connects more than {limit} times a minute (HANDSHAKES_PER_ROBOT)"
+            raise TooMany(429, "robot_handshakes", detail)
         holder = f"{self._worker_name}.{next(self._numbers)}"
         handshake = Handshake(robot_id, key, session_key or uuid.uuid4().hex, holder, address)
         self._opening.add(holder)
@@ -116,6 +127,10 @@ class Handshakes:
         claim = await self._claims(waiting)
         if isinstance(claim, Exception):
             raise claim
+        robot_id = claim.lease.robot_id
+        self._accepted.of(robot_id).spend(1)
+        if claim.is_new:
+            self._new_sessions.of(robot_id).spend(1)
         try:
             if waiting.has_left():
                 raise Abandoned
@@ -206,6 +221,7 @@ class Handshakes:
         for place, each in enumerate(waiting):
             if each.has_left():
                 results[place] = Abandoned()
+        await self._refuse_new_sessions(handshakes, results)
         admitted = [place for place, result in enumerate(results) if not isinstance(result, Exception)]
         if admitted:
             arguments = ([each[place] for place in admitted] for each in (handshakes, results))
@@ -213,6 +229,22 @@ class Handshakes:
             for place, claim in zip(admitted, claims, strict=True):
                 results[place] = claim
         return results
+
+    async def _refuse_new_sessions(self, handshakes: Sequence[Handshake], results: list[Any]) -> None:
+        """Of robots that have begun too many sessions, let those go on that resume one."""
+        limited = [
+            place
+            for place, each in enumerate(handshakes)
+            if not isinstance(results[place], Exception) and self._new_sessions.of(each.robot_id).wait_s(1)
+        ]
+        if not limited:
+            return
+        existing = await self._read(admission.existing_sessions, [handshakes[place] for place in limited])
+        for place, exists in zip(limited, existing, strict=True):
+            if not exists:
+                limit = settings.NEW_SESSIONS_PER_ROBOT
+                detail = f"the robot begins more than {limit} sessions a minute (NEW_SESSIONS_PER_ROBOT)"
+                results[place] = TooMany(429, "new_sessions", f"{detail}; ?session=KEY resumes one")
 
     async def _next_indexes(self, session_ids: Sequence[int]) -> list[int]:
         return await self._read(admission.next_frame_indexes, session_ids)

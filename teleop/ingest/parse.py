@@ -10,11 +10,14 @@ from teleop.protocol import (
     MAX_DATA_BYTES,
     MAX_FPS,
     MAX_FRAME_INDEX,
+    MAX_FRAME_NAMES,
     MAX_TIMESTAMP,
     MIN_FPS,
     MIN_TIMESTAMP,
     Code,
 )
+
+LEAST_NAME_BYTES = 4  # `"":0` in a list of objects, without its braces
 
 
 class Frame(NamedTuple):
@@ -84,6 +87,11 @@ def _frame(value: dict[str, Any]) -> Frame:
     if len(data) > MAX_DATA_BYTES:
         detail = f"the frame is {len(data)} bytes as compact JSON; at most {MAX_DATA_BYTES} expected"
         raise Refusal(Code.FRAME_TOO_LARGE, detail, index)
+    # Each name is followed by `":`, so that the names themselves are counted only where there may be too many.
+    may_have_too_many = len(data) > MAX_FRAME_NAMES * LEAST_NAME_BYTES and data.count(b'":') > MAX_FRAME_NAMES
+    if may_have_too_many and (names := _count_names(value)) > MAX_FRAME_NAMES:
+        detail = f"the frame has {names} names; at most {MAX_FRAME_NAMES} expected"
+        raise Refusal(Code.INVALID_FRAME, detail, index)
     if b"\\u0000" in data and _has_nul(value):
         raise Refusal(Code.INVALID_FRAME, "the frame holds a NUL character, which no database stores", index)
     return Frame(index, round(timestamp * 1_000_000), data)
@@ -136,6 +144,21 @@ def _meta_info(value: dict[str, Any], code: Code) -> dict[str, Any]:
     if _has_nul(meta_info):
         raise Refusal(code, "meta_info holds a NUL character, which no database stores")
     return meta_info
+
+
+def _count_names(value: Any) -> int:
+    """Count the keys that stand for something else than an object that has names itself; a list is one name."""
+    count = 0
+    pending = [value]
+    while pending:
+        match pending.pop():
+            case dict() as mapping if mapping:
+                for part in mapping.values():
+                    count += type(part) is not dict or not part
+                    pending.append(part)
+            case list() as items:
+                pending.extend(items)
+    return count
 
 
 def _has_nul(value: Any) -> bool:

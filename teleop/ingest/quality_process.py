@@ -5,10 +5,11 @@ the robots' frames.
 import asyncio
 import logging
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from subprocess import DEVNULL
+from subprocess import DEVNULL, PIPE
 
 from django.conf import settings
 
@@ -18,6 +19,7 @@ DEBOUNCE_S = 3  # a fleet stops together, and one process does for all
 LOOK_S = 600  # for what was left by a process that failed, or a worker that was killed
 # It takes what processor time there is left, and the kernel ends it with this process, however that ends.
 COMMAND = ["nice", "-n", "19", "setpriv", "--pdeathsig", "KILL", sys.executable, "manage.py", "quality"]
+ENDED_BY_PEOPLE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class QualityProcess:
@@ -47,10 +49,30 @@ class QualityProcess:
                 await asyncio.sleep(DEBOUNCE_S)
 
     async def _compute(self) -> None:
+        code, session_id = await self._run("--limited")
+        if code < 0 and -code not in ENDED_BY_PEOPLE and session_id:
+            # By its limits, or for want of memory. What it was at would end the next process too.
+            reason = f"the process that computed it was ended by {signal.Signals(-code).name}"
+            logger.warning("session %s gets no quality: %s", session_id, reason)
+            code, _ = await self._run("--give-up", reason, "--session", session_id)
+            self._due.set()  # the others
+        if code:
+            logger.warning("manage.py quality ended with %d; its last words are above", code)
+
+    async def _run(self, *options: str) -> tuple[int, str]:
+        """Return the exit code, and the id of the session that was begun last."""
         # One thread for NumPy's algebra, of which none is used: 20 ms and a stack for each that it would start.
         environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
         process = await asyncio.create_subprocess_exec(
-            *COMMAND, cwd=settings.BASE_DIR, env=environment, stdin=DEVNULL, stdout=DEVNULL, start_new_session=True
+            *(*COMMAND, *options),
+            cwd=settings.BASE_DIR,
+            env=environment,
+            stdin=DEVNULL,
+            stdout=PIPE,
+            start_new_session=True,
         )
-        if code := await process.wait():
-            logger.warning("manage.py quality ended with %d; its last words are above", code)
+        session_id = ""
+        async for line in process.stdout or ():
+            if line.endswith(b" begins\n"):
+                session_id = line.split()[1].decode()
+        return await process.wait(), session_id

@@ -3,16 +3,18 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import orjson
 from channels.auth import get_user
 from channels.db import database_sync_to_async
 from channels.security.websocket import OriginValidator
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import Error as DatabaseFailure
 
 from robots.models import ROBOT_ID
+from robots.permissions import WATCH
 from teleop import counters, limits
 from teleop.live import roster
 from teleop.live.hub import FleetWatch, RobotWatch, running_hub
@@ -36,15 +38,17 @@ class WatchConsumer:
 
     async def __call__(self, scope, receive, send) -> None:
         await receive()  # websocket.connect
-        with limits.watchers.hold():
-            await self._serve(scope, receive, send)
+        with limits.watchers.hold(), ExitStack() as place:
+            await self._serve(scope, receive, send, place)
 
-    async def _serve(self, scope, receive, send) -> None:
+    async def _serve(self, scope, receive, send, place: ExitStack) -> None:
         try:
             async with asyncio.timeout(DATABASE_TIMEOUT_S):
-                if not await may_watch(scope):
+                user = await watcher(scope)
+                if user is None:
                     await send({"type": "websocket.close"})  # before accept: HTTP 403
                     return
+                place.enter_context(limits.people.hold(str(user.pk)))
                 watch = await self.watch(**scope["url_route"]["kwargs"])
         except (DatabaseFailure, TimeoutError) as error:
             logger.warning("sent a watcher away for now: %s", str(error) or "no answer in time")
@@ -121,7 +125,7 @@ async def _logged_out(scope) -> WatchClose:
         await asyncio.sleep(LOGIN_AGAIN_S)
         with suppress(DatabaseFailure, TimeoutError):
             async with asyncio.timeout(DATABASE_TIMEOUT_S):
-                if not await may_watch(scope):
+                if await watcher(scope) is None:
                     return WatchClose.LOGGED_OUT
 
 
@@ -130,10 +134,11 @@ async def _restarting() -> WatchClose:
     return WatchClose.RESTARTING
 
 
-async def may_watch(scope) -> bool:
-    """Asked of the database each time: the session of the cookie, its user, and what the user may."""
+async def watcher(scope) -> AbstractBaseUser | None:
+    """Return the user of the cookie's session if they may watch, as the database has it now."""
     user = await get_user({"session": SessionStore(scope["session"].session_key)})
-    return user.is_active and user.is_staff and await database_sync_to_async(user.has_perm)("robots.view_robot")
+    may_watch = user.is_active and user.is_staff and await database_sync_to_async(user.has_perms)(WATCH)
+    return user if may_watch else None
 
 
 class PageOriginValidator(OriginValidator):

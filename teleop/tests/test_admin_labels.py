@@ -1,9 +1,9 @@
 """What staff do to sessions in the admin: labels, actions, deletion."""
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.db import connection
 
+from robots.models import AuditEntry
 from robots.tests.staff import shown
 from teleop.admin import sessions as sessions_admin
 from teleop.models import SessionIsLive, TeleopFrame, TeleopSession
@@ -89,7 +89,7 @@ def test_many_are_marked_at_once(staff_curator, action, is_success):
     other.refresh_from_db()
     assert (second.meta_info, second.staff_labels) == ({"task": "Fold", "success": is_success}, ["success"])
     assert other.meta_info == {}
-    assert LogEntry.objects.count() == 2
+    assert AuditEntry.objects.count() == 2
 
 
 def test_those_that_leave_the_filter_when_they_are_marked_are_all_marked(staff_curator):
@@ -163,7 +163,7 @@ def test_a_live_session_is_not_deleted(staff_curator):
 
 
 def test_one_that_is_live_again_since_the_page_asked_stays(staff_curator, monkeypatch):
-    def is_live(*args):
+    def is_live(*args, actor):
         raise SessionIsLive("session 17 is live; end it first")
 
     session = labelled()

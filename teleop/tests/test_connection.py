@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teleop.ingest.types import Refused, Row
-from teleop.protocol import MAX_UNACKED, Close, Code
+from teleop.protocol import MAX_NESTED, MAX_UNACKED, Close, Code
 from teleop.tests.fakes import Robot, frame
 
 
@@ -195,3 +195,61 @@ def test_a_message_that_is_not_unusable_ends_the_row(robot, between):
     for message in [b"noise"] * 99 + [orjson.dumps(between)] + [b"noise"] * 99:
         robot.connection.receive(message)
     assert robot.outlet.closed == []
+
+
+def waste_us(robot: Robot, message: dict | bytes) -> float:
+    return robot.connection.receive(message if isinstance(message, bytes) else orjson.dumps(message))
+
+
+def test_what_is_taken_wastes_nothing(robot):
+    batch = {"frames": [frame(index) for index in range(1, 601)]}
+    messages = [{"type": "start"}, frame(0), batch, frame(601) | {"note": "x" * 50_000}]
+    assert [waste_us(robot, message) for message in messages] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "message, at_least_us",
+    [
+        (b"1", 20),
+        (frame(0), 20),
+        ({"type": "start"}, 20),
+        (frame(1) | {"timestamp": None}, 20),
+        ({"frames": [{}] * 600}, 12_000),
+        ({"frames": [frame(0)] * 600}, 12_000),
+        ({"type": "start", "meta_info": []}, 20),
+        ({"frame_index": 1, "note": "x" * 60_000}, 1500),
+        ({"frame_index": 1, "x": [[]] * 100_000}, 39_000),
+        (frame(1) | {"x": [[]] * 20_000}, 5_000),  # it is taken
+    ],
+)
+def test_what_is_refused_is_wasted_and_what_is_slow_to_parse(robot, message, at_least_us):
+    robot.says(type="start")
+    robot.sends(0)
+    assert at_least_us <= waste_us(robot, message) <= 1.5 * at_least_us
+
+
+def test_of_a_batch_only_what_is_refused_is_wasted(robot):
+    batch = [frame(index) for index in range(600)]
+    batch[7]["timestamp"] = None
+    assert 20 <= waste_us(robot, {"frames": batch}) <= 30
+
+
+def test_what_the_database_refused_is_charged_with_the_next_message(robot):
+    robot.sends(0)
+    for _ in range(600):
+        robot.connection.refused(Refused(robot.taken[0], Code.INDEX_REUSED, "stored already"))
+    assert waste_us(robot, frame(1)) >= 6000
+    assert waste_us(robot, frame(2)) == 0
+
+
+def test_what_comes_after_the_end_is_wasted(robot):
+    robot.says(type="end")
+    assert waste_us(robot, frame(0)) > 0
+
+
+@pytest.mark.parametrize("encode", [bytes, bytes.decode])
+def test_it_refuses_a_message_of_too_many_lists_before_it_parses_it(robot, encode):
+    robot.connection.receive(encode(orjson.dumps(frame(0) | {"x": [[]] * MAX_NESTED})))
+    (error,) = robot.outlet.answers
+    assert (error["code"], error["message"], error["frame_index"]) == (Code.INVALID_MESSAGE, 1, None)
+    assert error["detail"] == f"the message holds {MAX_NESTED + 3} [ and {{; at most {MAX_NESTED} expected"

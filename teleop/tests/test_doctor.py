@@ -1,6 +1,7 @@
 """`manage.py doctor`: what it finds, and that it exits with 1 only for what failed."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -41,6 +42,18 @@ def test_debug_and_open_doors_are_warnings(settings):
     settings.DEBUG, settings.ROBOT_AUTH = True, "open"
     found = findings()
     assert (found["security"].verdict, found["keys"].verdict) == (doctor.Verdict.WARNING,) * 2
+
+
+def test_any_host_and_open_doors_on_any_network_are_warnings(settings):
+    settings.ALLOWED_HOSTS, settings.ROBOT_AUTH, settings.ROBOT_AUTH_OPEN_ANYWHERE = ["*"], "open", True
+    found = findings()
+    assert found["security"].verdict is doctor.Verdict.WARNING
+    assert found["security"].what.startswith("ALLOWED_HOSTS is *")
+    assert "ROBOT_AUTH_OPEN_ANYWHERE" in found["keys"].what
+
+
+def test_it_names_the_version_of_ffmpeg():
+    assert re.fullmatch(r"FFmpeg \d+\.\d+\S* in av \d\S+", findings()["ffmpeg"].what)
 
 
 def test_a_folder_that_cannot_be_written_to_is_a_failure(settings, monkeypatch):

@@ -35,10 +35,10 @@ MANAGERS = {"objects", "_base_manager", "_default_manager"}
 
 # `.data` of something else than a frame of the database: requests, forms, sockets, a module's function, and what
 # serializers made. In these folders it is a message that a robot has sent.
-OTHER_DATA = re.compile(r"(\w+\.)*(request|self|display)|.*(get_serializer|Serializer)\(.*\)", re.DOTALL)
+OTHER_DATA = re.compile(r"(\w+\.)*(request|self|display|response)|.*(get_serializer|Serializer)\(.*\)", re.DOTALL)
 MESSAGES = ("teleop/ingest/", "teleop/live/")
 # `.frames` of something else than a session.
-OTHER_FRAMES = (*MESSAGES, "loadtest/")
+OTHER_FRAMES = (*MESSAGES, "loadtest/", "videos/probe.py")
 # The string "data" for something else than the column.
 OTHER_STRINGS = {("loadtest/processes.py", "data")}  # PostgreSQL's folder
 TABLE = re.compile(r"teleop_teleopframe\b")

@@ -7,13 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teleop.frames import columns
-from teleop.frames.columns import portable_table, table
+from teleop.frames.columns import portable_tables, session_tables, tables
 from teleop.frames.fields import TooManyColumns, select
 
 
 def block(*datas):
     frames = ({"frame_index": index, "timestamp": index / 60, **data} for index, data in enumerate(datas))
     return b"".join(orjson.dumps(frame) + b"\n" for frame in frames)
+
+
+def table(lines, fields=(), read=tables):
+    """The pieces as one."""
+    return pa.concat_tables(read(lines, fields), promote_options="default")
 
 
 def columns_of(*datas, **options):
@@ -64,7 +69,7 @@ values = st.recursive(
 @given(st.lists(st.fixed_dictionaries({"observation": st.dictionaries(st.text("ab", max_size=3), values)}), min_size=1))
 def test_arrow_finds_what_the_portable_way_finds(datas):
     lines = block(*datas)
-    quick, portable = table(lines), portable_table(lines)
+    quick, portable = table(lines), table(lines, read=portable_tables)
     assert set(quick.column_names) == set(portable.column_names)
     assert quick.select(portable.column_names).equals(portable)
 
@@ -77,11 +82,59 @@ def test_the_head_is_always_there():
     )
 
 
-@pytest.mark.parametrize("read", [table, portable_table])
+@pytest.mark.parametrize("read", [tables, portable_tables])
 def test_too_many_columns_are_refused(read, monkeypatch):
     monkeypatch.setattr(columns, "MAX_COLUMNS", 10)
-    with pytest.raises(TooManyColumns, match="more than 10 numbers"):
-        read(block({"observation": {"cloud": list(range(11))}}))
+    with pytest.raises(TooManyColumns, match="fields selects 11 numbers; at most 10 expected"):
+        list(read(block({"observation": {"cloud": list(range(11))}})))
+
+
+def test_of_too_many_columns_a_few_may_be_selected(monkeypatch):
+    monkeypatch.setattr(columns, "MAX_COLUMNS", 10)
+    found = columns_of({"observation": {"cloud": list(range(11)), "a": 1}}, fields=["observation.a"])
+    assert found == {"observation.a": [1]}
+
+
+def own_names(frames, names):
+    """Each frame has names that no other has."""
+    return block(*({"observation": {f"n{frame}_{name}": 0 for name in range(names)}} for frame in range(frames)))
+
+
+@pytest.mark.parametrize("names", [4501, 1000])
+def test_it_counts_names_before_arrow_infers_any(names, monkeypatch):
+    monkeypatch.setattr(pa.json, "read_json", None)
+    with pytest.raises(TooManyColumns):
+        list(tables(own_names(60, names)))
+
+
+def test_it_counts_the_names_of_all_blocks_together():
+    blocks = [
+        own_names(1, 1000),
+        *(block({"observation": {f"m{part}_{name}": 0 for name in range(1000)}}) for part in range(4)),
+    ]
+    with pytest.raises(TooManyColumns, match="fields selects 5000 numbers; at most 4096 expected"):
+        list(session_tables(blocks))
+
+
+def test_a_frame_with_other_names_among_many_is_found_without_reading_all_by_python(monkeypatch):
+    """A name that no sampled frame has splits the block."""
+    by_python = []
+    monkeypatch.setattr(
+        columns, "portable_tables", lambda lines, fields: by_python.append(lines) or portable_tables(lines)
+    )
+    lines = block(*({"observation": {"a": index} | ({"event": 1} if index == 777 else {})} for index in range(2000)))
+    found = table(lines).to_pydict()
+    assert found["observation.a"] == list(range(2000))
+    assert [index for index, value in enumerate(found["observation.event"]) if value] == [777]
+    assert sum(lines.count(b"\n") for lines in by_python) <= columns.MIN_PIECE_FRAMES
+
+
+@pytest.mark.parametrize("read", [tables, portable_tables])
+def test_a_table_has_a_bounded_number_of_cells(read, monkeypatch):
+    monkeypatch.setattr(columns, "MAX_CELLS", 100)
+    parts = list(read(block(*({"observation": {"cloud": list(range(8))}} for _ in range(50)))))
+    assert max(part.num_rows * part.num_columns for part in parts) <= 120
+    assert sum(part.num_rows for part in parts) == 50
 
 
 def test_select_keeps_place_and_order():

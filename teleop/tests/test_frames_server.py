@@ -13,6 +13,7 @@ from robots.tests.people import person
 from teleop.models import TeleopSession
 from teleop.tests.recordings import make_session, record
 from tests.services import Server, wait_until
+from tests.wire import bystander, register
 
 LARGE = {"observation": {"text": "x" * 60_000}}
 
@@ -20,6 +21,7 @@ LARGE = {"observation": {"text": "x" * 60_000}}
 @pytest.fixture
 def get(server: Server, transactional_db):
     person("viewer", "viewer")
+    register("bystander")
     headers = {"Authorization": f"Token {Token.objects.get(user__username='viewer').key}"}
     return lambda path, **options: requests.get(server.url + path, headers=headers, timeout=20, **options)
 
@@ -97,11 +99,11 @@ def test_readers_that_stall_cost_neither_memory_nor_connections(get, server, lar
 
     get(f"/sessions/{large.pk}/frames?format=jsonl")
     before = rss()
-    readers = [stalled(get, large) for _ in range(6)]
+    readers = [stalled(get, large) for _ in range(4)]  # DOWNLOADS_PER_USER
     begin = time.monotonic()
     assert get("/sessions").status_code == 200
     assert time.monotonic() - begin < 2
-    assert rss() - before < 150 * 2**20  # six times two blocks of 4 MiB, in two or three copies
+    assert rss() - before < 150 * 2**20  # four times two blocks of 4 MiB, in two or three copies
     assert sum(map(len, readers[0])) > 40 * 2**20
 
 
@@ -134,3 +136,37 @@ def test_a_database_error_breaks_the_stream(get, large):
         finally:
             cursor.execute("ALTER TABLE elsewhere RENAME TO teleop_teleopframe")
     assert get("/sessions").status_code == 200
+
+
+def status_of(get, path) -> int:
+    with get(path, stream=True) as answer:
+        return answer.status_code
+
+
+def test_a_fifth_download_is_refused_until_one_is_over(get, server, large):
+    path = f"/sessions/{large.pk}/frames?format=jsonl"
+    with bystander(server):
+        readers = [get(path, stream=True) for _ in range(4)]
+        answer = get(path)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (429, "5")
+        bound = "you have 4 downloads at a time (DOWNLOADS_PER_USER); come back in a while"
+        assert answer.json() == {"detail": bound}
+        assert (
+            'teleop_requests_refused_total{code="downloads_client_full"} ' in requests.get(f"{server.url}/metrics").text
+        )
+        readers[0].close()  # with most of it unread
+        wait_until(lambda: status_of(get, path) == 200, what="the place of a reader that left")
+
+
+def test_many_that_wait_for_frames_are_bounded_and_cost_no_query_each(get, server):
+    session = make_session([0], is_live=True)
+    path = f"/sessions/{session.pk}/frames?after=2000000000&wait=20"
+    with bystander(server), ThreadPoolExecutor(60) as threads:
+        answers = [threads.submit(get, path) for _ in range(60)]
+        refused = wait_until(lambda: [answer for answer in answers if answer.done()][9:], what="ten that are refused")
+        assert refused[0].result().status_code == 429
+        assert "(WAITS_PER_USER)" in refused[0].result().json()["detail"]
+        TeleopSession.objects.filter(pk=session.pk).finish()
+        statuses = sorted(answer.result().status_code for answer in answers)
+    assert statuses == [200] * 50 + [429] * 10
+    assert get(path).json() == {"results": [], "next": None}

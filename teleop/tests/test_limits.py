@@ -7,6 +7,7 @@ from ipaddress import ip_network
 import orjson
 import pytest
 
+from teleop import limits
 from teleop.limits import REFUSALS_WINDOW_S, BoundedSockets, Places, Refusals, TooMany, address_of
 
 
@@ -78,8 +79,12 @@ async def refuse(scope, receive, send):
     await send({"type": "websocket.close"})
 
 
-def test_a_refusal_has_its_status_and_says_which_limit_it_was(settings):
-    settings.REFUSALS_PER_ADDRESS = 1
+@pytest.fixture
+def one_refusal(monkeypatch):
+    monkeypatch.setattr(limits, "refusals", Refusals(1))
+
+
+def test_a_refusal_has_its_status_and_says_which_limit_it_was(one_refusal):
     sockets = BoundedSockets(refuse)
     assert answers(sockets, {}) == [{"type": "websocket.close"}]
     start, body = answers(sockets, {"websocket.http.response": {}})
@@ -87,8 +92,7 @@ def test_a_refusal_has_its_status_and_says_which_limit_it_was(settings):
     assert "REFUSALS_PER_ADDRESS" in orjson.loads(body["body"])["detail"]
 
 
-def test_a_server_that_can_only_say_403_says_come_back_later(settings):
-    settings.REFUSALS_PER_ADDRESS = 1
+def test_a_server_that_can_only_say_403_says_come_back_later(one_refusal):
     sockets = BoundedSockets(refuse)
     answers(sockets, {})
     assert answers(sockets, {}) == [{"type": "websocket.accept"}, {"type": "websocket.close", "code": 1013}]

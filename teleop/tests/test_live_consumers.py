@@ -1,10 +1,13 @@
 """A page asks and is answered once, as fast as it can take it."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
+from teleop import limits
 from teleop.live import consumers
+from teleop.protocol import WatchClose
 
 
 class Watch:
@@ -75,6 +78,31 @@ def test_a_page_that_does_not_read_gets_no_more_until_it_does():
         assert await page.heard.get() == "1"
 
     run(scenario)
+
+
+def test_a_person_watches_so_many_pages_at_a_time(monkeypatch):
+    async def watcher(scope):
+        return SimpleNamespace(pk=7)
+
+    async def watch(self):
+        return WatchClose.RESTARTING
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    async def send(message):
+        sent.append(message["type"])
+
+    sent = []
+    monkeypatch.setattr(limits, "people", limits.Places(1, 429, "person_full", "this person watches {} pages"))
+    monkeypatch.setattr(consumers, "watcher", watcher)
+    monkeypatch.setattr(consumers.FleetConsumer, "watch", watch)
+    page = consumers.FleetConsumer()({"url_route": {"kwargs": {}}}, receive, send)
+    with limits.people.hold("7"), pytest.raises(limits.TooMany, match="this person watches 1 pages"):
+        asyncio.run(page)
+    assert sent == []
+    asyncio.run(consumers.FleetConsumer()({"url_route": {"kwargs": {}}}, receive, send))
+    assert sent == ["websocket.accept", "websocket.close"]
 
 
 @pytest.mark.parametrize("message", ['{"type":"next"}', b'{"type": "next"}', ' { "type" : "next" } '])

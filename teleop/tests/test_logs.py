@@ -74,6 +74,11 @@ def test_a_line_that_belongs_to_a_request_has_its_id():
             "[(b'authorization', b'Token ***'), (b'x-api-key', b'***')]",
         ),
         ("{'X-Api-Key': 'K', 'Host': 'h'}", "{'X-Api-Key': '***', 'Host': 'h'}"),
+        ("GET /ws/log/arm?api%5Fkey=K-1_x&session=s", "GET /ws/log/arm?api%5Fkey=***&session=s"),
+        ("GET /ws/log/arm?session=s&%61pi_key=K-1_x HTTP/1.1", "GET /ws/log/arm?session=s&%61pi_key=*** HTTP/1.1"),
+        ("<QueryDict: {'api_key': ['K-1_x'], 's': ['1']}>", "<QueryDict: {'api_key': ['***'], 's': ['1']}>"),
+        ("Token 9944b09199c62bcf9418ad846dd0e4bbdfc6ee4b", "Token ***"),
+        ("bearer hR1tQ3o9ZyT0v1m0c7C4m3s6bYzJ8n2kq5xW_uLdE0A.", "bearer ***"),
         ("no X-API-Key header, and the token is not one of ours", None),
     ],
 )

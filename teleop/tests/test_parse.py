@@ -130,6 +130,45 @@ def test_it_takes_254_levels_the_frame_itself_included():
     assert "nested too deep" in refused(raw(b'{"a":' * 254 + b"1" + b"}" * 254)).detail
 
 
+def named(count: int) -> dict:
+    return {f"n{number}.pos": 0 for number in range(count)}
+
+
+@pytest.mark.parametrize(
+    "observation",
+    [
+        named(1024),
+        {"cloud": [0] * 20_000},
+        {"text": '":' * 2000},
+        {"deep": {"deeper": named(1023)}, "empty": {}},
+        {"objects": [{"a": 1}] * 1023},
+    ],
+)
+def test_it_takes_1024_names(observation):
+    assert parse(encoded(observation=observation))
+
+
+@pytest.mark.parametrize(
+    "observation",
+    [
+        named(1025),
+        {"deep": {"deeper": named(1024)}, "empty": {}},
+        {"objects": [{"a": 1}] * 1024},
+        {"a": {f"{n}": {} for n in range(1025)}},
+    ],
+)
+def test_it_refuses_1025_names(observation):
+    refusal = refused(encoded(observation=observation))
+    assert (refusal.code, refusal.frame_index) == (Code.INVALID_FRAME, 7)
+    assert refusal.detail == "the frame has 1025 names; at most 1024 expected"
+
+
+def test_it_refuses_the_frame_of_a_batch_that_has_too_many_names():
+    bad, good = parse(orjson.dumps({"frames": [frame(observation=named(1025)), frame(frame_index=8)]}))
+    assert bad.detail == "frames[0]: the frame has 1025 names; at most 1024 expected"
+    assert good.frame_index == 8
+
+
 def test_it_measures_a_frame_as_compact_utf8():
     parse(b'{"frame_index":0,"timestamp":1703318400,"observation":{}' + b" " * MAX_DATA_BYTES + b"}")
     assert refused(json.dumps(frame(note="é" * (MAX_DATA_BYTES // 2)))).code == Code.FRAME_TOO_LARGE

@@ -4,6 +4,8 @@ import io
 from datetime import timedelta
 
 import pytest
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
@@ -35,6 +37,18 @@ def recorded():
         return session
 
     return record
+
+
+def test_it_clears_logins_that_have_expired(recorded):
+    expired, other = SessionStore(), SessionStore()
+    for login, seconds in ((expired, -1), (other, 60)):
+        login.set_expiry(seconds)
+        login.create()
+    recorded("old", days=3)
+    prune("--older-than", "2d", "--dry-run")
+    assert Session.objects.count() == 2
+    prune("--older-than", "2d")
+    assert list(Session.objects.values_list("pk", flat=True)) == [other.session_key]
 
 
 def left() -> set[str]:

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from django.core.cache import cache
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
 
 from teleop.frames import motion
 from teleop.management.commands import quality as command
@@ -135,19 +136,67 @@ def test_what_another_process_is_at_is_left_to_it():
     assert computed(session) is not None
 
 
-def test_one_that_cannot_be_read_does_not_keep_the_others_from_theirs(monkeypatch, capsys):
+def failing_for(session: TeleopSession, error: Exception):
+    def read(other):
+        if other.pk == session.pk:
+            raise error
+        return motion.read_motion(other)
+
+    return read
+
+
+def test_one_that_cannot_be_read_is_given_up_with_the_reason_and_keeps_nobody_from_theirs(monkeypatch, capsys):
+    good, bad = ended(meta_info={"task": "Fold"}), ended([0, 60, 120], days=1, meta_info={"task": "Fold"})
+    monkeypatch.setattr(command, "read_motion", failing_for(bad, ValueError("no numbers")))
+    assert computed(bad) == {
+        "idle_share": None,
+        "jerk": None,
+        "fps_jitter": None,
+        "missing_frames": 118,
+        "duration_s": 2.0,
+        "duration_ratio": None,
+        "error": "ValueError: no numbers",
+    }
+    good.refresh_from_db()
+    assert good.quality["jerk"]
+    assert f"session {bad.pk} has no quality: ValueError: no numbers" in capsys.readouterr().err
+    assert not TeleopSession.objects.quality_due().exists()
+
+
+def test_a_database_that_is_away_gives_no_session_up(monkeypatch, capsys):
     good, bad = ended(), ended(days=1)
-
-    def read(session):
-        if session.pk == bad.pk:
-            raise ValueError("no numbers")
-        return motion.read_motion(session)
-
-    monkeypatch.setattr(command, "read_motion", read)
+    monkeypatch.setattr(command, "read_motion", failing_for(bad, OperationalError("server closed the connection")))
     with pytest.raises(CommandError, match="1 sessions are left without"):
         call_command("quality")
+    assert list(TeleopSession.objects.quality_due()) == [bad]
     good.refresh_from_db()
-    assert good.quality and f"session {bad.pk}: ValueError: no numbers" in capsys.readouterr().err
+    assert good.quality
+
+
+@pytest.mark.parametrize("names", [100, 4501])
+def test_frames_with_too_many_names_together_are_given_up(names):
+    session = ended(range(60), data=lambda index: {"observation": {f"n{index}_{name}": 0 for name in range(names)}})
+    assert computed(session)["error"].endswith(" numbers of different names; at most 4096 expected")
+
+
+@pytest.mark.parametrize(
+    "error, reason", [(MemoryError(), "it takes more than 512 MB of memory"), (command.TooSlow("slow"), "slow")]
+)
+def test_a_limit_is_a_reason(error, reason):
+    assert command.reason_of(error) == reason
+
+
+def test_it_stops_what_takes_too_much_processor_time():
+    with pytest.raises(command.TooSlow, match="more than 0 s of processor time"), command.limited_time(0.01):
+        while True:
+            pass
+
+
+def test_it_stores_the_reason_it_is_given():
+    session = ended()
+    quality = computed(session, f"--session={session.pk}", "--give-up=its process was killed")
+    assert (quality["error"], quality["duration_s"]) == ("its process was killed", 10.0)
+    assert computed(session, f"--session={session.pk}")["jerk"]
 
 
 def test_each_takes_a_bounded_number_of_queries(django_assert_num_queries):

@@ -1,16 +1,22 @@
 """Messages that come before a consumer takes them, and writing to a socket that is gone."""
 
+from math import inf
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import pytest
 from daphne.ws_protocol import WebSocketFactory
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from websockets.frames import Frame, Opcode
 
 from teleop import websocket
-from teleop.tests.test_server_messages import HANDSHAKE, Transport
+from teleop.budgets import Budget, Budgets
+from teleop.tests.test_server_messages import HANDSHAKE, Transport, fragments
 from teleop.websocket import WebSocketProtocol
+from teleop.websocket_output import MAX_UNSENT_BYTES
 
 CLOSED_1013 = b"\x88\x02\x03\xf5"
 
@@ -34,6 +40,12 @@ class Protocol(WebSocketProtocol):
     def onConnect(self, request):
         self.handshake_deferred = Deferred()
         return self.handshake_deferred
+
+
+@pytest.fixture(autouse=True)
+def _worker_budget(monkeypatch):
+    """Every connection of these tests has a clock of its own."""
+    monkeypatch.setattr(websocket, "worker", Budget(10**12, 10**12))
 
 
 @pytest.fixture
@@ -226,3 +238,130 @@ def test_it_keeps_a_client_that_answers_late_and_ends_one_that_does_not(protocol
     protocol._sendAutoPing()
     protocol.clock.advance(40)
     assert (protocol.state, protocol.transport.calls[-1]) == (protocol.STATE_CLOSED, "abortConnection")
+
+
+def opened(budget: Budget | None = None, waste_us: float = 0) -> Protocol:
+    """A connection whose budget follows the protocol's clock, and whose messages waste so much each."""
+    protocol = Protocol(Transport())
+    protocol._budget = budget or Budget(10_000, 10_000, protocol.clock.seconds)
+    protocol.serverAccept()
+    protocol.transport.written = b""
+
+    def receive(message: bytes | str) -> float:
+        protocol.received.append(message)
+        return waste_us
+
+    protocol.attach(receive)
+    return protocol
+
+
+def ping(payload: bytes = b"") -> bytes:
+    return Frame(Opcode.PING, payload).serialize(mask=True)
+
+
+PONG = Frame(Opcode.PONG, b"").serialize(mask=False)
+
+
+def reads(protocol: Protocol) -> list[str]:
+    """Whether the connection is read: the calls that change it."""
+    return [call for call in protocol.transport.calls if call in ("pauseProducing", "resumeProducing")]
+
+
+def test_it_answers_500_pings_and_then_500_a_second():
+    protocol = opened()
+    protocol.dataReceived(ping() * 2000)
+    assert protocol.transport.written in (PONG * 500, PONG * 501)
+    assert reads(protocol) == ["pauseProducing"]
+    protocol.clock.pump([0.1] * 10)
+    assert 900 <= len(protocol.transport.written) / len(PONG) <= 1001
+    protocol.clock.pump([0.1] * 30)
+    assert (protocol.transport.written, reads(protocol)[-1]) == (PONG * 2000, "resumeProducing")
+
+
+def test_it_reads_a_client_on_that_wastes_nothing():
+    protocol = opened()
+    stream = texts(*range(5000)) + ping()
+    for begin in range(0, len(stream), 1448):  # each read cuts a message in two
+        protocol.dataReceived(stream[begin : begin + 1448])
+    assert (protocol.received, protocol.transport.written) == (numbers(*range(5000)), PONG)
+    assert reads(protocol) == []
+
+
+def test_it_lets_a_second_of_refusals_through_and_stops_within_a_read():
+    protocol = opened(waste_us=100)
+    protocol.dataReceived(texts(*range(500)))
+    assert 100 <= len(protocol.received) <= 101
+    protocol.clock.pump([0.1] * 60)
+    assert protocol.received == numbers(*range(500))
+
+
+pieces = st.one_of(
+    st.integers(0, 9).map(texts),
+    st.just(ping()),
+    st.just(Frame(Opcode.PONG, b"x").serialize(mask=True)),
+    st.just(fragments([b"a", b"b", b"c"], ping(b"?"))),
+    st.just(Frame(Opcode.BINARY, bytes(70_000)).serialize(mask=True)),
+)
+
+
+@patch.object(websocket, "MAX_OVERSPENT_S", inf)
+@given(st.lists(pieces, max_size=20), st.integers(1, 100), st.sampled_from([1_000, 9_000, 30_000]))
+def test_it_delivers_and_answers_the_same_if_it_pauses(parts: list[bytes], cut: int, waste_us: int):
+    free, paused = opened(Budget(10**12, 10**12)), opened(waste_us=waste_us)
+    stream = b"".join(parts)
+    size = len(stream) // cut + 1
+    for begin in range(0, len(stream), size):
+        for protocol in (free, paused):
+            protocol.dataReceived(stream[begin : begin + size])
+        paused.clock.advance(0.1)
+    paused.clock.pump([0.5] * 300)
+    assert (paused.received, paused.transport.written) == (free.received, free.transport.written)
+    assert reads(paused)[-1:] in ([], ["resumeProducing"])
+
+
+def test_connections_of_a_robot_share_its_budget(monkeypatch):
+    monkeypatch.setattr(websocket, "robots", Budgets(10_000, 10_000, clock=lambda: 0.0))
+    quiet, loud, late, other = (opened() for _ in range(4))
+    for protocol, robot_id in ((quiet, "arm"), (loud, "arm"), (other, "leg")):
+        protocol.share_budget(robot_id)
+    loud.dataReceived(ping() * 1000)
+    late.share_budget("arm")
+    for protocol in (quiet, loud, late, other):
+        protocol.dataReceived(texts(0))
+    assert [protocol.received for protocol in (quiet, loud, late, other)] == [["0"], [], [], ["0"]]
+
+
+def test_it_keeps_early_messages_while_the_budget_is_spent(protocol: Protocol, monkeypatch):
+    protocol._budget = Budget(10_000, 10_000, protocol.clock.seconds)
+    protocol.dataReceived(texts(0, 1) + ping() * 600 + texts(2))
+    protocol.serverAccept()
+    protocol.attach(protocol.received.append)
+    assert protocol.received == []
+    protocol.clock.pump([0.1] * 20)
+    assert protocol.received == numbers(0, 1, 2)
+
+
+def test_it_cuts_off_a_client_that_does_not_read(protocol: Protocol):
+    protocol.serverAccept()
+    protocol.transport.dataBuffer = bytes(MAX_UNSENT_BYTES + 1)
+    protocol.serverSend("an error")
+    assert protocol.transport.calls[-1] == "abortConnection"
+
+
+def test_it_closes_a_connection_that_spends_its_budget_for_ten_seconds():
+    protocol = opened(waste_us=1000)
+    for second in range(10):
+        protocol.dataReceived(texts(*range(100)))
+        protocol.clock.pump([0.1] * 10)
+        assert protocol.state == protocol.STATE_OPEN, second
+    protocol.dataReceived(texts(*range(100)))
+    protocol.clock.pump([0.1] * 20)
+    assert CLOSED_1013 in protocol.transport.written
+
+
+def test_it_does_not_close_a_connection_that_rests():
+    protocol = opened(waste_us=1000)
+    for _ in range(20):
+        protocol.dataReceived(texts(*range(15)))
+        protocol.clock.pump([0.1] * 30)
+    assert (len(protocol.received), protocol.transport.written) == (300, b"")

@@ -91,7 +91,7 @@ def run(
             content = (case.database, auth == "key", benchmark.is_long)
             url = stack.enter_context(databases.copy(tree, *content))
         env = os.environ | {"DATABASE_URL": url, "SECRET_KEY": "bench", "ROBOT_AUTH": auth, "DEBUG": "0"}
-        env |= {"REDIS_URL": redis_url if case.workers > 1 else "", **case.settings}
+        env |= {"NEW_ROBOTS_PER_ADDRESS": "0", "REDIS_URL": redis_url if case.workers > 1 else "", **case.settings}
         process, limits = stack.enter_context(serving(case, port, env, tree))
         site = Site(port, url, auth, family(process), limits)
         gc.collect()  # of the run before

@@ -1,7 +1,10 @@
 """POST /videos: what is refused, by name and bound, and leaves nothing behind."""
 
+import errno
+
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.files.uploadhandler import TemporaryFileUploadHandler
 
 from videos.models import VideoChunk
 from videos.tests.films import START, files, film, form, upload
@@ -136,11 +139,30 @@ def test_a_form_of_too_many_fields_is_refused(admin, session, media):
 
 def test_another_robots_session_takes_none(leg, session, media):
     answer = upload(leg, session)
-    assert answer.status_code == 403
+    assert answer.status_code == 400
     assert_nothing_is_left(media)
 
 
 def test_what_goes_wrong_after_the_file_was_stored_takes_it_away(admin, session, media, monkeypatch):
     monkeypatch.setattr(VideoChunk, "save", lambda *_, **__: 1 / 0)
     assert upload(admin, session).status_code == 500
+    assert_nothing_is_left(media)
+
+
+def test_an_upload_stops_when_others_have_filled_the_disk_meanwhile(admin, session, media, monkeypatch):
+    answers = iter([None, "the disk has 0 bytes free"])
+    monkeypatch.setattr("videos.uploads.shortage", lambda **_: next(answers))
+    monkeypatch.setattr("videos.uploads.UploadHandler._bytes_until_check", 1000)
+    answer = upload(admin, session, bytes(100_000))
+    assert (answer.status_code, answer.json()) == (507, {"detail": "the disk has 0 bytes free"})
+    assert_nothing_is_left(media)
+
+
+def test_a_disk_that_is_full_is_no_error_of_the_server(admin, session, media, monkeypatch):
+    def write(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(TemporaryFileUploadHandler, "receive_data_chunk", write)
+    answer = upload(admin, session)
+    assert (answer.status_code, answer.json()) == (507, {"detail": "the disk is full: No space left on device"})
     assert_nothing_is_left(media)

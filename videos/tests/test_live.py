@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
@@ -19,6 +19,7 @@ from rest_framework.authtoken.models import Token
 from robots.models import Robot
 from teleop.models import TeleopSession
 from tests.services import Server, wait_until
+from tests.wire import bystander
 from videos.models import VideoChunk
 from videos.tests.films import START, files, film
 
@@ -157,7 +158,73 @@ def test_a_body_past_the_bound_is_refused_though_it_goes_on_being_sent(live, sta
     connection = connect(live)
     length = {"Content-Length": str(2**23)} if says_its_length else {}
     connection.request("POST", "/videos", iter([bytes(2**20)] * 8), live.headers | length, encode_chunked=not length)
-    assert connection.getresponse().status == 413
+    assert connection.getresponse().status == (413 if length else 411)
+
+
+def spooled_bytes(server: Server) -> int:
+    """Return the size of the deleted files that the server has open: bodies that are not whole yet."""
+    size = 0
+    for file in Path(f"/proc/{server.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            size += file.stat().st_size * str(file.readlink()).endswith("(deleted)")
+    return size
+
+
+@pytest.mark.parametrize(
+    "headers, status",
+    [({}, 401), ({"Authorization": "Token 0123456789"}, 401), ({"Authorization": f"Bearer {'x' * 43}"}, 401)],
+)
+def test_an_upload_without_credentials_takes_no_room_on_the_disk(live, headers, status):
+    live.headers = headers
+    connection = begin(live, BIG)
+    connection.send(bytes(2**23))
+    assert spooled_bytes(live.server) <= 2**20
+    answer = connection.getresponse()
+    assert answer.status == status and "detail" in json.load(answer)
+    assert answer.headers["WWW-Authenticate"]
+
+
+def test_an_upload_of_somebody_who_may_not_is_refused_before_its_body(live):
+    live.headers = {"Authorization": f"Token {Token.objects.create(user=User.objects.create_user('viewer'))}"}
+    assert begin(live, BIG).getresponse().status == 403
+    live.headers = {"Cookie": "sessionid=nobody"}
+    assert begin(live, BIG).getresponse().status == 401
+
+
+@pytest.mark.parametrize("path, size", [("/robots", 2**20 + 1), ("/videos/1", BIG), ("/health/live", BIG)])
+def test_any_other_body_may_have_1_mib(live, path, size):
+    connection = connect(live)
+    connection.putrequest("POST", path)
+    connection.putheader("Content-Length", str(size))
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert answer.status == 413
+    assert json.load(answer)["detail"] == f"the body is {size} bytes or more; at most {2**20} expected"
+
+
+@pytest.mark.parametrize("is_allowed", [True, False])
+def test_it_asks_for_a_body_when_it_knows_who_sends_it(live, is_allowed):
+    live.headers = (live.headers if is_allowed else {}) | {"Expect": "100-continue"}
+    connection = begin(live, BIG)
+    assert connection.sock.recv(1000).startswith(b"HTTP/1.1 100" if is_allowed else b"HTTP/1.1 401")
+    connection.close()
+    assert get(live, "/health/live").status == 200
+
+
+def test_an_upload_whose_client_leaves_while_it_is_checked_leaves_nothing(live):
+    before = psutil.Process(live.server.pid).num_fds()
+    for _ in range(20):
+        begin(live, BIG).close()
+    assert send(live, film()).status == 201
+    wait_until(lambda: psutil.Process(live.server.pid).num_fds() <= before + 4, what="descriptors as before")
+
+
+def test_uploads_stop_before_the_disk_is_full_and_robots_stream_on(live, start_server):
+    live.server = start_server(DISK_RESERVE_BYTES=str(2**59), ROBOT_AUTH="open")
+    with bystander(live.server):
+        for answer in (begin(live, BIG).getresponse(), send(live, film())):
+            assert answer.status == 507
+            assert f"of which {2**59} are kept for frames (DISK_RESERVE_BYTES)" in json.load(answer)["detail"]
 
 
 def test_a_body_in_chunks_is_refused(live, media):

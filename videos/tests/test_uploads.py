@@ -95,7 +95,7 @@ def test_of_two_uploads_at_once_one_is_stored(media, session, monkeypatch, shade
     """Both have their files in place before either looks who else is there."""
     both, answers = threading.Barrier(2, timeout=10), []
     insert = VideoChunk._insert_or_find
-    monkeypatch.setattr(VideoChunk, "_insert_or_find", lambda chunk: (both.wait(), insert(chunk))[1])
+    monkeypatch.setattr(VideoChunk, "_insert_or_find", lambda *of: (both.wait(), insert(*of))[1])
     key = robot_client("arm")._credentials
 
     def send(shade):
@@ -115,7 +115,7 @@ def test_of_two_uploads_at_once_one_is_stored(media, session, monkeypatch, shade
 
 def test_a_session_deleted_meanwhile_takes_no_video(arm, session, media, monkeypatch):
     insert = VideoChunk._insert_or_find
-    monkeypatch.setattr(VideoChunk, "_insert_or_find", lambda chunk: (session.delete(), insert(chunk))[1])
+    monkeypatch.setattr(VideoChunk, "_insert_or_find", lambda *of: (session.delete(), insert(*of))[1])
     number = session.pk
     answer = upload(arm, session)
     assert answer.status_code == 400

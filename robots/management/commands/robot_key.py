@@ -1,6 +1,8 @@
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
+from django.db import transaction
 
+from robots import audit
 from robots.management.base import FormatCheckedCommand
 from robots.models import ROBOT_ID, Robot
 
@@ -15,9 +17,14 @@ class Command(FormatCheckedCommand):
         parser.add_argument("robot_id")
 
     def handle(self, *args, robot_id, **options):
-        robot, is_new = self._robot(robot_id)
-        replaces = bool(robot.key_hash)
-        key = robot.issue_key()
+        with transaction.atomic():
+            robot, is_new = self._robot(robot_id)
+            replaces = bool(robot.key_hash)
+            key = robot.issue_key()
+            actor = audit.command("robot_key")
+            if is_new:
+                audit.record(actor, audit.Action.ADDED, [robot])
+            audit.record(actor, audit.Action.KEY_ISSUED, [robot])
         if is_new:
             self._say(f"{robot_id} is registered.")
         elif replaces:

@@ -2,9 +2,11 @@ import re
 from argparse import ArgumentTypeError
 from datetime import timedelta
 
+from django.core.management import call_command
 from django.db.models import Sum
 from django.utils import timezone
 
+from robots import audit
 from robots.management.base import FormatCheckedCommand
 from teleop.models import SessionIsLive, TeleopSession
 
@@ -45,9 +47,10 @@ class Command(FormatCheckedCommand):
             if session is None:
                 continue
             try:
-                session.delete()
+                session.delete(actor=audit.command("prune"))
             except SessionIsLive:
                 continue
             count, frames = count + 1, frames + session.frame_count
             self.stdout.write(f"session {pk} of {session.robot_id}, {session.frame_count} frames, deleted")
         self.stdout.write(f"{count} sessions of {frames} frames deleted")
+        call_command("clearsessions")  # of people, whose login has expired: nothing else deletes those

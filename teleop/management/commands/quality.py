@@ -1,12 +1,27 @@
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pyarrow as pa
 from django.core.cache import cache
 from django.core.management.base import CommandError
+from django.db import InterfaceError, OperationalError
 
 from robots.management.base import FormatCheckedCommand
+from teleop.frames.fields import TooManyColumns
 from teleop.frames.motion import read_motion
 from teleop.models import TeleopSession
-from teleop.quality import quality
+from teleop.quality import duration_ratio, quality
 
 CLAIMED_S = 600  # longer than it takes for a million frames; after that a process that was killed holds nobody up
+MEMORY_BYTES = 512 * 2**20  # a million frames of 16 joints take 300 MB
+CPU_S, CPU_S_A_FRAME = 20, 20e-6  # frames take 6 us each
+KILL_AFTER_S = 10  # if code in C does not come back to Python
+
+
+class TooSlow(Exception):
+    """The session took more processor time than one may take."""
 
 
 class Command(FormatCheckedCommand):
@@ -15,8 +30,16 @@ class Command(FormatCheckedCommand):
 
     def add_arguments(self, parser):
         parser.add_argument("--session", type=int, nargs="+", metavar="ID", help="these, whether it is due or not")
+        parser.add_argument("--limited", action="store_true", help="with limits of memory and processor time")
+        parser.add_argument("--give-up", metavar="REASON", help="compute nothing, store why --session has no quality")
 
-    def handle(self, *args, session, **options):
+    def handle(self, *args, session, limited, give_up, **options):
+        if give_up:
+            for each in TeleopSession.objects.quality_due().filter(pk__in=session or []):
+                self.give_up(each, give_up)
+            return
+        if limited:
+            limit_memory()
         ended = TeleopSession.objects.filter(end_time__isnull=False)
         due = ended.filter(pk__in=session) if session else ended.quality_due()
         failed = 0
@@ -25,8 +48,8 @@ class Command(FormatCheckedCommand):
             if not cache.add(claim, True, CLAIMED_S):
                 continue  # another worker's process is at it
             try:
-                self.compute(due.filter(pk=session_id).first())
-            except Exception as error:  # one that cannot be read must not keep the others from theirs
+                self.compute_or_give_up(due.filter(pk=session_id).first(), limited)
+            except Exception as error:  # it stays due, and must not keep the others from theirs
                 failed += 1
                 self.stderr.write(f"session {session_id}: {type(error).__name__}: {error}")
             finally:
@@ -34,10 +57,80 @@ class Command(FormatCheckedCommand):
         if failed:
             raise CommandError(f"{failed} sessions are left without")
 
-    def compute(self, session: TeleopSession | None) -> None:
+    def compute_or_give_up(self, session: TeleopSession | None, limited: bool) -> None:
         if session is None:  # done by another since, or being recorded again
             return
-        task = (session.meta_info or {}).get("task")
-        others_s = TeleopSession.objects.exclude(pk=session.pk).durations_s(task) if task else []
-        if session.keep_quality(quality(read_motion(session), session.fps, others_s)):
+        if limited:  # its parent reads it: if this process is killed, it was over this session
+            self.stdout.write(f"session {session.pk} begins")
+            self.stdout.flush()
+        try:
+            with limited_time(CPU_S + CPU_S_A_FRAME * session.frame_count if limited else 0):
+                self.compute(session)
+        except (OperationalError, InterfaceError):
+            raise  # the database's fault, not the session's
+        except Exception as error:
+            self.give_up(session, reason_of(error))
+
+    def compute(self, session: TeleopSession) -> None:
+        found = quality(read_motion(session), session.fps, self.others_s(session))
+        if session.keep_quality(found):
             self.stdout.write(f"session {session.pk}: {session.frame_count} frames")
+
+    def give_up(self, session: TeleopSession, reason: str) -> None:
+        """Store why there is no quality, so that the session is not due again, and what is known without its frames."""
+        known = {
+            **dict.fromkeys(("idle_share", "jerk", "fps_jitter")),
+            "missing_frames": session.missing_frames,
+            "duration_s": session.duration_s if session.frame_count else None,
+            "duration_ratio": duration_ratio(session.duration_s, self.others_s(session)),
+            "error": reason,
+        }
+        if session.keep_quality(known):
+            self.stderr.write(f"session {session.pk} has no quality: {reason}")
+
+    def others_s(self, session: TeleopSession) -> list[float]:
+        task = (session.meta_info or {}).get("task")
+        return TeleopSession.objects.exclude(pk=session.pk).durations_s(task) if task else []
+
+
+def reason_of(error: Exception) -> str:
+    match error:
+        case TooManyColumns():
+            return f"the frames have {error.count} numbers of different names; at most {error.most} expected"
+        case MemoryError():
+            return f"it takes more than {MEMORY_BYTES >> 20} MB of memory"
+        case TooSlow():
+            return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def limit_memory() -> None:
+    """Of this process, for good. RLIMIT_AS would count what threads and libraries reserve and never use."""
+    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own reserves 1 GB that counts
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+@contextmanager
+def limited_time(seconds: float) -> Iterator[None]:
+    """Raise TooSlow within after so many seconds of processor time, which waiting for the database does not take; 0: no
+    limit. Code in C that does not come back gets SIGXCPU, which ends the process.
+    """
+    if not seconds:
+        yield
+        return
+
+    def stop(*_) -> None:
+        raise TooSlow(f"it takes more than {seconds:.0f} s of processor time")
+
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    limit = int(used.ru_utime + used.ru_stime + seconds + KILL_AFTER_S)
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+        resource.setrlimit(resource.RLIMIT_CPU, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))

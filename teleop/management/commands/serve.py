@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from ipaddress import ip_address
 
 from django.conf import settings
 from django.core.management.base import CommandError
@@ -21,6 +22,7 @@ from django.utils import autoreload
 from robots.management.base import FormatCheckedCommand
 
 RESPAWN_PAUSE_S = 0.5  # a worker that dies at once must not spin
+SWITCH_INTERVAL_S = 0.0005
 BACKLOG = 1024
 PR_SET_PDEATHSIG = 1
 MAX_STRETCH = 3
@@ -58,7 +60,10 @@ class Command(FormatCheckedCommand):
             )
         if workers > 1 and reload:
             raise CommandError("--reload serves with one worker")
-        bind(host, port).close()  # fails where another server has the port; shared, they would divide it silently
+        with bind(
+            host, port
+        ) as bound:  # fails where another server has the port; shared, they would divide it silently
+            check_open(bound.getsockname()[0])
         check_database(connections["default"])
         check_media()
         if reload:
@@ -75,6 +80,19 @@ class Command(FormatCheckedCommand):
     def announce(self, address: str) -> None:
         self.stdout.write(f"serving on {address}")
         self.stdout.flush()
+
+
+def check_open(address: str) -> None:
+    """Refuse to serve without keys where others can reach it, unless a second setting says that this is meant."""
+    if settings.ROBOT_AUTH != "open" or settings.ROBOT_AUTH_OPEN_ANYWHERE:
+        return
+    is_local = ip_address(address.partition("%")[0]).is_loopback
+    where = "ALLOWED_HOSTS is *" if "*" in settings.ALLOWED_HOSTS else "" if is_local else f"the address is {address}"
+    if where:
+        raise CommandError(
+            f"ROBOT_AUTH is open and {where}: anybody could read everything and stream. Set ROBOT_AUTH=key; or, on a "
+            "closed network, ROBOT_AUTH_OPEN_ANYWHERE=1"
+        )
 
 
 def check_database(database: BaseDatabaseWrapper) -> None:
@@ -137,6 +155,9 @@ def run_worker(
     from teleop.ingest.worker import running_worker
     from teleop.server import Server  # here, as importing it makes the process's event loop
 
+    # Stock: 5 ms, for which each thread that computes keeps the event loop, and so the robots' acks, waiting for
+    # Python's lock. With 8 downloads the 95th percentile of an ack was 477 ms, and is 111 ms with this.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     listening.listen(BACKLOG)
     server = Server(application, listening, signal_handlers, ready)
     server.run()
@@ -148,7 +169,7 @@ def run_worker(
     if is_supervised:
         os._exit(1)
     time.sleep(RESPAWN_PAUSE_S)
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # nosec B606 # itself, with its own arguments
 
 
 def mark_process_dead(pid: int) -> None:

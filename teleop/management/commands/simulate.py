@@ -12,6 +12,7 @@ from django.core.management.base import CommandError
 from django.db import transaction
 from teleop_client import AsyncRobotClient, TeleopError
 
+from robots import audit
 from robots.management.base import FormatCheckedCommand
 from robots.models import ROBOT_ID, Robot
 from teleop.protocol import MAX_FPS, MIN_FPS
@@ -232,11 +233,14 @@ def check(option: str, value: float, lowest: float, highest: float) -> None:
 
 def issue(robot_ids: list[str]) -> dict[str, str]:
     """A new key for each, which voids the old one: so only for robots that were made here, or never had a key."""
-    keys = {}
+    keys, actor = {}, audit.command("simulate")
     with transaction.atomic():
         for robot_id in robot_ids:
-            robot, _ = Robot.objects.get_or_create(pk=robot_id, defaults={"meta_info": {"simulated": True}})
+            robot, is_new = Robot.objects.get_or_create(pk=robot_id, defaults={"meta_info": {"simulated": True}})
             if robot.key_hash and not (robot.meta_info or {}).get("simulated"):
                 raise CommandError(f"{robot_id} has a key and is not a simulated robot; another --prefix expected")
             keys[robot_id] = robot.issue_key()
+            if is_new:
+                audit.record(actor, audit.Action.ADDED, [robot])
+            audit.record(actor, audit.Action.KEY_ISSUED, [robot])
     return keys

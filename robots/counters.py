@@ -1,0 +1,11 @@
+"""Counters of requests, for /metrics (teleop/counters.py has those of robots' frames).
+
+Import this in the function that counts: prometheus-client reads PROMETHEUS_MULTIPROC_DIR at its import, and `serve`
+sets it first.
+"""
+
+from prometheus_client import Counter
+
+REQUESTS_REFUSED = Counter(
+    "teleop_requests_refused", "HTTP requests answered with 429 or 503, being too many", ["code"]
+)

@@ -1,0 +1,43 @@
+"""/schema is rendered once, for however many ask at once."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.test import Client
+from drf_spectacular.renderers import OpenApiYamlRenderer2
+
+from robots import schema
+
+YAML = {"Accept": "application/yaml"}
+
+
+@pytest.fixture
+def renderings(monkeypatch) -> list:
+    """What is rendered from now on."""
+    rendered = []
+    render = OpenApiYamlRenderer2.render
+
+    def counted(self, *args, **kwargs):
+        rendered.append(self)
+        return render(self, *args, **kwargs)
+
+    monkeypatch.setattr(OpenApiYamlRenderer2, "render", counted)
+    schema._rendered.cache_clear()
+    schema._schema.cache_clear()
+    return rendered
+
+
+def test_it_is_rendered_once_for_requests_at_once(renderings):
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda _: Client().get("/schema", headers=YAML), range(8)))
+    assert [answer.status_code for answer in answers] == [200] * 8
+    assert len({answer.content for answer in answers}) == 1
+    assert len(renderings) == 1
+
+
+def test_it_is_not_sent_again_to_a_client_that_has_it():
+    first = Client().get("/schema")
+    assert (first["Content-Type"], first["Cache-Control"]) == ("application/json", "public, no-cache")
+    again = Client().get("/schema", headers={"If-None-Match": first["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert Client().get("/schema", headers={"If-None-Match": first["ETag"]} | YAML).status_code == 200

@@ -1,0 +1,38 @@
+"""Room on the disks that uploads must leave, so that frames can be stored when nothing else can."""
+
+import os
+import shutil
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from django.conf import settings
+
+CHECK_EVERY_BYTES = 8 * 2**20
+
+
+def shortage(in_temp: int = 0, in_media: int = 0) -> str | None:
+    """Return what is wrong if that many bytes more would leave less than the reserve on a disk."""
+    needed: Counter[int] = Counter()
+    folders: dict[int, Path] = {}
+    for folder, size in ((Path(tempfile.gettempdir()), in_temp), (_media_folder(), in_media)):
+        disk = os.stat(folder).st_dev
+        needed[disk] += size
+        folders[disk] = folder
+    for disk, folder in folders.items():
+        usage = shutil.disk_usage(folder)
+        if usage.free - needed[disk] < (reserve := reserve_bytes(usage.total)):
+            left = f"{usage.free} bytes free, of which {reserve} are kept for frames (DISK_RESERVE_BYTES)"
+            return f"the disk has {left}; this upload takes up to {needed[disk]} more"
+    return None
+
+
+def reserve_bytes(disk_bytes: int) -> int:
+    if settings.DISK_RESERVE_BYTES is not None:
+        return settings.DISK_RESERVE_BYTES
+    return min(2**30, disk_bytes // 20)
+
+
+def _media_folder() -> Path:
+    root = Path(settings.MEDIA_ROOT).absolute()
+    return next(folder for folder in (root, *root.parents) if folder.exists())  # the first upload makes it

@@ -1,0 +1,125 @@
+"""How many requests Django works on at a time."""
+
+import asyncio
+import json
+
+import pytest
+
+from teleop import http_requests
+from teleop.http_requests import MAX_AT_WORK, Requests
+
+
+class Application:
+    """Begins each response when `may_respond` is set, and ends it when `may_end` is set."""
+
+    def __init__(self) -> None:
+        self.at_work = 0
+        self.may_respond, self.may_end = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, scope, receive, send):
+        self.at_work += 1
+        await self.may_respond.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await self.may_end.wait()
+
+
+class Client:
+    """Requests of one server; `answers` has the messages of each one."""
+
+    def __init__(self) -> None:
+        self.application = Application()
+        self.requests = Requests(self.application)
+        self.answers: list[list[dict]] = []
+
+    def ask(self, path: str = "/robots", method: str = "GET") -> asyncio.Task:
+        answer: list[dict] = []
+        self.answers.append(answer)
+
+        async def send(message):
+            answer.append(message)
+
+        scope = {"type": "http", "method": method, "path": path}
+        return asyncio.create_task(self.requests(scope, None, send))
+
+
+async def turns() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def test_a_request_waits_until_another_one_begins_its_response():
+    async def scenario():
+        client = Client()
+        tasks = [client.ask() for _ in range(MAX_AT_WORK + 2)]
+        await turns()
+        assert client.application.at_work == MAX_AT_WORK
+        client.application.may_respond.set()
+        await turns()
+        assert client.application.at_work == MAX_AT_WORK + 2  # though none has ended
+        client.application.may_end.set()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("path, method", [("/health/live", "GET"), ("/videos", "POST")])
+def test_health_and_uploads_need_no_turn(path, method):
+    async def scenario():
+        client = Client()
+        client.application.may_end.set()
+        tasks = [client.ask() for _ in range(MAX_AT_WORK)] + [client.ask(path, method)]
+        await turns()
+        assert client.application.at_work == MAX_AT_WORK + 1
+        client.application.may_respond.set()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(scenario())
+
+
+def test_a_request_that_waits_too_long_is_answered_with_503(monkeypatch):
+    monkeypatch.setattr(http_requests, "MAX_WAIT_S", 0.01)
+
+    async def scenario():
+        client = Client()
+        client.application.may_end.set()
+        tasks = [client.ask() for _ in range(MAX_AT_WORK)]
+        await turns()
+        await client.ask()
+        start, body = client.answers[-1]
+        assert (start["status"], dict(start["headers"])[b"retry-after"]) == (503, b"5")
+        assert json.loads(body["body"])["detail"].startswith("this worker works on 8 requests")
+        client.application.may_respond.set()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(scenario())
+
+
+def test_a_turn_ends_with_a_request_that_fails():
+    async def scenario():
+        client = Client()
+
+        async def fail(scope, receive, send):
+            raise ValueError("an error of the application")
+
+        client.requests._application = fail
+        tasks = [client.ask() for _ in range(2 * MAX_AT_WORK)]
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        assert {type(error) for error in found} == {ValueError}
+
+    asyncio.run(scenario())
+
+
+def test_a_request_goes_on_when_the_server_cancels_it():
+    async def scenario():
+        client = Client()
+        task = client.ask()
+        await turns()
+        for _ in range(3):
+            task.cancel()
+            await turns()
+        client.application.may_respond.set()
+        client.application.may_end.set()
+        await turns()
+        assert client.answers[0][0]["status"] == 200
+
+    asyncio.run(scenario())

@@ -1,0 +1,71 @@
+"""How many long requests there may be at a time, and when they give their places back."""
+
+import gc
+from types import SimpleNamespace
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, User
+
+from robots.models import Robot
+from teleop.frames import request_limits
+from teleop.frames.downloads import working
+from teleop.frames.request_limits import Held, RequestLimit, TooManyAtATime
+from teleop.tests.recordings import make_session
+
+
+def request_of(user=None, auth=None, address="10.0.0.7"):
+    return SimpleNamespace(user=user or AnonymousUser(), auth=auth, META={"REMOTE_ADDR": address})
+
+
+ADA, BOB = request_of(User(pk=1)), request_of(User(pk=2))
+
+
+@pytest.fixture
+def limit(settings) -> RequestLimit:
+    """Two for each client, three in all."""
+    settings.DOWNLOADS_PER_USER, settings.DOWNLOADS_PER_WORKER = 2, 3
+    return RequestLimit("downloads", "downloads", "DOWNLOADS_PER_USER", "DOWNLOADS_PER_WORKER")
+
+
+def test_a_client_has_no_more_places_than_it_may(limit):
+    places = [limit.take(ADA), limit.take(ADA)]
+    with pytest.raises(TooManyAtATime, match=r"you have 2 downloads at a time \(DOWNLOADS_PER_USER\)"):
+        limit.take(ADA)
+    places.append(limit.take(BOB))
+    with pytest.raises(TooManyAtATime, match=r"this worker has 3 downloads at a time \(DOWNLOADS_PER_WORKER\)"):
+        limit.take(BOB)
+    places[0].release()
+    places[0].release()  # a second time it gives nothing
+    places.append(limit.take(BOB))
+    with pytest.raises(TooManyAtATime):
+        limit.take(ADA)
+
+
+def test_a_place_that_nobody_has_any_more_is_free(limit):
+    for _ in range(5):
+        limit.take(ADA)
+    gc.collect()
+    assert limit.take(ADA)
+
+
+def test_the_end_of_a_response_frees_its_place(limit):
+    responses = [Held((), limit.take(ADA)), Held((), limit.take(ADA))]
+    responses[0].close()
+    assert limit.take(ADA)
+
+
+def test_robots_people_and_strangers_are_counted_apart(limit):
+    robot = Robot(pk="1")
+    clients = [ADA, request_of(robot, robot), request_of()]
+    assert [limit.take(client) for client in clients]
+    assert len({request_limits._client_of(client) for client in [*clients, request_of(address="10.0.0.8")]}) == 4
+
+
+@pytest.mark.django_db
+def test_a_plot_that_gets_no_turn_is_answered(viewer, monkeypatch):
+    monkeypatch.setattr(request_limits, "MAX_WAIT_TO_WORK_S", 0.01)
+    session = make_session([0])
+    with working:
+        answer = viewer.get(f"/sessions/{session.pk}/series")
+    assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+    assert viewer.get(f"/sessions/{session.pk}/series").status_code == 200

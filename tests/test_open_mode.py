@@ -1,0 +1,63 @@
+"""ROBOT_AUTH=open: what a stranger on the network can do with it."""
+
+import json
+
+import pytest
+from django.core.management import CommandError
+from websockets.exceptions import InvalidStatus
+
+from robots.models import Robot
+from teleop.management.commands import serve
+from tests.wire import bystander, wire
+
+pytestmark = pytest.mark.once
+
+LOCAL, NETWORK = ["localhost", "127.0.0.1"], ["*"]
+
+
+@pytest.mark.parametrize(
+    "address, hosts, said",
+    [
+        ("192.0.2.7", LOCAL, "the address is 192.0.2.7"),
+        ("0.0.0.0", LOCAL, "the address is 0.0.0.0"),
+        ("::", LOCAL, "the address is ::"),
+        ("fe80::1%eth0", LOCAL, "the address is fe80::1%eth0"),
+        ("127.0.0.1", NETWORK, "ALLOWED_HOSTS is *"),
+        ("127.0.0.1", [*LOCAL, "*"], "ALLOWED_HOSTS is *"),
+    ],
+)
+def test_it_serves_without_keys_on_this_machine_only(settings, address: str, hosts: list[str], said: str):
+    settings.ROBOT_AUTH, settings.ALLOWED_HOSTS = "open", hosts
+    with pytest.raises(CommandError, match="ROBOT_AUTH is open and ") as refused:
+        serve.check_open(address)
+    assert said in str(refused.value)
+    assert "ROBOT_AUTH_OPEN_ANYWHERE=1" in str(refused.value)
+    settings.ROBOT_AUTH_OPEN_ANYWHERE = True
+    serve.check_open(address)
+    settings.ROBOT_AUTH, settings.ROBOT_AUTH_OPEN_ANYWHERE = "key", False
+    serve.check_open(address)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.8.8.8", "::1"])
+def test_it_serves_without_keys_on_this_machine(settings, address: str):
+    settings.ROBOT_AUTH, settings.ALLOWED_HOSTS = "open", LOCAL
+    serve.check_open(address)
+
+
+def test_a_stranger_registers_so_many_robots_a_minute_and_others_are_not_held_up(start_server):
+    server = start_server(ROBOT_AUTH="open", NEW_ROBOTS_PER_ADDRESS="3", TRUSTED_PROXIES="127.0.0.1")
+    with bystander(server):
+        refused = []
+        for number in range(5):
+            header = {"X-Forwarded-For": f"2001:db8::{number:x}"}  # one /64
+            try:
+                with wire(server, f"new_{number}", key=None, additional_headers=header):
+                    pass
+            except InvalidStatus as refusal:
+                refused.append(refusal.response)
+        assert [response.status_code for response in refused] == [429, 429]
+        assert "NEW_ROBOTS_PER_ADDRESS" in json.loads(refused[0].body)["detail"]
+        for robot_id, address in (("new_0", "2001:db8::1"), ("other", "192.0.2.8")):  # known, or from elsewhere
+            with wire(server, robot_id, key=None, additional_headers={"X-Forwarded-For": address}):
+                pass
+    assert sorted(Robot.objects.values_list("pk", flat=True)) == ["bystander", "new_0", "new_1", "new_2", "other"]

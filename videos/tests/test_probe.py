@@ -1,0 +1,89 @@
+"""Files are looked at in a process with limits, few at a time."""
+
+import resource
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.services import wait_until
+from videos import probe
+from videos.probe import NoVideo, ProbesBusy, seconds_of_video
+from videos.tests.films import film, upload
+from videos.tests.mp4_boxes import claiming
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "chunk.mp4"
+    path.write_bytes(film())
+    return path
+
+
+def test_it_says_how_long_a_film_is(file):
+    assert seconds_of_video(file) == 1.0
+
+
+@pytest.mark.parametrize("tracks, pictures", [(1, 50_000_000), (50, 2_000_000)])
+def test_a_file_that_claims_millions_of_pictures_takes_little_memory(file, tracks, pictures):
+    """Of 600 bytes and of 22 KB; they took 1.9 and 3.7 GB in the server."""
+    file.write_bytes(claiming(tracks, pictures))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(NoVideo, match=f"it has {pictures} pictures; at most 500000 expected"):
+        seconds_of_video(file)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 * 2**10
+
+
+@pytest.mark.django_db
+def test_the_upload_is_refused_with_the_reason(admin, session):
+    answer = upload(admin, session, claiming(50, 2_000_000))
+    assert answer.status_code == 400
+    assert answer.json() == {"file": ["file is no video: it has 2000000 pictures; at most 500000 expected"]}
+
+
+@pytest.mark.parametrize(
+    "number, reason", [(signal.SIGXCPU, "more than 10 s of processor time"), (signal.SIGSEGV, "FFmpeg failed on it")]
+)
+def test_a_process_that_is_ended_is_the_files_fault(file, monkeypatch, number, reason):
+    monkeypatch.setattr(probe, "COMMAND", ["sh", "-c", f"kill -{int(number)} $$"])
+    with pytest.raises(NoVideo, match=reason):
+        seconds_of_video(file)
+
+
+def test_one_that_takes_long_is_not_the_files_fault(file, monkeypatch):
+    monkeypatch.setattr(probe, "COMMAND", ["sh", "-c", "exec sleep 60"])
+    monkeypatch.setattr(probe, "TIMEOUT_S", 0.1)
+    with pytest.raises(ProbesBusy, match="not looked through within"):
+        seconds_of_video(file)
+
+
+def test_two_are_looked_at_at_a_time_and_others_wait_or_are_sent_away(file, monkeypatch):
+    running, most, gate = [], [], threading.Event()
+
+    def ask(path):
+        running.append(path)
+        most.append(len(running))
+        gate.wait()
+        running.remove(path)
+        return 1.0
+
+    monkeypatch.setattr(probe, "_ask_process", ask)
+    monkeypatch.setattr(probe, "waiting", threading.BoundedSemaphore(3))
+    with ThreadPoolExecutor(6) as threads:
+        answers = [threads.submit(seconds_of_video, file) for _ in range(5)]
+        wait_until(lambda: len(running) == 2 and not probe.waiting.acquire(blocking=False), what="three that wait")
+        with pytest.raises(ProbesBusy, match="uploads wait to be looked at already"):
+            seconds_of_video(file)
+        gate.set()
+        assert [answer.result() for answer in answers] == [1.0] * 5
+    assert max(most) == 2
+
+
+@pytest.mark.django_db
+def test_an_upload_that_waited_too_long_is_told_to_come_back(admin, session, monkeypatch):
+    monkeypatch.setattr(probe, "WAIT_S", 0.01)
+    with probe.places, probe.places:
+        answer = upload(admin, session)
+    assert (answer.status_code, answer["Retry-After"]) == (503, "10")
+    assert answer.json()["detail"].startswith("2 uploads are being looked at, and this one has waited for 0.01 s")
