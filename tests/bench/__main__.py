@@ -25,7 +25,16 @@ from tests.bench import blocked, scenarios
 from tests.bench.serving import LOAD_CORE, Case, Databases, Site, family, serving
 from tests.services import ROOT, free_port, postgres, redis
 
-UNLIMITED = {"CONNECTIONS_PER_ADDRESS": "0", "CONNECTIONS_PER_WORKER": "0", "REFUSALS_PER_ADDRESS": "0"}
+UNLIMITED = dict.fromkeys(
+    (
+        "CONNECTIONS_PER_ADDRESS",
+        "CONNECTIONS_PER_WORKER",
+        "HTTP_CONNECTIONS_PER_ADDRESS",
+        "HTTP_REQUESTS_PER_ADDRESS",
+        "REFUSALS_PER_ADDRESS",
+    ),
+    "0",
+)
 DESCRIPTORS = 8192
 
 
