@@ -8,10 +8,10 @@ django_application = get_asgi_application()
 
 from django.db import connection
 
-from teleop.http_requests import Requests
-from teleop.limits import BoundedSockets
-from teleop.request_ids import with_request_ids
-from teleop.routing import websocket_urlpatterns
+from teleop.asgi.connection_limits import BoundedSockets
+from teleop.asgi.request_ids import with_request_ids
+from teleop.asgi.requests import Requests
+from teleop.asgi.routing import websocket_urlpatterns
 
 if connection.vendor == "postgresql":
     # For requests alone: robots' frames (teleop/ingest/store.py) and commands wait as long as it takes. What

@@ -142,7 +142,7 @@ DATABASES = {"default": DATABASE}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 if REDIS_URL:
-    CACHES = {"default": {"BACKEND": "robots.cache.RedisOrLocalCache", "LOCATION": REDIS_URL}}
+    CACHES = {"default": {"BACKEND": "robots.redis_cache.RedisOrLocalCache", "LOCATION": REDIS_URL}}
     CHANNEL_LAYERS = {
         "default": {
             "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
@@ -166,18 +166,18 @@ else:
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "robots.authentication.RobotKeyAuthentication",
-        "robots.authentication.TokenAuthentication",
+        "robots.api.authentication.RobotKeyAuthentication",
+        "robots.api.authentication.TokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["robots.permissions.Permissions"],
-    "DEFAULT_THROTTLE_CLASSES": ["robots.throttling.AnonymousThrottle"],
-    "DEFAULT_RENDERER_CLASSES": ["robots.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["robots.parsers.StrictJSONParser"],
-    "DEFAULT_PAGINATION_CLASS": "robots.pagination.Pages",
-    "DEFAULT_FILTER_BACKENDS": ["robots.filters.StrictFilterBackend"],
-    "DEFAULT_SCHEMA_CLASS": "robots.schema.Schema",
-    "EXCEPTION_HANDLER": "robots.exceptions.handle",
+    "DEFAULT_PERMISSION_CLASSES": ["robots.api.permissions.Permissions"],
+    "DEFAULT_THROTTLE_CLASSES": ["robots.api.throttling.AnonymousThrottle"],
+    "DEFAULT_RENDERER_CLASSES": ["robots.api.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["robots.api.parsers.StrictJSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "robots.api.pagination.Pages",
+    "DEFAULT_FILTER_BACKENDS": ["robots.api.filters.StrictFilterBackend"],
+    "DEFAULT_SCHEMA_CLASS": "robots.api.schema.Schema",
+    "EXCEPTION_HANDLER": "robots.api.exceptions.handle",
     "URL_FORMAT_OVERRIDE": None,  # `?format=` is an ordinary parameter: DRF would answer 404 to a format it has not
 }
 SPECTACULAR_SETTINGS = {
@@ -186,15 +186,15 @@ SPECTACULAR_SETTINGS = {
     "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
     "COMPONENT_SPLIT_REQUEST": True,
-    "PREPROCESSING_HOOKS": ["robots.schema.without_trailing_slash"],
-    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "robots.schema.with_components"],
+    "PREPROCESSING_HOOKS": ["robots.api.schema.without_trailing_slash"],
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "robots.api.schema.with_components"],
     "SERVE_PUBLIC": True,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
 }
 
-AUTHENTICATION_BACKENDS = ["robots.authentication.LoginBackend"]
+AUTHENTICATION_BACKENDS = ["robots.api.authentication.LoginBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
@@ -231,9 +231,12 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "text": {"()": "teleop.logs.TextFormatter", "fmt": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
+        "text": {
+            "()": "teleop.monitoring.logs.TextFormatter",
+            "fmt": "%(asctime)s %(levelname)s %(name)s: %(message)s",
+        },
         "json": {
-            "()": "teleop.logs.JSONFormatter",
+            "()": "teleop.monitoring.logs.JSONFormatter",
             "format": "%(levelname)s %(name)s %(message)s",
             "timestamp": True,
         },
@@ -241,14 +244,14 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["request_id"]}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "filters": {
-        "rate": {"()": "teleop.logs.RateLimit", "most": 10, "seconds": 10},
-        "request_id": {"()": "teleop.logs.RequestId"},
+        "rate": {"()": "teleop.monitoring.logs.RateLimit", "most": 10, "seconds": 10},
+        "request_id": {"()": "teleop.monitoring.logs.RequestId"},
     },
     "loggers": {
         "daphne": {"level": "WARNING"},
         # Anybody can be refused, as often as they like.
-        "teleop.consumers": {"filters": ["rate"]},
-        "teleop.http_channel": {"filters": ["rate"]},
-        "teleop.limits": {"filters": ["rate"]},
+        "teleop.ingest.consumer": {"filters": ["rate"]},
+        "teleop.server.http_channel": {"filters": ["rate"]},
+        "teleop.asgi.connection_limits": {"filters": ["rate"]},
     },
 }

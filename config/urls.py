@@ -7,6 +7,6 @@ urlpatterns = [
     path("", include("teleop.urls")),
     path("", include("videos.urls")),
 ]
-handler400 = "robots.exceptions.bad_request"
-handler404 = "robots.exceptions.not_found"
-handler500 = "robots.exceptions.server_error"
+handler400 = "robots.api.exceptions.bad_request"
+handler404 = "robots.api.exceptions.not_found"
+handler500 = "robots.api.exceptions.server_error"

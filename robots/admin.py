@@ -10,12 +10,13 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.decorators import method_decorator
 
-from robots import audit, display
-from robots.filters import AuditFilter, RobotFilter
-from robots.forms import RobotForm
+from robots import audit
+from robots.admin_tools import display
+from robots.admin_tools.forms import RobotForm
+from robots.admin_tools.sidebar import Sidebar
+from robots.api.filters import AuditFilter, RobotFilter
 from robots.models import AuditEntry, Robot
-from robots.notices import close_connections
-from robots.sidebar import Sidebar
+from robots.worker_messages import close_connections
 
 DISCONNECTED = 4403  # the close code (docs/protocol.md)
 

@@ -6,9 +6,9 @@ class RobotsConfig(AppConfig):
     name = "robots"
 
     def ready(self) -> None:
-        from robots import tokens  # noqa: F401 - it connects to signals of models
+        from robots.api import tokens  # noqa: F401 - it connects to signals of models
 
 
 class AdminConfig(admin_apps.AdminConfig):
     default = False  # "robots" in INSTALLED_APPS is RobotsConfig
-    default_site = "robots.admin_site.Site"
+    default_site = "robots.admin_tools.site.Site"

@@ -1,4 +1,4 @@
-"""Counters of requests, for /metrics (teleop/counters.py has those of robots' frames).
+"""Counters of requests, for /metrics (teleop/monitoring/counters.py has those of robots' frames).
 
 Import this in the function that counts: prometheus-client reads PROMETHEUS_MULTIPROC_DIR at its import, and `serve`
 sets it first.

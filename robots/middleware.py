@@ -2,7 +2,7 @@ from asgiref.sync import iscoroutinefunction
 from django.utils.cache import patch_cache_control, patch_vary_headers
 from django.utils.decorators import sync_and_async_middleware
 
-from robots.addresses import is_trusted
+from robots.client_address import is_trusted
 
 
 @sync_and_async_middleware  # django.utils.deprecation.MiddlewareMixin would take a thread for each half

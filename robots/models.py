@@ -8,7 +8,7 @@ from django.core.validators import RegexValidator
 from django.db import models, transaction
 from django.db.models.functions import Now
 
-from robots import notices
+from robots import worker_messages
 from robots.querysets import RobotQuerySet, hash_key
 from robots.row_locks import RowLockQuerySet
 
@@ -60,7 +60,7 @@ class Robot(models.Model):
         self.save(update_fields=["key_hash"])
         if old_hash:
             of = {"robot_id": self.pk, "key_hash": old_hash}
-            transaction.on_commit(lambda: notices.close_connections(KEY_REVOKED, **of))
+            transaction.on_commit(lambda: worker_messages.close_connections(KEY_REVOKED, **of))
         return key
 
     def has_key(self, key: str) -> bool:

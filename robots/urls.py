@@ -1,7 +1,7 @@
 from django.urls import re_path
 
-from robots import views
-from robots.routers import Router
+from robots.api import views
+from robots.api.routers import Router
 
 router = Router()
 router.register("robots", views.RobotViewSet)

@@ -53,7 +53,7 @@ class TeleopSession(models.Model):
     holder = models.CharField(max_length=64, blank=True, default="", editable=False)
     # By the database's clock; its holder's heartbeat too: a live session that no one updated for 30 s is stale.
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
-    # As teleop/quality.py says; NULL: it is not computed yet, or the session was resumed since.
+    # As teleop/quality/scores.py says; NULL: it is not computed yet, or the session was resumed since.
     quality = models.JSONField(null=True, blank=True, editable=False)
 
     objects = TeleopSessionQuerySet.as_manager()

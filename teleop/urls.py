@@ -1,21 +1,22 @@
 from django.urls import path, re_path
 
+from robots.api.routers import Router
 from robots.models import ROBOT_ID
-from robots.routers import Router
-from teleop import pages, views
+from teleop import views
+from teleop.api import views as api
 from teleop.frames import views as frames
 
 router = Router()
-router.register("sessions", views.SessionViewSet)
+router.register("sessions", api.SessionViewSet)
 
 urlpatterns = [
-    path("", pages.FleetPage.as_view(), name="fleet"),
-    re_path(rf"^robots/(?P<pk>{ROBOT_ID.pattern})/live/?$", pages.LivePage.as_view(), name="robot-live"),
-    re_path(r"^sessions/(?P<pk>[0-9]{1,18})/replay/?$", pages.ReplayPage.as_view(), name="session-replay"),
-    re_path(r"^health/?$", views.HealthView.as_view()),
-    re_path(r"^health/live/?$", views.LiveView.as_view()),
-    re_path(r"^metrics/?$", views.metrics),
-    re_path(rf"^robots/(?P<pk>{ROBOT_ID.pattern})/status/?$", views.RobotStatusView.as_view()),
+    path("", views.FleetPage.as_view(), name="fleet"),
+    re_path(rf"^robots/(?P<pk>{ROBOT_ID.pattern})/live/?$", views.LivePage.as_view(), name="robot-live"),
+    re_path(r"^sessions/(?P<pk>[0-9]{1,18})/replay/?$", views.ReplayPage.as_view(), name="session-replay"),
+    re_path(r"^health/?$", api.HealthView.as_view()),
+    re_path(r"^health/live/?$", api.LiveView.as_view()),
+    re_path(r"^metrics/?$", api.metrics),
+    re_path(rf"^robots/(?P<pk>{ROBOT_ID.pattern})/status/?$", api.RobotStatusView.as_view()),
     re_path(rf"^robots/(?P<pk>{ROBOT_ID.pattern})/frames/?$", frames.RobotFramesView.as_view()),
     re_path(r"^sessions/(?P<pk>[0-9]{1,18})/frames/?$", frames.SessionFramesView.as_view()),
     re_path(r"^sessions/(?P<pk>[0-9]{1,18})/series/?$", frames.SeriesView.as_view()),

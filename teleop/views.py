@@ -1,233 +1,81 @@
-import ipaddress
-import secrets
+"""The staff's pages. They bring no data: their modules ask REST and the live sockets, which have their own rules."""
 
-from django.conf import settings
-from django.core.exceptions import PermissionDenied
-from django.db import transaction
-from django.http import HttpRequest, HttpResponse
-from django.utils.decorators import method_decorator
-from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
-from drf_spectacular.utils import extend_schema, extend_schema_view
-from rest_framework import mixins
-from rest_framework.decorators import action
-from rest_framework.generics import RetrieveAPIView
-from rest_framework.response import Response
-from rest_framework.views import APIView
-from rest_framework.viewsets import GenericViewSet
+from contextlib import suppress
 
-from robots import audit
-from robots.exceptions import Conflict
+from django.contrib import admin
+from django.contrib.auth.mixins import PermissionRequiredMixin
+from django.http import Http404
+from django.urls import reverse_lazy
+from django.views.generic import DetailView, TemplateView
+from rest_framework.exceptions import ValidationError
+
+from robots.api.permissions import WATCH
 from robots.models import Robot
-from robots.notices import close_connections
-from robots.permissions import MayChange
-from robots.schema import problem
-from teleop import examples, health
-from teleop.filters import SessionFilter
-from teleop.marks import MarksMixin
-from teleop.models import LabelChanged, SessionIsLive, TeleopSession
-from teleop.protocol import Close
-from teleop.serializers import (
-    HealthSerializer,
-    LiveSerializer,
-    OwnSessionSerializer,
-    RobotStatusSerializer,
-    SessionChangeSerializer,
-    SessionDetailSerializer,
-    SessionSerializer,
-    as_listed,
-)
-
-NEWEST_SESSIONS = 10
+from teleop.api.filters import SessionFilter
+from teleop.models import TeleopSession
 
 
-class ForEveryone(APIView):
-    authentication_classes = []
-    permission_classes = []
-    throttle_classes = []
+class StaffPage(PermissionRequiredMixin):
+    """For staff with `permission_required`: who is not logged in is sent to the admin's login, others get a 403."""
+
+    login_url = reverse_lazy("admin:login")
+
+    def has_permission(self) -> bool:
+        return self.request.user.is_staff and super().has_permission()
+
+    def get_context_data(self, **context):
+        # The admin's sidebar would take a fifth of the width from the plots.
+        header = admin.site.each_context(self.request) | {"is_nav_sidebar_enabled": False}
+        return super().get_context_data(**header, **context)
 
 
-@method_decorator(never_cache, name="dispatch")
-class HealthView(ForEveryone):
-    @extend_schema(
-        summary="Health",
-        description="Whether this process and what it needs are there: the database, the channel layer, and the writer "
-        "that commits frames. Answers within a second whatever is down, and asks each part once a second at most.",
-        responses={200: HealthSerializer, 503: HealthSerializer},
-        examples=[examples.HEALTHY, examples.DOWN],
-        auth=[],
-    )
-    def get(self, request):
-        report = health.report()
-        return Response(report, status=200 if report["status"] == "ok" else 503)
-
-
-@method_decorator(never_cache, name="dispatch")
-class LiveView(ForEveryone):
-    touches_nothing = True
-
-    @extend_schema(
-        summary="Liveness",
-        description="The process answers. It touches nothing else: for those who restart it when it does not.",
-        responses=LiveSerializer,
-        examples=[examples.OpenApiExample("It lives", {"status": "ok"})],
-        auth=[],
-    )
-    def get(self, request):
-        return Response({"status": "ok"})
-
-
-@require_safe
-@never_cache
-def metrics(request: HttpRequest) -> HttpResponse:
-    """Prometheus' text, for this machine and for whoever has METRICS_TOKEN."""
-    if not _may_read_metrics(request):
-        raise PermissionDenied("/metrics is for this machine, and for who has METRICS_TOKEN")
-    from teleop.metrics import page  # here, as `serve` has to name prometheus-client's folder first
-
-    return HttpResponse(page(), content_type="text/plain; version=0.0.4; charset=utf-8")
-
-
-def _may_read_metrics(request: HttpRequest) -> bool:
-    given = request.headers.get("Authorization", "").encode()
-    if settings.METRICS_TOKEN and secrets.compare_digest(given, f"Bearer {settings.METRICS_TOKEN}".encode()):
-        return True
-    # A proxy on this machine is not this machine's: what it forwards carries the header.
-    address = request.META.get("REMOTE_ADDR") or ""
-    return "X-Forwarded-For" not in request.headers and _is_loopback(address)
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
-
-
-@extend_schema_view(
-    get=extend_schema(
-        summary="A robot's status",
-        description="Is it here, does its clock agree, what was wrong last, what does it record; its last sessions.",
-        examples=[examples.ROBOT_STATUS],
-    )
-)
-class RobotStatusView(RetrieveAPIView):
-    also_needed = ("teleop.view_teleopsession",)
-    queryset = Robot.objects.all()
-    serializer_class = RobotStatusSerializer
-
-    def retrieve(self, request, pk):
-        robot = self.get_object()
-        live = robot.sessions.live().order_by("-updated_at").first()
-        pulse = live.pulse() if live else None
-        skew_s = pulse.skew_s if pulse else None
-        status = {
-            "status": robot.status,
-            "last_heartbeat": robot.last_heartbeat,
-            "clock_skew_s": skew_s,
-            "last_error": robot if robot.last_error_code else None,
-            "live_session": live and _pulse_of(live, pulse),
-            "last_sessions": as_listed(robot.sessions.order_by("-start_time", "-id"))[:NEWEST_SESSIONS],
-        }
-        return Response(self.get_serializer(status).data)
-
-
-def _pulse_of(session: TeleopSession, pulse) -> dict:
-    lag_s = None if pulse.skew_s is None else max(0.0, -pulse.skew_s)
-    return {
-        "id": session.pk,
-        "key": session.key,
-        "start_time": session.start_time,
-        "frame_count": session.frame_count,
-        "rate_hz": pulse.rate_hz,
-        "lag_s": lag_s,
+class FleetPage(StaffPage, TemplateView):
+    permission_required = WATCH
+    template_name = "teleop/fleet.html"
+    extra_context = {
+        "title": "Fleet",
+        "statuses": [
+            ("", "All"),
+            ("error", "Error"),
+            ("trouble", "Trouble"),
+            ("online", "Online"),
+            ("offline", "Offline"),
+        ],
     }
 
 
-@extend_schema_view(
-    list=extend_schema(
-        summary="List sessions",
-        description="Newest first. Filters combine: a session has to pass all of them. Large meta_info is left out.",
-        examples=[examples.SESSION],
-    ),
-    retrieve=extend_schema(
-        summary="One session",
-        description="With what its frames and videos say: joints, cameras, effective rate, missing frames.",
-        examples=[examples.SESSION_DETAIL],
-    ),
-    partial_update=extend_schema(
-        summary="Label a session",
-        description="Merges into meta_info, key by key; null removes a key. What people say of task, success, tags and "
-        "note is final: the robot's word of them is passed over from then on. A robot's key may do it for its own, and "
-        "is answered without what people have added: their labels, marks, quality.",
-        request=SessionChangeSerializer,
-        responses={200: SessionDetailSerializer, 409: problem("It is not as `seen` any more.")},
-        examples=[examples.LABELS, examples.SESSION_DETAIL],
-    ),
-    destroy=extend_schema(
-        summary="Delete a session",
-        description="With its frames and videos, for good. A live session is ended first: `POST /sessions/{id}/end`.",
-        responses={204: None, 409: problem("It is live.")},
-    ),
-)
-class SessionViewSet(
-    MarksMixin, mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.DestroyModelMixin, GenericViewSet
-):
-    queryset = TeleopSession.objects.order_by("-start_time", "-id")
-    filterset_class = SessionFilter
-    lookup_value_regex = "[0-9]{1,18}"
-    robot_methods = ("PATCH",)
+class LivePage(StaffPage, DetailView):
+    permission_required = WATCH
+    model = Robot
+    template_name = "teleop/live.html"
 
-    def get_serializer_class(self):
-        if self._is_robots_change:
-            return OwnSessionSerializer
-        return SessionSerializer if self.action == "list" else SessionDetailSerializer
+    def get_context_data(self, **context):
+        last_session = self.object.sessions.order_by("-start_time", "-pk").first()
+        title = f"{self.object.name or self.object.pk} live"
+        return super().get_context_data(title=title, last_session=last_session, **context)
 
-    @property
-    def _is_robots_change(self) -> bool:
-        return self.action == "partial_update" and isinstance(getattr(self.request, "auth", None), Robot)
 
-    def get_queryset(self):
-        queryset = super().get_queryset()
-        if self.action == "list":
-            return as_listed(queryset)
-        if self._is_robots_change:
-            # Another robot's session is answered as one that does not exist: which ids do is not the robot's business.
-            queryset = queryset.filter(robot=self.request.auth)
-        if self.action not in ("partial_update", "marks", "unmark"):
-            return queryset
-        # no_key: a plain FOR UPDATE would hold up the session's frames, whose foreign key locks this row too.
-        return queryset.select_for_update(no_key=True)
+class ReplayPage(StaffPage, DetailView):
+    """Behind the `?`: the filters of GET /sessions, in whose order `n` and `p` go on, and the moment `t`."""
 
-    @transaction.atomic
-    def partial_update(self, request, pk):
-        changes = SessionChangeSerializer(self.get_object(), data=request.data)
-        changes.is_valid(raise_exception=True)
+    permission_required = ("teleop.view_teleopsession", "teleop.view_teleopframe", "videos.view_videochunk")
+    queryset = TeleopSession.objects.select_related("robot")
+    template_name = "teleop/replay.html"
+    context_object_name = "recording"  # `session` would be that of the login
+
+    def get_object(self):
         try:
-            session = changes.save(actor=audit.actor_of(request))
-        except LabelChanged as error:
-            raise Conflict(str(error)) from None
-        return Response(self.get_serializer(session).data)
+            return super().get_object()
+        except Http404:
+            raise Http404(f"There is no session {self.kwargs['pk']}; it may have been deleted.") from None
 
-    def perform_destroy(self, session):
-        try:
-            session.delete(actor=audit.actor_of(self.request))
-        except SessionIsLive as error:
-            raise Conflict(str(error)) from error
-
-    @extend_schema(
-        summary="End a live session",
-        description="Asks the worker that has the robot to store what came in, say `ended` and close (1000): the "
-        "robot's client is done then. `live` is false once it has happened.",
-        request=None,
-        responses={202: SessionDetailSerializer, 409: problem("It has ended already.")},
-        examples=[examples.ENDING],
-    )
-    @action(detail=True, methods=["post"], permission_classes=[MayChange])
-    def end(self, request, pk):
-        session = self.get_object()
-        if not session.is_live:
-            raise Conflict(f"session {session.pk} has ended already, at {session.end_time.isoformat()}")
-        audit.record(audit.actor_of(request), audit.Action.ENDED, [session])
-        close_connections(int(Close.ENDED), session_id=session.pk)
-        return Response(self.get_serializer(session).data, status=202)
+    def get_context_data(self, **context):
+        query = self.request.GET.copy()
+        query.pop("t", None)
+        filters = SessionFilter(query, TeleopSession.objects.all())
+        sessions = TeleopSession.objects.all()
+        with suppress(ValidationError):  # of filters that do not go together, none
+            sessions = filters.qs if filters.is_valid() else sessions
+        before, after = sessions.only("pk", "start_time").beside(self.object)
+        context |= {"before": before, "after": after, "query": query.urlencode()}
+        return super().get_context_data(title=f"Session {self.object.pk}", **context)

@@ -80,7 +80,7 @@ def drop_one_in_10000() -> None:
 
 def kill_applications_soon() -> None:
     """Daphne cancels what is still running at once when its client left, not after 10 s."""
-    from teleop.server import Server
+    from teleop.server.daphne import Server
 
     start = Server.__init__
 
@@ -93,7 +93,7 @@ def kill_applications_soon() -> None:
 
 def open_slowly() -> None:
     """Each robot's handshake waits for half a second."""
-    from teleop.consumers import RobotConsumer
+    from teleop.ingest.consumer import RobotConsumer
 
     serve = RobotConsumer._serve
 
@@ -129,10 +129,10 @@ def step_clock_on_request() -> None:
 
 
 def lose_patience() -> None:
-    from teleop import patience
+    from teleop.server import timeouts
 
-    patience.REQUEST_TIMEOUT_S = patience.READER_TIMEOUT_S = 1
-    patience.MIN_BODY_RATE = 10_000
+    timeouts.REQUEST_TIMEOUT_S = timeouts.READER_TIMEOUT_S = 1
+    timeouts.MIN_BODY_RATE = 10_000
     serve_test_views()
 
 
@@ -143,9 +143,10 @@ def ask_for_logins_often() -> None:
 
 
 def end_leases_soon() -> None:
-    from teleop.live import hub, tap
+    from teleop.ingest import live_tap
+    from teleop.live import hub
 
-    tap.LEASE_S, hub.RENEW_S = 2, 0.5
+    live_tap.LEASE_S, hub.RENEW_S = 2, 0.5
 
 
 CHUNK, CHUNKS = bytes(2**16), 2_000

@@ -24,16 +24,15 @@ from django.test import Client
 from django.urls import URLPattern, get_resolver, resolve
 from rest_framework.authtoken.models import Token
 
-from robots import notices
+from robots import worker_messages
 from robots.models import AuditEntry, Robot
-from teleop import consumers
-from teleop.ingest import admission
+from teleop.asgi.routing import websocket_urlpatterns
+from teleop.ingest import admission, consumer
 from teleop.ingest.handshakes import Abandoned
 from teleop.ingest.types import Handshake
 from teleop.live.consumers import FleetConsumer, LiveConsumer
 from teleop.models import TeleopFrame
 from teleop.protocol import WatchClose
-from teleop.routing import websocket_urlpatterns
 from teleop.tests.recordings import make_session
 from videos.models import VideoChunk
 
@@ -214,7 +213,7 @@ def places(settings, tmp_path, monkeypatch) -> dict[str, int]:
     """The ids that stand in the paths."""
     cache.clear()
     settings.MEDIA_ROOT, settings.REFUSALS_PER_ADDRESS = tmp_path, 0
-    monkeypatch.setattr(notices, "tell_workers", told_nobody)
+    monkeypatch.setattr(worker_messages, "tell_workers", told_nobody)
     import_module("robots.migrations.0002_groups").seed(apps, None)
     for robot_id in (*ROBOTS, "spare"):
         Robot.objects.create(pk=robot_id)
@@ -367,7 +366,7 @@ async def let_in(path: str, client: Client, is_page: bool) -> str:
 @pytest.mark.django_db(transaction=True)
 def test_who_may_connect(places, settings, monkeypatch):
     settings.ALLOWED_HOSTS = ["localhost"]
-    monkeypatch.setattr(consumers, "running_worker", Door)
+    monkeypatch.setattr(consumer, "running_worker", Door)
     for watching in (LiveConsumer, FleetConsumer):
         monkeypatch.setattr(watching, "watch", closed_again)
     everyone = clients(by_token=False)

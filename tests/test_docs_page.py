@@ -60,7 +60,7 @@ def test_the_docs_page_asks_no_other_host(db, client):
 
 def test_the_schema_is_made_once(db, monkeypatch):
     first = Client().get("/schema")
-    monkeypatch.setattr("robots.schema.SchemaGenerator.get_schema", None)
+    monkeypatch.setattr("robots.api.schema.SchemaGenerator.get_schema", None)
     assert Client().get("/schema?lang=..%00&version=%0d").content == first.content
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from teleop import consumers
+from teleop.ingest import consumer
 from tests.altered import Altered
 from tests.chaos.stage import serving, sqlite_file
 from tests.raw_client import masked, raw_client
@@ -128,16 +128,16 @@ def test_it_takes_messages_in_order_that_another_server_passes_on_before_the_acc
             connect=lambda lease, transport: connection,
             disconnected=lambda connection, code: disconnected.append(code),
         )
-        monkeypatch.setattr(consumers, "running_worker", lambda: worker)
+        monkeypatch.setattr(consumer, "running_worker", lambda: worker)
         scope = {"url_route": {"kwargs": {"robot_id": "arm"}}, "headers": [], "query_string": b"", "subprotocols": []}
         events.put_nowait({"type": "websocket.connect"})
-        consumer = asyncio.ensure_future(consumers.RobotConsumer()(scope, events.get, send))
+        serving = asyncio.ensure_future(consumer.RobotConsumer()(scope, events.get, send))
         while "websocket.accept" not in sent:  # noqa: ASYNC110 - a few turns
             await asyncio.sleep(0)
         for number in range(early, 5):
             events.put_nowait({"type": "websocket.receive", "text": str(number)})
         events.put_nowait({"type": "websocket.disconnect", "code": 1000})
-        await asyncio.wait_for(consumer, 5)
+        await asyncio.wait_for(serving, 5)
 
     asyncio.run(scenario())
     assert (received, disconnected) == ([str(number) for number in range(5)], [1000])

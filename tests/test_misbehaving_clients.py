@@ -13,8 +13,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
 
+from teleop.asgi.connection_limits import BoundedSockets
 from teleop.ingest.handshakes import HANDSHAKES_AT_ONCE
-from teleop.limits import BoundedSockets
 from teleop.models import TeleopFrame, TeleopSession
 from tests.services import Server, wait_until
 from tests.wire import KEY, bystander, frame, register, stored, wire

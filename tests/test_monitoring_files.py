@@ -12,12 +12,12 @@ pytestmark = pytest.mark.django_db
 
 @pytest.mark.parametrize("file", ["grafana.json", "alerts.yml"])
 def test_every_metric_that_is_asked_for_exists(file: str, monkeypatch):
-    from teleop import metrics
-    from teleop.storage import measure
+    from teleop.monitoring import exporter
+    from teleop.monitoring.storage import measure
 
-    monkeypatch.setattr(metrics, "stored", lambda: measure()._replace(days_left=1.0))
+    monkeypatch.setattr(exporter, "stored", lambda: measure()._replace(days_left=1.0))
     asked_at_scrape = CollectorRegistry()
-    asked_at_scrape.register(metrics.FromDatabase())
+    asked_at_scrape.register(exporter.FromDatabase())
     pages = generate_latest(REGISTRY) + generate_latest(asked_at_scrape)
     there = set(re.findall(r"^# TYPE (\w+)", pages.decode(), re.MULTILINE))
     asked = set(re.findall(r"teleop_\w+", (DOCS / file).read_text()))

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from teleop.ingest.handshakes import OPEN_TIMEOUT_S
-from teleop.server import Server as Daphne
+from teleop.server.daphne import Server as Daphne
 from tests.chaos.stage import serving, sqlite_file
 from tests.services import Server, wait_until
 from tests.wire import frame, wire

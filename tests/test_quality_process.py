@@ -6,8 +6,8 @@ import signal
 import psutil
 import pytest
 
-from teleop.ingest.quality_process import COMMAND
 from teleop.models import TeleopSession
+from teleop.quality.process import COMMAND
 from tests.services import Server, wait_until
 from tests.wire import frame, register, wire
 

@@ -18,8 +18,8 @@ from schemathesis.core.parameters import ParameterLocation
 from schemathesis.generation import GenerationMode
 
 from robots.models import Robot
-from teleop.health import database_connection
 from teleop.models import TeleopFrame, TeleopSession
+from teleop.monitoring.health import database_connection
 from videos.models import VideoChunk
 from videos.tests.films import film
 

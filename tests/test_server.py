@@ -12,8 +12,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from teleop.server import Server as Daphne
-from teleop.server import WebSocketProtocol
+from teleop.server.daphne import Server as Daphne
+from teleop.server.daphne import WebSocketProtocol
 from tests.altered import CHUNK, CHUNKS
 from tests.chaos.stage import serving, sqlite_file
 from tests.services import Server, wait_until

@@ -7,8 +7,8 @@ from django.contrib.auth.models import Permission, User
 from django.contrib.sessions.models import Session
 from websockets.exceptions import InvalidStatus
 
+from robots.api.permissions import WATCH
 from robots.models import Robot
-from robots.permissions import WATCH
 from tests.chaos.stage import serving
 from tests.services import Server, wait_until
 from tests.watching import login, watching

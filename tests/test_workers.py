@@ -59,7 +59,9 @@ def test_staff_disconnect_a_robot_at_whichever_worker(server: Server):
     with ExitStack() as stack:
         robots = [stack.enter_context(wire_at(server, worker.pid, "sent_away")) for worker in workers(server)]
         other = stack.enter_context(wire(server, "another", key=None))
-        manage(server, "shell", "-c", "from robots.notices import *; close_connections(4403, robot_id='sent_away')")
+        manage(
+            server, "shell", "-c", "from robots.worker_messages import *; close_connections(4403, robot_id='sent_away')"
+        )
         for robot in robots:
             code, seconds = seconds_to_close(robot)
             assert (code, seconds < AT_ONCE_S) == (4403, True)

@@ -5,8 +5,8 @@ from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils.html import format_html
 
-from robots import display
-from robots.sidebar import Sidebar
+from robots.admin_tools import display
+from robots.admin_tools.sidebar import Sidebar
 from teleop.admin.links import robot_link, session_link
 from videos.filters import VideoFilter
 from videos.models import VideoChunk

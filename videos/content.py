@@ -9,8 +9,8 @@ from django.utils.cache import get_conditional_response
 from rest_framework.exceptions import APIException
 from rest_framework.negotiation import BaseContentNegotiation
 
-from robots.addresses import is_trusted
-from teleop.frames.text import release_connection
+from robots.client_address import is_trusted
+from teleop.frames.sql import release_connection
 from videos.models import VideoChunk
 from videos.ranges import BadRange, parse_range
 

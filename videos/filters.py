@@ -1,7 +1,7 @@
 import django_filters
 from rest_framework.exceptions import ValidationError
 
-from teleop.filters import IdFilter, MomentFilter
+from teleop.api.filters import IdFilter, MomentFilter
 from videos.models import VideoChunk
 
 

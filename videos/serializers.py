@@ -5,8 +5,8 @@ from django.core.validators import RegexValidator
 from rest_framework import serializers
 from rest_framework.exceptions import APIException, ValidationError
 
-from robots.exceptions import TooLarge
-from robots.serializers import StrictCharField, StrictFields
+from robots.api.exceptions import TooLarge
+from robots.api.serializers import StrictCharField, StrictFields
 from teleop.frames.parameters import WholeField
 from teleop.models import TeleopSession
 from teleop.protocol import MAX_TIMESTAMP, MIN_TIMESTAMP
@@ -116,9 +116,9 @@ class UploadSerializer(StrictFields, serializers.Serializer):
         except NoVideo as error:
             raise ValidationError({"file": [f"file is no video: {error}"]}) from None
         except ProbesBusy as error:
-            from teleop.counters import (
-                REQUESTS_REFUSED,
-            )  # here, as `serve` has to name prometheus-client's folder first
+            from teleop.monitoring.counters import (
+                REQUESTS_REFUSED,  # here, as `serve` has to name prometheus-client's folder first
+            )
 
             REQUESTS_REFUSED.labels("uploads_busy").inc()
             raise UploadsBusy(f"{error}; come back in a while") from None

@@ -9,7 +9,7 @@ from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
 from django.core.files.uploadhandler import TemporaryFileUploadHandler
 from rest_framework.exceptions import APIException
 
-from teleop.disk_reserve import CHECK_EVERY_BYTES, shortage
+from teleop.monitoring.disk_reserve import CHECK_EVERY_BYTES, shortage
 from teleop.protocol import MAX_DATA_BYTES
 
 FOLDER = "uploads"  # in MEDIA_ROOT: an upload is kept by a rename, and clean_media finds what a crash has left

@@ -1,4 +1,4 @@
-from robots.routers import Router
+from robots.api.routers import Router
 from videos import views
 
 router = Router()

@@ -10,10 +10,10 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from robots import audit
-from robots.exceptions import Conflict, TooLarge
+from robots.api.exceptions import Conflict, TooLarge
+from robots.api.schema import problem
 from robots.models import Robot
-from robots.schema import problem
-from teleop.frames.text import release_connection
+from teleop.frames.sql import release_connection
 from videos import examples
 from videos.content import AnythingIsAccepted, content_of
 from videos.filters import VideoFilter

@@ -6,7 +6,8 @@ import pytest
 from django.utils import timezone
 
 from robots import admin as robots_admin
-from robots import display, models
+from robots import models
+from robots.admin_tools import display
 from robots.models import AuditEntry, Robot
 from robots.tests.staff import shown
 from teleop.tests.recordings import make_session

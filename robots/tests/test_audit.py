@@ -31,7 +31,7 @@ ROBOTS, ENTRIES = "/admin/robots/robot/", "/admin/robots/auditentry/"
 @pytest.fixture(autouse=True)
 def closed(monkeypatch) -> None:
     """No channel layer is needed."""
-    for module in ("robots.admin", "robots.notices", "teleop.views", "teleop.admin.sessions"):
+    for module in ("robots.admin", "robots.worker_messages", "teleop.api.views", "teleop.admin.sessions"):
         monkeypatch.setattr(f"{module}.close_connections", lambda code, **of: None)
 
 
@@ -208,7 +208,7 @@ def test_put_does_not_put_back_an_old_key(admin, monkeypatch):
     robot.issue_key()
     # Between the moment when the request has read the robot and the moment when it saves.
     monkeypatch.setattr(
-        "robots.serializers.RobotSerializer.validate",
+        "robots.api.serializers.RobotSerializer.validate",
         lambda serializer, values: keys.append(Robot.objects.get(pk="arm").issue_key()) or values,
     )
     assert admin.put("/robots/arm", {"id": "arm", "name": "Arm"}).status_code == 200
@@ -220,7 +220,7 @@ def test_the_admins_form_does_not_put_back_an_old_key(staff_admin, monkeypatch):
     robot, keys = Robot.objects.create(pk="arm"), []
     robot.issue_key()
     monkeypatch.setattr(
-        "robots.forms.RobotForm.clean", lambda form: keys.append(Robot.objects.get(pk="arm").issue_key())
+        "robots.admin_tools.forms.RobotForm.clean", lambda form: keys.append(Robot.objects.get(pk="arm").issue_key())
     )
     staff_admin.post(f"{ROBOTS}arm/change/", {"name": "Arm", "meta_info": "null"})
     robot.refresh_from_db()

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from robots.cache import RETRY_S, TIMEOUT_S, RedisOrLocalCache
-from robots.throttling import count
+from robots.api.throttling import count
+from robots.redis_cache import RETRY_S, TIMEOUT_S, RedisOrLocalCache
 from tests.services import redis
 
 pytestmark = pytest.mark.redis
@@ -30,13 +30,13 @@ def shared(service, monkeypatch):
 
 
 def test_requests_count_together(shared, monkeypatch):
-    monkeypatch.setattr("robots.throttling.cache", shared())
+    monkeypatch.setattr("robots.api.throttling.cache", shared())
     assert [count("key", 60) for _ in range(3)] == [1, 2, 3]
     assert shared().get("key") == 3
 
 
 def test_a_frozen_redis_is_waited_for_once_and_then_each_process_counts(shared, service, monkeypatch):
-    monkeypatch.setattr("robots.throttling.cache", shared())
+    monkeypatch.setattr("robots.api.throttling.cache", shared())
     service.freeze()
     begin = time.monotonic()
     assert [count("key", 60) for _ in range(5)] == [1, 2, 3, 4, 5]

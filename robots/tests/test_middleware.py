@@ -5,7 +5,7 @@ from ipaddress import ip_network
 import pytest
 from django.test import Client
 
-from robots.addresses import client_address, counted_address, is_secure
+from robots.client_address import client_address, counted_address, is_secure
 
 NGINX = "10.0.0.1"
 

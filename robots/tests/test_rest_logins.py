@@ -13,8 +13,8 @@ from django.test import Client as Django
 from django.utils import timezone
 from rest_framework.authtoken.models import Token
 
-from robots import throttling, tokens
-from robots.exceptions import WrongLogin
+from robots.api import throttling, tokens
+from robots.api.exceptions import WrongLogin
 from robots.models import Robot
 from robots.tests.people import Client, client_with, robot_client
 

@@ -3,7 +3,8 @@
 import pytest
 from django.db import OperationalError
 
-from robots import notices, views
+from robots import worker_messages
+from robots.api import views
 from robots.models import Robot
 from teleop.models import TeleopSession
 
@@ -172,7 +173,7 @@ def test_a_database_that_is_away_is_said_to_be(admin, monkeypatch):
 
 def test_a_new_key_is_shown_once_and_voids_the_old(admin, robot, monkeypatch, django_capture_on_commit_callbacks):
     old, closed = robot.issue_key(), []
-    monkeypatch.setattr(notices, "close_connections", lambda code, **of: closed.append(code))
+    monkeypatch.setattr(worker_messages, "close_connections", lambda code, **of: closed.append(code))
     with django_capture_on_commit_callbacks(execute=True):
         answer = admin.post("/robots/robot_A/key")
     robot.refresh_from_db()

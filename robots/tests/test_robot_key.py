@@ -3,7 +3,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from robots import notices
+from robots import worker_messages
 from robots.models import Robot, hash_key
 from robots.querysets import NotAdmitted
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 def closed(monkeypatch):
     """The connections asked to be closed, as (code, {...})."""
     closed = []
-    monkeypatch.setattr(notices, "close_connections", lambda code, **of: closed.append((code, of)))
+    monkeypatch.setattr(worker_messages, "close_connections", lambda code, **of: closed.append((code, of)))
     return closed
 
 

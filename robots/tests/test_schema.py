@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from drf_spectacular.renderers import OpenApiYamlRenderer2
 
-from robots import schema
+from robots.api import schema
 
 YAML = {"Accept": "application/yaml"}
 

@@ -4,10 +4,10 @@ from django import forms
 from django.contrib.admin.widgets import AdminTextareaWidget, AdminTextInputWidget
 from rest_framework.exceptions import ValidationError
 
-from robots import display
-from robots.serializers import check_meta
+from robots.admin_tools import display
+from robots.api.serializers import check_meta
+from teleop.api.serializers import MetaChangesSerializer
 from teleop.models import STAFF_LABELS, TeleopSession
-from teleop.serializers import MetaChangesSerializer
 
 
 class TaskForm(forms.Form):

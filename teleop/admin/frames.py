@@ -1,10 +1,10 @@
 from django.contrib import admin
 
-from robots import display
-from robots.sidebar import Sidebar
+from robots.admin_tools import display
+from robots.admin_tools.sidebar import Sidebar
 from teleop.admin.changelists import FrameChangeList
 from teleop.admin.links import robot_link, session_link
-from teleop.filters import FrameFilter
+from teleop.api.filters import FrameFilter
 from teleop.frames.data import data_of
 from teleop.models import TeleopFrame
 

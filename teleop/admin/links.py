@@ -1,7 +1,7 @@
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from robots import display
+from robots.admin_tools import display
 
 
 def session_link(session_id: int) -> SafeString:

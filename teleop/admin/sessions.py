@@ -9,16 +9,17 @@ from django.urls import reverse
 from django.utils.html import format_html
 from rest_framework.exceptions import ValidationError
 
-from robots import audit, display
-from robots.notices import close_connections
-from robots.sidebar import Sidebar
+from robots import audit
+from robots.admin_tools import display
+from robots.admin_tools.sidebar import Sidebar
+from robots.worker_messages import close_connections
 from teleop.admin.changelists import SessionChangeList
 from teleop.admin.forms import LabelForm, TaskForm
 from teleop.admin.links import robot_link
-from teleop.filters import SessionFilter
+from teleop.api.filters import SessionFilter
+from teleop.api.serializers import SessionChangeSerializer
 from teleop.models import STAFF_LABELS, SessionIsLive, TeleopSession
 from teleop.protocol import Close
-from teleop.serializers import SessionChangeSerializer
 
 MOST_NAMED = 100
 QUALITY = {

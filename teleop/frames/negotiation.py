@@ -2,7 +2,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer
 
-from robots.renderers import JSONRenderer
+from robots.api.renderers import JSONRenderer
 
 
 class JSONLinesRenderer(BaseRenderer):

@@ -7,7 +7,7 @@ from contextvars import Context
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
-from teleop.frames.text import release_connection
+from teleop.frames.sql import release_connection
 from teleop.models import TeleopFrame, TeleopSession
 
 POLL_S = 0.25

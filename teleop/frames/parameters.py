@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from robots.serializers import StrictFields
+from robots.api.serializers import StrictFields
 from teleop.frames.negotiation import FORMATS
 from teleop.protocol import MAX_FRAME_INDEX, MAX_TIMESTAMP, MIN_TIMESTAMP
 

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 from channels.db import database_sync_to_async
 
 from teleop.frames.columns import HEAD, check_count, session_tables, tables
-from teleop.frames.downloads import converted, working
-from teleop.frames.text import BLOCK_FRAMES, FrameRange, read_block
+from teleop.frames.export import converted, working
+from teleop.frames.sql import BLOCK_FRAMES, FrameRange, read_block
 
 GROUP_FRAMES, GROUP_CELLS = 2**16, 2**21  # a row group: 13 MB of doubles with 24 columns, 16 MB with more
 

@@ -12,11 +12,11 @@ from django.conf import settings
 from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 
+from robots.api.throttling import address_of
 from robots.models import Robot
-from robots.throttling import address_of
-from teleop import counters
-from teleop.frames.downloads import working
-from teleop.limits import Places, TooMany
+from teleop.asgi.connection_limits import Places, TooMany
+from teleop.frames.export import working
+from teleop.monitoring import counters
 
 RETRY_AFTER_S = 5
 MAX_WAIT_TO_WORK_S = 10

@@ -10,17 +10,17 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
+from robots.api.renderers import JSONRenderer
+from robots.api.schema import problem
 from robots.models import Robot
-from robots.renderers import JSONRenderer
-from robots.schema import problem
 from teleop.frames import serializers
-from teleop.frames.downloads import in_pieces, json_lines
+from teleop.frames.export import in_pieces, json_lines
 from teleop.frames.fields import TooManyColumns
+from teleop.frames.keyset import Page, check_fields, frames_of, frames_with_session, ranges_of, read_page
 from teleop.frames.negotiation import NegotiatedMixin
 from teleop.frames.new_frames import new_frames
-from teleop.frames.pages import Page, check_fields, frames_of, frames_with_session, ranges_of, read_page
 from teleop.frames.parameters import MOMENT, FramesParameters, RobotFramesParameters, SeriesParameters
-from teleop.frames.text import FrameRange, release_connection
+from teleop.frames.sql import FrameRange, release_connection
 from teleop.models import TeleopSession
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class SeriesView(FramesView):
         check_fields(parameters["fields"], session.pk)
         frames = FrameRange(session.pk, parameters["start"], parameters["stop"])
         from teleop.frames import request_limits
-        from teleop.frames.series import read_series  # 65 MB, likewise
+        from teleop.frames.downsample import read_series  # 65 MB, likewise
 
         release_connection()
         try:

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from django.conf import settings
 
-from robots.addresses import counted_address
+from robots.client_address import counted_address
 from robots.models import Robot
 from robots.querysets import NotAdmitted
+from teleop.asgi.connection_limits import NewRobots
 from teleop.ingest.transactions import bounded_transaction, wait_for_standby
 from teleop.ingest.types import Claim, Handshake, SessionLease
-from teleop.limits import NewRobots
 from teleop.models import TeleopFrame, TeleopSession
 
 LOCK_TIMEOUT_MS = 500

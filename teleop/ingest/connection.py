@@ -8,14 +8,14 @@ from typing import Protocol
 import orjson
 from prometheus_client import Counter
 
-from teleop import counters
 from teleop.ingest.parse import Frame, Refusal, Start, parse
 from teleop.ingest.types import Heartbeat, Refused, Row, SessionLease
+from teleop.monitoring import counters
 from teleop.protocol import FAULTS, MAX_NESTED, MAX_UNACKED, UNUSABLE_IN_A_ROW, Close, Code
 
 logger = logging.getLogger(__name__)
 
-# Estimates of CPU time, for the budget that a robot has for what is not stored (teleop/websocket.py).
+# Estimates of CPU time, for the budget that a robot has for what is not stored (teleop/server/websocket.py).
 REFUSAL_US = 20
 IGNORED_US = 5
 BYTE_US, NESTED_US = 0.03, 0.3  # of JSON: bytes, and lists and objects
@@ -34,7 +34,7 @@ class Outlet(Protocol):
 
 
 class Watched(Protocol):
-    """Who is told of a connection's frames while it is watched (teleop/live/tap.py)."""
+    """Who is told of a connection's frames while it is watched (teleop/ingest/live_tap.py)."""
 
     def received(self, frame: Frame) -> None: ...
     def committed(self, frame_index: int) -> None: ...

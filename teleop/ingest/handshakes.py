@@ -9,18 +9,18 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.db import Error as DatabaseFailure
 
-from robots import layer
-from robots.notices import GROUP, tell_workers
+from robots import channel_layer
 from robots.querysets import NotAdmitted
-from teleop.budgets import Budgets
+from robots.worker_messages import GROUP, tell_workers
+from teleop.asgi.connection_limits import TooMany
 from teleop.ingest import admission
 from teleop.ingest.batch import Batch
 from teleop.ingest.connection import RobotConnection
 from teleop.ingest.takeover import ACCEPTED, DONE, DRAIN_TIMEOUT_S, StillHeld, Takeovers
 from teleop.ingest.types import Claim, Handshake, SessionLease
 from teleop.ingest.writer import FrameWriter
-from teleop.limits import TooMany
 from teleop.protocol import Close
+from teleop.server.budgets import Budgets
 
 logger = logging.getLogger(__name__)
 
@@ -199,7 +199,7 @@ class Handshakes:
         await self._answer(reply_to, connection.holder, DONE)
 
     async def _answer(self, worker_name: str, holder: str, state: str) -> None:
-        await layer.send(GROUP, {"type": "takeover", "to": worker_name, "holder": holder, "state": state})
+        await channel_layer.send(GROUP, {"type": "takeover", "to": worker_name, "holder": holder, "state": state})
 
     async def _take_over(self, holder: str) -> None:
         if holder in self._connections:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from django.db.models import Exists, OuterRef
 
-from robots.meta import problem_with
+from robots.meta_info import problem_with
 from robots.models import Robot
 from robots.querysets import NotAdmitted
 from teleop.ingest.transactions import bounded_transaction

@@ -11,23 +11,22 @@ from typing import Any
 from django.conf import settings
 from django.db import connections
 
-from robots import layer
+from robots import channel_layer
 from robots.models import ROBOT_ID
-from robots.notices import GROUP
 from robots.querysets import NotAdmitted
-from teleop import counters
-from teleop.ingest import presence, store
+from robots.worker_messages import GROUP
+from teleop.ingest import live_tap, presence, store
 from teleop.ingest.batch import Batch
 from teleop.ingest.connection import Outlet, RobotConnection
 from teleop.ingest.database import DatabaseThread
 from teleop.ingest.handshakes import Handshakes
-from teleop.ingest.quality_process import QualityProcess
 from teleop.ingest.takeover import ANSWER_TIMEOUT_S
 from teleop.ingest.transactions import is_isolatable, recover, use_dedicated_connection
 from teleop.ingest.types import Release, SessionLease
 from teleop.ingest.writer import FrameWriter
-from teleop.live import tap
+from teleop.monitoring import counters
 from teleop.protocol import ROBOTS_FAULT, Close
+from teleop.quality.process import QualityProcess
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +73,7 @@ class Worker:
         self._releases = Batch(self._release_all, most=MAX_COUNTED, key=lambda release: release.last.session_id)
         self._counts = Batch(self._count_all, most=MAX_COUNTED)
         self._refusals: dict[str, NotAdmitted] = {}  # by robot
-        self.tap = tap.Tap(self.connections, partial(layer.send, tap.GROUP))
+        self.tap = live_tap.Tap(self.connections, partial(channel_layer.send, live_tap.GROUP))
         self._quality = QualityProcess(lambda: self._read(presence.is_quality_due))
         self._tasks: set[asyncio.Task] = set()
         for essential in (
@@ -88,7 +87,7 @@ class Worker:
             self._run_periodically(SWEEP_INTERVAL_S, self._sweep),
             self._run_periodically(GAUGE_INTERVAL_S, self._gauge),
             self._run_periodically(REFUSALS_INTERVAL_S, self._note_refusals),
-            layer.listen(GROUP, self._on_message),
+            channel_layer.listen(GROUP, self._on_message),
             self.tap.run(),
         ):
             self._in_background(essential).add_done_callback(self._on_essential_end)

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from itertools import count
 from typing import Protocol
 
-from teleop import counters
 from teleop.ingest.types import Outcome, Refused, Row
+from teleop.monitoring import counters
 
 logger = logging.getLogger(__name__)
 

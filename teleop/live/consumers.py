@@ -13,11 +13,12 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import Error as DatabaseFailure
 
+from robots.api.permissions import WATCH
 from robots.models import ROBOT_ID
-from robots.permissions import WATCH
-from teleop import counters, limits
+from teleop.asgi import connection_limits
 from teleop.live import roster
 from teleop.live.hub import FleetWatch, RobotWatch, running_hub
+from teleop.monitoring import counters
 from teleop.protocol import WatchClose
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class WatchConsumer:
 
     async def __call__(self, scope, receive, send) -> None:
         await receive()  # websocket.connect
-        with limits.watchers.hold(), ExitStack() as place:
+        with connection_limits.watchers.hold(), ExitStack() as place:
             await self._serve(scope, receive, send, place)
 
     async def _serve(self, scope, receive, send, place: ExitStack) -> None:
@@ -48,7 +49,7 @@ class WatchConsumer:
                 if user is None:
                     await send({"type": "websocket.close"})  # before accept: HTTP 403
                     return
-                place.enter_context(limits.people.hold(str(user.pk)))
+                place.enter_context(connection_limits.people.hold(str(user.pk)))
                 watch = await self.watch(**scope["url_route"]["kwargs"])
         except (DatabaseFailure, TimeoutError) as error:
             logger.warning("sent a watcher away for now: %s", str(error) or "no answer in time")

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from channels.db import database_sync_to_async
 
-from robots import layer
-from robots.notices import watch_robots
+from robots import channel_layer
+from robots.worker_messages import watch_robots
+from teleop.ingest.live_tap import GROUP, Report
 from teleop.live import roster
 from teleop.live.recent import RecentFrames
-from teleop.live.tap import GROUP, Report
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class Hub:
     async def _listen(self) -> None:
         while True:
             await self._watched.wait()
-            await layer.listen(GROUP, self.hear, wanted=self._watched.is_set)
+            await channel_layer.listen(GROUP, self.hear, wanted=self._watched.is_set)
 
     def hear(self, message: dict) -> None:
         if not self._watched.is_set():

@@ -1,6 +1,6 @@
 from django import template
 
-from teleop.storage import Storage, stored
+from teleop.monitoring.storage import Storage, stored
 
 register = template.Library()
 

@@ -4,8 +4,8 @@ from collections import namedtuple
 
 import pytest
 
-from teleop import disk_reserve
-from teleop.disk_reserve import reserve_bytes, shortage
+from teleop.monitoring import disk_reserve
+from teleop.monitoring.disk_reserve import reserve_bytes, shortage
 
 Usage = namedtuple("Usage", "total used free")
 

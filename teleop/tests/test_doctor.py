@@ -9,7 +9,7 @@ import pytest
 from django.core.management import call_command
 
 from robots.models import Robot
-from teleop import doctor
+from teleop.monitoring import checks
 from tests.services import ROOT
 
 pytestmark = pytest.mark.django_db
@@ -17,23 +17,23 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _in_the_tests_transaction(monkeypatch):
-    monkeypatch.setattr(doctor, "use_dedicated_connection", lambda: None)
+    monkeypatch.setattr(checks, "use_dedicated_connection", lambda: None)
 
 
-def findings() -> dict[str, doctor.Finding]:
-    return dict(doctor.examine())
+def findings() -> dict[str, checks.Finding]:
+    return dict(checks.examine())
 
 
 def test_of_the_tests_installation_nothing_failed(capsys):
     with pytest.raises(SystemExit) as end:
         call_command("doctor")
     assert end.value.code == 0
-    assert len(capsys.readouterr().out.splitlines()) == len(doctor.CHECKS)
+    assert len(capsys.readouterr().out.splitlines()) == len(checks.CHECKS)
 
 
 def test_a_robot_without_a_key_is_a_warning_that_says_what_to_do():
     Robot.objects.create(pk="arm")
-    assert findings()["keys"] == doctor.warning(
+    assert findings()["keys"] == checks.warning(
         "1 robots have none and cannot connect", "python manage.py robot_key ID"
     )
 
@@ -41,13 +41,13 @@ def test_a_robot_without_a_key_is_a_warning_that_says_what_to_do():
 def test_debug_and_open_doors_are_warnings(settings):
     settings.DEBUG, settings.ROBOT_AUTH = True, "open"
     found = findings()
-    assert (found["security"].verdict, found["keys"].verdict) == (doctor.Verdict.WARNING,) * 2
+    assert (found["security"].verdict, found["keys"].verdict) == (checks.Verdict.WARNING,) * 2
 
 
 def test_any_host_and_open_doors_on_any_network_are_warnings(settings):
     settings.ALLOWED_HOSTS, settings.ROBOT_AUTH, settings.ROBOT_AUTH_OPEN_ANYWHERE = ["*"], "open", True
     found = findings()
-    assert found["security"].verdict is doctor.Verdict.WARNING
+    assert found["security"].verdict is checks.Verdict.WARNING
     assert found["security"].what.startswith("ALLOWED_HOSTS is *")
     assert "ROBOT_AUTH_OPEN_ANYWHERE" in found["keys"].what
 
@@ -58,7 +58,7 @@ def test_it_names_the_version_of_ffmpeg():
 
 def test_a_folder_that_cannot_be_written_to_is_a_failure(settings, monkeypatch):
     monkeypatch.setattr(os, "access", lambda folder, mode: False)
-    assert findings()["disk"].verdict is doctor.Verdict.FAILED
+    assert findings()["disk"].verdict is checks.Verdict.FAILED
 
 
 @pytest.mark.parametrize(
@@ -74,5 +74,5 @@ def test_what_is_away_is_a_failure_and_the_rest_is_still_looked_at(environment, 
     end = subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=50)
     assert end.returncode == 1
     assert line in end.stdout
-    assert len(end.stdout.splitlines()) == len(doctor.CHECKS)
+    assert len(end.stdout.splitlines()) == len(checks.CHECKS)
     assert "Traceback" not in end.stderr

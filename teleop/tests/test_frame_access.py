@@ -23,7 +23,7 @@ NAMES_TABLE = {
     QUERYSETS,
     "teleop/frames/data.py",
     "teleop/frames/row_copy.py",
-    "teleop/frames/text.py",
+    "teleop/frames/sql.py",
     "teleop/ingest/store.py",  # inserts
     "teleop/ingest/isolation.py",  # locks it
     "loadtest/databases.py",  # counts in the end what a server has stored, without Django
@@ -163,7 +163,7 @@ def test_it_reads_frames_in_their_two_places():
     ],
 )
 def test_it_notices_that_data_is_read(source: str):
-    assert violations("teleop/pages.py", source)
+    assert violations("teleop/views.py", source)
 
 
 @pytest.mark.parametrize(
@@ -196,9 +196,9 @@ def test_it_notices_a_query_of_its_own(path: str, source: str):
     ("path", "source"),
     [
         ("teleop/models.py", "next_index = self.frames.next_index()"),
-        ("teleop/views.py", "count = TeleopFrame.objects.bounds(session_ids)[17][0]"),
-        ("teleop/views.py", "stored = database_sync_to_async(TeleopFrame.objects.is_stored)"),
-        ("teleop/views.py", "Response(self.get_serializer(session).data, data=request.data)"),
+        ("teleop/api/views.py", "count = TeleopFrame.objects.bounds(session_ids)[17][0]"),
+        ("teleop/api/views.py", "stored = database_sync_to_async(TeleopFrame.objects.is_stored)"),
+        ("teleop/api/views.py", "Response(self.get_serializer(session).data, data=request.data)"),
         ("teleop/ingest/store.py", "TeleopFrame.objects.using('default').bulk_create(rows)"),
         ("teleop/ingest/store.py", "COPY = b'COPY teleop_teleopframe (session_id, data) FROM STDIN'"),
         ("teleop/ingest/writer.py", "size = len(row.data)"),

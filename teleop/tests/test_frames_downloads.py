@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 from asgiref.sync import async_to_sync
 
-from teleop.frames import downloads, parquet, text
-from teleop.frames.downloads import FramesGone
+from teleop.frames import export, parquet, sql
+from teleop.frames.export import FramesGone
 from teleop.tests.recordings import T0_S, arm_data, make_session, record
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch):
     monkeypatch.setattr(parquet, "GROUP_FRAMES", 7)
-    monkeypatch.setattr(text.read_block, "__defaults__", (4,))
+    monkeypatch.setattr(sql.read_block, "__defaults__", (4,))
 
 
 @async_to_sync
@@ -135,4 +135,4 @@ def test_a_session_deleted_meanwhile_does_not_look_complete(viewer, kind):
 @async_to_sync
 async def _read_while_deleting(answer, session):
     async for _ in answer.streaming_content:
-        await downloads.database_sync_to_async(session.frames.filter(frame_index__lt=20).delete_in_batches)()
+        await export.database_sync_to_async(session.frames.filter(frame_index__lt=20).delete_in_batches)()

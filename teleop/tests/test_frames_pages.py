@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from teleop.frames import text
+from teleop.frames import sql
 from teleop.models import TeleopFrame
 from teleop.protocol import MAX_FRAME_INDEX
 from teleop.tests.recordings import T0, T0_S, make_session, record
@@ -86,8 +86,8 @@ def test_a_field_may_come_with_the_last_frames_only(viewer):
 
 @pytest.mark.django_db(transaction=True)  # COPY is cancelled, which would end an outer transaction too
 def test_a_page_of_large_frames_ends_early(viewer, monkeypatch):
-    monkeypatch.setattr(text, "BLOCK_BYTES", 2500)
-    monkeypatch.setattr("teleop.frames.pages.BLOCK_BYTES", 2500)
+    monkeypatch.setattr(sql, "BLOCK_BYTES", 2500)
+    monkeypatch.setattr("teleop.frames.keyset.BLOCK_BYTES", 2500)
     session = make_session(range(6), data=lambda _: {"observation": {"text": "x" * 1000}})
     pages = all_pages(viewer, f"/sessions/{session.pk}/frames")
     assert [index for page in pages for index in indexes(page)] == list(range(6))

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from teleop.frames import series
-from teleop.frames.series import landmarks, thin
+from teleop.frames import downsample
+from teleop.frames.downsample import landmarks, thin
 from teleop.tests.recordings import T0_S, make_session, record
 
 
@@ -54,11 +54,11 @@ def test_gaps_are_told_from_their_last_frame_to_their_next():
     anchors, gaps = landmarks(np.delete(np.arange(36_000), range(8, 12)), np.delete(times(36_000), range(8, 12)))
     assert gaps == [(times(36_000)[7], times(36_000)[12])]
     assert {(7, times(36_000)[7]), (12, times(36_000)[12]), (35_999, times(36_000)[-1])} <= set(anchors)
-    assert len(anchors) <= series.MAX_ANCHORS + 2
+    assert len(anchors) <= downsample.MAX_ANCHORS + 2
 
 
 def test_of_very_many_gaps_the_longest_are_told(monkeypatch):
-    monkeypatch.setattr(series, "MAX_GAPS", 1)
+    monkeypatch.setattr(downsample, "MAX_GAPS", 1)
     _, gaps = landmarks(np.arange(8), np.array([0.0, 1, 2, 3, 7, 8, 13, 14]))
     assert gaps == [(8, 13)]
 
@@ -91,8 +91,8 @@ def test_a_part_is_seen_in_full(viewer):
 
 @pytest.mark.django_db
 def test_too_many_frames_are_sampled_and_it_says_so(viewer, monkeypatch):
-    monkeypatch.setattr(series, "MAX_FRAMES", 50)
-    monkeypatch.setattr(series, "MAX_PICKED", 25)
+    monkeypatch.setattr(downsample, "MAX_FRAMES", 50)
+    monkeypatch.setattr(downsample, "MAX_PICKED", 25)
     found = get(viewer, make_session(range(100)), "fields=action")
     assert (found["stride"], len(found["series"][0]["values"])) == (4, 25)
 

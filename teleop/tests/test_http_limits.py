@@ -2,7 +2,7 @@
 
 import pytest
 
-from teleop.http_limits import Rate, WaitingConnections
+from teleop.server.http_limits import Rate, WaitingConnections
 
 
 def approx(seconds: float):

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from teleop import http_requests
-from teleop.http_requests import MAX_AT_WORK, Requests
+from teleop.asgi import requests
+from teleop.asgi.requests import MAX_AT_WORK, Requests
 
 
 class Application:
@@ -77,7 +77,7 @@ def test_health_and_uploads_need_no_turn(path, method):
 
 
 def test_a_request_that_waits_too_long_is_answered_with_503(monkeypatch):
-    monkeypatch.setattr(http_requests, "MAX_WAIT_S", 0.01)
+    monkeypatch.setattr(requests, "MAX_WAIT_S", 0.01)
 
     async def scenario():
         client = Client()

@@ -7,8 +7,8 @@ from ipaddress import ip_network
 import orjson
 import pytest
 
-from teleop import limits
-from teleop.limits import REFUSALS_WINDOW_S, BoundedSockets, Places, Refusals, TooMany, address_of
+from teleop.asgi import connection_limits
+from teleop.asgi.connection_limits import REFUSALS_WINDOW_S, BoundedSockets, Places, Refusals, TooMany, address_of
 
 
 def test_places_are_free_again_when_who_held_them_is_gone():
@@ -81,7 +81,7 @@ async def refuse(scope, receive, send):
 
 @pytest.fixture
 def one_refusal(monkeypatch):
-    monkeypatch.setattr(limits, "refusals", Refusals(1))
+    monkeypatch.setattr(connection_limits, "refusals", Refusals(1))
 
 
 def test_a_refusal_has_its_status_and_says_which_limit_it_was(one_refusal):

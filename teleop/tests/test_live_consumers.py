@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from teleop import limits
+from teleop.asgi import connection_limits
 from teleop.live import consumers
 from teleop.protocol import WatchClose
 
@@ -94,11 +94,16 @@ def test_a_person_watches_so_many_pages_at_a_time(monkeypatch):
         sent.append(message["type"])
 
     sent = []
-    monkeypatch.setattr(limits, "people", limits.Places(1, 429, "person_full", "this person watches {} pages"))
+    monkeypatch.setattr(
+        connection_limits, "people", connection_limits.Places(1, 429, "person_full", "this person watches {} pages")
+    )
     monkeypatch.setattr(consumers, "watcher", watcher)
     monkeypatch.setattr(consumers.FleetConsumer, "watch", watch)
     page = consumers.FleetConsumer()({"url_route": {"kwargs": {}}}, receive, send)
-    with limits.people.hold("7"), pytest.raises(limits.TooMany, match="this person watches 1 pages"):
+    with (
+        connection_limits.people.hold("7"),
+        pytest.raises(connection_limits.TooMany, match="this person watches 1 pages"),
+    ):
         asyncio.run(page)
     assert sent == []
     asyncio.run(consumers.FleetConsumer()({"url_route": {"kwargs": {}}}, receive, send))

@@ -7,10 +7,10 @@ from contextlib import suppress
 import pytest
 
 from robots.models import Robot
+from teleop.ingest.live_tap import Report
 from teleop.live import hub as hub_module
 from teleop.live import roster
 from teleop.live.hub import MAX_FRAMES_BYTES, STALE_S, FleetWatch, Hub
-from teleop.live.tap import Report
 
 
 class Clock:

@@ -5,7 +5,7 @@ import asyncio
 import orjson
 import pytest
 
-from teleop.live.tap import LEASE_S, MAX_TICK_BYTES, TICK_S, Report, Tap
+from teleop.ingest.live_tap import LEASE_S, MAX_TICK_BYTES, TICK_S, Report, Tap
 from teleop.tests.fakes import Robot, frame
 
 

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from teleop import request_ids
-from teleop.logs import JSONFormatter, RateLimit, RequestId, TextFormatter
+from teleop.asgi import request_ids
+from teleop.monitoring.logs import JSONFormatter, RateLimit, RequestId, TextFormatter
 
 LOG_A_LINE = """
 import os, logging, django
@@ -18,7 +18,7 @@ logging.getLogger("teleop").info("robot %s: over", "arm", extra={"robot": "arm"}
 
 
 def record(text="refused arm"):
-    return logging.LogRecord("teleop.consumers", logging.WARNING, __file__, 1, text, (), None)
+    return logging.LogRecord("teleop.ingest.consumer", logging.WARNING, __file__, 1, text, (), None)
 
 
 def test_it_lets_only_so_many_records_pass():
@@ -55,7 +55,10 @@ def test_a_line_that_belongs_to_a_request_has_its_id():
     RequestId().filter(inside := record())
     request_ids.current.reset(token)
     RequestId().filter(outside := record())
-    assert TextFormatter("%(name)s: %(message)s").format(inside) == "teleop.consumers: refused arm [request 0123456789]"
+    assert (
+        TextFormatter("%(name)s: %(message)s").format(inside)
+        == "teleop.ingest.consumer: refused arm [request 0123456789]"
+    )
     assert TextFormatter("%(message)s").format(outside) == "refused arm"
     assert json.loads(JSONFormatter("%(message)s").format(inside))["request_id"] == "0123456789"
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 
-from teleop.consumers import QueuedOutlet
+from teleop.ingest.consumer import QueuedOutlet
 from teleop.protocol import Close
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from teleop.quality import Motion, duration_ratio, fps_jitter, idle_share, jerk, quality
+from teleop.quality.scores import Motion, duration_ratio, fps_jitter, idle_share, jerk, quality
 
 FPS = 60
 TICK = 360 / 4096  # of an encoder, in degrees

@@ -8,9 +8,9 @@ from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.db import OperationalError
 
-from teleop.frames import motion
 from teleop.management.commands import quality as command
 from teleop.models import TeleopSession
+from teleop.quality import motion
 from teleop.tests.recordings import T0, make_session, record
 
 pytestmark = pytest.mark.django_db
@@ -75,7 +75,7 @@ def test_frames_without_joints_have_no_jerk():
 def test_in_blocks_it_says_the_same(monkeypatch):
     session = ended()
     whole = computed(session)
-    monkeypatch.setattr("teleop.frames.text.BLOCK_BYTES", 1000)
+    monkeypatch.setattr("teleop.frames.sql.BLOCK_BYTES", 1000)
     assert computed(session, f"--session={session.pk}") == whole
 
 

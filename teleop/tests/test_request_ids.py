@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from teleop.request_ids import current, with_request_ids
+from teleop.asgi.request_ids import current, with_request_ids
 
 
 def answer(*headers):

@@ -8,7 +8,7 @@ from django.contrib.auth.models import AnonymousUser, User
 
 from robots.models import Robot
 from teleop.frames import request_limits
-from teleop.frames.downloads import working
+from teleop.frames.export import working
 from teleop.frames.request_limits import Held, RequestLimit, TooManyAtATime
 from teleop.tests.recordings import make_session
 

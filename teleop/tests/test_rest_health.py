@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from robots.tests.people import Client
-from teleop import health
-from teleop.health import Probe, WriterWatch
+from teleop.monitoring import health
+from teleop.monitoring.health import Probe, WriterWatch
 
 
 @pytest.fixture

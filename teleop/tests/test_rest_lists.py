@@ -4,8 +4,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from teleop.api.serializers import as_listed
 from teleop.models import TeleopSession
-from teleop.serializers import as_listed
 from teleop.tests.recordings import make_session
 
 pytestmark = pytest.mark.django_db

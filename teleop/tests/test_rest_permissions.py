@@ -6,8 +6,8 @@ import pytest
 from django.db.models.functions import Now
 
 from robots.models import Robot
+from teleop.api.serializers import QualitySerializer
 from teleop.models import TeleopSession
-from teleop.serializers import QualitySerializer
 
 pytestmark = pytest.mark.django_db
 

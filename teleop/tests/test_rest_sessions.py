@@ -7,7 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from robots.models import Robot
-from teleop import views
+from teleop.api import views
 from teleop.models import TeleopFrame, TeleopSession
 from videos.models import VideoChunk
 

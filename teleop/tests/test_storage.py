@@ -8,8 +8,8 @@ from django.db import connection
 from django.utils import timezone
 
 from robots.tests.staff import shown
-from teleop import storage
 from teleop.models import TeleopSession
+from teleop.monitoring import storage
 from teleop.tests.recordings import make_session
 
 pytestmark = pytest.mark.django_db

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from teleop.tcp_connections import NEW_PER_TURN, NewConnections
+from teleop.server.tcp_connections import NEW_PER_TURN, NewConnections
 
 
 class Loop:

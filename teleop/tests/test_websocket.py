@@ -12,11 +12,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from websockets.frames import Frame, Opcode
 
-from teleop import websocket
-from teleop.budgets import Budget, Budgets
+from teleop.server import websocket
+from teleop.server.budgets import Budget, Budgets
+from teleop.server.websocket import WebSocketProtocol
+from teleop.server.websocket_output import MAX_UNSENT_BYTES
 from teleop.tests.test_server_messages import HANDSHAKE, Transport, fragments
-from teleop.websocket import WebSocketProtocol
-from teleop.websocket_output import MAX_UNSENT_BYTES
 
 CLOSED_1013 = b"\x88\x02\x03\xf5"
 

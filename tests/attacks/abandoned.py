@@ -24,7 +24,7 @@ user = User.objects.create_superuser("admin")
 login = SessionStore()
 login.update({
     SESSION_KEY: user.pk,
-    BACKEND_SESSION_KEY: "robots.authentication.LoginBackend",
+    BACKEND_SESSION_KEY: "robots.api.authentication.LoginBackend",
     HASH_SESSION_KEY: user.get_session_auth_hash(),
 })
 login.save()

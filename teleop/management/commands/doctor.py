@@ -1,7 +1,7 @@
 import sys
 
 from robots.management.base import FormatCheckedCommand
-from teleop.doctor import Verdict, examine
+from teleop.monitoring.checks import Verdict, examine
 
 
 class Command(FormatCheckedCommand):

@@ -8,7 +8,7 @@ from django.db import connection, connections
 
 from robots.management.base import FormatCheckedCommand
 from robots.storage_format import UnsupportedFormat, check_format
-from teleop import moving
+from teleop import database_copy
 from teleop.frames import row_copy
 from teleop.models import TeleopSession
 
@@ -27,13 +27,13 @@ class Command(FormatCheckedCommand):
         self.connect(url)
         began = time.monotonic()
         try:
-            call_command("migrate", database=moving.TARGET, verbosity=0)
-            moving.copy_small_tables()
+            call_command("migrate", database=database_copy.TARGET, verbosity=0)
+            database_copy.copy_small_tables()
             self.copy_frames()
-            moving.set_sequences()
+            database_copy.set_sequences()
             self.stdout.write("comparing")
-            different = list(moving.differences())
-        except moving.NotACopy as error:
+            different = list(database_copy.differences())
+        except database_copy.NotACopy as error:
             raise CommandError(f"{error}; an empty database expected") from None
         except DatabaseFailure as error:
             raise CommandError(f"{error}; the same command goes on from here") from error
@@ -41,7 +41,7 @@ class Command(FormatCheckedCommand):
             raise CommandError(f"not the same in both: {', '.join(different)}; did a server write meanwhile?")
         seconds = time.monotonic() - began
         self.stdout.write(
-            f"moved {row_copy.count(moving.SOURCE)} frames and all else in {seconds:.0f} s; both are the same"
+            f"moved {row_copy.count(database_copy.SOURCE)} frames and all else in {seconds:.0f} s; both are the same"
         )
         self.stdout.write("DATABASE_URL may name the new one now")
 
@@ -52,20 +52,20 @@ class Command(FormatCheckedCommand):
             raise CommandError(f"{url.partition(':')[0]} is no place to move to; postgresql://... expected")
         if TeleopSession.objects.live().exclude(pk__in=TeleopSession.objects.stale()).exists():
             raise CommandError("sessions are live; stop the server first, so that nothing comes in meanwhile")
-        connections.databases[moving.TARGET] = connections["default"].settings_dict | {
+        connections.databases[database_copy.TARGET] = connections["default"].settings_dict | {
             "OPTIONS": {},
             **dj_database_url.parse(url),
         }
         try:
-            check_format(connections[moving.TARGET], name="the target")
-            connections[moving.TARGET].ensure_connection()
+            check_format(connections[database_copy.TARGET], name="the target")
+            connections[database_copy.TARGET].ensure_connection()
         except UnsupportedFormat as error:
             raise CommandError(str(error)) from None
         except DatabaseFailure as error:
             raise CommandError(f"the target does not answer: {error}") from None
 
     def copy_frames(self) -> None:
-        total, done, said = row_copy.count(moving.SOURCE), 0, 0.0
+        total, done, said = row_copy.count(database_copy.SOURCE), 0, 0.0
 
         def progress(count: int) -> None:
             nonlocal done, said
@@ -74,4 +74,4 @@ class Command(FormatCheckedCommand):
                 said = time.monotonic()
                 self.stdout.write(f"{done} of {total} frames")
 
-        row_copy.copy(moving.SOURCE, moving.TARGET, progress)
+        row_copy.copy(database_copy.SOURCE, database_copy.TARGET, progress)

@@ -10,9 +10,9 @@ from django.db import InterfaceError, OperationalError
 
 from robots.management.base import FormatCheckedCommand
 from teleop.frames.fields import TooManyColumns
-from teleop.frames.motion import read_motion
 from teleop.models import TeleopSession
-from teleop.quality import duration_ratio, quality
+from teleop.quality.motion import read_motion
+from teleop.quality.scores import duration_ratio, quality
 
 CLAIMED_S = 600  # longer than it takes for a million frames; after that a process that was killed holds nobody up
 MEMORY_BYTES = 512 * 2**20  # a million frames of 16 joints take 300 MB

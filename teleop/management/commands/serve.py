@@ -153,7 +153,7 @@ def run_worker(
     """
     from config.asgi import application
     from teleop.ingest.worker import running_worker
-    from teleop.server import Server  # here, as importing it makes the process's event loop
+    from teleop.server.daphne import Server  # here, as importing it makes the process's event loop
 
     # Stock: 5 ms, for which each thread that computes keeps the event loop, and so the robots' acks, waiting for
     # Python's lock. With 8 downloads the 95th percentile of an ack was 477 ms, and is 111 ms with this.

@@ -1,0 +1,36 @@
+import io
+import json
+
+from django import forms
+from rest_framework.exceptions import APIException
+
+from robots.api.parsers import StrictJSONParser
+from robots.api.serializers import check_meta
+from robots.models import Robot
+
+
+class StrictDecoder(json.JSONDecoder):
+    """As REST takes JSON: not all that Python reads can be stored."""
+
+    def decode(self, text):
+        try:
+            return StrictJSONParser().parse(io.BytesIO(text.encode()))
+        except APIException as error:
+            raise json.JSONDecodeError(str(error), text, 0) from None
+
+
+class RobotForm(forms.ModelForm):
+    meta_info = forms.JSONField(decoder=StrictDecoder, required=False)
+
+    class Meta:
+        model = Robot
+        fields = ["id", "name", "robot_type", "meta_info"]
+
+    def clean_meta_info(self):
+        value = self.cleaned_data["meta_info"]
+        if value is not None and not isinstance(value, dict):
+            raise forms.ValidationError("a JSON object expected")
+        try:
+            return value and check_meta(value)
+        except APIException as error:
+            raise forms.ValidationError(error.detail["meta_info"]) from None

@@ -1,0 +1,81 @@
+"""The admin's site. Every ModelAdmin, of other packages too, answers only the queries that its pages offer."""
+
+from django.contrib import messages
+from django.contrib.admin import AdminSite, FieldListFilter, ListFilter
+from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.admin.utils import get_fields_from_path
+from django.core.exceptions import ValidationError
+from django.utils.text import smart_split
+
+from robots.admin_tools.audit import AuditedAdmin
+from robots.api.throttling import LOGIN_WINDOW_S, LoginAttempts, count_refused
+
+MAX_SEARCH_LENGTH, MAX_SEARCH_WORDS = 200, 10
+DATE_PARTS = ("year", "month", "day")
+
+
+class OfferedQueries:
+    """Refuses lookups that no filter of the list offers.
+
+    Django admits any lookup on a model's own fields. On SQLite `?key__regex=` runs Python's `re`, which holds the GIL:
+    one such request stopped the whole server.
+    """
+
+    def lookup_allowed(self, lookup, value, request):
+        if not hasattr(request, "offered_lookups"):
+            request.offered_lookups = self.offered_lookups(request)
+        return lookup in request.offered_lookups
+
+    def offered_lookups(self, request) -> set[str]:
+        dates = {f"{self.date_hierarchy}__{part}" for part in DATE_PARTS} if self.date_hierarchy else set()
+        filters = [self._filter_of(item, request) for item in self.get_list_filter(request)]
+        return dates.union(*(each.expected_parameters() for each in filters))
+
+    def _filter_of(self, item, request) -> ListFilter:
+        """As ChangeList makes it of an item of list_filter: a class, a field, or a pair of field and class."""
+        if callable(item):
+            return item(request, {}, self.model, self)
+        path, make = item if isinstance(item, tuple | list) else (item, FieldListFilter.create)
+        field = get_fields_from_path(self.model, path)[-1]
+        return make(field, request, {}, self.model, self, field_path=path)
+
+    def get_search_results(self, request, queryset, search_term):
+        """Bound the search: each word is a condition of its own on every field that is searched."""
+        words = len(list(smart_split(search_term)))
+        if len(search_term) <= MAX_SEARCH_LENGTH and words <= MAX_SEARCH_WORDS:
+            return super().get_search_results(request, queryset, search_term)
+        bounds = f"at most {MAX_SEARCH_WORDS} words and {MAX_SEARCH_LENGTH} characters expected"
+        problem = f"The search has {words} words and {len(search_term)} characters; {bounds}."
+        self.message_user(request, problem, messages.ERROR, fail_silently=True)
+        return queryset.none(), False
+
+
+class LoginForm(AdminAuthenticationForm):
+    def clean(self):
+        """Say why the login is refused where Django's message could only say that it failed."""
+        if LoginAttempts(self.request, self.cleaned_data.get("username") or "").are_too_many:
+            count_refused("logins")
+            self.request.has_too_many_logins = True
+            raise ValidationError(f"Too many failed logins; try again in {LOGIN_WINDOW_S // 60} minutes.")
+        return super().clean()
+
+
+class Site(AdminSite):
+    site_header = site_title = "Teleop backend"
+    enable_nav_sidebar = False  # the header has the pages, and wide tables have the room
+    login_form = LoginForm
+
+    def register(self, model_or_iterable, admin_class=None, **options):
+        """Register a class of our own in place of `admin_class`, so that no ModelAdmin can forget its bounds."""
+        admin_class = admin_class or AuditedAdmin
+        # AuditedAdmin after the class, which may override its methods.
+        bases = tuple(dict.fromkeys((OfferedQueries, admin_class, AuditedAdmin)))
+        bounded = type(admin_class.__name__, bases, {"__module__": admin_class.__module__})
+        super().register(model_or_iterable, bounded, **options)
+
+    def login(self, request, extra_context=None):
+        response = super().login(request, extra_context)
+        if getattr(request, "has_too_many_logins", False):
+            response.status_code = 429
+            response["Retry-After"] = str(LOGIN_WINDOW_S)
+        return response

@@ -1,0 +1,86 @@
+"""Who asks: a robot by its key, a person or program by a token, a person by the login of the pages."""
+
+from django.conf import settings
+from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import PermissionDenied
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework import authentication
+from rest_framework.authtoken.models import Token
+from rest_framework.exceptions import AuthenticationFailed
+
+from robots.api import tokens
+from robots.api.throttling import LoginAttempts, check_refusals
+from robots.models import Robot
+
+
+class RobotKeyAuthentication(authentication.BaseAuthentication):
+    """`Authorization: Bearer KEY`: request.auth is the Robot; request.user is nobody, as a robot is in no group."""
+
+    def authenticate(self, request):
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            return None
+        check_refusals(request)
+        robot = Robot.objects.with_key(key.strip())
+        if robot is not None:
+            return AnonymousUser(), robot
+        if settings.ROBOT_AUTH == "open":  # no key is asked for, so a wrong one counts as none
+            return None
+        raise AuthenticationFailed("the key is no robot's; it may have been replaced")
+
+    def authenticate_header(self, request):
+        return "Bearer"
+
+
+class TokenAuthentication(authentication.TokenAuthentication):
+    """`Authorization: Token T`, as /auth/token gives it."""
+
+    def authenticate(self, request):
+        if request.headers.get("Authorization", "").lower().startswith("token"):
+            check_refusals(request)
+        return super().authenticate(request)
+
+    def authenticate_credentials(self, key):
+        # Only letters and digits are looked up: PostgreSQL raises on NUL instead of finding nothing.
+        token = Token.objects.select_related("user").filter(key=key).first() if key.isalnum() else None
+        if token is None:
+            raise AuthenticationFailed("the token is not one of ours; it ends when its person's password changes")
+        if not token.user.is_active:
+            raise AuthenticationFailed("the account of this token is closed")
+        if tokens.is_too_old(token):
+            age = f"at most {settings.TOKEN_AGE_DAYS} days expected (TOKEN_AGE_DAYS)"
+            raise AuthenticationFailed(f"the token is of {token.created:%Y-%m-%d}; {age}: POST /auth/token for another")
+        return token.user, token
+
+
+class LoginBackend(ModelBackend):
+    """Passwords, for REST and the pages alike: who failed too often is not even looked at."""
+
+    def authenticate(self, request, username=None, password=None, **kwargs):
+        if request is None:  # a command, not a stranger
+            return super().authenticate(request, username, password, **kwargs)
+        attempts = LoginAttempts(request, username or "")
+        if not attempts.begin():
+            raise PermissionDenied
+        user = super().authenticate(request, username, password, **kwargs)
+        if user is not None:
+            attempts.succeeded()
+        return user
+
+
+class RobotKeyScheme(OpenApiAuthenticationExtension):
+    target_class = RobotKeyAuthentication
+    name = "robotKey"
+
+    def get_security_definition(self, auto_schema):
+        return {"type": "http", "scheme": "bearer", "description": "A robot's key, from `POST /robots/{id}/key`."}
+
+
+class TokenScheme(OpenApiAuthenticationExtension):
+    target_class = TokenAuthentication
+    name = "token"
+
+    def get_security_definition(self, auto_schema):
+        description = "`Token T`, with T from `POST /auth/token`."
+        return {"type": "apiKey", "in": "header", "name": "Authorization", "description": description}

@@ -1,0 +1,90 @@
+import sys
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError
+from django.db.models import ProtectedError
+from django.http import HttpResponse, JsonResponse
+from django.views import defaults
+from psycopg_pool import PoolTimeout
+from rest_framework import status
+from rest_framework.exceptions import APIException, AuthenticationFailed
+
+
+class Conflict(APIException):
+    status_code = status.HTTP_409_CONFLICT
+    default_detail = "not in the state that this needs"
+    default_code = "conflict"
+
+
+class WrongLogin(APIException):
+    status_code = status.HTTP_401_UNAUTHORIZED
+    default_detail = "this name and password do not go together, or the account is closed"
+    default_code = "wrong_login"
+    auth_header = "Token"
+
+
+class TooLarge(APIException):
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_code = "too_large"
+
+
+class DatabaseAway(APIException):
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_detail = "the database does not answer; come back in a while"
+    default_code = "database_away"
+    wait = 5  # Retry-After
+
+    @classmethod
+    def of(cls, error: OperationalError | InterfaceError) -> "DatabaseAway":
+        """Count and name the case that all connections of the pool are in use; the server is well then."""
+        if not isinstance(error.__cause__, PoolTimeout):
+            return cls()
+        from robots.api.throttling import count_refused
+
+        count_refused("no_connection")
+        pool = settings.DATABASES["default"]["OPTIONS"]["pool"]
+        return cls(
+            f"no connection to the database was free within {pool['timeout']} s: "
+            f"all {pool['max_size']} are in use, or it does not answer; come back in a while"
+        )
+
+
+def handle(error: Exception, context: dict):
+    """What models and the database raise, as the status that a client can act upon."""
+    # They read the settings, which name modules that import this one.
+    from rest_framework.views import exception_handler
+
+    from robots.api.throttling import count_refusal
+
+    match error:
+        case ProtectedError():
+            held = {each._meta.verbose_name for each in error.protected_objects}
+            error = Conflict(f"it has {len(error.protected_objects)} rows that need it: {', '.join(sorted(held))}")
+        case OperationalError() | InterfaceError():
+            error = DatabaseAway.of(error)
+        case AuthenticationFailed():  # before any throttle was asked
+            count_refusal(context["request"])
+    return exception_handler(error, context)
+
+
+def server_error(request):
+    """An error outside REST. What only says that the database is away is a 503, for a browser too."""
+    error = sys.exc_info()[1]
+    if isinstance(error, OperationalError | InterfaceError):
+        away = DatabaseAway.of(error)
+        return HttpResponse(away.detail, "text/plain", away.status_code, headers={"Retry-After": str(away.wait)})
+    return defaults.server_error(request)
+
+
+def not_found(request, exception):
+    """For a path that is none: a program gets JSON here too, a browser its page."""
+    if "text/html" in request.headers.get("Accept", ""):
+        return defaults.page_not_found(request, exception)
+    return JsonResponse({"detail": "there is nothing at this path"}, status=404)
+
+
+def bad_request(request, exception):
+    """What Django itself refuses: a host that is not ours, a header or a form past its bounds."""
+    if "text/html" in request.headers.get("Accept", ""):
+        return defaults.bad_request(request, exception)
+    return JsonResponse({"detail": "the request is not acceptable"}, status=400)

@@ -1,0 +1,26 @@
+import re
+
+import orjson
+from drf_orjson_renderer.parsers import ORJSONParser
+from rest_framework.exceptions import ParseError
+
+from robots.api.exceptions import TooLarge
+
+MAX_BODY_BYTES = 2**20
+NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # behind an even number of backslashes
+
+
+class StrictJSONParser(ORJSONParser):
+    """JSON of which everything can be stored: orjson refuses NaN, Infinity and lone surrogates, this one NUL."""
+
+    def parse(self, stream, media_type=None, parser_context=None):
+        body = stream.read(MAX_BODY_BYTES + 1)
+        if len(body) > MAX_BODY_BYTES:
+            raise TooLarge(f"the body is over {MAX_BODY_BYTES} bytes, the most that is read of JSON")
+        try:
+            value = orjson.loads(body)  # UTF-8 whatever the charset says, as JSON has no other
+        except orjson.JSONDecodeError as error:
+            raise ParseError(f"the body is not JSON: {error}") from None
+        if NUL.search(body):
+            raise ParseError("the body holds a NUL character, which no database stores")
+        return value

@@ -1,0 +1,110 @@
+"""What drf-spectacular cannot see by itself: the errors that every endpoint has, and that unknown fields are one."""
+
+import hashlib
+import threading
+from functools import cache
+
+from drf_spectacular.extensions import OpenApiSerializerExtension
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiResponse
+from rest_framework import serializers
+
+
+class Problem(serializers.Serializer):
+    detail = serializers.CharField()
+
+
+def problem(description: str) -> OpenApiResponse:
+    """An error of one endpoint; those of all are below."""
+    return OpenApiResponse(Problem, description)
+
+
+COMPONENTS = {
+    "Problem": {"type": "object", "properties": {"detail": {"type": "string"}}, "required": ["detail"]},
+    "Invalid": {
+        "type": "object",
+        "description": "By field or parameter what is wrong with it and what is expected; `detail` where it is the "
+        "request as a whole, `non_field_errors` where it is several fields together.",
+        "example": {"limit": ["limit is 5000; an integer between 1 and 1000 expected"]},
+    },
+}
+
+ERRORS = {
+    "400": "Something in the request cannot be used; the answer names it and what is expected.",
+    "401": "No login, token or key, or one that is not known.",
+    "403": "This is not for you (docs/api.md says what is for whom).",
+    "404": "There is no such thing.",
+    "413": "The body is too large.",
+    "415": "The body is of another media type than those listed here.",
+    "429": "Too many requests; Retry-After says when to come back.",
+    "503": "The database does not answer; Retry-After says when to come back.",
+}
+
+
+def without_trailing_slash(endpoints, **kwargs):
+    """A slash at the end is optional; the documented path has none."""
+    return [(path.rstrip("/"), *rest) for path, *rest in endpoints]
+
+
+def with_components(result, **kwargs):
+    result["components"]["schemas"] |= COMPONENTS
+    return result
+
+
+class Schema(AutoSchema):
+    """Adds the errors that the machinery answers with, in place of a list on each view."""
+
+    def get_operation(self, *args, **kwargs):
+        operation = super().get_operation(*args, **kwargs)
+        if operation:
+            for code in self._errors(operation):
+                kind = "Invalid" if code == "400" else "Problem"
+                content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{kind}"}}}
+                operation["responses"].setdefault(code, {"description": ERRORS[code], "content": content})
+            operation["responses"] = dict(sorted(operation["responses"].items()))
+        return operation
+
+    def _errors(self, operation: dict) -> list[str]:
+        codes = [] if getattr(self.view, "touches_nothing", False) else ["429", "503"]
+        if self.view.permission_classes:
+            codes += ["401", "403"]
+        if "requestBody" in operation:
+            codes += ["400", "413", "415"]
+        if any(parameter["in"] == "query" for parameter in operation.get("parameters", [])):
+            codes += ["400"]
+        if "{" in self.path:
+            codes += ["404"]
+        return codes
+
+
+class StrictFieldsExtension(OpenApiSerializerExtension):
+    target_class = "robots.api.serializers.StrictFields"
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema, direction):
+        schema = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
+        return schema | {"additionalProperties": False} if direction == "request" else schema
+
+
+_rendering = threading.Lock()
+
+
+def rendered_schema(renderer: type) -> tuple[bytes, str]:
+    """Return the schema as that renderer writes it, and its ETag.
+
+    It is made once a process: YAML takes 0.3 s. The generator is not made for several threads.
+    """
+    with _rendering:
+        return _rendered(renderer)
+
+
+@cache
+def _rendered(renderer: type) -> tuple[bytes, str]:
+    content = renderer().render(_schema(), renderer_context={})
+    return content, f'"{hashlib.sha256(content).hexdigest()}"'
+
+
+@cache
+def _schema() -> dict:
+    return SchemaGenerator().get_schema(public=True)

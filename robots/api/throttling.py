@@ -1,0 +1,131 @@
+"""How often a stranger may ask, how often a login may fail, and how often a key or token may be wrong.
+
+Counted by the address that a trusted proxy has seen, so X-Forwarded-For buys nobody more.
+"""
+
+import hashlib
+from contextlib import suppress
+
+from django.conf import settings
+from django.core.cache import cache
+from rest_framework.exceptions import Throttled
+from rest_framework.throttling import BaseThrottle
+
+from robots.client_address import counted_address
+
+ANONYMOUS_REQUESTS, ANONYMOUS_WINDOW_S = 1200, 60
+FAILED_LOGINS_OF_A_NAME, FAILED_LOGINS_OF_AN_ADDRESS, LOGIN_WINDOW_S = 5, 50, 900
+FAILED_LOGINS_EVERYWHERE = 100  # of a name, from all addresses
+KNOWN_ADDRESS_S = 90 * 24 * 3600
+REFUSALS_WINDOW_S = 60
+
+
+def address_of(request) -> str:
+    return counted_address(request.META.get("REMOTE_ADDR"), request.META.get("HTTP_X_FORWARDED_FOR", ""))
+
+
+def count_refused(code: str) -> None:
+    """Count a request that is answered with 429, or with 503 as too much is under way."""
+    from robots.counters import REQUESTS_REFUSED
+
+    REQUESTS_REFUSED.labels(code).inc()
+
+
+def count(key: str, window_s: int) -> int:
+    """One more of these; how many there are since the window's first."""
+    cache.add(key, 0, window_s)
+    try:
+        return cache.incr(key)
+    except ValueError:  # the window ended between the two
+        return 1
+
+
+def count_stranger(request) -> bool:
+    """False: there were too many requests of the address."""
+    if count(f"anonymous:{address_of(request)}", ANONYMOUS_WINDOW_S) <= ANONYMOUS_REQUESTS:
+        return True
+    count_refused("anonymous")
+    return False
+
+
+def check_refusals(request) -> None:
+    """Raise Throttled where keys or tokens of this address were wrong too often: the database is not asked again."""
+    limit = settings.REFUSALS_PER_ADDRESS
+    if limit and cache.get(f"refusals:{address_of(request)}", 0) >= limit:
+        count_refused("refusals")
+        raise Throttled(
+            REFUSALS_WINDOW_S,
+            f"{limit} keys or tokens of this address were wrong within a minute (REFUSALS_PER_ADDRESS)",
+        )
+
+
+def count_refusal(request) -> None:
+    count(f"refusals:{address_of(request)}", REFUSALS_WINDOW_S)
+
+
+class AnonymousThrottle(BaseThrottle):
+    """For those who say nothing of who they are; a robot with its key, a token and a login are not counted."""
+
+    def allow_request(self, request, view):
+        return bool(request.auth or request.user.is_authenticated) or count_stranger(request)
+
+    def wait(self):
+        return ANONYMOUS_WINDOW_S
+
+
+class LoginAttempts:
+    """The logins that one address has tried for one name; an attempt counts as failed until it has succeeded.
+
+    Counted before the password is looked at: of a hundred guesses sent at once, five are. A name that fails everywhere
+    may still log in from an address where it did so before, so that guessing does not keep its person out.
+    """
+
+    def __init__(self, request, name: str):
+        address = address_of(request)
+        name_here = hashlib.sha256(f"{address} {name}".encode()).hexdigest()
+        self._known = f"login-known:{name_here}"
+        self._everywhere = f"login-everywhere:{hashlib.sha256(name.encode()).hexdigest()}"
+        self._bounds = {
+            f"login:{name_here}": FAILED_LOGINS_OF_A_NAME,
+            f"logins:{address}": FAILED_LOGINS_OF_AN_ADDRESS,
+        }
+
+    @property
+    def are_too_many(self) -> bool:
+        if any(cache.get(key, 0) >= bound for key, bound in self._bounds.items()):
+            return True
+        return cache.get(self._everywhere, 0) >= FAILED_LOGINS_EVERYWHERE and not self._is_known
+
+    @property
+    def _is_known(self) -> bool:
+        return bool(cache.get(self._known))
+
+    def begin(self) -> bool:
+        """False: this one is too many."""
+        counts = {key: count(key, LOGIN_WINDOW_S) for key in self._bounds}  # each, also when one says no
+        if any(counts[key] > bound for key, bound in self._bounds.items()):
+            return False  # not counted below: one address alone must not use up the bound of all
+        return count(self._everywhere, LOGIN_WINDOW_S) <= FAILED_LOGINS_EVERYWHERE or self._is_known
+
+    def succeeded(self) -> None:
+        name_here, address = self._bounds
+        cache.delete(name_here)
+        for key in (address, self._everywhere):
+            with suppress(ValueError):  # its window has ended
+                if cache.get(key, 0) > 0:
+                    cache.decr(key)
+        cache.set(self._known, True, KNOWN_ADDRESS_S)
+
+
+class FailedLogins(BaseThrottle):
+    """429 at once, where the login itself could only say that it failed."""
+
+    def allow_request(self, request, view):
+        name = request.data.get("username") if isinstance(request.data, dict) else None
+        if isinstance(name, str) and LoginAttempts(request, name).are_too_many:
+            count_refused("logins")
+            return False
+        return True
+
+    def wait(self):
+        return LOGIN_WINDOW_S

@@ -1,0 +1,59 @@
+"""How long a token lives: TOKEN_AGE_DAYS, and no longer than its person's password or account."""
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models.signals import post_save, pre_save
+from django.dispatch import receiver
+from django.utils import timezone
+from rest_framework.authtoken.models import Token
+
+from robots import audit
+from robots.api.exceptions import WrongLogin
+
+
+def is_too_old(token: Token) -> bool:
+    return bool(settings.TOKEN_AGE_DAYS) and token.created < timezone.now() - timedelta(days=settings.TOKEN_AGE_DAYS)
+
+
+@transaction.atomic
+def token_of(user: User) -> Token:
+    """Return the user's token, a new one in place of one that is too old.
+
+    Raises WrongLogin if the password has changed since it was checked: the new token would outlive the old password.
+    """
+    if not User.objects.select_for_update().filter(pk=user.pk, password=user.password, is_active=True).exists():
+        raise WrongLogin
+    token, is_new = Token.objects.get_or_create(user=user)
+    if is_too_old(token):
+        token.delete()
+        token, is_new = Token.objects.create(user=user), True
+    if is_new:
+        audit.record(audit.person(user), audit.Action.ADDED, [token])
+    return token
+
+
+@receiver(pre_save, sender=User)
+def look_at_changes(sender, instance: User, raw: bool, update_fields: frozenset[str] | None, **kwargs) -> None:
+    changes = update_fields is None or not update_fields.isdisjoint(("password", "is_active"))
+    instance.tokens_end = not raw and changes and _is_closed_or_has_another_password(instance, update_fields)
+
+
+@receiver(post_save, sender=User)
+def end_tokens(sender, instance: User, **kwargs) -> None:
+    """After the save, so that no token is made of the old password in between."""
+    if instance.__dict__.pop("tokens_end", False):
+        Token.objects.filter(user=instance).delete()
+
+
+def _is_closed_or_has_another_password(user: User, update_fields: frozenset[str] | None) -> bool:
+    if not user.is_active:
+        return True
+    stored = User.objects.filter(pk=user.pk).values_list("password", flat=True).first()
+    if stored is None or stored == user.password:
+        return False
+    # A login hashes the password anew where the hasher's parameters have changed; Django forgets the text before.
+    is_same_password = update_fields == {"password"} and user._password is None and user.has_usable_password()
+    return not is_same_password

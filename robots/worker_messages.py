@@ -1,0 +1,33 @@
+"""What the ingest workers are told of robots, through the channel layer, whichever worker holds the connection."""
+
+import logging
+
+from asgiref.sync import async_to_sync
+
+from robots import channel_layer
+
+logger = logging.getLogger(__name__)
+
+GROUP = "ingest"
+
+
+async def tell_workers(**notice) -> None:
+    await channel_layer.send(GROUP, {"type": "close", **notice})
+
+
+async def watch_robots(robot_ids: list[str], fleet: bool) -> None:
+    """Asks the workers for these robots' frames, and with `fleet` for a summary of every robot, until the lease ends
+    (teleop/ingest/live_tap.py).
+    """
+    await channel_layer.send(GROUP, {"type": "watch", "robot_ids": robot_ids, "fleet": fleet})
+
+
+def close_connections(code: int, **of) -> None:
+    """Asks all workers to close the connections whose robot_id, session_id, holder, key_hash are those given.
+
+    Best effort: with the layer away a worker finds a replaced key or holder by itself, at its next heartbeat.
+    """
+    try:
+        async_to_sync(tell_workers)(code=code, **of)
+    except Exception as error:  # redis-py, sockets and the layer each have errors of their own
+        logger.warning("the channel layer did not take a notice: %s", error)

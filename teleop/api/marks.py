@@ -1,0 +1,104 @@
+"""Moments of a session that people have marked, kept in its meta_info: over REST."""
+
+from django.db import transaction
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.response import Response
+
+from robots import audit
+from robots.api.exceptions import Conflict
+from robots.api.permissions import MayChange
+from robots.api.schema import problem
+from robots.api.serializers import StrictCharField, StrictFields, check_meta
+from teleop.models import TeleopSession, TooManyMarks
+from teleop.protocol import MAX_TIMESTAMP, MIN_TIMESTAMP
+
+MAX_NOTE = 500
+SLIP = {"timestamp": 1795362003.5, "note": "the gripper slips"}
+MARK = OpenApiExample("A slip", SLIP, request_only=True)
+MARKS = OpenApiExample(
+    "All marks",
+    SLIP | {"by": "ada"},
+    response_only=True,
+    status_codes=["200", "201"],  # of a list, each
+)
+TIMESTAMP = OpenApiParameter("timestamp", float, OpenApiParameter.PATH, description="The mark's, in unix seconds.")
+
+
+class UnixSecondsField(serializers.FloatField):
+    def __init__(self, **options):
+        super().__init__(min_value=MIN_TIMESTAMP, max_value=MAX_TIMESTAMP, **options)
+
+    def to_internal_value(self, data):
+        is_number = isinstance(data, int | float) and not isinstance(data, bool)
+        if not is_number or not MIN_TIMESTAMP <= data <= MAX_TIMESTAMP:
+            says = f"{self.field_name} is {data!r:.40}; unix seconds between 2000 and 2100 expected"
+            raise ValidationError(says)
+        return float(data)
+
+
+class MarkSerializer(StrictFields, serializers.Serializer):
+    timestamp = UnixSecondsField(help_text="Unix seconds, on the clock of the session's frames.")
+    note = StrictCharField(max_length=MAX_NOTE, default="", allow_blank=True)
+    by = serializers.CharField(read_only=True, help_text="The username of who marked it.")
+
+
+class MarksMixin:
+    """Of the sessions' viewset, whose get_queryset locks the row for these."""
+
+    @extend_schema(
+        summary="Mark a moment",
+        description="Answers with all marks of the session, oldest first. They stand in its meta_info as `marks`, "
+        "which neither a robot nor PATCH changes, and count towards its 64 KiB.",
+        request=MarkSerializer,
+        responses={201: MarkSerializer(many=True), 409: problem("It has 1000 marks.")},
+        examples=[MARK, MARKS],
+        filters=False,  # those are of the list of sessions
+    )
+    @action(detail=True, methods=["post"], permission_classes=[MayChange], pagination_class=None)
+    def marks(self, request, pk):
+        mark = MarkSerializer(data=request.data)
+        mark.is_valid(raise_exception=True)
+        added = [mark.validated_data | {"by": request.user.get_username()}]
+        return self._change_marks(lambda marks: ([], added), 201)
+
+    @extend_schema(
+        summary="Remove a mark",
+        description="The one, or the ones, of exactly this moment. Answers with those that are left.",
+        parameters=[TIMESTAMP],
+        responses=MarkSerializer(many=True),
+        examples=[MARKS],
+        filters=False,
+    )
+    @action(
+        detail=True,
+        methods=["delete"],
+        url_path=r"marks/(?P<timestamp>[0-9]{1,10}(?:\.[0-9]{1,9})?)",
+        permission_classes=[MayChange],
+        pagination_class=None,
+    )
+    def unmark(self, request, pk, timestamp):
+        def of_this_moment(marks: list[dict]) -> tuple[list[dict], list[dict]]:
+            removed = [mark for mark in marks if mark["timestamp"] == float(timestamp)]
+            if not removed:
+                raise NotFound(f"session {pk} has no mark at {timestamp}")
+            return removed, []
+
+        return self._change_marks(of_this_moment, 200)
+
+    @transaction.atomic
+    def _change_marks(self, change, status: int) -> Response:
+        session: TeleopSession = self.get_object()
+        removed, added = change(session.marks)
+        try:
+            session.set_marks([mark for mark in session.marks if mark not in removed] + added)
+        except TooManyMarks as error:
+            raise Conflict(str(error)) from error
+        check_meta(session.meta_info)
+        session.save_meta()
+        audit.record(
+            audit.actor_of(self.request), audit.Action.CHANGED, [session], {"meta_info.marks": [removed, added]}
+        )
+        return Response(MarkSerializer(session.marks, many=True).data, status)

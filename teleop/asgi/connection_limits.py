@@ -1,0 +1,165 @@
+"""How many WebSockets there may be at a time, and how often an address may be refused.
+
+Each process counts by itself, and only when a connection begins and ends: nothing here costs a frame anything.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+
+import orjson
+from django.conf import settings
+
+from robots.client_address import counted_address, is_secure
+from robots.querysets import NotAdmitted
+from teleop.monitoring import counters
+
+logger = logging.getLogger(__name__)
+
+REFUSALS_WINDOW_S = 60
+
+
+class TooMany(NotAdmitted):
+    """Not now: the HTTP status says whether it is the one who asks (429) or the server that is full (503)."""
+
+    def __init__(self, status: int, code: str, detail: str):
+        super().__init__(code, detail)
+        self.status = status
+
+
+class Places:
+    """Counts who is here by what they have in common, and raises TooMany past the limit; 0 is no limit."""
+
+    def __init__(self, limit: int, status: int, code: str, detail: str):
+        self._limit, self._status, self._code, self._detail = limit, status, code, detail
+        self._taken: Counter[str] = Counter()
+
+    @contextmanager
+    def hold(self, whose: str = "") -> Iterator[None]:
+        if self._limit and self._taken[whose] >= self._limit:
+            raise TooMany(self._status, self._code, self._detail.format(self._limit))
+        self._taken[whose] += 1
+        try:
+            yield
+        finally:
+            self._taken[whose] -= 1
+            if not self._taken[whose]:
+                del self._taken[whose]
+
+
+class Refusals:
+    """How often each address was refused since the minute began; past the limit it is not even listened to.
+
+    A handshake costs a look into the database, in the thread that commits the frames: who guesses keys gets few.
+    """
+
+    def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic):
+        self._limit, self._clock = limit, clock
+        self._since = clock()
+        self._refused: Counter[str] = Counter()
+
+    def check(self, address: str) -> None:
+        if self._clock() - self._since >= REFUSALS_WINDOW_S:
+            self._since = self._clock()
+            self._refused.clear()
+        if self._limit and self._refused[address] >= self._limit:
+            detail = f"{self._limit} handshakes of this address were refused within a minute (REFUSALS_PER_ADDRESS)"
+            raise TooMany(429, "address_refused", detail)
+
+    def note(self, address: str) -> None:
+        self._refused[address] += 1
+
+
+class NewRobots:
+    """How many robots each address has registered since the minute began, where a robot may register itself."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
+        self._since = clock()
+        self._registered: Counter[str] = Counter()
+
+    def count(self, address: str) -> TooMany | None:
+        if self._clock() - self._since >= REFUSALS_WINDOW_S:
+            self._since = self._clock()
+            self._registered.clear()
+        limit = settings.NEW_ROBOTS_PER_ADDRESS
+        if limit and self._registered[address] >= limit:
+            detail = f"{limit} robots of this address were registered within a minute (NEW_ROBOTS_PER_ADDRESS)"
+            return TooMany(429, "new_robots_full", detail)
+        self._registered[address] += 1
+        return None
+
+
+robots = Places(
+    settings.CONNECTIONS_PER_ROBOT, 429, "robot_full", "the robot has {} connections (CONNECTIONS_PER_ROBOT)"
+)
+watchers = Places(
+    settings.WATCHERS_PER_WORKER, 503, "watchers_full", "{} pages watch through this worker (WATCHERS_PER_WORKER)"
+)
+people = Places(settings.WATCHERS_PER_PERSON, 429, "person_full", "this person watches {} pages (WATCHERS_PER_PERSON)")
+refusals = Refusals(settings.REFUSALS_PER_ADDRESS)  # the server asks it too, before a handshake costs anything
+
+
+class BoundedSockets:
+    """The ASGI application for WebSockets, which sees no more of them than it may: the others are told why."""
+
+    def __init__(self, application: Callable):
+        self._application = application
+        worker, address = settings.CONNECTIONS_PER_WORKER, settings.CONNECTIONS_PER_ADDRESS
+        self._worker = Places(worker, 503, "worker_full", "this worker has {} connections (CONNECTIONS_PER_WORKER)")
+        self._addresses = Places(
+            address, 429, "address_full", "this address has {} connections (CONNECTIONS_PER_ADDRESS)"
+        )
+
+    async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
+        address = address_of(scope)
+        is_answered = False
+
+        async def send_and_see(message: dict) -> None:
+            nonlocal is_answered
+            if message["type"] == "websocket.close" and not is_answered:
+                refusals.note(address)
+            is_answered = True
+            await send(message)
+
+        try:
+            refusals.check(address)
+            if settings.HTTPS and not came_by_tls(scope):
+                refusals.note(address)
+                raise TooMany(403, "not_tls", "the connection is not encrypted; wss:// expected (HTTPS=1)")
+            with self._worker.hold(), self._addresses.hold(address):
+                await self._application(scope, receive, send_and_see)
+        except TooMany as refusal:
+            logger.warning("refused a WebSocket of %s: %s", address, refusal.detail)
+            counters.HANDSHAKES_REFUSED.labels(refusal.code).inc()
+            await refuse(scope, send, refusal)
+
+
+def address_of(scope: dict) -> str:
+    headers = dict(scope["headers"])
+    peer = (scope.get("client") or [None])[0]
+    return counted_address(peer, headers.get(b"x-forwarded-for", b"").decode("latin1"))
+
+
+def came_by_tls(scope: dict) -> bool:
+    """As Django judges a request: a key that was sent in the clear is known to others, and must not seem to work."""
+    headers = dict(scope["headers"])
+    peer = (scope.get("client") or [None])[0]
+    return is_secure(peer, scope.get("scheme", "ws"), headers.get(b"x-forwarded-proto", b"").decode("latin1"))
+
+
+async def refuse(scope: dict, send: Callable, refusal: TooMany) -> None:
+    """Before accept. An ASGI server without the extension would answer 403, which tells a robot never to come back."""
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        if refusal.status == HTTPStatus.FORBIDDEN:
+            await send({"type": "websocket.close"})
+            return
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.close", "code": 1013})
+        return
+    headers = [(b"content-type", b"application/json")]
+    await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": orjson.dumps({"detail": refusal.detail})})

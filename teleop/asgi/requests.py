@@ -1,0 +1,72 @@
+"""Django's requests: how many are worked on at a time, and that each runs to its end."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+import orjson
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
+from django.db import connections
+
+from teleop.monitoring import counters
+
+MAX_AT_WORK = 8  # twice the pool of database connections
+MAX_WAIT_S = 3
+BUSY = f"this worker works on {MAX_AT_WORK} requests, and this one has waited {MAX_WAIT_S} s; come back in a while"
+RETRY_AFTER_S = b"5"
+UPLOAD, HEALTH = ("POST", "/videos"), "/health"
+
+
+class Requests:
+    """The ASGI application for HTTP, whose requests wait for their turn and run to their end.
+
+    Each request has a thread. When 250 came at once, the event loop waited for Python's lock behind all of them, and
+    the acks of robots for 0.2 s. A request has a turn until its response begins, so that streams need none. Uploads
+    have bounds of their own, as they may wait for a probe, and health checks have to answer in time.
+
+    Daphne cancels a request whose client has left again and again until it is over. Django then does not close the
+    connection of a thread that still waits for its statement, and the pool never gets it back.
+    """
+
+    def __init__(self, application: Callable) -> None:
+        self._application = application
+        self._turns = asyncio.Semaphore(MAX_AT_WORK)
+        self._running: set[asyncio.Task] = set()  # the event loop alone would let a task be collected
+
+    async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
+        task = asyncio.create_task(self._run(scope, receive, send))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        await asyncio.shield(task)
+
+    async def _run(self, scope: dict, receive: Callable, send: Callable) -> None:
+        async with ThreadSensitiveContext(), AsyncExitStack() as turn:
+            if needs_turn(scope):
+                try:
+                    async with asyncio.timeout(MAX_WAIT_S):
+                        await turn.enter_async_context(self._turns)
+                except TimeoutError:
+                    await refuse(send)
+                    return
+
+            async def send_and_end_turn(message: dict) -> None:
+                if message["type"] == "http.response.start":
+                    await turn.aclose()
+                await send(message)
+
+            try:
+                await self._application(scope, receive, send_and_end_turn)
+            except BaseException:
+                await sync_to_async(connections.close_all)()  # in the thread that opened them
+                raise
+
+
+def needs_turn(scope: dict) -> bool:
+    return not scope["path"].startswith(HEALTH) and (scope["method"], scope["path"]) != UPLOAD
+
+
+async def refuse(send: Callable) -> None:
+    counters.REQUESTS_REFUSED.labels("busy").inc()
+    headers = [(b"content-type", b"application/json"), (b"retry-after", RETRY_AFTER_S)]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": orjson.dumps({"detail": BUSY})})

@@ -1,0 +1,90 @@
+"""Pages of frames by keyset: no OFFSET and no COUNT, so the last page of a million frames costs what the first does."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import orjson
+from django.db.models import Q
+from rest_framework.exceptions import ValidationError
+
+from robots.models import Robot
+from teleop.frames.fields import HEAD, is_selected, names_of, select
+from teleop.frames.sql import BLOCK_BYTES, FrameRange, last_index, read_lines
+from teleop.models import TeleopFrame
+
+MAX_NAMES_SHOWN = 60
+
+
+class Page(NamedTuple):
+    """Lines, each with its session's id, and whether there may be more behind the last."""
+
+    lines: list[tuple[int, bytes]]
+    has_more: bool
+
+    @property
+    def last(self) -> tuple[int, int]:
+        """The session and the index that it ends with."""
+        session_id, line = self.lines[-1]
+        return session_id, last_index(line)
+
+
+def read_page(ranges: Iterable[FrameRange], limit: int) -> Page:
+    """It ends early where its frames are large; then there is more, or the next page is empty."""
+    lines: list[tuple[int, bytes]] = []
+    size = 0
+    for frames in ranges:
+        found = read_lines(frames, limit + 1 - len(lines))
+        lines += [(frames.session_id, line) for line in found]
+        size += sum(map(len, found))
+        if len(lines) > limit or size > BLOCK_BYTES // 2:
+            return Page(lines[:limit], True)
+    return Page(lines, False)
+
+
+def ranges_of(robot: Robot, begin: datetime | None, end: datetime | None, cursor: str = "") -> Iterator[FrameRange]:
+    """The robot's sessions that overlap the times, oldest first, from where the cursor stands."""
+    sessions = robot.sessions.overlapping(begin, end).order_by("start_time", "pk")
+    start = 0
+    if cursor:
+        session_id, index = map(int, cursor.split("."))
+        at = robot.sessions.filter(pk=session_id).first()
+        if at is None:
+            raise ValidationError({"cursor": [f"cursor is {cursor}; {robot.pk} has no session {session_id} any more"]})
+        sessions = sessions.filter(Q(start_time__gt=at.start_time) | Q(start_time=at.start_time, pk__gte=at.pk))
+        start = index + 1
+    for session_id in sessions.values_list("pk", flat=True):
+        yield FrameRange(session_id, start=start if cursor and session_id == at.pk else 0, begin=begin, end=end)
+
+
+def frames_of(page: Page, fields: Iterable[str]) -> list[Any]:
+    """What the JSON renderer writes: the lines as they stand, or what the fields select of them."""
+    if not fields:
+        return [orjson.Fragment(line) for _, line in page.lines]
+    return [select(orjson.loads(line), (*HEAD, *fields)) for _, line in page.lines]
+
+
+def frames_with_session(page: Page) -> list[dict[str, Any]]:
+    """`session_id` first; and ours, whatever a robot may have sent by that name."""
+    ours = [({"session_id": session_id}, orjson.loads(line)) for session_id, line in page.lines]
+    return [session | frame | session for session, frame in ours]
+
+
+def check_fields(fields: Iterable[str], session_id: int, lines: Iterable[bytes] = ()) -> None:
+    """Raises where a field is neither in these lines nor in the first or the last frame of the session."""
+    unknown, names = list(fields), {}
+    for line in itertools.chain(lines, _ends(session_id)):
+        if not unknown:
+            return
+        names |= dict.fromkeys(names_of(orjson.loads(line)))
+        unknown = [field for field in unknown if not any(is_selected(name, [field]) for name in names)]
+    if unknown and names:
+        known = ", ".join([name for name in names if name not in HEAD][:MAX_NAMES_SHOWN])
+        raise ValidationError({"fields": [f"fields has {field[:100]}; {known} expected" for field in unknown]})
+
+
+def _ends(session_id: int) -> Iterator[bytes]:
+    yield from read_lines(FrameRange(session_id), 1)
+    last = TeleopFrame.objects.of_session(session_id).next_index() - 1
+    yield from read_lines(FrameRange(session_id, start=last), 1)

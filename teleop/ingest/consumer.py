@@ -1,0 +1,205 @@
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from urllib.parse import parse_qs
+
+from channels.security.websocket import OriginValidator
+
+from robots.client_address import client_address
+from robots.models import ROBOT_ID
+from robots.querysets import NotAdmitted
+from teleop.asgi import connection_limits
+from teleop.ingest.connection import Outlet
+from teleop.ingest.handshakes import Abandoned, DatabaseAway, ServerRestarting
+from teleop.ingest.worker import running_worker
+from teleop.monitoring import counters
+from teleop.protocol import SESSION_KEY, SUBPROTOCOL, Close
+
+logger = logging.getLogger(__name__)
+
+TURNS = 8  # of the event loop, until what is in a socket has come up through Twisted and Daphne
+
+
+class DirectOutlet:
+    """Answers at once, through what our own server puts into the scope (teleop/server/websocket.py)."""
+
+    is_mute = False
+
+    def __init__(self, protocol):
+        self.send = protocol.serverSend
+        self._protocol = protocol
+
+    def send_ack(self, frame_index: int) -> None:
+        self.send(ack(frame_index))
+
+    def close(self, code: Close) -> None:
+        self._protocol.serverClose(int(code))
+
+
+class QueuedOutlet:
+    """Answers through any ASGI server: in order, by one task at a time, so that nobody waits for a slow reader.
+
+    Acks are cumulative: one that was not sent yet gives way to the next. Nothing overtakes one: what `ended` finds
+    unacknowledged, a client takes for not stored.
+    """
+
+    is_mute = False
+
+    def __init__(self, send: Callable[[dict], Awaitable[None]]):
+        self._asgi_send = send
+        self._messages: deque[str] = deque()
+        self._ack: int | None = None
+        self._close: Close | None = None
+        self._sending: asyncio.Task | None = None
+
+    def send(self, message: str) -> None:
+        if self._ack is not None:
+            self._messages.append(ack(self._ack))
+            self._ack = None
+        self._messages.append(message)
+        self._wake()
+
+    def send_ack(self, frame_index: int) -> None:
+        self._ack = frame_index
+        self._wake()
+
+    def close(self, code: Close) -> None:
+        self._close = code
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._sending is None:
+            self._sending = asyncio.create_task(self._send_all())
+
+    async def _send_all(self) -> None:
+        try:
+            while self._messages or self._ack is not None:
+                if self._messages:
+                    text = self._messages.popleft()
+                else:
+                    text, self._ack = ack(self._ack), None
+                await self._asgi_send({"type": "websocket.send", "text": text})
+            if self._close is not None:
+                await self._asgi_send({"type": "websocket.close", "code": int(self._close)})
+        finally:
+            self._sending = None
+
+
+class MuteOutlet:
+    """For the client that asked for no subprotocol, and never reads: it is sent nothing but the close."""
+
+    is_mute = True
+
+    def __init__(self, outlet: Outlet):
+        self.close = outlet.close
+
+    def send(self, message: str) -> None:
+        pass
+
+    def send_ack(self, frame_index: int) -> None:
+        pass
+
+
+def ack(frame_index: int) -> str:
+    return f'{{"type":"ack","frame_index":{frame_index}}}'
+
+
+class RobotConsumer:
+    """`/ws/log/<robot_id>`: docs/protocol.md.
+
+    An ASGI application with a receive loop of its own: Channels' dispatch waits for a thread on every message, which
+    costs 100 us a frame. The loop never waits for anything but the next message, as the server's queue has no bound.
+    """
+
+    async def __call__(self, scope, receive, send) -> None:
+        await receive()  # websocket.connect
+        robot_id = scope["url_route"]["kwargs"]["robot_id"]
+        first = asyncio.ensure_future(receive())  # until it is accepted nothing can come but that the client has left
+        try:
+            with connection_limits.robots.hold(robot_id):
+                await self._serve(robot_id, scope, first, receive, send)
+        except connection_limits.TooMany as refusal:
+            running_worker().note_refusal(robot_id, refusal)
+            raise
+        finally:
+            first.cancel()
+
+    async def _serve(self, robot_id: str, scope, first: asyncio.Future[dict], receive, send) -> None:
+        def has_left() -> bool:
+            return first.done() and first.result()["type"] == "websocket.disconnect"
+
+        worker = running_worker()
+        headers = {name.decode("latin1"): value.decode("latin1") for name, value in scope["headers"]}
+        query = parse_qs(scope["query_string"].decode("latin1"), keep_blank_values=True)
+        mute = SUBPROTOCOL not in scope["subprotocols"]
+        accept = {"type": "websocket.accept", "subprotocol": None if mute else SUBPROTOCOL}
+        # If the client disconnected while this process was busy, the disconnect is queued behind the handshake.
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        if has_left():
+            return
+        try:
+            session_key = _session_key(robot_id, query)
+            address = client_address((scope.get("client") or [None])[0], headers.get("x-forwarded-for", ""))
+            lease = await worker.handshakes.open(robot_id, _robot_key(headers, query), session_key, address, has_left)
+        except connection_limits.TooMany:  # HTTP 429, by limits.BoundedSockets
+            raise
+        except NotAdmitted as refusal:
+            logger.warning("refused %r: %s", robot_id[:80], refusal.detail)
+            counters.HANDSHAKES_REFUSED.labels(refusal.code).inc()
+            worker.note_refusal(robot_id, refusal)
+            await send({"type": "websocket.close"})  # before accept: HTTP 403
+            return
+        except (DatabaseAway, ServerRestarting) as away:
+            code = Close.OVERLOADED if isinstance(away, DatabaseAway) else Close.RESTARTING
+            logger.warning("closed the handshake of %r with %d: %s", robot_id[:80], code, away)
+            await send(accept)
+            await send({"type": "websocket.close", "code": int(code)})
+            return
+        except Abandoned:
+            return
+        direct = scope.get("extensions", {}).get("direct")
+        if direct:
+            direct.share_budget(robot_id)
+        outlet = DirectOutlet(direct) if direct else QueuedOutlet(send)
+        code = None
+        try:
+            try:
+                await send(accept)
+            finally:  # even if this fails or is cancelled, the session has an owner that releases it
+                connection = worker.connect(lease, MuteOutlet(outlet) if mute else outlet)
+            connection.greet()
+            if direct:
+                direct.attach(connection.receive)
+            event = await first
+            while event["type"] == "websocket.receive":
+                text = event.get("text")
+                connection.receive(event["bytes"] if text is None else text)
+                event = await receive()
+            code = event.get("code")
+        finally:
+            worker.disconnected(connection, code)
+
+
+def _session_key(robot_id: str, query: dict[str, list[str]]) -> str | None:
+    if not ROBOT_ID.fullmatch(robot_id):
+        raise NotAdmitted("invalid_id", f"the id must match {ROBOT_ID.pattern}")
+    session_key = query.get("session", [None])[0]
+    if session_key is not None and not SESSION_KEY.fullmatch(session_key):
+        raise NotAdmitted("invalid_session", f"session must match {SESSION_KEY.pattern}")
+    return session_key
+
+
+def _robot_key(headers: dict[str, str], query: dict[str, list[str]]) -> str | None:
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return key.strip()
+    return headers.get("x-api-key") or query.get("api_key", [None])[0]
+
+
+class RobotOriginValidator(OriginValidator):
+    """Web pages are not robots: a browser sends Origin, and only an allowed host's is let in; robots send none."""
+
+    def valid_origin(self, parsed_origin):
+        return parsed_origin is None or self.validate_origin(parsed_origin)

@@ -1,0 +1,74 @@
+"""What /metrics says: the counters of all workers of this `serve`, and what the tables and disks say now."""
+
+import logging
+import os
+from collections.abc import Iterator
+
+from django.db import Error as DatabaseFailure
+from django.db.models import Count
+from django.utils import timezone
+from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from robots.models import Robot
+from teleop.models import TeleopSession
+from teleop.monitoring import counters  # noqa: F401 - its import puts them into REGISTRY: a process without robots shows zeros
+from teleop.monitoring.storage import Storage, free_bytes, stored
+
+logger = logging.getLogger(__name__)
+
+
+class FromDatabase:
+    """What the tables say, asked at each scrape; nothing while the database is away."""
+
+    def collect(self) -> Iterator[Metric]:
+        free = free_bytes()
+        try:
+            yield from self._tables()
+            now = stored()
+            yield from self._storage(now)
+            free = now.free
+        except DatabaseFailure as error:
+            logger.warning("/metrics without the database: %s", error)
+        yield from self._free(free)
+
+    def _tables(self) -> Iterator[Metric]:
+        robots = GaugeMetricFamily("teleop_robots", "Robots by status", labels=["status"])
+        counts = dict(Robot.objects.values_list("status").annotate(Count("pk")).order_by())
+        for status in Robot.Status.values:
+            robots.add_metric([status], counts.get(status, 0))
+        yield robots
+        heard = GaugeMetricFamily("teleop_robot_silent_seconds", "Since a robot was last heard of", labels=["robot"])
+        for robot_id, last in Robot.objects.exclude(last_heartbeat=None).values_list("pk", "last_heartbeat"):
+            heard.add_metric([robot_id], max(0.0, (timezone.now() - last).total_seconds()))
+        yield heard
+        yield GaugeMetricFamily("teleop_sessions_live", "Live sessions", TeleopSession.objects.live().count())
+
+    def _storage(self, now: Storage) -> Iterator[Metric]:
+        yield GaugeMetricFamily("teleop_videos", "Video chunks kept", now.videos)
+        yield GaugeMetricFamily("teleop_video_bytes", "Their size", now.video_bytes)
+        yield GaugeMetricFamily("teleop_database_bytes", "The database on its disk", now.database_bytes)
+        growth = GaugeMetricFamily("teleop_growth_bytes_a_day", "At the pace of the last week", labels=["of"])
+        for name, a_day in now.growth.items():
+            growth.add_metric([name], a_day)
+        yield growth
+        if now.days_left is not None:
+            yield GaugeMetricFamily("teleop_days_left", "Until a disk is full, at that pace", now.days_left)
+
+    def _free(self, free: dict[str, int]) -> Iterator[Metric]:
+        family = GaugeMetricFamily("teleop_disk_free_bytes", "Room for it on disks that are known", labels=["of"])
+        for name, room in free.items():
+            family.add_metric([name], room)
+        yield family
+
+
+def page() -> bytes:
+    """In Prometheus' text format."""
+    counted = REGISTRY
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        counted = CollectorRegistry()
+        MultiProcessCollector(counted)
+    asked = CollectorRegistry()
+    asked.register(FromDatabase())
+    return generate_latest(counted) + generate_latest(asked)

@@ -1,0 +1,40 @@
+"""A session's joints as columns."""
+
+import numpy as np
+
+from teleop.frames.columns import session_tables
+from teleop.frames.data import joints_of
+from teleop.frames.sql import FrameRange, blocks
+from teleop.models import TeleopSession
+from teleop.quality.scores import Motion
+
+MAX_NUMBERS = 2**24  # 128 MB of doubles: 16 joints of a million frames; of more joints it is the first ones
+
+
+def read_motion(session: TeleopSession) -> Motion:
+    """The joints that the first frame names, of its observation or, if it has none, its action; where a later frame
+    has others, NaN. `session` has ended, so it knows how many frames it has.
+
+    Raises TooManyColumns if its frames have more names than are made columns, joints or not.
+    """
+    names = _joints(session)[: MAX_NUMBERS // max(1, session.frame_count)]
+    timestamps = np.empty(session.frame_count)
+    positions = np.full((session.frame_count, len(names)), np.nan, order="F")
+    read, first, last = 0, 0, -1
+    for frames in session_tables(blocks(FrameRange(session.pk))):
+        first = first if read else frames["frame_index"][0].as_py()
+        last = frames["frame_index"][-1].as_py()
+        columns = frames.slice(0, session.frame_count - read)
+        part = slice(read, read + columns.num_rows)
+        timestamps[part] = columns["timestamp"].to_numpy()
+        for number, name in enumerate(names):
+            if name in columns.column_names:
+                positions[part, number] = columns[name].to_numpy()
+        read = part.stop
+    return Motion(timestamps[:read], positions[:read], last - first + 1)
+
+
+def _joints(session: TeleopSession) -> list[str]:
+    joints = joints_of(session)
+    part = "observation" if joints["observation"] else "action"
+    return [f"{part}.{name}" for name in joints[part]]

@@ -1,0 +1,165 @@
+"""Daphne as we run it: on uvloop, with what must differ from stock, each override with its reason.
+
+Import this before anything else imports Twisted: it decides which reactor and event loop there are.
+"""
+
+import asyncio
+import gc
+import socket
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import uvloop
+
+asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # before daphne.server makes its loop; 15 us a frame
+
+import daphne.http_protocol
+import daphne.server
+import daphne.ws_protocol
+from daphne.http_protocol import HTTPFactory
+from daphne.server import Server as DaphneServer
+from twisted.internet import asyncioreactor, defer, reactor
+from twisted.logger import (
+    FilteringLogObserver,
+    LogLevel,
+    LogLevelFilterPredicate,
+    STDLibLogObserver,
+    globalLogPublisher,
+)
+
+from robots.client_address import counted_address, is_trusted
+from teleop.ingest.handshakes import OPEN_TIMEOUT_S
+from teleop.ingest.worker import running_worker
+from teleop.live.hub import running_hub
+from teleop.monitoring import counters
+from teleop.protocol import MAX_MESSAGE_BYTES, PING_INTERVAL_S, PING_TIMEOUT_S
+from teleop.server import http_limits, timeouts
+from teleop.server.http_channel import BoundedChannel
+from teleop.server.request_body import BodyRequest, in_pieces
+from teleop.server.tcp_connections import NewConnections, adjust
+from teleop.server.websocket import WebSocketProtocol
+from teleop.server.websocket_output import MAX_UNSENT_BYTES, unsent_bytes
+
+# Twisted wraps every read and write in a logging context; its _readOrWrite catches and logs by itself. 4 us a frame.
+asyncioreactor.callWithLogger = lambda _logger, function, *args: function(*args)
+
+# Twisted's timers, and so autobahn's, and the ages that Daphne keeps take the time of day. With a clock set back by two
+# hours no ping was sent and no request timed out for as long; with one set ahead all of them timed out at once.
+reactor.seconds = time.monotonic
+for module in (daphne.server, daphne.ws_protocol, daphne.http_protocol):
+    module.time = SimpleNamespace(time=time.monotonic)
+
+SHUTDOWN_S = 4  # of the five in which a process manager expects us gone
+
+
+class WebRequest(BodyRequest):
+    def handle_exception(self, exception):
+        """Once a response has begun an error can only be shown by cutting it off; stock Daphne tries to begin another,
+        which hangs the client and stops the check of all applications.
+        """
+        if self._response_started:
+            self.transport.abortConnection()
+        else:
+            super().handle_exception(exception)
+
+
+class Server(DaphneServer):
+    """One worker process. It calls `ready` when it listens and its loop runs, so that a signal ends it in order."""
+
+    def __init__(
+        self,
+        application,
+        listening: socket.socket,
+        signal_handlers: bool = True,
+        ready: Callable[[], None] = lambda: None,
+    ):
+        super().__init__(
+            in_pieces(application),
+            endpoints=[f"fd:fileno={listening.detach()}"],  # Twisted listens on a duplicate and closes it
+            signal_handlers=signal_handlers,
+            server_name="",
+            websocket_timeout=-1,  # stock: a day, and then 1000, which tells a robot that it is done
+            # Stock: 5 s, and a database that hangs is answered for (1013) after ten; the request has come by then.
+            websocket_handshake_timeout=OPEN_TIMEOUT_S + 5,
+            websocket_max_message_size=MAX_MESSAGE_BYTES,
+            websocket_max_frame_size=MAX_MESSAGE_BYTES,
+            ping_interval=PING_INTERVAL_S,
+            ping_timeout=PING_TIMEOUT_S,
+        )
+        self._ready = ready
+
+    def run(self):
+        reactor._asyncioEventloop.call_soon(self._begin)
+        super().run()
+
+    def _begin(self):
+        """The first turn of the loop: what Daphne's run() has made by now is made ours."""
+        self.ws_factory.protocol = WebSocketProtocol
+        self.ws_factory.setProtocolOptions(failByDrop=False, closeHandshakeTimeout=3)
+        self.http_factory.protocol = BoundedChannel
+        self.http_factory.timeOut = timeouts.REQUEST_TIMEOUT_S
+        self.http_factory.buildProtocol = self._build_http_protocol
+        # Daphne sends Twisted's log nowhere, its errors too.
+        errors = [LogLevelFilterPredicate(LogLevel.error)]
+        globalLogPublisher.addObserver(FilteringLogObserver(STDLibLogObserver("twisted"), errors))
+        running_worker()  # at once, not with the first robot, as the sweep must run
+        # What is loaded by now stays: to look through it again held up the loop for 70 ms in a burst of connections.
+        gc.collect()
+        gc.freeze()
+        self._ready()
+
+    def _build_http_protocol(self, address):
+        """Twisted closes a connection at once if this returns None."""
+        client = counted_address(address.host, "")
+        if not is_trusted(address.host) and http_limits.new_connections.reserve(client) is None:
+            counters.HTTP_REFUSED.labels("new_connections").inc()
+            return None
+        protocol = HTTPFactory.buildProtocol(self.http_factory, address)
+        protocol.requestFactory = WebRequest
+        return protocol
+
+    async def handle_reply(self, protocol, message):
+        """HTTP responses have no back-pressure: one slow reader of a long stream took a server from 93 to 648 MB."""
+        await super().handle_reply(protocol, message)
+        reader = timeouts.Reader()
+        while message["type"] == "http.response.body" and message.get("more_body") and self._is_behind(protocol):
+            await asyncio.sleep(0.02)
+            if reader.is_gone(unsent_bytes(protocol.transport)):
+                protocol.transport.abortConnection()
+
+    def _is_behind(self, protocol) -> bool:
+        details = self.connections.get(protocol, {"disconnected": True})
+        return not details.get("disconnected") and unsent_bytes(protocol.transport) > MAX_UNSENT_BYTES
+
+    def create_application(self, protocol, scope):
+        if scope["type"] == "websocket":
+            scope["extensions"] = {"direct": protocol, "websocket.http.response": {}}
+        elif protocol.spooled:
+            scope["extensions"] = {"spooled": protocol.spooled}
+        return super().create_application(protocol, scope)
+
+    def listen_success(self, port):
+        """Handed on to `listeners`, which would hold None in its place: nothing could stop listening."""
+        adjust(port, NewConnections(reactor._asyncioEventloop.call_soon))
+        super().listen_success(port)
+        return port
+
+    def kill_all_applications(self):
+        """Daphne has no lifespan; Twisted waits for what this returns before it stops.
+
+        Stock Daphne cancels the consumers at once: 161 frames of 100 robots were stored and never acknowledged.
+        """
+        return defer.Deferred.fromFuture(asyncio.ensure_future(self._shut_down()))
+
+    async def _shut_down(self):
+        for listener in self.listeners:
+            listener.addCallback(lambda port: port.stopListening())
+        running_hub().closing.set()
+        await running_worker().shutdown(SHUTDOWN_S)
+        running = (details.get("application_instance") for details in self.connections.values())
+        applications = [application for application in running if application and not application.done()]
+        if applications:
+            await asyncio.wait(applications, timeout=SHUTDOWN_S / 8)
+        for application in applications:
+            application.cancel()

@@ -1,0 +1,107 @@
+"""How much HTTP one address may have of a worker: connections, requests at a time, and requests a second.
+
+Each process counts by itself. WebSockets have limits of their own, in teleop/asgi/connection_limits.py.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from django.conf import settings
+
+from teleop.asgi.connection_limits import Places, TooMany
+from teleop.server.budgets import Budget, Budgets
+
+MAX_WAIT_S = 2  # a page that loads many files at once is served a little later rather than in part
+BURST_S = 0.5
+NEW_CONNECTIONS_PER_S = 100
+# What a useless connection counts for: an address that makes many is soon closed when it is accepted.
+USELESS_COST = 20  # without a request, or with one that is malformed
+REFUSED_COST = 10  # past a limit of its address
+UPLOADED_BYTES_PER_S, UPLOADED_BURST = 100 * 2**20, 16 * 2**20
+
+
+class Rate:
+    """`per_second` of an address after a burst; 0 is no limit."""
+
+    def __init__(self, per_second: float, burst: float, clock: Callable[[], float] = time.monotonic):
+        self._budgets = Budgets(per_second, burst, clock) if per_second else None
+
+    def reserve(self, address: str, max_wait_s: float = 0.0) -> float | None:
+        """Return for how many seconds the address has to wait; None, and take nothing, if that is over `max_wait_s`."""
+        if self._budgets is None:
+            return 0.0
+        budget = self._budgets.of(address)
+        wait_s = budget.wait_s(1)
+        if wait_s > max_wait_s:
+            return None
+        budget.spend(1)
+        return wait_s
+
+    def charge(self, address: str, amount: float) -> None:
+        """Take that much more, also of what is not there, until the address would have to wait for a second."""
+        if self._budgets is not None and (budget := self._budgets.of(address)).wait_s(1) < 1:
+            budget.spend(amount)
+
+
+class Connection(Protocol):
+    @property
+    def is_silent(self) -> bool:
+        """Nothing has arrived that was not read yet."""
+
+    def drop(self) -> None: ...
+
+
+class WaitingConnections:
+    """The connections of each address that have no request: new, half-open and idle ones; 0 is no limit.
+
+    Past the limit the one that has waited longest is closed, and not the new one, which may become a robot's WebSocket.
+    """
+
+    def __init__(self, limit: int):
+        self._limit = limit
+        self._waiting: dict[str, dict[Connection, None]] = {}  # in the order in which they came
+
+    def add(self, address: str, connection: Connection) -> bool:
+        """Return False if another one was closed for it."""
+        waiting = self._waiting.setdefault(address, {})
+        waiting[connection] = None
+        if not self._limit or len(waiting) <= self._limit:
+            return True
+        longest = next((each for each in waiting if each.is_silent and each is not connection), None)
+        if longest is None:
+            return True
+        self.remove(address, longest)
+        longest.drop()
+        return False
+
+    def remove(self, address: str, connection: Connection) -> None:
+        waiting = self._waiting.get(address, {})
+        waiting.pop(connection, None)
+        if not waiting:
+            self._waiting.pop(address, None)
+
+
+# A fleet behind one address may come back as a whole, and each of its robots waits until its handshake was read.
+MAX_WAITING = settings.CONNECTIONS_PER_ADDRESS and max(
+    settings.CONNECTIONS_PER_ADDRESS, settings.HTTP_CONNECTIONS_PER_ADDRESS
+)
+uploaded_bytes = Budget(UPLOADED_BYTES_PER_S, UPLOADED_BURST)  # of all uploads, which the event loop writes to the disk
+waiting = WaitingConnections(MAX_WAITING)
+new_connections = Rate(NEW_CONNECTIONS_PER_S if MAX_WAITING else 0, burst=2 * MAX_WAITING)
+requests_at_a_time = Places(
+    settings.HTTP_CONNECTIONS_PER_ADDRESS,
+    429,
+    "http_connections",
+    "this address has {} connections with a request (HTTP_CONNECTIONS_PER_ADDRESS)",
+)
+requests_per_second = Rate(settings.HTTP_REQUESTS_PER_ADDRESS, burst=BURST_S * settings.HTTP_REQUESTS_PER_ADDRESS)
+
+
+def wait_for_request(address: str) -> float:
+    """Return for how many seconds the next request of the address has to wait, or raise TooMany."""
+    wait_s = requests_per_second.reserve(address, MAX_WAIT_S)
+    if wait_s is None:
+        bound = f"{settings.HTTP_REQUESTS_PER_ADDRESS} a second expected (HTTP_REQUESTS_PER_ADDRESS)"
+        raise TooMany(429, "http_requests", f"too many requests of this address; {bound}")
+    return wait_s

@@ -1,0 +1,307 @@
+"""The server's side of one WebSocket: Daphne's protocol, with overrides that each state their reason."""
+
+import logging
+import random
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+
+import autobahn.twisted.websocket
+import autobahn.websocket.protocol
+
+from teleop.monitoring import counters
+from teleop.protocol import MAX_MESSAGE_BYTES, MAX_UNACKED, Close
+from teleop.server.budgets import Budget, Budgets
+from teleop.server.websocket_output import BINARY, TEXT, WebSocketOutput
+
+logger = logging.getLogger(__name__)
+
+
+def unformatted(value, *args, **kwargs):
+    return value
+
+
+# autobahn formats and colours values for its debug log, though that is off: a third of the time of a handshake.
+for module in (autobahn.websocket.protocol, autobahn.twisted.websocket):
+    module.hltype = module.hlval = unformatted
+autobahn.websocket.protocol.pformat = unformatted
+
+MAX_EARLY_BYTES = MAX_MESSAGE_BYTES
+MAX_EARLY_MESSAGES = MAX_UNACKED
+SIMPLE_OPCODES = frozenset((TEXT, BINARY))
+
+# Budgets for work that stores nothing, in microseconds of CPU: refusals, control frames, fragments. Frames that are
+# stored cost nothing here. All connections of a robot share its budget. All of the worker's share another one, so that
+# robots that spend theirs at the same moment take turns.
+WASTE_US_PER_S = WASTE_BURST_US = 10_000
+WORKER_US_PER_S, WORKER_BURST_US = 200_000, 20_000
+CONTROL_US = 20  # a ping, pong or small fragment, for autobahn
+QUEUED_US = 20  # a message that passes the application's queue
+MIN_FRAGMENT_BYTES = 4096  # a fragment of this size costs little for its bytes
+LARGE_MESSAGE_BYTES = 2**16
+MAX_OVERSPENT_S = 10  # then it is closed: what fills its buffers may take hours at this pace, with its client long gone
+RESTED_S = 1
+
+Message = bytes | str
+Receiver = Callable[[Message], float]  # returns what the message wasted, in microseconds
+robots = Budgets(WASTE_US_PER_S, WASTE_BURST_US)
+worker = Budget(WORKER_US_PER_S, WORKER_BURST_US)
+
+
+class WebSocketProtocol(WebSocketOutput):
+    """The consumer finds it in its scope, as extension `direct`: `attach` takes messages past the application's queue,
+    serverSend and serverClose answer without a task. None of the three raises, whatever state the connection is in.
+    """
+
+    _receiver: Receiver | None = None
+    _early_bytes: bytearray | None = None  # what arrives while the application decides on the handshake
+    _early_messages: list[Message] | None = None  # what was in them, until the consumer attaches
+    _is_queued = False
+    _is_paused = False  # its budget is spent, and it is not read
+    _was_paused = False
+    _has_cut_message = False  # in the bytes of this read
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._budget = Budget(WASTE_US_PER_S, WASTE_BURST_US)
+        self._held_bytes = bytearray()  # both: while it is paused
+        self._held_messages: deque[Message] = deque()
+        self._overspent_since = self._resumed_at = float("-inf")
+
+    def dataReceived(self, data):
+        if self.state == self.STATE_CONNECTING and hasattr(self, "handshake_deferred"):
+            self._hold(data)
+        elif self._is_paused:  # a reset makes TcpConnection read on
+            self._held_bytes += data
+            self.transport.pauseProducing()
+        elif self._was_paused and self._wait_s():  # another connection has spent it
+            self._held_bytes += data
+            self._pause("shared")
+        else:
+            self._process(data)
+
+    def _process(self, data: bytes) -> None:
+        """Process the bytes of one read, until the budget is spent, and write the answers together."""
+        self._answers, self._has_cut_message = [], False
+        try:
+            if self._is_simple():
+                data = self._take_whole_messages(data)
+            if data and self._is_paused:
+                self._held_bytes += data
+            elif data:
+                super().dataReceived(data)
+        finally:
+            self._send_answers()
+
+    def _is_simple(self) -> bool:
+        return (
+            self.state == self.STATE_OPEN and not self.data and not self.inside_message and not self.autoPingTimeoutCall
+        )
+
+    def consumeData(self):
+        """Leave autobahn as soon as it is done with a message that a read has cut in two, and when the budget is spent.
+
+        Stock, it goes on to the end: 11,000 pings in the 64 KiB of a read took it 0.4 s.
+        """
+        if self.state not in (self.STATE_OPEN, self.STATE_CLOSING):
+            super().consumeData()
+            return
+        while self.processData() and self.state != self.STATE_CLOSED:
+            if self._is_paused:
+                self._held_bytes[:0], self.data = self.data, b""
+                return
+            if self.current_frame is None and not self.inside_message and self.state == self.STATE_OPEN:
+                data, self.data = self.data, b""
+                rest = self._take_whole_messages(data) if self._is_simple() else data
+                if self._is_paused:
+                    self._held_bytes[:0] = rest
+                    return
+                self.data = rest
+
+    def onFrameEnd(self):
+        """Charge for frames that are expensive for their size. A message that a read has cut in two comes here too."""
+        header = self.current_frame
+        if header.opcode > 7 or not header.fin or not header.opcode:
+            if header.length < MIN_FRAGMENT_BYTES:
+                self._charge(CONTROL_US, "control" if header.opcode > 7 else "fragments")
+        elif self._has_cut_message:
+            self._charge(CONTROL_US, "fragments")
+        else:
+            self._has_cut_message = True
+        return super().onFrameEnd()
+
+    def share_budget(self, robot_id: str) -> None:
+        """Charge to the robot what this connection wastes from now on; wait at once if the robot's budget is spent."""
+        self._budget = robots.of(robot_id)
+        if self._budget.wait_s() and not self._is_paused:
+            self._pause("shared")
+
+    def _charge(self, cost_us: float, reason: str) -> None:
+        self._budget.spend(cost_us)
+        worker.spend(cost_us)
+        if self._wait_s() and not self._is_paused:
+            self._pause(reason)
+
+    def _wait_s(self) -> float:
+        return max(self._budget.wait_s(), worker.wait_s())
+
+    def _pause(self, reason: str) -> None:
+        """Read nothing until the budget is paid back: TCP then slows the client down."""
+        if not self._was_paused:
+            logger.warning("paused %r: it has spent its budget (%s)", self, reason)
+        self._is_paused = self._was_paused = True
+        counters.PAUSES.labels(reason).inc()
+        self.transport.pauseProducing()
+        now = self.factory.reactor.seconds()
+        if now - self._resumed_at > RESTED_S:
+            self._overspent_since = now
+        if now - self._overspent_since > MAX_OVERSPENT_S and self._budget.wait_s() and self.state == self.STATE_OPEN:
+            logger.warning("closed %r with 1013: it has spent its budget for %d s", self, MAX_OVERSPENT_S)
+            self.serverClose(Close.OVERLOADED)
+        self._resume_later()
+
+    def _resume_later(self) -> None:
+        """Wait a little longer than needed, so that some work can be done then, by chance so that each has its turn."""
+        self.factory.reactor.callLater(self._wait_s() + random.uniform(0.05, 0.15), self._resume)
+
+    def _resume(self) -> None:
+        if self.state == self.STATE_CLOSED:
+            return
+        if self._wait_s():
+            self._resume_later()
+            return
+        self._is_paused, self._resumed_at = False, self.factory.reactor.seconds()
+        self._deliver_held()
+        if not self._is_paused:
+            data, self._held_bytes = bytes(self._held_bytes), bytearray()
+            self._process(data)
+        if not self._is_paused:
+            self.transport.resumeProducing()
+
+    def _deliver_held(self) -> None:
+        while self._held_messages and not self._is_paused:
+            self._deliver(self._held_messages.popleft())
+
+    def _hold(self, data: bytes) -> None:
+        """Keep bytes that arrive before the handshake is answered; past MAX_EARLY_BYTES drop the connection.
+
+        autobahn would look for a second handshake in them.
+        """
+        if self._early_bytes is None:
+            self._early_bytes = bytearray()
+        self._early_bytes += data
+        if len(self._early_bytes) > MAX_EARLY_BYTES:
+            logger.warning("dropped %r: over %d bytes came before its handshake was answered", self, MAX_EARLY_BYTES)
+            self._early_bytes.clear()
+            self.dropConnection(abort=True)
+
+    def onOpen(self):
+        """Process what came before the handshake was answered: the consumer has accepted, and attaches next."""
+        super().onOpen()
+        if self.data or self._early_bytes:
+            data, self.data = self.data + (self._early_bytes or b""), b""
+            self._early_bytes, self._early_messages = None, []
+            self.factory.reactor.callLater(0, self._queue_early_messages)
+            self.dataReceived(data)
+
+    def attach(self, receiver: Receiver) -> None:
+        """Call `receiver` with each message from now on, first with those that came before the handshake was answered.
+
+        A consumer attaches as soon as it has accepted. Once messages are in its queue, `receiver` would be called
+        before the consumer comes to them: then the connection is closed, and its client sends them again.
+        """
+        early, self._early_messages = self._early_messages or [], None
+        if self._is_queued:
+            logger.error("closed %r: its consumer attached when messages were in the queue already", self)
+            self._discard_messages()
+        elif self._receiver is None:
+            self._receiver = receiver
+            self._held_messages.extend(early)
+            self._deliver_held()
+
+    def _queue_early_messages(self) -> None:
+        """Pass early messages to the queue in the next turn of the loop, for a consumer that does not attach."""
+        early, self._early_messages = self._early_messages or [], None
+        for message in early:
+            self._put_into_queue(message)
+
+    def _take_whole_messages(self, data: bytes) -> bytes:
+        """Take whole, unfragmented messages past autobahn, which spends 40 us on each; all else is left to it.
+
+        A robot's frame is one masked message of a few hundred bytes in one piece, nearly always. Return the rest of
+        `data`, from the first that is not simple, or that has to wait.
+        """
+        position, end = 0, len(data)
+        while end - position > 8 and (opcode := data[position]) in SIMPLE_OPCODES and not self._is_paused:
+            length, body = data[position + 1] - 128, position + 6  # less the mask bit, without which it is negative
+            if length == 126:
+                length, body = int.from_bytes(data[position + 2 : position + 4]), position + 8
+            elif not 0 <= length < 126:
+                break
+            if body + length > end:
+                break
+            message: Message = unmask(data[body : body + length], data[body - 4 : body])
+            if opcode == TEXT:
+                try:
+                    message = message.decode()
+                except UnicodeDecodeError:
+                    break  # autobahn's to refuse, with 1007
+            position = body + length
+            self._deliver(message)
+        return data[position:]
+
+    def onMessage(self, payload, isBinary):
+        message = payload if isBinary else payload.decode()
+        if len(payload) > LARGE_MESSAGE_BYTES and self._budget.wait_s():  # it may take 0.1 s to find out what is in it
+            self._held_messages.append(message)
+            self._pause("shared")
+        else:
+            self._deliver(message)
+
+    def _deliver(self, message: Message) -> None:
+        """To the consumer itself where it asked for that; the queue and the task behind it cost 12 us a message."""
+        self.last_ping = time.monotonic()
+        if self.muted:
+            return
+        if self._receiver is not None:
+            if wasted_us := self._receiver(message):
+                self._charge(wasted_us, "refused")
+        elif self._early_messages is None:
+            self._put_into_queue(message)
+        elif len(self._early_messages) < MAX_EARLY_MESSAGES:
+            self._early_messages.append(message)
+        else:
+            logger.warning(
+                "closed %r: over %d messages came before its handshake was answered", self, MAX_EARLY_MESSAGES
+            )
+            self._discard_messages()
+
+    def _put_into_queue(self, message: Message) -> None:
+        self._is_queued = True
+        self._charge(QUEUED_US, "queued")
+        kind = "text" if isinstance(message, str) else "bytes"
+        self.application_queue.put_nowait({"type": "websocket.receive", kind: message})
+
+    def _discard_messages(self) -> None:
+        """Close, and pass on nothing any more: what the consumer gets stays a prefix of what was sent."""
+        self._early_messages = None
+        self._receiver = lambda message: None
+        self.serverClose(Close.OVERLOADED)
+
+    def onClose(self, wasClean, code, reason):
+        """Where we failed the connection (1007, 1009) the application is told why, not what the client answered.
+
+        A handshake that autobahn refused by itself never came to onConnect, and stock Daphne trips over that.
+        """
+        if hasattr(self, "server"):
+            super().onClose(wasClean, self.localCloseCode if self.failedByMe else code, reason)
+
+
+def unmask(payload: bytes, mask: bytes) -> bytes:
+    """XOR as one big number: 1.2 us for 500 bytes, where autobahn's C extension takes 2.6 with its set-up."""
+    size = len(payload)
+    repeated = (mask * (size // 4 + 1))[:size]
+    return (int.from_bytes(payload, sys.byteorder) ^ int.from_bytes(repeated, sys.byteorder)).to_bytes(
+        size, sys.byteorder
+    )
