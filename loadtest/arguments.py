@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from loadtest.plan import SCENARIOS, Options, Run
-from loadtest.processes import Unusable, answers, program
+from loadtest.run.plan import SCENARIOS, Options, Run
+from loadtest.run.processes import Unusable, answers, program
 
 UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30}
 

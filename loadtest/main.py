@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from loadtest import cost, report, require, results, search, sweep
+from loadtest import require, search, sweep
 from loadtest.arguments import check_postgres, parse
-from loadtest.plan import Options, Run
-from loadtest.processes import Unusable
 from loadtest.progress import Progress
-from loadtest.remote import check_host
-from loadtest.runner import Bench
-from loadtest.sections import Section, sections
-from loadtest.verdicts import level
+from loadtest.report import cost, html, results
+from loadtest.report.sections import Section, sections
+from loadtest.report.verdicts import level
+from loadtest.run.plan import Options, Run
+from loadtest.run.processes import Unusable
+from loadtest.run.remote import check_host
+from loadtest.run.runner import Bench
 
 
 def main(arguments: dict) -> int:
@@ -79,7 +80,7 @@ def write(options: Options, bench: Bench, extra: list[Section]) -> None:
     rows = [each["row"] for each in bench.details]
     results.write_json(options.output / "results.json", {"machine": machine, "runs": rows})
     results.write_json(options.output / "details.json", {"machine": machine, "runs": bench.details})
-    report.write(options.output, sections(machine, bench.details, extra), bench.details)
+    html.write(options.output, sections(machine, bench.details, extra), bench.details)
 
 
 def compare(before: str, after: str) -> int:

@@ -5,7 +5,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from loadtest.plan import Run
+from loadtest.run.plan import Run
 
 STYLES = {"met": "green", "close": "yellow", "missed": "red", "failed": "bold red", "no verdict": "magenta"}
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from loadtest.processes import Unusable
+from loadtest.run.processes import Unusable
 
 OPERATORS = {
     "<=": operator.le,

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from loadtest.plan import Run
-from loadtest.published import PUBLISHED_CAPACITY
-from loadtest.sections import NAMES, Section
-from loadtest.verdicts import NONE
+from loadtest.report.published import PUBLISHED_CAPACITY
+from loadtest.report.sections import NAMES, Section
+from loadtest.report.verdicts import NONE
+from loadtest.run.plan import Run
 
 FIRST, MOST, STEP = 50, 800, 10
 

@@ -1,7 +1,7 @@
 """--sweep: one setting varied at a time, around the server's own: what flush interval, workers and writer are worth."""
 
-from loadtest.plan import Run
-from loadtest.sections import NAMES, Section, number
+from loadtest.report.sections import NAMES, Section, number
+from loadtest.run.plan import Run
 
 FLUSH_INTERVALS_MS = (5, 20, 50, 100, 200)
 WORKERS = (2, 4)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from loadtest import limits
 from loadtest.management.commands import loadtest
-from loadtest.processes import free_port
+from loadtest.run import limits
+from loadtest.run.processes import free_port
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]  # the command asks the database for its storage format
 
@@ -76,7 +76,7 @@ def test_it_says_that_there_is_no_postgresql(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     url = f"postgresql://postgres@127.0.0.1:{free_port()}/postgres"
     assert refused(database="postgres", postgres_url=url) == "no PostgreSQL answers at --postgres-url"
-    monkeypatch.setattr("loadtest.processes.shutil.which", lambda *_, **__: None)
+    monkeypatch.setattr("loadtest.run.processes.shutil.which", lambda *_, **__: None)
     assert refused(database="postgres").startswith("no initdb: install Debian's postgresql")
 
 

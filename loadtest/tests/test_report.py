@@ -3,16 +3,17 @@ import re
 
 import pytest
 
-from loadtest import report, require
-from loadtest.plots import line_chart, nice
-from loadtest.processes import Unusable
+from loadtest import require
+from loadtest.report import html
+from loadtest.report.plots import line_chart, nice
+from loadtest.report.sections import SEND_OR_COMMIT, sections
 from loadtest.require import Condition, parse_conditions
-from loadtest.sections import SEND_OR_COMMIT, sections
+from loadtest.run.processes import Unusable
 from loadtest.tests.rows import GOOD, MACHINE, detail
 
 
 def test_it_shows_our_numbers_beside_the_published_ones():
-    text = report.markdown(sections(MACHINE, [detail(), detail(database="sqlite", robots=10, rps=600.0)], []))
+    text = html.markdown(sections(MACHINE, [detail(), detail(database="sqlite", robots=10, rps=600.0)], []))
     assert SEND_OR_COMMIT in text
     assert "| 50 | 3000 / 3000 | 100.0 % | 95 % (at the limit) | 15 | 28 | < 60 |" in text
     assert "## 4.1 SQLite" in text
@@ -20,7 +21,7 @@ def test_it_shows_our_numbers_beside_the_published_ones():
 
 
 def test_every_line_of_a_table_has_as_many_cells():
-    text = report.markdown(sections(MACHINE, [detail()], []))
+    text = html.markdown(sections(MACHINE, [detail()], []))
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         assert len({line.count("|") for line in table.splitlines()}) == 1
 
@@ -28,7 +29,7 @@ def test_every_line_of_a_table_has_as_many_cells():
 def test_the_page_needs_no_other_host_and_escapes_what_it_shows():
     found = detail()
     found["problems"] = ["<script>alert(1)</script>"]
-    page = report.html(sections(MACHINE, [found], []), [found])
+    page = html.html(sections(MACHINE, [found], []), [found])
     assert page.count("<svg") == 7
     assert "<script" not in page
     assert not re.search(r"(src|href)=|url\(|@import", page)
@@ -38,7 +39,7 @@ def test_what_went_wrong_stands_in_the_report():
     found = detail(stored=89100, verdict="failed")
     found["problems"] = ["900 of 90000 acknowledged frames are not stored"]
     found["bottleneck"] = "the generator was the bottleneck: it used 95% of its core"
-    text = report.markdown(sections(MACHINE, [found], []))
+    text = html.markdown(sections(MACHINE, [found], []))
     assert "900 of 90000 acknowledged frames are not stored" in text
     assert "the generator was the bottleneck: it used 95% of its core" in text
     assert "90000 / 90000 / 89100" in text

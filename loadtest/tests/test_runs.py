@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from loadtest.plan import Options, Run
-from loadtest.processes import ROOT
-from loadtest.runner import Bench
+from loadtest.run.plan import Options, Run
+from loadtest.run.processes import ROOT
+from loadtest.run.runner import Bench
 from tests.services import wait_until
 
 KEYS = [
@@ -82,7 +82,7 @@ def test_it_sees_that_the_server_is_slow():
 def test_ctrl_c_leaves_no_process_and_writes_what_there_is(tmp_path):
     process = start(tmp_path, "--robots", "5", "--duration", "60")
     family = psutil.Process(process.pid)
-    wait_until(lambda: "loadtest.generate" in command_lines(family), 30)
+    wait_until(lambda: "loadtest.generator.generate" in command_lines(family), 30)
     children = family.children(recursive=True)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(3)  # until it measures

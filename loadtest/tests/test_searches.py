@@ -1,7 +1,7 @@
 import pytest
 
-from loadtest.cost import lines
-from loadtest.plan import Run
+from loadtest.report.cost import lines
+from loadtest.run.plan import Run
 from loadtest.search import search
 from loadtest.sweep import runs
 from loadtest.tests.rows import GOOD

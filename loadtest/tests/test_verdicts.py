@@ -1,8 +1,8 @@
 import pytest
 
-from loadtest.measure import bottleneck, distribution, percentile, quantiles
+from loadtest.generator.measure import bottleneck, distribution, percentile, quantiles
+from loadtest.report.verdicts import level, problems, verdict
 from loadtest.tests.rows import GOOD
-from loadtest.verdicts import level, problems, verdict
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ NAMES_TABLE = {
     "teleop/frames/sql.py",
     "teleop/ingest/store.py",  # inserts
     "teleop/ingest/isolation.py",  # locks it
-    "loadtest/databases.py",  # counts in the end what a server has stored, without Django
+    "loadtest/run/databases.py",  # counts in the end what a server has stored, without Django
 }
 METHODS = {name: method for name, method in vars(TeleopFrameQuerySet).items() if inspect.isfunction(method)}
 ALSO = {"using", "bulk_create"}  # the alias of a database, and the portable insert
@@ -40,7 +40,7 @@ MESSAGES = ("teleop/ingest/", "teleop/live/")
 # `.frames` of something else than a session.
 OTHER_FRAMES = (*MESSAGES, "loadtest/", "videos/probe.py")
 # The string "data" for something else than the column.
-OTHER_STRINGS = {("loadtest/processes.py", "data")}  # PostgreSQL's folder
+OTHER_STRINGS = {("loadtest/run/processes.py", "data")}  # PostgreSQL's folder
 TABLE = re.compile(r"teleop_teleopframe\b")
 INSERT = re.compile(r"\s*(INSERT INTO|COPY) teleop_teleopframe\b")
 
@@ -145,7 +145,7 @@ def sources() -> Iterator[tuple[str, str]]:
 
 def test_it_reads_frames_in_their_two_places():
     read = dict(sources())
-    assert {QUERYSETS, "teleop/models.py", "robots/admin.py", "loadtest/databases.py"} <= read.keys()
+    assert {QUERYSETS, "teleop/models.py", "robots/admin.py", "loadtest/run/databases.py"} <= read.keys()
     assert [each for path, source in read.items() for each in violations(path, source)] == []
 
 

@@ -30,7 +30,7 @@ class Command(FormatCheckedCommand):
                 f"loadtest needs {', '.join(missing)}: pip install -r requirements-dev.txt", returncode=2
             )
         from loadtest.main import main
-        from loadtest.processes import Unusable
+        from loadtest.run.processes import Unusable
 
         try:
             status = main(options)

@@ -1,4 +1,4 @@
-"""The load generator, a process of its own: `python -m loadtest.generate '{"host": ..., "robots": 10, ...}'`.
+"""The load generator, a process of its own: `python -m loadtest.generator.generate '{"host": ..., "robots": 10, ...}'`.
 
 Prints a line of JSON when something happens: `connecting`, `second` once a second while it measures, and `done`.
 """
@@ -17,9 +17,9 @@ import locust.runners
 from gevent.event import Event
 from locust.env import Environment  # first: it patches what the others import
 
-from loadtest import users
-from loadtest.frames import FPS
-from loadtest.measure import distribution, percentile, quantiles, rounded
+from loadtest.generator import users
+from loadtest.generator.frames import FPS
+from loadtest.generator.measure import distribution, percentile, quantiles, rounded
 
 SPAWN_RATE = 40  # robots a second, while they connect
 CONNECT_TIMEOUT_S = 30

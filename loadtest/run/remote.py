@@ -6,8 +6,8 @@ import urllib.request
 
 import websocket
 
-from loadtest.plan import Options
-from loadtest.processes import Unusable
+from loadtest.run.plan import Options
+from loadtest.run.processes import Unusable
 
 TIMEOUT_S = 5
 

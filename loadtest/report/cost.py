@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from loadtest.sections import NAMES, Section
+from loadtest.report.sections import NAMES, Section
 
 PRICES = Path(__file__).parent / "prices.json"
 MONTH_H = 730

@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import psycopg
 
-from loadtest.limits import Limits
+from loadtest.run.limits import Limits
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 START_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 15
 INSTEAD = {"initdb": ", or give --postgres-url of one that runs"}
@@ -145,7 +145,7 @@ class Server(Process):
 
     def __enter__(self) -> "Server":
         prepared = subprocess.run(
-            [sys.executable, "-m", "loadtest.prepare"],
+            [sys.executable, "-m", "loadtest.run.prepare"],
             cwd=ROOT,
             env={**os.environ, **self._env},
             capture_output=True,

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
-from loadtest.processes import Postgres, Unusable
+from loadtest.run.processes import Postgres, Unusable
 
 FRAMES = "SELECT count(*) FROM teleop_teleopframe"
 

@@ -1,7 +1,7 @@
 """Whether a run was sound, and whether it met its target; pure."""
 
-from loadtest import published
-from loadtest.frames import FPS
+from loadtest.generator.frames import FPS
+from loadtest.report import published
 
 MET, CLOSE, MISSED = "met", "close", "missed"
 FAILED, NONE = "failed", "no verdict"  # its counts disagree; the generator was the bottleneck

@@ -1,6 +1,6 @@
 """Locust users: robots and API clients. `manage.py loadtest` drives them; so does Locust by itself:
 
-    locust -f loadtest/users.py --host http://127.0.0.1:8000 RobotUser ApiUser
+    locust -f loadtest/generator/users.py --host http://127.0.0.1:8000 RobotUser ApiUser
 
 Locust patches the standard library when it is imported, so nothing that runs Django imports this.
 """
@@ -15,8 +15,8 @@ import gevent
 from locust import FastHttpUser, User, between, constant, events, task
 from locust.exception import StopUser
 
-from loadtest.frames import FPS, message, template
-from loadtest.robot import MuteRobot, Robot, Unacked
+from loadtest.generator.frames import FPS, message, template
+from loadtest.generator.robot import MuteRobot, Robot, Unacked
 
 FRAME = "frame to ack"
 SEND = "send() of a frame"

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from loadtest import databases
-from loadtest.limits import Cores, Limits, cores, limits
-from loadtest.measure import bottleneck
-from loadtest.plan import Options, Run
-from loadtest.processes import Postgres, Process, Redis, Server, Unusable
-from loadtest.sampling import Sampler
-from loadtest.verdicts import problems, verdict
+from loadtest.generator.measure import bottleneck
+from loadtest.report.verdicts import problems, verdict
+from loadtest.run import databases
+from loadtest.run.limits import Cores, Limits, cores, limits
+from loadtest.run.plan import Options, Run
+from loadtest.run.processes import Postgres, Process, Redis, Server, Unusable
+from loadtest.run.sampling import Sampler
 
 SLACK_S = 90  # connecting and draining, past which a generator is ended
 Watch = Callable[[Run, dict], None]
@@ -131,7 +131,9 @@ class Bench:
     @contextmanager
     def _generator(self, order: dict) -> Iterator[tuple[Process, Iterator[str]]]:
         generator = Process("generator", self.folder, self.cores.others)
-        generator.start([sys.executable, "-m", "loadtest.generate", json.dumps(order)], {}, output=subprocess.PIPE)
+        generator.start(
+            [sys.executable, "-m", "loadtest.generator.generate", json.dumps(order)], {}, output=subprocess.PIPE
+        )
         deadline = threading.Timer(order["duration"] + SLACK_S, generator.process.kill)
         deadline.start()
         try:

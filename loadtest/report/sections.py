@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-from loadtest import published
-from loadtest.frames import FPS
-from loadtest.verdicts import missed, rate_percent
+from loadtest.generator.frames import FPS
+from loadtest.report import published
+from loadtest.report.verdicts import missed, rate_percent
 
 NAMES = {"sqlite": "SQLite", "postgres": "PostgreSQL", "remote": "the server's own database"}
 SEND_OR_COMMIT = (

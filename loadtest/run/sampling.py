@@ -5,8 +5,8 @@ from contextlib import suppress
 import psutil
 import psycopg
 
-from loadtest.databases import Database
-from loadtest.processes import Process
+from loadtest.run.databases import Database
+from loadtest.run.processes import Process
 
 
 class Usage:

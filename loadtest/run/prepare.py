@@ -1,4 +1,4 @@
-"""A fresh database made ready: `python -m loadtest.prepare` migrates it and prints the API clients' token."""
+"""A fresh database made ready: `python -m loadtest.run.prepare` migrates it and prints the API clients' token."""
 
 import os
 import sys

@@ -3,8 +3,8 @@
 from html import escape
 from pathlib import Path
 
-from loadtest.plots import line_chart
-from loadtest.sections import Section
+from loadtest.report.plots import line_chart
+from loadtest.report.sections import Section
 
 HEADING = "Load test"
 STYLE = """
