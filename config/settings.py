@@ -181,7 +181,7 @@ REST_FRAMEWORK = {
     "URL_FORMAT_OVERRIDE": None,  # `?format=` is an ordinary parameter: DRF would answer 404 to a format it has not
 }
 SPECTACULAR_SETTINGS = {
-    "TITLE": "Teleoperation backend",
+    "TITLE": "LeRobot Backend",
     "DESCRIPTION": "Robots, their sessions, frames and videos. How to use it: docs/api.md.",
     "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,

@@ -61,7 +61,7 @@ class LoginForm(AdminAuthenticationForm):
 
 
 class Site(AdminSite):
-    site_header = site_title = "Teleop backend"
+    site_header = site_title = "LeRobot Backend"
     enable_nav_sidebar = False  # the header has the pages, and wide tables have the room
     login_form = LoginForm
 
