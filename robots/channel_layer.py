@@ -38,7 +38,7 @@ async def listen(group: str, hear: Callable[[dict], object], wanted: Callable[[]
                 _hear(hear, await layer.receive(channel))
             return
         except Exception as error:  # redis-py, sockets and the layer each have errors of their own
-            logger.warning("the channel layer is away: %s", error)
+            logger.warning("the channel layer is unreachable: %s", error)
         finally:
             if channel is not None:  # a member that nobody reads would be sent to, and remembered, for ever
                 with suppress(Exception):
@@ -52,4 +52,4 @@ def _hear(hear: Callable[[dict], object], message: dict) -> None:
     try:
         hear(message)
     except Exception:  # as from a process of another version
-        logger.exception("a message of the channel layer was not understood")
+        logger.exception("could not process a message of the channel layer")

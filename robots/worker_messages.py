@@ -30,4 +30,4 @@ def close_connections(code: int, **of) -> None:
     try:
         async_to_sync(tell_workers)(code=code, **of)
     except Exception as error:  # redis-py, sockets and the layer each have errors of their own
-        logger.warning("the channel layer did not take a notice: %s", error)
+        logger.warning("could not send a message through the channel layer: %s", error)

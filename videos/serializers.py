@@ -121,7 +121,7 @@ class UploadSerializer(StrictFields, serializers.Serializer):
             )
 
             REQUESTS_REFUSED.labels("uploads_busy").inc()
-            raise UploadsBusy(f"{error}; come back in a while") from None
+            raise UploadsBusy(f"{error}; try again later") from None
         if abs(found - said) > (most := max(TOLERANCE_S, TOLERANCE * said)):
             bound = f"{said:.3f} s, as from start_timestamp to end_timestamp, expected, give or take {most:.3f}"
             raise ValidationError({"file": [f"file is {found:.3f} s of video; {bound}"]})

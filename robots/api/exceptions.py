@@ -12,13 +12,13 @@ from rest_framework.exceptions import APIException, AuthenticationFailed
 
 class Conflict(APIException):
     status_code = status.HTTP_409_CONFLICT
-    default_detail = "not in the state that this needs"
+    default_detail = "the resource is not in the state that this request needs"
     default_code = "conflict"
 
 
 class WrongLogin(APIException):
     status_code = status.HTTP_401_UNAUTHORIZED
-    default_detail = "this name and password do not go together, or the account is closed"
+    default_detail = "invalid username or password, or inactive account"
     default_code = "wrong_login"
     auth_header = "Token"
 
@@ -30,7 +30,7 @@ class TooLarge(APIException):
 
 class DatabaseAway(APIException):
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
-    default_detail = "the database does not answer; come back in a while"
+    default_detail = "the database does not answer; try again later"
     default_code = "database_away"
     wait = 5  # Retry-After
 
@@ -45,7 +45,7 @@ class DatabaseAway(APIException):
         pool = settings.DATABASES["default"]["OPTIONS"]["pool"]
         return cls(
             f"no connection to the database was free within {pool['timeout']} s: "
-            f"all {pool['max_size']} are in use, or it does not answer; come back in a while"
+            f"all {pool['max_size']} are in use, or it does not answer; try again later"
         )
 
 

@@ -32,9 +32,9 @@ COMPONENTS = {
 
 ERRORS = {
     "400": "Something in the request cannot be used; the answer names it and what is expected.",
-    "401": "No login, token or key, or one that is not known.",
-    "403": "This is not for you (docs/api.md says what is for whom).",
-    "404": "There is no such thing.",
+    "401": "The login, token or key is missing or unknown.",
+    "403": "You do not have permission for this (docs/api.md lists what each role may do).",
+    "404": "Not found.",
     "413": "The body is too large.",
     "415": "The body is of another media type than those listed here.",
     "429": "Too many requests; Retry-After says when to come back.",

@@ -116,7 +116,7 @@ class RobotViewSet(ModelViewSet):
         "from then on. It ends with TOKEN_AGE_DAYS, the password or the account. After 5 failures for a name, or 50 in "
         "all, an address waits a quarter of an hour.",
         auth=[],
-        responses={200: LoginSerializer, 401: problem("This name and password do not go together.")},
+        responses={200: LoginSerializer, 401: problem("Invalid username or password, or inactive account.")},
         examples=[
             OpenApiExample("A login", {"username": "ada", "password": "a long one"}, request_only=True),  # nosec B105 # shown in /docs
             OpenApiExample("A token", {"token": "9944b09199c62bcf9418ad846dd0e4bbdfc6ee4b"}, response_only=True),  # nosec B105

@@ -48,7 +48,7 @@ def test_a_login_gives_a_token_that_is_let_in(ada):
 def test_a_wrong_login_is_refused_and_does_not_say_what_was_wrong(ada, username, password):
     answer = log_in(username, password)
     assert (answer.status_code, answer["WWW-Authenticate"]) == (401, "Token")
-    assert answer.json() == {"detail": "this name and password do not go together, or the account is closed"}
+    assert answer.json() == {"detail": "invalid username or password, or inactive account"}
 
 
 def change_by_command(user: User) -> None:

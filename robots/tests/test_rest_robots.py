@@ -168,7 +168,7 @@ def test_a_database_that_is_away_is_said_to_be(admin, monkeypatch):
     monkeypatch.setattr(views.RobotViewSet, "get_queryset", away)
     answer = admin.get("/robots")
     assert (answer.status_code, answer["Retry-After"]) == (503, "5")
-    assert answer.json() == {"detail": "the database does not answer; come back in a while"}
+    assert answer.json() == {"detail": "the database does not answer; try again later"}
 
 
 def test_a_new_key_is_shown_once_and_voids_the_old(admin, robot, monkeypatch, django_capture_on_commit_callbacks):

@@ -12,7 +12,7 @@ from teleop.monitoring import counters
 
 MAX_AT_WORK = 8  # twice the pool of database connections
 MAX_WAIT_S = 3
-BUSY = f"this worker works on {MAX_AT_WORK} requests, and this one has waited {MAX_WAIT_S} s; come back in a while"
+BUSY = f"this worker works on {MAX_AT_WORK} requests, and this one has waited {MAX_WAIT_S} s; try again later"
 RETRY_AFTER_S = b"5"
 UPLOAD, HEALTH = ("POST", "/videos"), "/health"
 

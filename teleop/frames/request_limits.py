@@ -74,7 +74,7 @@ class RequestLimit:
                 stack.enter_context(self._worker.hold())
             except TooMany as full:
                 counters.REQUESTS_REFUSED.labels(full.code).inc()
-                raise TooManyAtATime(f"{full.detail}; come back in a while") from None
+                raise TooManyAtATime(f"{full.detail}; try again later") from None
             return Place(self, stack.pop_all())
 
 

@@ -223,7 +223,7 @@ class RobotConnection:
             try:
                 self._outlet.close(code)
             except Exception:  # the socket has just gone; whoever closes it may be another robot's handshake
-                logger.exception("robot %s: the connection could not be closed with %d", self.robot_id, code)
+                logger.exception("robot %s: could not close the connection with %d", self.robot_id, code)
 
     def heartbeat(self) -> Heartbeat:
         """What presence is to write down; `heartbeat_saved` says that it has."""

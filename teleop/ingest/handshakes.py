@@ -213,7 +213,7 @@ class Handshakes:
         try:
             await tell_workers(code=Close.TAKEN_OVER, **of)
         except Exception as error:  # redis-py, sockets and the layer each have errors of their own
-            logger.warning("the channel layer did not take a notice: %s", error)
+            logger.warning("could not send a message through the channel layer: %s", error)
 
     async def _claim_all(self, waiting: Sequence[_Waiting]) -> list[Claim | Exception | None]:
         handshakes = [each.handshake for each in waiting]

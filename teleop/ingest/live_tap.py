@@ -106,7 +106,7 @@ class Tap:
             self._is_failing = False
         except Exception as error:  # redis-py, sockets and the layer each have errors of their own
             if not self._is_failing:  # ten times a second is too often to say it
-                logger.warning("the channel layer does not take what is watched: %s", error)
+                logger.warning("could not send live frames through the channel layer: %s", error)
             self._is_failing = True
 
 

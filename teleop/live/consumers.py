@@ -52,7 +52,7 @@ class WatchConsumer:
                 place.enter_context(connection_limits.people.hold(str(user.pk)))
                 watch = await self.watch(**scope["url_route"]["kwargs"])
         except (DatabaseFailure, TimeoutError) as error:
-            logger.warning("sent a watcher away for now: %s", str(error) or "no answer in time")
+            logger.warning("closed a watcher's connection, to try again later: %s", str(error) or "no answer in time")
             watch = WatchClose.OVERLOADED
         await send({"type": "websocket.accept"})
         if not isinstance(watch, WatchClose):

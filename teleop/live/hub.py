@@ -157,7 +157,7 @@ class Hub:
             try:
                 await watch_robots(list(self._pages), bool(self._fleet))
             except Exception as error:  # redis-py, sockets and the layer each have errors of their own
-                logger.warning("the channel layer does not take what is to be watched: %s", error)
+                logger.warning("could not request live frames through the channel layer: %s", error)
                 pause_s = RETRY_S
             await _within(pause_s, self._joined)
 

@@ -42,7 +42,7 @@ class QualityProcess:
                     self._due.clear()
                     await self._compute()
             except Exception as error:  # it must go on, whatever one turn met
-                logger.warning("quality is left for later: %s", error)
+                logger.warning("quality could not be computed now: %s", error)
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await self._due.wait()
@@ -57,7 +57,7 @@ class QualityProcess:
             code, _ = await self._run("--give-up", reason, "--session", session_id)
             self._due.set()  # the others
         if code:
-            logger.warning("manage.py quality ended with %d; its last words are above", code)
+            logger.warning("manage.py quality ended with %d; its output is above", code)
 
     async def _run(self, *options: str) -> tuple[int, str]:
         """Return the exit code, and the id of the session that was begun last."""
