@@ -12,6 +12,7 @@ from django.db import Error as DatabaseFailure
 from robots import channel_layer
 from robots.querysets import NotAdmitted
 from robots.worker_messages import GROUP, tell_workers
+from teleop.asgi.budgets import Budgets
 from teleop.asgi.connection_limits import TooMany
 from teleop.ingest import admission
 from teleop.ingest.batch import Batch
@@ -20,7 +21,6 @@ from teleop.ingest.takeover import ACCEPTED, DONE, DRAIN_TIMEOUT_S, StillHeld, T
 from teleop.ingest.types import Claim, Handshake, SessionLease
 from teleop.ingest.writer import FrameWriter
 from teleop.protocol import Close
-from teleop.server.budgets import Budgets
 
 logger = logging.getLogger(__name__)
 

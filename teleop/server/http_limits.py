@@ -9,8 +9,8 @@ from typing import Protocol
 
 from django.conf import settings
 
+from teleop.asgi.budgets import Budget, Budgets
 from teleop.asgi.connection_limits import Places, TooMany
-from teleop.server.budgets import Budget, Budgets
 
 MAX_WAIT_S = 2  # a page that loads many files at once is served a little later rather than in part
 BURST_S = 0.5

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import autobahn.twisted.websocket
 import autobahn.websocket.protocol
 
+from teleop.asgi.budgets import Budget, Budgets
 from teleop.monitoring import counters
 from teleop.protocol import MAX_MESSAGE_BYTES, MAX_UNACKED, Close
-from teleop.server.budgets import Budget, Budgets
 from teleop.server.websocket_output import BINARY, TEXT, WebSocketOutput
 
 logger = logging.getLogger(__name__)

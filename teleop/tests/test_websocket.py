@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from websockets.frames import Frame, Opcode
 
+from teleop.asgi.budgets import Budget, Budgets
 from teleop.server import websocket
-from teleop.server.budgets import Budget, Budgets
 from teleop.server.websocket import WebSocketProtocol
 from teleop.server.websocket_output import MAX_UNSENT_BYTES
 from teleop.tests.test_server_messages import HANDSHAKE, Transport, fragments
