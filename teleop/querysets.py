@@ -43,7 +43,7 @@ class TeleopSessionQuerySet(RowLockQuerySet):
 
     def with_cameras(self) -> list:
         """These sessions, and the cameras of all in one query."""
-        chunks = self.model.videos.rel.related_model.objects.filter(session__in=list(self)).order_by("camera_key")
+        chunks = apps.get_model("videos", "VideoChunk").objects.filter(session__in=list(self)).order_by("camera_key")
         cameras = defaultdict(list)
         for session_id, camera in chunks.values_list("session_id", "camera_key").distinct():
             cameras[session_id].append(camera)
@@ -53,7 +53,7 @@ class TeleopSessionQuerySet(RowLockQuerySet):
 
     def seen_by(self, camera: str):
         """Of which that camera has a video."""
-        chunks = self.model.videos.rel.related_model.objects
+        chunks = apps.get_model("videos", "VideoChunk").objects
         return self.filter(Exists(chunks.filter(session=OuterRef("pk"), camera_key=camera)))
 
     def with_tag(self, tag: str):

@@ -1,3 +1,4 @@
+from django.apps import apps
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db import transaction
@@ -196,7 +197,7 @@ class TeleopSessionAdmin(SessionColumns):
     def get_deleted_objects(self, objs, request):
         """Said in counts: Django would collect all frames to list them."""
         sessions = TeleopSession.objects.filter(pk__in=[session.pk for session in objs])
-        videos = TeleopSession.videos.rel.related_model.objects.filter(session__in=sessions)
+        videos = apps.get_model("videos", "VideoChunk").objects.filter(session__in=sessions)
         of_videos = videos.aggregate(count=Count("pk"), size=Sum("size"))
         counts = {
             "sessions": len(objs),

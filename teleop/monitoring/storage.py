@@ -8,6 +8,7 @@ from pathlib import Path
 from socket import gethostname
 from typing import NamedTuple
 
+from django.apps import apps
 from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
@@ -107,7 +108,7 @@ def days_left(growth: dict[str, float], free: dict[str, int]) -> float | None:
 
 
 def _videos():
-    return TeleopSession.videos.rel.related_model.objects
+    return apps.get_model("videos", "VideoChunk").objects
 
 
 def _sqlite_files() -> list[Path]:
