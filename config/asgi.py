@@ -8,7 +8,7 @@ django_application = get_asgi_application()
 
 from django.db import connection
 
-from teleop.asgi.connection_limits import BoundedSockets
+from teleop.asgi.connection_limits import ConnectionLimitMiddleware
 from teleop.asgi.request_ids import with_request_ids
 from teleop.asgi.requests import Requests
 from teleop.asgi.routing import websocket_urlpatterns
@@ -19,5 +19,5 @@ if connection.vendor == "postgresql":
     options = connection.settings_dict["OPTIONS"]
     options["options"] = f"-c statement_timeout=30s {options.get('options', '')}"
 
-websockets = BoundedSockets(URLRouter(websocket_urlpatterns))
+websockets = ConnectionLimitMiddleware(URLRouter(websocket_urlpatterns))
 application = ProtocolTypeRouter({"http": with_request_ids(Requests(django_application)), "websocket": websockets})

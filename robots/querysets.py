@@ -15,7 +15,7 @@ def hash_key(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-class NotAdmitted(Exception):
+class HandshakeRefused(Exception):
     """Why a robot may not connect: a code and a sentence, for the log and the robot's last error."""
 
     def __init__(self, code: str, detail: str):
@@ -26,14 +26,14 @@ class NotAdmitted(Exception):
 
 class RobotQuerySet(RowLockQuerySet):
     def admit(self, robot_id: str, key: str | None):
-        """The robot whose key this is; raises NotAdmitted."""
+        """The robot whose key this is; raises HandshakeRefused."""
         (robot,) = self.admit_each([(robot_id, key)])
-        if isinstance(robot, NotAdmitted):
+        if isinstance(robot, HandshakeRefused):
             raise robot
         return robot
 
     def admit_each(self, claims: Sequence[tuple[str, str | None]]) -> list:
-        """Return for each (robot_id, key) the robot, or a NotAdmitted that says why not; one statement for all."""
+        """Return for each (robot_id, key) the robot, or a HandshakeRefused that says why not; one statement for all."""
         robots = self.in_bulk({robot_id for robot_id, _ in claims})
         return [_admitted(robots.get(robot_id), robot_id, key) for robot_id, key in claims]
 
@@ -70,9 +70,9 @@ class RobotQuerySet(RowLockQuerySet):
 
 def _admitted(robot, robot_id: str, key: str | None):
     if robot is None:
-        return NotAdmitted("unknown_robot", f"robot {robot_id} is not registered")
+        return HandshakeRefused("unknown_robot", f"robot {robot_id} is not registered")
     if not key:
-        return NotAdmitted("missing_key", "no key was sent; Authorization: Bearer KEY expected")
+        return HandshakeRefused("missing_key", "no key was sent; Authorization: Bearer KEY expected")
     if not robot.has_key(key):
-        return NotAdmitted("wrong_key", "the key is not this robot's; it may have been replaced")
+        return HandshakeRefused("wrong_key", "the key is not this robot's; it may have been replaced")
     return robot

@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
 
-from teleop.asgi.connection_limits import BoundedSockets
+from teleop.asgi.connection_limits import ConnectionLimitMiddleware
 from teleop.ingest.handshakes import HANDSHAKES_AT_ONCE
 from teleop.models import TeleopFrame, TeleopSession
 from tests.services import Server, wait_until
@@ -185,5 +185,5 @@ def test_it_believes_only_a_trusted_proxy_that_a_websocket_came_by_tls(settings,
 
     headers = [(b"x-forwarded-proto", forwarded.encode())]
     scope = {"type": "websocket", "client": [peer, 1], "headers": headers}
-    asyncio.run(BoundedSockets(application)(scope, None, ignore))
+    asyncio.run(ConnectionLimitMiddleware(application)(scope, None, ignore))
     assert bool(reached) == is_let_in

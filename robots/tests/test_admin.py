@@ -27,7 +27,7 @@ def closed(monkeypatch) -> list:
     """What the workers were told to close."""
     told = []
     monkeypatch.setattr(robots_admin, "close_connections", lambda code, **of: told.append((code, of)))
-    monkeypatch.setattr(models.notices, "close_connections", lambda code, **of: told.append((code, of)))
+    monkeypatch.setattr(models.worker_messages, "close_connections", lambda code, **of: told.append((code, of)))
     return told
 
 

@@ -5,7 +5,7 @@ from django.core.management import CommandError, call_command
 
 from robots import worker_messages
 from robots.models import Robot, hash_key
-from robots.querysets import NotAdmitted
+from robots.querysets import HandshakeRefused
 
 pytestmark = pytest.mark.django_db
 
@@ -45,7 +45,7 @@ def test_it_keeps_only_the_hash(closed):
 def test_it_voids_the_old_key_and_keeps_the_robot(closed):
     Robot.objects.create(pk="robot_A", name="left arm")
     old, new = issue("robot_A")[0].strip(), issue("robot_A")[0].strip()
-    with pytest.raises(NotAdmitted, match="wrong_key"):
+    with pytest.raises(HandshakeRefused, match="wrong_key"):
         Robot.objects.admit("robot_A", old)
     assert Robot.objects.admit("robot_A", new).name == "left arm"
 

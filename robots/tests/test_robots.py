@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.db.models.functions import Now
 
 from robots.models import Robot, hash_key
-from robots.querysets import NotAdmitted
+from robots.querysets import HandshakeRefused
 
 pytestmark = pytest.mark.django_db
 
@@ -18,7 +18,7 @@ def robot():
 
 
 def refusal(*args):
-    with pytest.raises(NotAdmitted) as caught:
+    with pytest.raises(HandshakeRefused) as caught:
         Robot.objects.admit(*args)
     return caught.value.code
 

@@ -14,7 +14,7 @@ import orjson
 from django.conf import settings
 
 from robots.client_address import counted_address, is_secure
-from robots.querysets import NotAdmitted
+from robots.querysets import HandshakeRefused
 from teleop.monitoring import counters
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 REFUSALS_WINDOW_S = 60
 
 
-class TooMany(NotAdmitted):
+class LimitExceeded(HandshakeRefused):
     """Not now: the HTTP status says whether it is the one who asks (429) or the server that is full (503)."""
 
     def __init__(self, status: int, code: str, detail: str):
@@ -30,8 +30,8 @@ class TooMany(NotAdmitted):
         self.status = status
 
 
-class Places:
-    """Counts who is here by what they have in common, and raises TooMany past the limit; 0 is no limit."""
+class ConnectionLimit:
+    """Counts who is here by what they have in common, and raises LimitExceeded past the limit; 0 is no limit."""
 
     def __init__(self, limit: int, status: int, code: str, detail: str):
         self._limit, self._status, self._code, self._detail = limit, status, code, detail
@@ -40,7 +40,7 @@ class Places:
     @contextmanager
     def hold(self, whose: str = "") -> Iterator[None]:
         if self._limit and self._taken[whose] >= self._limit:
-            raise TooMany(self._status, self._code, self._detail.format(self._limit))
+            raise LimitExceeded(self._status, self._code, self._detail.format(self._limit))
         self._taken[whose] += 1
         try:
             yield
@@ -50,7 +50,7 @@ class Places:
                 del self._taken[whose]
 
 
-class Refusals:
+class RefusalRateLimit:
     """How often each address was refused since the minute began; past the limit it is not even listened to.
 
     A handshake costs a look into the database, in the thread that commits the frames: who guesses keys gets few.
@@ -67,7 +67,7 @@ class Refusals:
             self._refused.clear()
         if self._limit and self._refused[address] >= self._limit:
             detail = f"{self._limit} handshakes of this address were refused within a minute (REFUSALS_PER_ADDRESS)"
-            raise TooMany(429, "address_refused", detail)
+            raise LimitExceeded(429, "address_refused", detail)
 
     def note(self, address: str) -> None:
         self._refused[address] += 1
@@ -81,36 +81,40 @@ class NewRobots:
         self._since = clock()
         self._registered: Counter[str] = Counter()
 
-    def count(self, address: str) -> TooMany | None:
+    def count(self, address: str) -> LimitExceeded | None:
         if self._clock() - self._since >= REFUSALS_WINDOW_S:
             self._since = self._clock()
             self._registered.clear()
         limit = settings.NEW_ROBOTS_PER_ADDRESS
         if limit and self._registered[address] >= limit:
             detail = f"{limit} robots of this address were registered within a minute (NEW_ROBOTS_PER_ADDRESS)"
-            return TooMany(429, "new_robots_full", detail)
+            return LimitExceeded(429, "new_robots_full", detail)
         self._registered[address] += 1
         return None
 
 
-robots = Places(
+robots = ConnectionLimit(
     settings.CONNECTIONS_PER_ROBOT, 429, "robot_full", "the robot has {} connections (CONNECTIONS_PER_ROBOT)"
 )
-watchers = Places(
+watchers = ConnectionLimit(
     settings.WATCHERS_PER_WORKER, 503, "watchers_full", "{} pages watch through this worker (WATCHERS_PER_WORKER)"
 )
-people = Places(settings.WATCHERS_PER_PERSON, 429, "person_full", "this person watches {} pages (WATCHERS_PER_PERSON)")
-refusals = Refusals(settings.REFUSALS_PER_ADDRESS)  # the server asks it too, before a handshake costs anything
+people = ConnectionLimit(
+    settings.WATCHERS_PER_PERSON, 429, "person_full", "this person watches {} pages (WATCHERS_PER_PERSON)"
+)
+refusals = RefusalRateLimit(settings.REFUSALS_PER_ADDRESS)  # the server asks it too, before a handshake costs anything
 
 
-class BoundedSockets:
+class ConnectionLimitMiddleware:
     """The ASGI application for WebSockets, which sees no more of them than it may: the others are told why."""
 
     def __init__(self, application: Callable):
         self._application = application
         worker, address = settings.CONNECTIONS_PER_WORKER, settings.CONNECTIONS_PER_ADDRESS
-        self._worker = Places(worker, 503, "worker_full", "this worker has {} connections (CONNECTIONS_PER_WORKER)")
-        self._addresses = Places(
+        self._worker = ConnectionLimit(
+            worker, 503, "worker_full", "this worker has {} connections (CONNECTIONS_PER_WORKER)"
+        )
+        self._addresses = ConnectionLimit(
             address, 429, "address_full", "this address has {} connections (CONNECTIONS_PER_ADDRESS)"
         )
 
@@ -129,10 +133,10 @@ class BoundedSockets:
             refusals.check(address)
             if settings.HTTPS and not came_by_tls(scope):
                 refusals.note(address)
-                raise TooMany(403, "not_tls", "the connection is not encrypted; wss:// expected (HTTPS=1)")
+                raise LimitExceeded(403, "not_tls", "the connection is not encrypted; wss:// expected (HTTPS=1)")
             with self._worker.hold(), self._addresses.hold(address):
                 await self._application(scope, receive, send_and_see)
-        except TooMany as refusal:
+        except LimitExceeded as refusal:
             logger.warning("refused a WebSocket of %s: %s", address, refusal.detail)
             counters.HANDSHAKES_REFUSED.labels(refusal.code).inc()
             await refuse(scope, send, refusal)
@@ -151,7 +155,7 @@ def came_by_tls(scope: dict) -> bool:
     return is_secure(peer, scope.get("scheme", "ws"), headers.get(b"x-forwarded-proto", b"").decode("latin1"))
 
 
-async def refuse(scope: dict, send: Callable, refusal: TooMany) -> None:
+async def refuse(scope: dict, send: Callable, refusal: LimitExceeded) -> None:
     """Before accept. An ASGI server without the extension would answer 403, which tells a robot never to come back."""
     if "websocket.http.response" not in scope.get("extensions", {}):
         if refusal.status == HTTPStatus.FORBIDDEN:

@@ -14,7 +14,7 @@ from rest_framework.request import Request
 
 from robots.api.throttling import address_of
 from robots.models import Robot
-from teleop.asgi.connection_limits import Places, TooMany
+from teleop.asgi.connection_limits import ConnectionLimit, LimitExceeded
 from teleop.frames.export import working
 from teleop.monitoring import counters
 
@@ -61,8 +61,10 @@ class RequestLimit:
     def __init__(self, code: str, kind: str, by_client: str, by_worker: str):
         self.lock = threading.RLock()  # the garbage collector may release a place while this thread has the lock
         client, worker = getattr(settings, by_client), getattr(settings, by_worker)
-        self._clients = Places(client, 429, f"{code}_client_full", f"you have {{}} {kind} at a time ({by_client})")
-        self._worker = Places(
+        self._clients = ConnectionLimit(
+            client, 429, f"{code}_client_full", f"you have {{}} {kind} at a time ({by_client})"
+        )
+        self._worker = ConnectionLimit(
             worker, 429, f"{code}_worker_full", f"this worker has {{}} {kind} at a time ({by_worker})"
         )
 
@@ -72,7 +74,7 @@ class RequestLimit:
             try:
                 stack.enter_context(self._clients.hold(_client_of(request)))
                 stack.enter_context(self._worker.hold())
-            except TooMany as full:
+            except LimitExceeded as full:
                 counters.REQUESTS_REFUSED.labels(full.code).inc()
                 raise TooManyAtATime(f"{full.detail}; try again later") from None
             return Place(self, stack.pop_all())

@@ -6,7 +6,7 @@ from django.conf import settings
 
 from robots.client_address import counted_address
 from robots.models import Robot
-from robots.querysets import NotAdmitted
+from robots.querysets import HandshakeRefused
 from teleop.asgi.connection_limits import NewRobots
 from teleop.ingest.transactions import bounded_transaction, wait_for_standby
 from teleop.ingest.types import Claim, Handshake, SessionLease
@@ -18,21 +18,21 @@ STATEMENT_TIMEOUT_MS = 5_000
 new_robots = NewRobots()
 
 
-def authenticate(handshakes: Sequence[Handshake]) -> list[str | NotAdmitted]:
+def authenticate(handshakes: Sequence[Handshake]) -> list[str | HandshakeRefused]:
     """Return for each handshake the hash of the key that lets it in ("" where none is asked for), or the refusal."""
     if settings.ROBOT_AUTH == "open":
         return _bound_new_robots(handshakes)
     with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, writes=False):
         admitted = Robot.objects.admit_each([(each.robot_id, each.key) for each in handshakes])
-    return [robot if isinstance(robot, NotAdmitted) else robot.key_hash for robot in admitted]
+    return [robot if isinstance(robot, HandshakeRefused) else robot.key_hash for robot in admitted]
 
 
-def _bound_new_robots(handshakes: Sequence[Handshake]) -> list[str | NotAdmitted]:
+def _bound_new_robots(handshakes: Sequence[Handshake]) -> list[str | HandshakeRefused]:
     """Where any robot registers itself, refuse those of an address that has registered too many within the minute."""
     robot_ids = {each.robot_id for each in handshakes}
     with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, writes=False):
         known = set(Robot.objects.filter(pk__in=robot_ids).values_list("pk", flat=True))
-    results: list[str | NotAdmitted] = []
+    results: list[str | HandshakeRefused] = []
     for each in handshakes:
         refusal = None if each.robot_id in known else new_robots.count(counted_address(each.address, ""))
         if refusal is None:

@@ -23,7 +23,7 @@ USUAL_BYTES_PER_NESTED = 32
 LARGE_MESSAGE_BYTES = 2**14  # from here on lists and objects are counted before the message is parsed
 
 
-class Outlet(Protocol):
+class Transport(Protocol):
     """Where a connection's answers go; none of these waits."""
 
     is_mute: bool  # the client never reads: it is sent nothing but the close
@@ -33,7 +33,7 @@ class Outlet(Protocol):
     def close(self, code: Close) -> None: ...
 
 
-class Watched(Protocol):
+class FrameObserver(Protocol):
     """Who is told of a connection's frames while it is watched (teleop/ingest/live_tap.py)."""
 
     def received(self, frame: Frame) -> None: ...
@@ -49,7 +49,7 @@ class RobotConnection:
     def __init__(
         self,
         lease: SessionLease,
-        outlet: Outlet,
+        transport: Transport,
         offer: Callable[["RobotConnection", Row], bool],
         end: Callable[["RobotConnection"], object],
     ):
@@ -67,8 +67,8 @@ class RobotConnection:
         self.close_code: Close | None = None
         self.disconnected = Event()
         self.released: Task[int] | None = None
-        self.watched: Watched | None = None
-        self._outlet = outlet
+        self.watched: FrameObserver | None = None
+        self._transport = transport
         self._offer = offer
         self._end = end
         self._start: Start | None = None
@@ -191,7 +191,7 @@ class RobotConnection:
         if self.watched is not None:
             self.watched.committed(rows[-1].frame_index)
         if self.is_open:
-            self._outlet.send_ack(rows[-1].frame_index)
+            self._transport.send_ack(rows[-1].frame_index)
 
     def recounted(self, stored_before: int) -> None:
         """Correct frame_count: so many frames were stored before this connection, in place of what the lease says."""
@@ -206,12 +206,12 @@ class RobotConnection:
         if code in FAULTS:
             self._last_error = FAULTS[code]
 
-    def wind_up(self) -> None:
+    def begin_shutdown(self) -> None:
         """The server is stopping. A mute client cannot be told what it has to send again, so what it sends until it
         has answered the close is taken.
         """
-        if self._outlet.is_mute:
-            self._outlet.close(Close.RESTARTING)
+        if self._transport.is_mute:
+            self._transport.close(Close.RESTARTING)
         else:
             self.is_taking = False
 
@@ -221,7 +221,7 @@ class RobotConnection:
         if self.close_code is None:
             self.close_code = code
             try:
-                self._outlet.close(code)
+                self._transport.close(code)
             except Exception:  # the socket has just gone; whoever closes it may be another robot's handshake
                 logger.exception("robot %s: could not close the connection with %d", self.robot_id, code)
 
@@ -259,7 +259,7 @@ class RobotConnection:
 
     def _send(self, **message) -> None:
         if self.is_open:
-            self._outlet.send(orjson.dumps(message).decode())
+            self._transport.send(orjson.dumps(message).decode())
 
 
 @cache

@@ -8,9 +8,9 @@ from channels.security.websocket import OriginValidator
 
 from robots.client_address import client_address
 from robots.models import ROBOT_ID
-from robots.querysets import NotAdmitted
+from robots.querysets import HandshakeRefused
 from teleop.asgi import connection_limits
-from teleop.ingest.connection import Outlet
+from teleop.ingest.connection import Transport
 from teleop.ingest.handshakes import Abandoned, DatabaseAway, ServerRestarting
 from teleop.ingest.worker import running_worker
 from teleop.monitoring import counters
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 TURNS = 8  # of the event loop, until what is in a socket has come up through Twisted and Daphne
 
 
-class DirectOutlet:
+class DaphneTransport:
     """Answers at once, through what our own server puts into the scope (teleop/server/websocket.py)."""
 
     is_mute = False
@@ -37,7 +37,7 @@ class DirectOutlet:
         self._protocol.serverClose(int(code))
 
 
-class QueuedOutlet:
+class AsgiTransport:
     """Answers through any ASGI server: in order, by one task at a time, so that nobody waits for a slow reader.
 
     Acks are cumulative: one that was not sent yet gives way to the next. Nothing overtakes one: what `ended` finds
@@ -86,13 +86,13 @@ class QueuedOutlet:
             self._sending = None
 
 
-class MuteOutlet:
+class NullTransport:
     """For the client that asked for no subprotocol, and never reads: it is sent nothing but the close."""
 
     is_mute = True
 
-    def __init__(self, outlet: Outlet):
-        self.close = outlet.close
+    def __init__(self, transport: Transport):
+        self.close = transport.close
 
     def send(self, message: str) -> None:
         pass
@@ -119,7 +119,7 @@ class RobotConsumer:
         try:
             with connection_limits.robots.hold(robot_id):
                 await self._serve(robot_id, scope, first, receive, send)
-        except connection_limits.TooMany as refusal:
+        except connection_limits.LimitExceeded as refusal:
             running_worker().note_refusal(robot_id, refusal)
             raise
         finally:
@@ -143,9 +143,9 @@ class RobotConsumer:
             session_key = _session_key(robot_id, query)
             address = client_address((scope.get("client") or [None])[0], headers.get("x-forwarded-for", ""))
             lease = await worker.handshakes.open(robot_id, _robot_key(headers, query), session_key, address, has_left)
-        except connection_limits.TooMany:  # HTTP 429, by limits.BoundedSockets
+        except connection_limits.LimitExceeded:  # HTTP 429, by limits.ConnectionLimitMiddleware
             raise
-        except NotAdmitted as refusal:
+        except HandshakeRefused as refusal:
             logger.warning("refused %r: %s", robot_id[:80], refusal.detail)
             counters.HANDSHAKES_REFUSED.labels(refusal.code).inc()
             worker.note_refusal(robot_id, refusal)
@@ -162,13 +162,13 @@ class RobotConsumer:
         direct = scope.get("extensions", {}).get("direct")
         if direct:
             direct.share_budget(robot_id)
-        outlet = DirectOutlet(direct) if direct else QueuedOutlet(send)
+        transport = DaphneTransport(direct) if direct else AsgiTransport(send)
         code = None
         try:
             try:
                 await send(accept)
             finally:  # even if this fails or is cancelled, the session has an owner that releases it
-                connection = worker.connect(lease, MuteOutlet(outlet) if mute else outlet)
+                connection = worker.connect(lease, NullTransport(transport) if mute else transport)
             connection.greet()
             if direct:
                 direct.attach(connection.receive)
@@ -184,10 +184,10 @@ class RobotConsumer:
 
 def _session_key(robot_id: str, query: dict[str, list[str]]) -> str | None:
     if not ROBOT_ID.fullmatch(robot_id):
-        raise NotAdmitted("invalid_id", f"the id must match {ROBOT_ID.pattern}")
+        raise HandshakeRefused("invalid_id", f"the id must match {ROBOT_ID.pattern}")
     session_key = query.get("session", [None])[0]
     if session_key is not None and not SESSION_KEY.fullmatch(session_key):
-        raise NotAdmitted("invalid_session", f"session must match {SESSION_KEY.pattern}")
+        raise HandshakeRefused("invalid_session", f"session must match {SESSION_KEY.pattern}")
     return session_key
 
 

@@ -10,10 +10,10 @@ from django.conf import settings
 from django.db import Error as DatabaseFailure
 
 from robots import channel_layer
-from robots.querysets import NotAdmitted
+from robots.querysets import HandshakeRefused
 from robots.worker_messages import GROUP, tell_workers
 from teleop.asgi.budgets import Budgets
-from teleop.asgi.connection_limits import TooMany
+from teleop.asgi.connection_limits import LimitExceeded
 from teleop.ingest import admission
 from teleop.ingest.batch import Batch
 from teleop.ingest.connection import RobotConnection
@@ -98,14 +98,14 @@ class Handshakes:
     ) -> SessionLease:
         """Authenticate the robot and take its session from whichever connection has it.
 
-        Raises NotAdmitted (also TooMany), DatabaseAway, ServerRestarting, and Abandoned if the client disconnected
-        meanwhile. The session stays with its holder then: the client's next connection may have it already, and would
-        be closed with 4409. A lease that is returned ends with `opened`.
+        Raises HandshakeRefused (also LimitExceeded), DatabaseAway, ServerRestarting, and Abandoned if the client
+        disconnected meanwhile. The session stays with its holder then: the next connection of the client may have it,
+        and would be closed with 4409. A lease that is returned ends with `opened`.
         """
         if self._accepted.of(robot_id).wait_s(1):
             limit = settings.HANDSHAKES_PER_ROBOT
             detail = f"the robot connects more than {limit} times a minute (HANDSHAKES_PER_ROBOT)"
-            raise TooMany(429, "robot_handshakes", detail)
+            raise LimitExceeded(429, "robot_handshakes", detail)
         holder = f"{self._worker_name}.{next(self._numbers)}"
         handshake = Handshake(robot_id, key, session_key or uuid.uuid4().hex, holder, address)
         self._opening.add(holder)
@@ -244,7 +244,7 @@ class Handshakes:
             if not exists:
                 limit = settings.NEW_SESSIONS_PER_ROBOT
                 detail = f"the robot begins more than {limit} sessions a minute (NEW_SESSIONS_PER_ROBOT)"
-                results[place] = TooMany(429, "new_sessions", f"{detail}; ?session=KEY resumes one")
+                results[place] = LimitExceeded(429, "new_sessions", f"{detail}; ?session=KEY resumes one")
 
     async def _next_indexes(self, session_ids: Sequence[int]) -> list[int]:
         return await self._read(admission.next_frame_indexes, session_ids)
@@ -252,7 +252,7 @@ class Handshakes:
     async def _give_back_all(self, claims: Sequence[Claim]) -> list[bool | None]:
         return await self._write(admission.give_back, claims)
 
-    def _give_back_later(self, claim: Claim | NotAdmitted) -> None:
+    def _give_back_later(self, claim: Claim | HandshakeRefused) -> None:
         if isinstance(claim, Claim):
             self._in_background(self._returns(claim))
 

@@ -23,7 +23,7 @@ MAX_TICK_BYTES = 2**18  # of one robot's frames: 6 in 100 ms are 3 KB, a robot t
 VALUES = 12
 
 
-class Report(NamedTuple):
+class RobotSnapshot(NamedTuple):
     """One robot in a message to the watchers; what is bytes is JSON, put together here and only spliced by them."""
 
     robot_id: str
@@ -39,7 +39,7 @@ class Tap:
     """Sends every 100 ms one message with all watched robots of this worker, and nothing while nobody watches.
 
     A lease is for the frames of one robot, or for a summary of all, and ends by itself where it is not renewed. One
-    message is under way at a time: while the layer takes none, frames wait in what `Watched` has room for.
+    message is under way at a time: while the layer takes none, frames wait in what `LiveSampler` has room for.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Tap:
         """At once, not with the next tick, so that a new session is seen from its first frame."""
         has_frames = connection.robot_id in self._leases
         if has_frames or None in self._leases:
-            connection.watched = connection.watched or Watched(connection, self._clock)
+            connection.watched = connection.watched or LiveSampler(connection, self._clock)
             connection.watched.has_frames = has_frames
         else:
             connection.watched = None
@@ -96,11 +96,11 @@ class Tap:
         if (self._sending is None or self._sending.done()) and (reports := self.reports()):
             self._sending = asyncio.create_task(self._send_all(reports))
 
-    def reports(self) -> list[Report]:
+    def reports(self) -> list[RobotSnapshot]:
         watched = [connection.watched for connection in self._connections.values() if connection.is_open]
         return [each.report(with_values=None in self._leases) for each in watched if each is not None]
 
-    async def _send_all(self, reports: list[Report]) -> None:
+    async def _send_all(self, reports: list[RobotSnapshot]) -> None:
         try:
             await self._send({"type": "live", "robots": list(map(tuple, reports))})
             self._is_failing = False
@@ -110,7 +110,7 @@ class Tap:
             self._is_failing = True
 
 
-class Watched:
+class LiveSampler:
     """What one connection has received since the last report: the newest frames of it, up to MAX_TICK_BYTES."""
 
     def __init__(self, connection: RobotConnection, clock: Callable[[], float]):
@@ -147,7 +147,7 @@ class Watched:
             self._lag_s = self._clock() - self._waiting[1]
             self._waiting = None
 
-    def report(self, with_values: bool) -> Report:
+    def report(self, with_values: bool) -> RobotSnapshot:
         connection = self._connection
         lag_s = self._ack_lag_s()
         state = {
@@ -159,7 +159,7 @@ class Watched:
         frames = [b"[%d,%.6f,%b]" % (index, us / 1e6, data) for index, us, data in self._frames]
         self._frames.clear()
         self._bytes = 0
-        return Report(
+        return RobotSnapshot(
             connection.robot_id,
             connection.session_id,
             connection.holder,

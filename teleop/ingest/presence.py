@@ -9,7 +9,7 @@ from django.db.models import Exists, OuterRef
 
 from robots.meta_info import problem_with
 from robots.models import Robot
-from robots.querysets import NotAdmitted
+from robots.querysets import HandshakeRefused
 from teleop.ingest.transactions import bounded_transaction
 from teleop.ingest.types import Heartbeat, HeartbeatResult, Release, SessionLease
 from teleop.models import TeleopFrame, TeleopSession
@@ -125,7 +125,7 @@ def is_quality_due() -> bool:
         return TeleopSession.objects.quality_due().exists()
 
 
-def note_refusals(refusals: Mapping[str, NotAdmitted]) -> None:
+def note_refusals(refusals: Mapping[str, HandshakeRefused]) -> None:
     """Keep why handshakes were refused, by robot, where staff can read it."""
     with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS):
         Robot.objects.record_errors({pk: (refusal.code, refusal.detail) for pk, refusal in refusals.items()})

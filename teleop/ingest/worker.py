@@ -13,11 +13,11 @@ from django.db import connections
 
 from robots import channel_layer
 from robots.models import ROBOT_ID
-from robots.querysets import NotAdmitted
+from robots.querysets import HandshakeRefused
 from robots.worker_messages import GROUP
 from teleop.ingest import live_tap, presence, store
 from teleop.ingest.batch import Batch
-from teleop.ingest.connection import Outlet, RobotConnection
+from teleop.ingest.connection import RobotConnection, Transport
 from teleop.ingest.database import DatabaseThread
 from teleop.ingest.handshakes import Handshakes
 from teleop.ingest.takeover import ANSWER_TIMEOUT_S
@@ -72,7 +72,7 @@ class Worker:
         self.handshakes = Handshakes(self.name, self.connections, self.writer, self._read, self._write)
         self._releases = Batch(self._release_all, most=MAX_COUNTED, key=lambda release: release.last.session_id)
         self._counts = Batch(self._count_all, most=MAX_COUNTED)
-        self._refusals: dict[str, NotAdmitted] = {}  # by robot
+        self._refusals: dict[str, HandshakeRefused] = {}  # by robot
         self.tap = live_tap.Tap(self.connections, partial(channel_layer.send, live_tap.GROUP))
         self._quality = QualityProcess(lambda: self._read(presence.is_quality_due))
         self._tasks: set[asyncio.Task] = set()
@@ -92,8 +92,8 @@ class Worker:
         ):
             self._in_background(essential).add_done_callback(self._on_essential_end)
 
-    def connect(self, lease: SessionLease, outlet: Outlet) -> RobotConnection:
-        connection = self.connections[lease.holder] = RobotConnection(lease, outlet, self.writer.offer, self.end)
+    def connect(self, lease: SessionLease, transport: Transport) -> RobotConnection:
+        connection = self.connections[lease.holder] = RobotConnection(lease, transport, self.writer.offer, self.end)
         if self.handshakes.opened(lease.holder):
             connection.give_up(Close.TAKEN_OVER)
         elif self.is_closing:
@@ -151,7 +151,7 @@ class Worker:
     async def _count_all(self, ranges: Sequence[tuple[int, int]]) -> list[int]:
         return await self._read(presence.count_below, ranges)
 
-    def note_refusal(self, robot_id: str, refusal: NotAdmitted) -> None:
+    def note_refusal(self, robot_id: str, refusal: HandshakeRefused) -> None:
         """Keeps why a handshake was refused, where staff can read it: of each robot the last, once a second.
 
         Strangers are refused as often as they like, and what is written down waits in line with handshakes.
@@ -286,7 +286,7 @@ class Worker:
         await self._within(budget_s / 8, [self.handshakes.close()])
         connections = list(self.connections.values())
         for connection in connections:
-            connection.wind_up()
+            connection.begin_shutdown()
         await self._within(budget_s * 3 / 8, [self.writer.drained(each) for each in connections if not each.is_taking])
         for connection in connections:
             if not connection.is_taking:

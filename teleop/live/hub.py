@@ -11,7 +11,7 @@ from channels.db import database_sync_to_async
 
 from robots import channel_layer
 from robots.worker_messages import watch_robots
-from teleop.ingest.live_tap import GROUP, Report
+from teleop.ingest.live_tap import GROUP, RobotSnapshot
 from teleop.live import roster
 from teleop.live.recent import RecentFrames
 
@@ -26,20 +26,20 @@ FRAMES_S = 5
 MAX_FRAMES_BYTES = 2**20  # of one robot: 5 s are 150 KB
 
 
-class Latest(NamedTuple):
-    report: Report
+class TimedSnapshot(NamedTuple):
+    report: RobotSnapshot
     heard_at: float
 
 
-class Page:
+class RobotChannel:
     """One robot whose frames are watched, and who watches them."""
 
     def __init__(self, clock: Callable[[], float]):
         self.frames = RecentFrames(FRAMES_S, MAX_FRAMES_BYTES, clock)
         self.watches: set[RobotWatch] = set()
-        self._last: Report | None = None
+        self._last: RobotSnapshot | None = None
 
-    def hear(self, report: Report) -> None:
+    def hear(self, report: RobotSnapshot) -> None:
         last, self._last, lost = self._last, report, 0
         if last is not None and last.holder == report.holder:
             lost = max(0, report.numbered - last.numbered - len(report.frames))
@@ -59,19 +59,19 @@ class Hub:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self.closing = asyncio.Event()
-        self.roster: dict[str, roster.Entry] = {}
+        self.roster: dict[str, roster.RobotSummary] = {}
         self.roster_version = 0  # 0: it is not of the whole fleet
         self._clock = clock
-        self._latest: dict[str, Latest] = {}
-        self._pages: dict[str, Page] = {}
+        self._latest: dict[str, TimedSnapshot] = {}
+        self._pages: dict[str, RobotChannel] = {}
         self._fleet: set[FleetWatch] = set()
         self._fleet_answers: dict[bool, str] = {}  # until there is news: it is the same for all who watch
         self._reads = 0
         self._watched, self._joined, self._roster_due = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._tasks: list[asyncio.Task] = []
 
-    def watch_robot(self, robot_id: str, entry: roster.Entry) -> "RobotWatch":
-        page = self._pages.setdefault(robot_id, Page(self._clock))
+    def watch_robot(self, robot_id: str, entry: roster.RobotSummary) -> "RobotWatch":
+        page = self._pages.setdefault(robot_id, RobotChannel(self._clock))
         watch = RobotWatch(self, robot_id, entry, page)
         page.watches.add(watch)
         self._join()
@@ -112,11 +112,11 @@ class Hub:
         if not self._watched.is_set():
             return
         now = self._clock()
-        for report in map(Report._make, message["robots"]):
+        for report in map(RobotSnapshot._make, message["robots"]):
             latest = self.latest(report.robot_id)
             if latest is not None and latest.session_id > report.session_id:
                 continue  # of two sessions of one robot the newer one is shown
-            self._latest[report.robot_id] = Latest(report, now)
+            self._latest[report.robot_id] = TimedSnapshot(report, now)
             page = self._pages.get(report.robot_id)
             if page is not None:
                 page.hear(report)
@@ -126,7 +126,7 @@ class Hub:
                     self._roster_due.set()
         self._fleet_has_news()
 
-    def latest(self, robot_id: str) -> Report | None:
+    def latest(self, robot_id: str) -> RobotSnapshot | None:
         """What was heard of it in the last two seconds."""
         latest = self._latest.get(robot_id)
         return latest.report if latest and self._clock() - latest.heard_at < STALE_S else None
@@ -174,7 +174,7 @@ class Hub:
             await asyncio.sleep(ROSTER_AGAIN_S)
             await _within(ROSTER_S - ROSTER_AGAIN_S, self._roster_due)
 
-    def take_roster(self, found: dict[str, roster.Entry], is_fleet: bool) -> None:
+    def take_roster(self, found: dict[str, roster.RobotSummary], is_fleet: bool) -> None:
         if not self._watched.is_set():
             return
         self._reads += 1
@@ -191,7 +191,7 @@ class RobotWatch:
     interval_s = 0.1
     patience_s = 1.0
 
-    def __init__(self, hub: Hub, robot_id: str, entry: roster.Entry, page: Page):
+    def __init__(self, hub: Hub, robot_id: str, entry: roster.RobotSummary, page: RobotChannel):
         self.news = asyncio.Event()
         self.news.set()  # the first answer is at once
         self.robot_id = robot_id

@@ -14,19 +14,21 @@ MAX_ROBOTS = 1000
 MAX_TASK = 200
 
 
-class Entry(NamedTuple):
+class RobotSummary(NamedTuple):
     """What is bytes is the members of a JSON object, without the braces."""
 
     session_id: int | None
     tile: bytes  # of the fleet
     page: bytes  # of the robot's own page
-    idle: bytes  # what stands in the place of a Report's `state` and `values` while nothing is heard of the robot
+    idle: (
+        bytes  # what stands in the place of a RobotSnapshot's `state` and `values` while nothing is heard of the robot
+    )
 
 
 NOT_LIVE = {"session_id": None, "rate_hz": None, "ack_lag_ms": None, "frame_count": None}
 
 
-def read(robot_ids: Collection[str] | None) -> dict[str, Entry]:
+def read(robot_ids: Collection[str] | None) -> dict[str, RobotSummary]:
     """These robots, or the MAX_ROBOTS last heard of, by id."""
     robots = Robot.objects.order_by(F("last_heartbeat").desc(nulls_last=True), "pk")
     robots = robots[:MAX_ROBOTS] if robot_ids is None else robots.filter(pk__in=robot_ids)
@@ -47,7 +49,7 @@ def entry(
     frame_count: int | None = None,
     fps: int | None = None,
     task: Any = None,
-) -> Entry:
+) -> RobotSummary:
     about = {"status": robot.status, "task": task[:MAX_TASK] if isinstance(task, str) else None, "fps": fps}
     error = {"code": robot.last_error_code, "detail": robot.last_error_detail, "at": _iso(robot.last_error_at)}
     tile = {
@@ -59,7 +61,7 @@ def entry(
         "last_error": error if robot.last_error_code else None,
     }
     idle = NOT_LIVE | {"session_id": session_id, "frame_count": frame_count}
-    return Entry(session_id, members(tile), members({"robot_id": robot.pk, **about}), members(idle))
+    return RobotSummary(session_id, members(tile), members({"robot_id": robot.pk, **about}), members(idle))
 
 
 def members(of: dict[str, Any]) -> bytes:

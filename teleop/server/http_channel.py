@@ -14,11 +14,11 @@ from twisted.internet import reactor
 
 from robots.client_address import counted_address, is_trusted
 from teleop.asgi import connection_limits
-from teleop.asgi.connection_limits import TooMany, address_of
+from teleop.asgi.connection_limits import LimitExceeded, address_of
 from teleop.asgi.request_ids import HEADER, request_id_of
 from teleop.monitoring import counters
 from teleop.server import http_limits
-from teleop.server.timeouts import PatientChannel
+from teleop.server.timeouts import SlowRequestTimeoutChannel
 from teleop.server.upload_check import Refusal, refusal_of
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ CHUNKED = "Content-Length is missing; expected, as the body's size is looked at 
 _threads = ThreadPoolExecutor(2, thread_name_prefix="upload-check")
 
 
-class BoundedChannel(PatientChannel):
+class BoundedChannel(SlowRequestTimeoutChannel):
     """While a request waits for its turn, or until it is known whether it may upload, nothing is read."""
 
     maxHeaders = 100  # stock: 500, of which each costs 15 us
@@ -89,7 +89,7 @@ class BoundedChannel(PatientChannel):
         self._is_useless = False
         try:
             self._begin(self._scope())
-        except TooMany as error:
+        except LimitExceeded as error:
             self._charge(http_limits.REFUSED_COST)
             self.refuse(Refusal(error.status, error.code, error.detail, {"Retry-After": "1"}))
 
@@ -117,7 +117,7 @@ class BoundedChannel(PatientChannel):
         """Look before the handshake costs anything."""
         try:
             connection_limits.refusals.check(address)
-        except TooMany as error:
+        except LimitExceeded as error:
             counters.HANDSHAKES_REFUSED.labels(error.code).inc()
             raise
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from django.conf import settings
 
 from teleop.asgi.budgets import Budget, Budgets
-from teleop.asgi.connection_limits import Places, TooMany
+from teleop.asgi.connection_limits import ConnectionLimit, LimitExceeded
 
 MAX_WAIT_S = 2  # a page that loads many files at once is served a little later rather than in part
 BURST_S = 0.5
@@ -89,7 +89,7 @@ MAX_WAITING = settings.CONNECTIONS_PER_ADDRESS and max(
 uploaded_bytes = Budget(UPLOADED_BYTES_PER_S, UPLOADED_BURST)  # of all uploads, which the event loop writes to the disk
 waiting = WaitingConnections(MAX_WAITING)
 new_connections = Rate(NEW_CONNECTIONS_PER_S if MAX_WAITING else 0, burst=2 * MAX_WAITING)
-requests_at_a_time = Places(
+requests_at_a_time = ConnectionLimit(
     settings.HTTP_CONNECTIONS_PER_ADDRESS,
     429,
     "http_connections",
@@ -99,9 +99,9 @@ requests_per_second = Rate(settings.HTTP_REQUESTS_PER_ADDRESS, burst=BURST_S * s
 
 
 def wait_for_request(address: str) -> float:
-    """Return for how many seconds the next request of the address has to wait, or raise TooMany."""
+    """Return for how many seconds the next request of the address has to wait, or raise LimitExceeded."""
     wait_s = requests_per_second.reserve(address, MAX_WAIT_S)
     if wait_s is None:
         bound = f"{settings.HTTP_REQUESTS_PER_ADDRESS} a second expected (HTTP_REQUESTS_PER_ADDRESS)"
-        raise TooMany(429, "http_requests", f"too many requests of this address; {bound}")
+        raise LimitExceeded(429, "http_requests", f"too many requests of this address; {bound}")
     return wait_s

@@ -9,7 +9,7 @@ MIN_BODY_RATE = 2**10  # bytes a second: a camera on a bad link sends more
 READER_TIMEOUT_S = 120  # a paused video too: its player asks again for the rest
 
 
-class PatientChannel(HTTPChannel):
+class SlowRequestTimeoutChannel(HTTPChannel):
     """A connection that is idle, or whose head is not whole after 30 s, is closed, however the bytes trickle.
 
     A body may take its time, but not fall behind MIN_BODY_RATE for 30 s.

@@ -7,7 +7,7 @@ from teleop.ingest.types import Row, SessionLease
 from teleop.protocol import Close
 
 
-class Outlet:
+class Transport:
     """Keeps the answers, in the order in which they were given."""
 
     def __init__(self, is_mute=False):
@@ -36,12 +36,12 @@ class Robot:
     """A connection with its far ends: `taken` is what the writer took, up to `room` rows."""
 
     def __init__(self, room=10_000, frame_count=0, is_mute=False):
-        self.outlet = Outlet(is_mute)
+        self.transport = Transport(is_mute)
         self.taken: list[Row] = []
         self.ends = 0
         self.room = room
         lease = SessionLease(17, "session-key", "arm", "hash", "worker.1", 40, frame_count)
-        self.connection = RobotConnection(lease, self.outlet, self.offer, self.end)
+        self.connection = RobotConnection(lease, self.transport, self.offer, self.end)
 
     def offer(self, _connection, row):
         if len(self.taken) < self.room:

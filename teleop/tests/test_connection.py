@@ -18,21 +18,21 @@ def robot():
 def test_it_greets_with_what_the_client_needs(robot):
     robot.connection.greet()
     greeting = {"type": "session", "session_id": 17, "session": "session-key", "next_frame_index": 40}
-    assert robot.outlet.answers == [greeting | {"max_unacked": MAX_UNACKED}]
+    assert robot.transport.answers == [greeting | {"max_unacked": MAX_UNACKED}]
 
 
 def test_it_offers_frames_in_their_order_and_says_nothing(robot):
     robot.sends(0, 1, 5)
     assert robot.taken_indexes == [0, 1, 5]
     assert robot.taken[0] == Row(17, "arm", 0, 1703318400_000_000, b'{"observation":{"x.pos":0.5}}')
-    assert robot.outlet.answers == []
+    assert robot.transport.answers == []
 
 
 @pytest.mark.parametrize("second", [3, 2, 0])
 def test_it_refuses_an_index_that_does_not_ascend(robot, second):
     robot.sends(3, second, 4)
     assert robot.taken_indexes == [3, 4]
-    (error,) = robot.outlet.answers
+    (error,) = robot.transport.answers
     assert (error["code"], error["message"], error["frame_index"]) == (Code.OUT_OF_ORDER, 2, second)
     assert error["detail"] == f"frame_index is {second}; more than 3, the last one, expected"
 
@@ -41,13 +41,13 @@ def test_it_counts_messages_from_1_whatever_they_hold(robot):
     robot.says(type="start")
     robot.says(frames=[frame(0), frame(1)])
     robot.connection.receive(b"{")
-    assert robot.outlet.answers[0]["message"] == 3
+    assert robot.transport.answers[0]["message"] == 3
 
 
 def test_it_takes_the_good_frames_of_a_batch(robot):
     robot.says(frames=[frame(0), frame(1) | {"timestamp": None}, frame(0), frame(2)])
     assert robot.taken_indexes == [0, 2]
-    assert [(error["code"], error["frame_index"]) for error in robot.outlet.answers] == [
+    assert [(error["code"], error["frame_index"]) for error in robot.transport.answers] == [
         (Code.INVALID_FRAME, 1),
         (Code.OUT_OF_ORDER, 0),
     ]
@@ -62,40 +62,40 @@ def test_a_refused_frame_uses_no_index(robot):
 def test_it_acknowledges_the_last_row_of_what_was_committed(robot):
     robot.sends(0, 1, 2)
     robot.connection.committed(robot.taken[:2], 0)
-    assert robot.outlet.answers == [{"type": "ack", "frame_index": 1}]
+    assert robot.transport.answers == [{"type": "ack", "frame_index": 1}]
 
 
 def test_it_tells_of_a_row_that_the_database_refused(robot):
     robot.sends(0)
     robot.connection.refused(Refused(robot.taken[0], Code.INDEX_REUSED, "stored already"))
     expected = {"type": "error", "code": "index_reused", "message": None, "frame_index": 0, "detail": "stored already"}
-    assert robot.outlet.answers == [expected]
+    assert robot.transport.answers == [expected]
 
 
 def test_a_start_says_fps_and_meta_info(robot):
     robot.says(type="start", fps=30, meta_info={"task": "fold"})
     beat = robot.connection.heartbeat()
-    assert (beat.fps, beat.meta_info, robot.outlet.answers) == (30, {"task": "fold"}, [])
+    assert (beat.fps, beat.meta_info, robot.transport.answers) == (30, {"task": "fold"}, [])
 
 
 def test_the_same_start_again_changes_nothing_even_after_frames(robot):
     robot.says(type="start", fps=30)
     robot.sends(0)
     robot.says(type="start", fps=30)
-    assert robot.outlet.answers == []
+    assert robot.transport.answers == []
 
 
 def test_it_refuses_another_start(robot):
     robot.says(type="start", fps=30)
     robot.says(type="start", fps=60)
-    assert robot.outlet.codes == [Code.INVALID_START]
+    assert robot.transport.codes == [Code.INVALID_START]
     assert robot.connection.heartbeat().fps == 30
 
 
 def test_it_refuses_a_first_start_after_a_frame(robot):
     robot.sends(0)
     robot.says(type="start", fps=30)
-    assert robot.outlet.codes == [Code.INVALID_START]
+    assert robot.transport.codes == [Code.INVALID_START]
     assert robot.connection.heartbeat().fps is None
 
 
@@ -104,7 +104,7 @@ def test_it_ignores_what_follows_an_end(robot):
     robot.says(type="end", meta_info={"success": True})
     robot.sends(1)
     robot.connection.receive(b"{")
-    assert (robot.taken_indexes, robot.outlet.answers) == ([0], [])
+    assert (robot.taken_indexes, robot.transport.answers) == ([0], [])
     assert robot.ends == 1
     assert robot.connection.heartbeat().meta_info == {"success": True}
 
@@ -112,34 +112,34 @@ def test_it_ignores_what_follows_an_end(robot):
 def test_an_unusable_end_ends_nothing(robot):
     robot.says(type="end", meta_info=[])
     robot.sends(0)
-    assert robot.outlet.codes == [Code.INVALID_END]
+    assert robot.transport.codes == [Code.INVALID_END]
     assert (robot.taken_indexes, robot.ends) == ([0], 0)
 
 
 def test_it_says_ended_before_it_closes(robot):
     robot.connection.ended(7200)
-    assert robot.outlet.answers == [{"type": "ended", "session_id": 17, "frame_count": 7200}, Close.ENDED]
+    assert robot.transport.answers == [{"type": "ended", "session_id": 17, "frame_count": 7200}, Close.ENDED]
 
 
 def test_it_takes_nothing_more_when_the_server_stops_and_acknowledges_what_it_took(robot):
     robot.sends(0)
-    robot.connection.wind_up()
+    robot.connection.begin_shutdown()
     robot.sends(1)
     robot.connection.committed(robot.taken, 0)
-    assert robot.outlet.answers == [{"type": "ack", "frame_index": 0}]
+    assert robot.transport.answers == [{"type": "ack", "frame_index": 0}]
 
 
 def test_it_still_takes_what_a_mute_client_had_sent_when_the_server_stops():
     robot = Robot(is_mute=True)
-    robot.connection.wind_up()
+    robot.connection.begin_shutdown()
     robot.sends(0)
-    assert (robot.taken_indexes, robot.outlet.answers) == ([0], [Close.RESTARTING])
+    assert (robot.taken_indexes, robot.transport.answers) == ([0], [Close.RESTARTING])
 
 
 def test_it_closes_once_with_the_first_code(robot):
     robot.connection.give_up(Close.TAKEN_OVER)
     robot.connection.give_up(Close.OVERLOADED)
-    assert robot.outlet.answers == [Close.TAKEN_OVER]
+    assert robot.transport.answers == [Close.TAKEN_OVER]
 
 
 def test_it_says_nothing_after_the_close(robot):
@@ -147,26 +147,26 @@ def test_it_says_nothing_after_the_close(robot):
     robot.connection.give_up(Close.DISCONNECTED)
     robot.connection.refused(Refused(robot.taken[0], Code.INDEX_REUSED, "stored already"))
     robot.connection.committed(robot.taken[1:], 0)
-    assert robot.outlet.answers == [Close.DISCONNECTED]
+    assert robot.transport.answers == [Close.DISCONNECTED]
 
 
 def test_it_says_nothing_to_who_has_gone(robot):
     robot.sends(0)
     robot.connection.disconnected.set()
     robot.connection.committed(robot.taken, 0)
-    assert (robot.outlet.answers, robot.connection.frame_count) == ([], 1)
+    assert (robot.transport.answers, robot.connection.frame_count) == ([], 1)
 
 
 def test_it_gives_up_when_the_writer_is_full():
     robot = Robot(room=2)
     robot.sends(0, 1, 2, 3)
-    assert (robot.taken_indexes, robot.outlet.answers) == ([0, 1], [Close.OVERLOADED])
+    assert (robot.taken_indexes, robot.transport.answers) == ([0, 1], [Close.OVERLOADED])
 
 
 def test_it_takes_nothing_of_a_batch_after_the_frame_it_gave_up(robot):
     robot.connection._offer = lambda _connection, row: row.frame_index != 1 and robot.offer(_connection, row)
     robot.says(frames=[frame(0), frame(1), frame(2)])
-    assert (robot.taken_indexes, robot.outlet.answers) == ([0], [Close.OVERLOADED])
+    assert (robot.taken_indexes, robot.transport.answers) == ([0], [Close.OVERLOADED])
 
 
 @given(st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=5), max_size=10), st.integers(0, 10))
@@ -175,26 +175,26 @@ def test_what_it_has_taken_is_a_prefix_of_what_was_sent(batches, room):
     for batch in batches:
         generous.says(frames=[frame(index) for index in batch])
         tight.says(frames=[frame(index) for index in batch])
-        if tight.outlet.closed:  # that there is room again changes nothing
+        if tight.transport.closed:  # that there is room again changes nothing
             tight.room += 100
     taken = len(tight.taken)
     assert tight.taken_indexes == generous.taken_indexes[:taken]
-    assert taken == len(generous.taken) or tight.outlet.closed == [Close.OVERLOADED]
+    assert taken == len(generous.taken) or tight.transport.closed == [Close.OVERLOADED]
 
 
 def test_it_closes_after_100_unusable_messages_in_a_row(robot):
     for _ in range(100):
-        assert robot.outlet.closed == []
+        assert robot.transport.closed == []
         robot.connection.receive(b"noise")
-    assert robot.outlet.codes == [Code.INVALID_MESSAGE] * 100
-    assert robot.outlet.closed == [Close.UNUSABLE]
+    assert robot.transport.codes == [Code.INVALID_MESSAGE] * 100
+    assert robot.transport.closed == [Close.UNUSABLE]
 
 
 @pytest.mark.parametrize("between", [frame(0), {"type": "start"}, {"type": "start", "fps": 0}, {"frame_index": "x"}])
 def test_a_message_that_is_not_unusable_ends_the_row(robot, between):
     for message in [b"noise"] * 99 + [orjson.dumps(between)] + [b"noise"] * 99:
         robot.connection.receive(message)
-    assert robot.outlet.closed == []
+    assert robot.transport.closed == []
 
 
 def waste_us(robot: Robot, message: dict | bytes) -> float:
@@ -250,6 +250,6 @@ def test_what_comes_after_the_end_is_wasted(robot):
 @pytest.mark.parametrize("encode", [bytes, bytes.decode])
 def test_it_refuses_a_message_of_too_many_lists_before_it_parses_it(robot, encode):
     robot.connection.receive(encode(orjson.dumps(frame(0) | {"x": [[]] * MAX_NESTED})))
-    (error,) = robot.outlet.answers
+    (error,) = robot.transport.answers
     assert (error["code"], error["message"], error["frame_index"]) == (Code.INVALID_MESSAGE, 1, None)
     assert error["detail"] == f"the message holds {MAX_NESTED + 3} [ and {{; at most {MAX_NESTED} expected"

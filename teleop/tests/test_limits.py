@@ -8,15 +8,22 @@ import orjson
 import pytest
 
 from teleop.asgi import connection_limits
-from teleop.asgi.connection_limits import REFUSALS_WINDOW_S, BoundedSockets, Places, Refusals, TooMany, address_of
+from teleop.asgi.connection_limits import (
+    REFUSALS_WINDOW_S,
+    ConnectionLimit,
+    ConnectionLimitMiddleware,
+    LimitExceeded,
+    RefusalRateLimit,
+    address_of,
+)
 
 
 def test_places_are_free_again_when_who_held_them_is_gone():
-    places = Places(2, 429, "full", "{} of these")
+    places = ConnectionLimit(2, 429, "full", "{} of these")
     with ExitStack() as held:
         for whose in ("arm", "arm", "leg"):
             held.enter_context(places.hold(whose))
-        with pytest.raises(TooMany, match="2 of these"), places.hold("arm"):
+        with pytest.raises(LimitExceeded, match="2 of these"), places.hold("arm"):
             pass
     with places.hold("arm"), places.hold("arm"):
         pass
@@ -24,7 +31,7 @@ def test_places_are_free_again_when_who_held_them_is_gone():
 
 
 def test_zero_is_no_limit():
-    places, refusals = Places(0, 429, "full", ""), Refusals(0)
+    places, refusals = ConnectionLimit(0, 429, "full", ""), RefusalRateLimit(0)
     with ExitStack() as held:
         for _ in range(100):
             held.enter_context(places.hold())
@@ -34,11 +41,11 @@ def test_zero_is_no_limit():
 
 def test_who_was_refused_too_often_waits_for_the_next_minute_and_nobody_else_does():
     now = [0.0]
-    refusals = Refusals(3, clock=lambda: now[0])
+    refusals = RefusalRateLimit(3, clock=lambda: now[0])
     for _ in range(3):
         refusals.check("192.0.2.7")
         refusals.note("192.0.2.7")
-    with pytest.raises(TooMany, match="3 handshakes"):
+    with pytest.raises(LimitExceeded, match="3 handshakes"):
         refusals.check("192.0.2.7")
     refusals.check("192.0.2.8")
     now[0] = REFUSALS_WINDOW_S
@@ -81,11 +88,11 @@ async def refuse(scope, receive, send):
 
 @pytest.fixture
 def one_refusal(monkeypatch):
-    monkeypatch.setattr(connection_limits, "refusals", Refusals(1))
+    monkeypatch.setattr(connection_limits, "refusals", RefusalRateLimit(1))
 
 
 def test_a_refusal_has_its_status_and_says_which_limit_it_was(one_refusal):
-    sockets = BoundedSockets(refuse)
+    sockets = ConnectionLimitMiddleware(refuse)
     assert answers(sockets, {}) == [{"type": "websocket.close"}]
     start, body = answers(sockets, {"websocket.http.response": {}})
     assert start["status"] == 429
@@ -93,6 +100,6 @@ def test_a_refusal_has_its_status_and_says_which_limit_it_was(one_refusal):
 
 
 def test_a_server_that_can_only_say_403_says_come_back_later(one_refusal):
-    sockets = BoundedSockets(refuse)
+    sockets = ConnectionLimitMiddleware(refuse)
     answers(sockets, {})
     assert answers(sockets, {}) == [{"type": "websocket.accept"}, {"type": "websocket.close", "code": 1013}]

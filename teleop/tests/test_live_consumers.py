@@ -95,14 +95,16 @@ def test_a_person_watches_so_many_pages_at_a_time(monkeypatch):
 
     sent = []
     monkeypatch.setattr(
-        connection_limits, "people", connection_limits.Places(1, 429, "person_full", "this person watches {} pages")
+        connection_limits,
+        "people",
+        connection_limits.ConnectionLimit(1, 429, "person_full", "this person watches {} pages"),
     )
     monkeypatch.setattr(consumers, "watcher", watcher)
     monkeypatch.setattr(consumers.FleetConsumer, "watch", watch)
     page = consumers.FleetConsumer()({"url_route": {"kwargs": {}}}, receive, send)
     with (
         connection_limits.people.hold("7"),
-        pytest.raises(connection_limits.TooMany, match="this person watches 1 pages"),
+        pytest.raises(connection_limits.LimitExceeded, match="this person watches 1 pages"),
     ):
         asyncio.run(page)
     assert sent == []

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from robots.models import Robot
-from teleop.ingest.live_tap import Report
+from teleop.ingest.live_tap import RobotSnapshot
 from teleop.live import hub as hub_module
 from teleop.live import roster
 from teleop.live.hub import MAX_FRAMES_BYTES, STALE_S, FleetWatch, Hub
@@ -24,11 +24,11 @@ def entry(robot_id, session_id=17):
     return roster.entry(Robot(pk=robot_id, status="online"), session_id, 40, 60, "Fold the towel")
 
 
-def report(robot_id="arm", frames=(), numbered=None, session_id=17, holder="worker.1") -> Report:
+def report(robot_id="arm", frames=(), numbered=None, session_id=17, holder="worker.1") -> RobotSnapshot:
     state = b'"session_id":%d,"rate_hz":60.0,"ack_lag_ms":20.0,"frame_count":99' % session_id
     texts = [b'[%d,1703318400.0,{"observation":{}}]' % index for index in frames]
     numbered = max(frames, default=-1) + 1 if numbered is None else numbered
-    return Report(robot_id, session_id, holder, numbered, state, b"[0.5]", texts)
+    return RobotSnapshot(robot_id, session_id, holder, numbered, state, b"[0.5]", texts)
 
 
 class Heard:
@@ -210,7 +210,7 @@ class Layer:
         self.fails = 0
         self.asked: asyncio.Queue = asyncio.Queue()
         self.reads: asyncio.Queue = asyncio.Queue()
-        monkeypatch.setattr(hub_module.layer, "listen", self.listen)
+        monkeypatch.setattr(hub_module.channel_layer, "listen", self.listen)
         monkeypatch.setattr(hub_module, "watch_robots", self.watch_robots)
         monkeypatch.setattr(hub_module, "database_sync_to_async", lambda function: self.read)
 

@@ -12,7 +12,7 @@ from teleop.models import TeleopSession
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def said(entry: roster.Entry) -> tuple[dict, dict, dict]:
+def said(entry: roster.RobotSummary) -> tuple[dict, dict, dict]:
     return tuple(json.loads(b"{%b}" % each) for each in (entry.tile, entry.page, entry.idle))
 
 

@@ -5,7 +5,7 @@ import asyncio
 import orjson
 import pytest
 
-from teleop.ingest.live_tap import LEASE_S, MAX_TICK_BYTES, TICK_S, Report, Tap
+from teleop.ingest.live_tap import LEASE_S, MAX_TICK_BYTES, TICK_S, RobotSnapshot, Tap
 from teleop.tests.fakes import Robot, frame
 
 
@@ -28,13 +28,13 @@ class Tapped:
         self.tap = Tap({name: robot.connection for name, robot in self.robots.items()}, self.send, self.clock)
 
     async def send(self, message):
-        self.sent.append([Report(*report) for report in message["robots"]])
+        self.sent.append([RobotSnapshot(*report) for report in message["robots"]])
 
     def stream(self, *indexes):
         for robot in self.robots.values():
             robot.sends(*indexes)
 
-    def report(self, name="arm") -> Report:
+    def report(self, name="arm") -> RobotSnapshot:
         return next(report for report in self.tap.reports() if report.robot_id == name)
 
     def state(self, name="arm") -> dict:
@@ -228,5 +228,5 @@ def test_a_layer_that_takes_nothing_is_said_once_and_its_frames_are_counted(tapp
         await tapped.tap._sending
 
     asyncio.run(scenario())
-    assert caplog.text.count("does not take") == 1
+    assert caplog.text.count("could not send live frames") == 1
     assert [(len(report.frames), report.numbered) for (report,) in tapped.sent] == [(1, 4)]

@@ -3,12 +3,12 @@
 import asyncio
 import json
 
-from teleop.ingest.consumer import QueuedOutlet
+from teleop.ingest.consumer import AsgiTransport
 from teleop.protocol import Close
 
 
 def sent(say) -> list:
-    """Types of the messages, and the close code, of what `say(outlet)` says at once."""
+    """Types of the messages, and the close code, of what `say(transport)` says at once."""
     left: list = []
 
     async def send(message: dict) -> None:
@@ -16,27 +16,27 @@ def sent(say) -> list:
         left.append(json.loads(message["text"])["type"] if "text" in message else message["code"])
 
     async def run() -> None:
-        outlet = QueuedOutlet(send)
-        say(outlet)
-        await outlet._sending
+        transport = AsgiTransport(send)
+        say(transport)
+        await transport._sending
 
     asyncio.run(run())
     return left
 
 
 def test_nothing_overtakes_an_ack():
-    def say(outlet: QueuedOutlet) -> None:
-        outlet.send('{"type": "error"}')
-        outlet.send_ack(8)
-        outlet.send('{"type": "ended"}')
-        outlet.close(Close.ENDED)
+    def say(transport: AsgiTransport) -> None:
+        transport.send('{"type": "error"}')
+        transport.send_ack(8)
+        transport.send('{"type": "ended"}')
+        transport.close(Close.ENDED)
 
     assert sent(say) == ["error", "ack", "ended", 1000]
 
 
 def test_an_ack_that_waits_gives_way_to_the_next():
-    def say(outlet: QueuedOutlet) -> None:
+    def say(transport: AsgiTransport) -> None:
         for index in range(100):
-            outlet.send_ack(index)
+            transport.send_ack(index)
 
     assert sent(say) == ["ack"]

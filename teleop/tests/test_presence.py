@@ -7,7 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from robots.models import Robot
-from robots.querysets import NotAdmitted
+from robots.querysets import HandshakeRefused
 from teleop.ingest import admission, presence
 from teleop.ingest.types import Handshake, Release, SessionLease
 from teleop.models import TeleopSession
@@ -56,7 +56,7 @@ def test_a_connection_puts_its_robot_online():
 
 def test_a_robot_that_may_not_connect_gets_no_session(settings):
     settings.ROBOT_AUTH = "key"
-    assert isinstance(claims(), NotAdmitted)
+    assert isinstance(claims(), HandshakeRefused)
     assert not TeleopSession.objects.exists()
 
 
@@ -234,10 +234,10 @@ def test_a_holder_that_is_alive_after_all_reopens_its_session():
 
 def test_a_refused_handshake_is_kept_with_the_robot():
     opens()
-    presence.note_refusals({"arm": NotAdmitted("wrong_key", "the key is not this robot's")})
+    presence.note_refusals({"arm": HandshakeRefused("wrong_key", "the key is not this robot's")})
     assert (robot().last_error_code, robot().last_error_detail) == ("wrong_key", "the key is not this robot's")
 
 
 def test_a_refused_handshake_of_an_unknown_robot_registers_none():
-    presence.note_refusals({"stranger": NotAdmitted("unknown_robot", "robot stranger is not registered")})
+    presence.note_refusals({"stranger": HandshakeRefused("unknown_robot", "robot stranger is not registered")})
     assert not Robot.objects.exists()
