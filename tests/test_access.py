@@ -2,7 +2,7 @@
 
 `arm` and `leg` send robots' keys; the sessions are arm's. The others are people: `none` is staff without permissions,
 `robots` and `sessions` are staff that may view robots or sessions and nothing else, and `closed` is a superuser whose
-account was deactivated. A new endpoint has to be added to a table here, or `test_it_knows_every_url` fails.
+account was deactivated. A new endpoint has to be added to a table here, or `test_the_tables_list_every_url` fails.
 """
 
 import asyncio
@@ -290,12 +290,12 @@ def answered(table: str, clients: dict[str, Client], places: dict[str, int]) -> 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("by_token, table", [(True, REST), (False, PAGES)], ids=["rest", "pages"])
-def test_who_may_what(places, by_token: bool, table: str):
+def test_it_answers_each_role_with_the_listed_status(places, by_token: bool, table: str):
     assert answered(table, clients(by_token), places) == lines(table)
 
 
 @pytest.mark.django_db
-def test_nobody_may_use_a_method_that_is_not_listed(places):
+def test_it_refuses_methods_that_are_not_listed(places):
     admin = clients(by_token=True)["admin"]
     listed = {(method, route(path)) for method, path, *_ in lines(REST)}
     paths = {route(path): path for _, path, *_ in lines(REST)}
@@ -318,12 +318,12 @@ def route(path: str) -> str:
     return resolve(path.format_map(defaultdict(lambda: 1))).route
 
 
-def test_it_knows_every_url():
+def test_the_tables_list_every_url():
     known = {route(path) for table in (REST, PAGES) for _, path, *_ in lines(table)}
     assert sorted(set(routes(get_resolver())) - known) == []
 
 
-def test_it_knows_every_socket():
+def test_the_table_lists_every_websocket_path():
     patterns = [route.pattern for route in websocket_urlpatterns]
     found = {next(str(each) for each in patterns if each.match(path.lstrip("/"))) for path, *_ in lines(SOCKETS)}
     assert found == set(map(str, patterns))
@@ -364,7 +364,7 @@ async def let_in(path: str, client: Client, is_page: bool) -> str:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_may_connect(places, settings, monkeypatch):
+def test_it_admits_only_the_listed_roles_to_each_websocket(places, settings, monkeypatch):
     settings.ALLOWED_HOSTS = ["localhost"]
     monkeypatch.setattr(consumer, "running_worker", Door)
     for watching in (LiveConsumer, FleetConsumer):

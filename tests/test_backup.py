@@ -30,7 +30,7 @@ def frames(url: str) -> list[tuple]:
         return database.execute(FRAMES).fetchall()
 
 
-def test_a_robot_goes_on_from_the_backup_and_nothing_is_missing(tmp_path):
+def test_a_robot_resumes_from_a_restored_backup_without_loss(tmp_path):
     with postgres() as service:
         url = migrated(service.create_database("teleop"))
         with serving(url) as server, wire(server, "arm?session=fold-the-towel", key=None) as robot:

@@ -60,7 +60,7 @@ BAD = [
 ]
 
 
-def test_each_gets_its_answer_and_costs_nobody_an_ack(server: Server):
+def test_it_answers_each_bad_message_with_its_error_code(server: Server):
     with bystander(server), wire(server) as robot:
         robot.say(frame(0))
         robot.hear_ack(0)
@@ -74,7 +74,7 @@ def test_each_gets_its_answer_and_costs_nobody_an_ack(server: Server):
     assert stored() == [0, *range(100, 100 + len(BAD))]
 
 
-def test_a_bad_frame_costs_its_batch_nothing_else(server: Server):
+def test_it_stores_the_valid_frames_of_a_batch_with_bad_ones(server: Server):
     with bystander(server), wire(server) as robot:
         batch = [frame(0), frame(1, timestamp=1e18), frame(2), "no frame", frame(2), frame(3)]
         robot.say({"frames": batch})
@@ -88,14 +88,14 @@ def test_a_bad_frame_costs_its_batch_nothing_else(server: Server):
     assert stored() == [0, 2, 3]
 
 
-def test_a_30_digit_integer_is_no_error(server: Server):
+def test_it_accepts_a_30_digit_integer(server: Server):
     with wire(server) as robot:
         robot.say(raw('{"a":123456789012345678901234567890}'))
         assert robot.hear_ack(5) == []
     assert stored() == [5]
 
 
-def test_gaps_are_no_error(server: Server):
+def test_it_accepts_gaps_between_frame_indexes(server: Server):
     with wire(server) as robot:
         robot.say(frame(0), frame(7), frame(2**31 - 1))
         assert [message["code"] for message in robot.hear_ack(2**31 - 1) if message["type"] == "error"] == []

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.once
         ("REDIS_URL", "http://x", "REDIS_URL is not usable; redis://host:port/0 expected"),
     ],
 )
-def test_a_setting_that_cannot_be_used_is_one_clear_line(name: str, value: str, said: str):
+def test_it_reports_an_invalid_setting_in_one_line(name: str, value: str, said: str):
     command = [sys.executable, "manage.py", "serve", "--port", str(free_port())]
     end = subprocess.run(command, cwd=ROOT, env=os.environ | {name: value}, capture_output=True, text=True, timeout=30)
     assert (end.returncode, end.stdout) == (1, "")
@@ -66,7 +66,7 @@ def postgresql(**settings: object) -> BaseDatabaseWrapper:
         ({"NAME": "none"}, 'database "none" does not exist'),
     ],
 )
-def test_a_database_that_cannot_be_used_is_one_clear_line(database: Postgres, change: dict, said: str):
+def test_it_reports_an_unusable_database_in_one_line(database: Postgres, change: dict, said: str):
     settings = {"PORT": database.port, "NAME": "postgres", "USER": "teleop", "PASSWORD": "right"} | change
     with pytest.raises(CommandError, match="the database of DATABASE_URL cannot be used: ") as refused:
         serve.check_database(postgresql(**settings))
@@ -98,9 +98,7 @@ def test_it_serves_on_a_database_that_is_newer_than_the_code(transactional_db, b
     assert begun == ["127.0.0.1"]
 
 
-def test_a_folder_for_videos_that_cannot_be_written_to_is_one_clear_line(
-    transactional_db, settings, tmp_path: Path, begun: list[str]
-):
+def test_it_reports_an_unwritable_media_root(transactional_db, settings, tmp_path: Path, begun: list[str]):
     settings.MEDIA_ROOT = tmp_path / "file"
     settings.MEDIA_ROOT.touch()
     with pytest.raises(CommandError, match=r"MEDIA_ROOT is .*/file; a folder that this user may write to expected"):

@@ -45,7 +45,7 @@ def test_it_pings_and_closes_a_half_open_connection(server: Server, seconds: int
         assert 4 < time.monotonic() - begun < 10
 
 
-def test_it_waits_for_a_pong_as_long_as_before(server: Server):
+def test_a_clock_step_does_not_shorten_the_pong_timeout(server: Server):
     """Set ahead, the clock ended all connections that owed one at that moment."""
     with raw_client(server, "answers") as client:
         client.socket.sendall(client.handshake)
@@ -61,7 +61,7 @@ def wait_for_a_timeout(server: Server) -> None:
         assert idle.recv(1) == b""
 
 
-def test_it_ends_a_request_that_is_never_whole(server: Server):
+def test_it_closes_a_request_that_is_never_complete(server: Server):
     with raw_client(server, "trickles") as client:
         step_clock(server, -TWO_HOURS_S)
         client.socket.sendall(client.handshake[:-4])

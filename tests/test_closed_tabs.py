@@ -74,7 +74,7 @@ def waiting() -> int:
         return cursor.fetchone()[0]
 
 
-def test_closed_tabs_give_their_connections_back(server: Server, headers: dict[str, str]):
+def test_closed_tabs_release_their_database_connections(server: Server, headers: dict[str, str]):
     register("bystander")
     with bystander(server), locked_table("videos_videochunk"):
         with tabs(server, "/videos", headers):
@@ -85,7 +85,7 @@ def test_closed_tabs_give_their_connections_back(server: Server, headers: dict[s
             assert requests.get(f"{server.url}/robots", headers=headers, timeout=2).status_code == 200
 
 
-def test_a_request_that_gets_no_connection_says_why(server: Server, headers: dict[str, str]):
+def test_it_returns_503_if_all_database_connections_are_in_use(server: Server, headers: dict[str, str]):
     def health() -> dict:
         return requests.get(f"{server.url}/health", timeout=2).json()
 

@@ -45,7 +45,7 @@ def greeted(client: RawClient) -> RawClient:
 
 
 @pytest.mark.parametrize("count", [1, 300], ids=["a frame", "as many as the window takes"])
-def test_a_reset_behind_frames_ends_the_connection_and_no_other(url: str, count: int):
+def test_a_reset_after_frames_closes_only_its_own_connection(url: str, count: int):
     """The first write to such a socket raised "UVPoll closed", and ended all pings if it was a ping."""
     with serving(url, how="ping_often") as server, raw_client(server, "stays") as other:
         greeted(other)
@@ -61,7 +61,7 @@ def test_a_reset_behind_frames_ends_the_connection_and_no_other(url: str, count:
         assert any(received.opcode is Opcode.PING for received in other.frames())
 
 
-def test_it_serves_a_client_behind_many_that_say_nothing(url: str):
+def test_it_serves_a_client_behind_many_idle_connections(url: str):
     """Those that have sent nothing yet take no turn."""
     with serving(url) as server, ExitStack() as stack:
         for _ in range(200):
@@ -73,7 +73,7 @@ def test_it_serves_a_client_behind_many_that_say_nothing(url: str):
         assert time.monotonic() - begun < 2
 
 
-def test_it_forgets_clients_that_left_before_their_turn(url: str):
+def test_it_closes_sockets_of_clients_reset_during_the_handshake(url: str):
     with serving(url) as server:
         with ExitStack() as stack, frozen(server):
             clients = [stack.enter_context(raw_client(server, f"left_{number}")) for number in range(50)]

@@ -63,7 +63,7 @@ def ask(nginx: Nginx, path: str, data: bytes | None = None, **headers: str):
         return error
 
 
-def test_robots_stream_through_it_and_cannot_choose_their_address(nginx: Nginx):
+def test_robots_stream_through_nginx_and_cannot_spoof_their_address(nginx: Nginx):
     url = f"{nginx.url}/ws/log/arm?session=through-nginx&api_key=very-secret".replace("http", "ws")
     with connect(url, subprotocols=["teleop.v1"], additional_headers={"X-Forwarded-For": "192.0.2.7"}) as robot:
         assert '"type":"session"' in robot.recv(timeout=10)
@@ -76,7 +76,7 @@ def test_robots_stream_through_it_and_cannot_choose_their_address(nginx: Nginx):
     assert "very-secret" not in nginx.output()
 
 
-def test_robots_take_no_room_from_the_pages_at_their_address(nginx: Nginx):
+def test_robot_connections_do_not_count_against_pages(nginx: Nginx):
     url = nginx.url.replace("http", "ws")
     with ExitStack() as robots, pytest.raises(InvalidStatus) as refused:
         for number in range(100):
@@ -98,7 +98,7 @@ def chunk(nginx: Nginx) -> tuple[VideoChunk, dict[str, str]]:
     return VideoChunk.objects.get(), headers
 
 
-def test_a_video_goes_out_by_nginx_in_ranges(nginx: Nginx, chunk):
+def test_nginx_serves_ranges_of_a_video(nginx: Nginx, chunk):
     video, headers = chunk
     part = ask(nginx, f"/videos/{video.pk}/content", **headers, Range="bytes=4-7")
     assert (part.status, part.read()) == (206, film()[4:8])
@@ -111,7 +111,7 @@ def test_a_video_goes_out_by_nginx_in_ranges(nginx: Nginx, chunk):
     assert part.headers["ETag"] != f'"{video.sha256}"'  # nginx's own: it was nginx that read the file
 
 
-def test_what_it_does_not_let_through(nginx: Nginx):
+def test_nginx_blocks_metrics_large_bodies_and_slow_requests(nginx: Nginx):
     assert ask(nginx, "/metrics").status == 403  # it comes from this machine, but through a proxy
     assert ask(nginx, "/robots", b"x" * (2**20 + 1), Content_Type="application/json").status == 413
     with socket.create_connection(("127.0.0.1", nginx.port), timeout=10 * SLOW_S) as slow:
@@ -119,7 +119,7 @@ def test_what_it_does_not_let_through(nginx: Nginx):
         assert slow.recv(1000)[:12] in (b"", b"HTTP/1.1 408")  # and that is all of it
 
 
-def test_an_upload_without_a_key_stays_with_its_client(start_server: Callable[..., Server], tmp_path: Path):
+def test_nginx_refuses_an_upload_without_a_key_before_its_body(start_server: Callable[..., Server], tmp_path: Path):
     server = start_server(TRUSTED_PROXIES="127.0.0.1", MEDIA_ROOT=str(tmp_path / "media"))
     nginx = Nginx(tmp_path, server, tmp_path / "media").start()
     try:
@@ -132,7 +132,7 @@ def test_an_upload_without_a_key_stays_with_its_client(start_server: Callable[..
         nginx.stop()
 
 
-def test_it_names_requests_and_keeps_no_key_when_the_server_is_away(nginx: Nginx):
+def test_nginx_sets_request_ids_and_logs_no_key(nginx: Nginx):
     given = ask(nginx, "/nothing", X_Request_ID="of the client").headers["X-Request-ID"]
     assert re.fullmatch("[0-9a-f]{32}", given)
     assert given in nginx.server.output()
@@ -142,14 +142,14 @@ def test_it_names_requests_and_keeps_no_key_when_the_server_is_away(nginx: Nginx
     assert "very-secret" not in nginx.output()
 
 
-def test_compose_names_only_settings_that_there_are():
+def test_compose_names_only_existing_settings():
     settings = (ROOT / "config/settings.py").read_text()
     there = set(re.findall(r'env\.\w+\("(\w+)"', settings))
     for name in SERVERS:
         assert set(COMPOSE["services"][name]["environment"]) <= there
 
 
-def test_what_is_said_of_the_limits_is_so():
+def test_the_documented_limits_match_the_settings():
     table = dict(re.findall(r"^\| `(\w+)` \| (\d+)", (ROOT / "README.md").read_text(), re.MULTILINE))
     security, protocol = ((ROOT / "docs" / name).read_text() for name in ("security.md", "protocol.md"))
     limits = re.findall(r"`(\w+_PER_\w+)` (\d+)", security)
@@ -161,7 +161,7 @@ def test_what_is_said_of_the_limits_is_so():
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_compose_gives_each_what_it_cannot_do_without(name: str):
+def test_compose_sets_the_required_environment_and_volumes(name: str):
     service = COMPOSE["services"][name]
     assert service["environment"]["DATABASE_URL"].split("@")[1].startswith("postgres:")
     assert re.fullmatch(r"redis://:\$\{REDIS_PASSWORD:\?.+\}@redis:6379/0", service["environment"]["REDIS_URL"])
@@ -177,7 +177,7 @@ def test_compose_starts_in_order():
     assert services["migrate"]["command"] == ["migrate"]
 
 
-def test_nginx_stands_where_compose_says():
+def test_nginx_and_compose_use_the_same_variables_and_ports():
     nginx = COMPOSE["services"]["nginx"]
     asked = set(re.findall(r"\$\{(\w+)\}", (ROOT / "deploy/nginx.conf.template").read_text()))
     assert asked == set(nginx["environment"])
@@ -189,7 +189,7 @@ def test_nginx_stands_where_compose_says():
         assert source in COMPOSE["volumes"] or (ROOT / source).exists()
 
 
-def test_it_trusts_the_address_of_nginx_alone():
+def test_it_trusts_only_the_address_of_nginx():
     config = COMPOSE["networks"]["default"]["ipam"]["config"][0]
     address = ip_address(COMPOSE["services"]["nginx"]["networks"]["default"]["ipv4_address"])
     assert address in ip_network(config["subnet"])
@@ -271,13 +271,13 @@ def test_it_confines_each_unit(unit: Path):
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
-def test_systemd_finds_little_exposed(unit: Path):
+def test_systemd_analyze_rates_the_exposure_at_most_2_5(unit: Path):
     command = ["systemd-analyze", "security", "--offline=yes", "--threshold=25", unit]  # tenths: 2.5
     end = subprocess.run(command, capture_output=True, text=True)
     assert end.returncode == 0, end.stdout[-2000:] + end.stderr
 
 
-def test_the_units_run_commands_that_there_are():
+def test_the_units_run_existing_commands():
     for unit in UNITS:
         for command in re.findall(r"^Exec\w+=.*manage.py (\w+)", unit.read_text(), re.MULTILINE):
             assert command == "migrate" or list(ROOT.glob(f"*/management/commands/{command}.py"))

@@ -71,9 +71,7 @@ def test_it_stores_frames_that_come_in_one_packet_with_the_handshake(
         assert stored(url, robot_id) == list(range(60))
 
 
-def test_it_stores_frames_of_a_client_that_goes_on_sending_while_its_handshake_waits(
-    url: str, server: Server, robot_id: str
-):
+def test_it_stores_frames_sent_while_the_handshake_waits(url: str, server: Server, robot_id: str):
     with raw_client(server, robot_id) as client:
         client.socket.sendall(client.handshake)
         for message in FRAMES:
@@ -89,9 +87,7 @@ def test_it_stores_early_frames_of_a_mute_client(url: str, server: Server, robot
         assert stored(url, robot_id) == list(range(60))
 
 
-def test_it_ends_a_connection_with_too_many_early_bytes_and_acknowledges_nothing(
-    url: str, server: Server, robot_id: str
-):
+def test_it_closes_a_connection_with_too_many_early_bytes(url: str, server: Server, robot_id: str):
     """1.6 MB are no more than usual after the handshake was answered, and too many before that."""
     large = masked(*(frame(index, note="x" * 2**14) for index in range(100)))
     with raw_client(server, robot_id) as client:
@@ -104,7 +100,7 @@ def test_it_ends_a_connection_with_too_many_early_bytes_and_acknowledges_nothing
 
 
 @pytest.mark.parametrize("early", [0, 1, 3])
-def test_it_takes_messages_in_order_that_another_server_passes_on_before_the_accept(monkeypatch, early: int):
+def test_it_keeps_the_order_of_messages_queued_before_the_accept(monkeypatch, early: int):
     """An ASGI server without our `direct` may put them into the queue while the application decides."""
     received: list[str] = []
     disconnected: list[int | None] = []

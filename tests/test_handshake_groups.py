@@ -121,7 +121,7 @@ def live(robot_id: str = "arm") -> list[TeleopSession]:
     return list(TeleopSession.objects.live().filter(robot=robot_id))
 
 
-def test_it_gives_a_session_to_one_of_two_clients_that_come_in_one_moment(server: Server, handshakes: Handshakes):
+def test_it_gives_a_session_to_one_of_two_simultaneous_clients(server: Server, handshakes: Handshakes):
     with holding(server, SESSIONS) as other:
         both = [handshakes.begin(HERE) for _ in range(2)]
         wait_until(lambda: blocked_by(other), what="a handshake waits")
@@ -137,7 +137,7 @@ def test_it_gives_a_session_to_one_of_two_clients_that_come_in_one_moment(server
     assert TeleopSession.objects.count() == 1
 
 
-def test_it_leaves_no_session_to_a_client_that_disconnected_meanwhile(server: Server, handshakes: Handshakes):
+def test_it_leaves_no_live_session_after_an_aborted_handshake(server: Server, handshakes: Handshakes):
     with holding(server, SESSIONS) as other:
         leaving, staying = handshakes.begin("arm"), handshakes.begin("leg")
         wait_until(lambda: blocked_by(other), what="a handshake waits")
@@ -148,9 +148,7 @@ def test_it_leaves_no_session_to_a_client_that_disconnected_meanwhile(server: Se
     assert len(live("leg")) == 1
 
 
-def test_it_leaves_a_session_to_its_owner_if_the_next_client_disconnected_meanwhile(
-    server: Server, handshakes: Handshakes
-):
+def test_an_aborted_handshake_leaves_the_session_to_its_owner(server: Server, handshakes: Handshakes):
     """The owner's heartbeat comes while the handshake waits, and is written right after it."""
     with wire(server, HERE) as owner:
         owner.say(frame(0))
@@ -175,7 +173,7 @@ def time_of_heartbeat(frame_count: int) -> float:
     return time.monotonic()
 
 
-def test_it_refuses_a_robot_that_was_deleted_meanwhile_and_admits_others(server: Server, handshakes: Handshakes):
+def test_it_refuses_a_robot_deleted_during_its_handshake(server: Server, handshakes: Handshakes):
     with holding(server, "DELETE FROM robots_robot WHERE id = 'arm'") as other:
         deleted = handshakes.begin("arm")
         wait_until(lambda: blocked_by(other), what="the handshake waits")
@@ -200,7 +198,7 @@ def test_it_has_one_database_session_for_frames_and_one_for_bookkeeping(server: 
 
 
 @pytest.mark.parametrize("lost", [FRAMES, ROBOTS])
-def test_it_goes_on_after_one_of_its_database_sessions_was_ended(server: Server, lost: str):
+def test_it_reconnects_after_one_of_its_database_sessions_ended(server: Server, lost: str):
     with bystander(server):
         pid = backend_of(server, lost)
         with connection.cursor() as cursor:

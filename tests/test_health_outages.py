@@ -49,7 +49,7 @@ def own_server(database, channels, tmp_path):
     server.kill()
 
 
-def test_a_frozen_part_is_named_within_a_second_and_a_half_and_is_well_again(own_server, database, channels):
+def test_it_names_a_frozen_service_within_1500_ms_and_recovers(own_server, database, channels):
     for part, service in (("database", database), ("channel_layer", channels)):
         service.freeze()
         wait_until(lambda: health(own_server)[0] == 503)
@@ -60,7 +60,7 @@ def test_a_frozen_part_is_named_within_a_second_and_a_half_and_is_well_again(own
         wait_until(lambda: health(own_server)[0] == 200)
 
 
-def test_a_part_that_is_gone_is_named_and_is_well_again(own_server, database, channels):
+def test_it_names_a_stopped_service_and_recovers(own_server, database, channels):
     assert ask_of_the_database(own_server) == 401  # by a connection that PostgreSQL's restart breaks
     for part, service in (("database", database), ("channel_layer", channels)):
         service.stop()

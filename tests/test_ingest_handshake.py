@@ -32,7 +32,7 @@ def refused(server: Server, *args, **options) -> int:
         ({}, "?session=morning-run&api_key=a%20robot%27s%20key"),
     ],
 )
-def test_a_key_comes_in_three_ways(server: Server, headers, query):
+def test_it_accepts_a_key_in_three_ways(server: Server, headers, query):
     with wire(server, f"arm{query}", additional_headers=headers) as robot:
         assert robot.greeting["next_frame_index"] == 0
 
@@ -47,7 +47,7 @@ def test_a_key_comes_in_three_ways(server: Server, headers, query):
         (f"?api_key={hash_key(KEY)}", "wrong_key"),
     ],
 )
-def test_a_robot_without_its_key_is_refused_and_staff_can_read_why(server: Server, query, code):
+def test_it_refuses_a_missing_or_wrong_key_and_stores_the_reason(server: Server, query, code):
     with bystander(server):
         assert refused(server, f"arm{query}", key=None) == 403
     wait_until(lambda: Robot.objects.get(pk="arm").last_error_code == code)
@@ -58,7 +58,7 @@ def test_another_robots_key_is_refused(server: Server):
     assert refused(server, "leg") == 403
 
 
-def test_a_robot_that_was_given_no_key_is_refused(server: Server):
+def test_it_refuses_a_robot_that_has_no_key(server: Server):
     Robot.objects.create(pk="leg")
     assert refused(server, "leg", key="") == 403
 
@@ -82,31 +82,31 @@ def test_a_robot_that_was_given_no_key_is_refused(server: Server):
         "arm/",
     ],
 )
-def test_an_id_that_is_none_is_refused(server: Server, path):
+def test_it_refuses_an_invalid_robot_id(server: Server, path):
     assert refused(server, path) == 403
 
 
 @pytest.mark.parametrize("session", ["short", "x" * 65, "with%20space", "a/b-123456", "%00" * 8, "morning-run%0A"])
-def test_a_session_key_that_is_none_is_refused(server: Server, session):
+def test_it_refuses_an_invalid_session_key(server: Server, session):
     assert refused(server, f"arm?session={session}") == 403
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "https://127.0.0.1.evil.example", "http://evil.example:80"])
-def test_a_foreign_web_page_is_refused(server: Server, origin):
+def test_it_refuses_a_foreign_origin(server: Server, origin):
     assert refused(server, origin=origin) == 403
 
 
 @pytest.mark.parametrize("origin", ["http://localhost", "http://127.0.0.1:8000", "https://localhost:8443"])
-def test_a_page_of_an_allowed_host_is_let_in(server: Server, origin):
+def test_it_accepts_the_origin_of_an_allowed_host(server: Server, origin):
     with wire(server, origin=origin) as robot:
         assert robot.greeting
 
 
-def test_a_path_that_is_none_is_refused(server: Server):
+def test_it_refuses_an_unknown_path(server: Server):
     assert refused(server, "../logs/arm") == 403
 
 
-def test_a_replaced_key_disconnects_who_uses_the_old_one(server: Server):
+def test_it_closes_with_4401_after_the_key_was_replaced(server: Server):
     with bystander(server), wire(server) as robot:
         robot.say(frame(0))
         robot.hear_ack(0)
@@ -114,7 +114,7 @@ def test_a_replaced_key_disconnects_who_uses_the_old_one(server: Server):
         assert robot.hear_close()[0] == 4401
 
 
-def test_an_open_server_registers_who_comes(start_server):
+def test_it_registers_an_unknown_robot_in_open_mode(start_server):
     server = start_server(ROBOT_AUTH="open")
     with wire(server, "stranger", key=None) as robot:
         robot.say(frame(0))
@@ -126,7 +126,7 @@ def test_an_empty_session_key_is_refused(server: Server):
     assert refused(server, "arm?session=") == 403
 
 
-def test_an_origin_that_names_no_host_is_refused_without_a_traceback(start_server):
+def test_it_refuses_an_origin_without_host_and_logs_no_traceback(start_server):
     server = start_server()
     assert refused(server, "arm", origin="null") in (400, 403)
     assert "Traceback" not in server.output()

@@ -47,13 +47,13 @@ def test_the_greeting_names_the_session(server: Server):
         assert robot.greeting == expected | {"max_unacked": 6000}
 
 
-def test_without_a_session_key_each_connection_is_a_session(server: Server):
+def test_it_opens_a_session_per_connection_without_a_session_key(server: Server):
     with wire(server) as first, wire(server) as second:
         assert first.greeting["session"] != second.greeting["session"]
     assert TeleopSession.objects.filter(robot="arm").count() == 2
 
 
-def test_a_session_is_resumed_where_it_was_stored(server: Server):
+def test_it_resumes_a_session_after_its_last_stored_frame(server: Server):
     with wire(server, HERE) as robot:
         robot.say(frame(0), frame(4))
         robot.hear_ack(4)
@@ -65,7 +65,7 @@ def test_a_session_is_resumed_where_it_was_stored(server: Server):
     assert (TeleopSession.objects.filter(robot="arm").count(), stored()) == (1, [0, 4, 5])
 
 
-def test_an_index_used_again_for_another_moment_is_refused(server: Server):
+def test_it_refuses_an_index_reused_with_another_timestamp(server: Server):
     with wire(server, HERE) as robot:
         robot.say(frame(0))
         robot.hear_ack(0)
@@ -116,7 +116,7 @@ def test_an_end_is_answered_again_after_a_reconnect(server: Server):
     assert (ended["frame_count"], stored()) == (1, [0])
 
 
-def test_a_session_that_is_left_ends_with_its_last_frame(server: Server):
+def test_a_session_ends_at_its_last_frame_after_a_disconnect(server: Server):
     with wire(server, HERE) as robot:
         robot.say(frame(0), frame(60))
         robot.hear_ack(60)
@@ -126,7 +126,7 @@ def test_a_session_that_is_left_ends_with_its_last_frame(server: Server):
     wait_until(lambda: Robot.objects.get(pk="arm").status == "offline")
 
 
-def test_meta_info_that_grows_past_its_bound_is_refused(server: Server):
+def test_it_refuses_merged_meta_info_over_its_limit(server: Server):
     """Connection by connection, as each may send 64 KiB."""
     for name in ("a", "b"):
         with wire(server, HERE) as robot:
@@ -140,7 +140,7 @@ def test_meta_info_that_grows_past_its_bound_is_refused(server: Server):
     assert sorted(the_session().meta_info) == ["a", "b"]
 
 
-def test_a_live_session_is_counted_within_seconds(server: Server):
+def test_it_updates_the_frame_count_of_a_live_session(server: Server):
     with wire(server, HERE) as robot:
         robot.say(*[frame(index) for index in range(20)])
         robot.hear_ack(19)
@@ -149,7 +149,7 @@ def test_a_live_session_is_counted_within_seconds(server: Server):
         assert the_session().is_live
 
 
-def test_a_mute_client_is_sent_nothing_and_its_frames_are_stored(server: Server):
+def test_it_sends_a_mute_client_nothing_and_stores_its_frames(server: Server):
     with wire(server, HERE, mute=True) as robot:
         assert robot.websocket.subprotocol is None
         robot.say(frame(0), "noise", frame(0), frame(1), {"type": "end"})
@@ -157,13 +157,13 @@ def test_a_mute_client_is_sent_nothing_and_its_frames_are_stored(server: Server)
     assert (stored(), the_session().frame_count) == ([0, 1], 2)
 
 
-def test_another_subprotocol_is_not_spoken(server: Server):
+def test_it_stores_frames_of_a_client_without_a_subprotocol(server: Server):
     with wire(server, mute=True) as robot:
         robot.say(frame(0))
         wait_until(lambda: stored() == [0])
 
 
-def test_a_handshake_that_its_client_has_given_up_takes_no_session(server: Server):
+def test_an_aborted_handshake_takes_no_session(server: Server):
     """A process that was frozen finds both at once: the handshake, and that nobody waits for it any more."""
     lines = [
         f"GET /ws/log/{HERE} HTTP/1.1",

@@ -49,7 +49,7 @@ def refused(server: Server, robot: str, address: str) -> tuple[int, str]:
     return response.status_code, json.loads(response.body)["detail"]
 
 
-def test_each_limit_is_named_and_a_place_is_free_when_its_socket_is_closed(small: Server):
+def test_it_names_each_connection_limit_and_frees_closed_connections(small: Server):
     with ExitStack() as connected:
         arms = fleet(small, connected, "arm", "arm", address="192.0.2.1")
         assert refused(small, "arm", "192.0.2.2") == (429, "the robot has 2 connections (CONNECTIONS_PER_ROBOT)")
@@ -73,7 +73,7 @@ def has_room(server: Server, *robots: str) -> bool:
     return False
 
 
-def test_one_more_who_watches_is_told_to_come_back_and_the_robots_are_not(small: Server):
+def test_it_refuses_watchers_over_the_limit_with_503(small: Server):
     headers = login(User.objects.create_superuser("admin"))
     with watching(small, "fleet", headers) as page, wire(small) as robot:
         with pytest.raises(InvalidStatus) as caught, watching(small, "live/arm", headers):
@@ -85,7 +85,7 @@ def test_one_more_who_watches_is_told_to_come_back_and_the_robots_are_not(small:
         assert page.next()["type"] == "fleet"
 
 
-def test_a_flood_of_wrong_keys_costs_no_ack_and_is_not_listened_to(small: Server):
+def test_it_refuses_a_flood_of_wrong_keys_with_429(small: Server):
     def guess(number: int) -> int:
         headers = {"Authorization": f"Bearer guess {number}", "X-Forwarded-For": "192.0.2.9"}
         with pytest.raises(InvalidStatus) as caught, wire(small, additional_headers=headers):
@@ -124,7 +124,7 @@ def counted(server: Server, code: str) -> float:
 STALLED = "POST /robots HTTP/1.1\r\nContent-Length: 1000"
 
 
-def test_an_address_has_so_many_requests_at_a_time_and_its_robots_get_in(small: Server):
+def test_it_limits_concurrent_requests_of_an_address_with_429(small: Server):
     with bystander(small), ExitStack() as stack:
         for _ in range(40):
             ask(small, "192.0.2.10", STALLED, stack)
@@ -139,7 +139,7 @@ def test_an_address_has_so_many_requests_at_a_time_and_its_robots_get_in(small: 
     assert counted(small, "http_connections")
 
 
-def test_requests_of_an_address_wait_for_their_turn_and_too_many_are_refused(small: Server):
+def test_it_queues_requests_of_an_address_and_refuses_more_with_429(small: Server):
     with bystander(small), ExitStack() as stack:
         asking = [ask(small, "192.0.2.12", connections=stack) for _ in range(36)]
         answers = [answer(connection) for connection in asking]
@@ -152,7 +152,7 @@ def test_requests_of_an_address_wait_for_their_turn_and_too_many_are_refused(sma
     assert counted(small, "http_requests") >= statuses.count(429)
 
 
-def test_pipelined_requests_are_answered_in_order_at_the_pace_of_their_address(small: Server):
+def test_it_answers_all_pipelined_requests(small: Server):
     request = "GET /health/live HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 192.0.2.13\r\n\r\n"
     with bystander(small), socket.create_connection(("127.0.0.1", small.port), timeout=20) as pipelining:
         pipelining.sendall(request.encode() * 12)
@@ -163,7 +163,7 @@ def test_pipelined_requests_are_answered_in_order_at_the_pace_of_their_address(s
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/robots", "/videos"])
-def test_a_body_in_chunks_is_not_read(small: Server, path: str):
+def test_it_refuses_a_chunked_body_with_411(small: Server, path: str):
     """Two connections sent chunks of a byte, and nobody got an answer any more."""
     head = f"POST {path} HTTP/1.1\r\nTransfer-Encoding: chunked"
     with bystander(small), ExitStack() as stack:
@@ -190,7 +190,7 @@ def direct(_server: Server) -> Iterator[Server]:
     server.stop()
 
 
-def test_an_address_that_makes_useless_connections_is_not_listened_to(direct: Server):
+def test_it_closes_connections_of_an_address_that_sends_no_requests(direct: Server):
     def is_closed_at_once() -> bool:
         with socket.socket() as connection, suppress(ConnectionResetError, BrokenPipeError):
             connection.bind(("127.0.0.2", 0))
@@ -204,7 +204,7 @@ def test_an_address_that_makes_useless_connections_is_not_listened_to(direct: Se
     assert counted(direct, "bad_head") and counted(direct, "new_connections")
 
 
-def test_the_idle_connections_of_an_address_keep_no_robot_of_it_out(direct: Server):
+def test_idle_connections_of_an_address_do_not_block_its_robots(direct: Server):
     with ExitStack() as stack:
         idle = [stack.enter_context(socket.create_connection(("127.0.0.1", direct.port))) for _ in range(105)]
         with bystander(direct):

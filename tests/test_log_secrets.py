@@ -62,7 +62,7 @@ def test_no_key_is_in_the_log(server: Server):
     assert WRONG not in server.output()
 
 
-def test_an_answer_and_the_lines_about_it_have_one_id(server: Server):
+def test_a_response_and_its_log_lines_share_a_request_id(server: Server):
     answer = ask(server, "/fail", X_Request_ID="0123456789abcdef")
     assert (answer.status, answer.headers["X-Request-ID"]) == (500, "0123456789abcdef")
     made = ask(server, "/nothing").headers["X-Request-ID"]
@@ -71,6 +71,6 @@ def test_an_answer_and_the_lines_about_it_have_one_id(server: Server):
         assert [path in line["message"] for line in lines if line.get("request_id") == request_id] == [True]
 
 
-def test_a_stream_has_an_id_too(server: Server):
+def test_a_streamed_response_has_a_request_id(server: Server):
     with ask(server, "/stream") as answer:
         assert len(answer.headers["X-Request-ID"]) == 32

@@ -18,7 +18,7 @@ def read(server) -> dict[str, float]:
     return {name: float(value) for name, value in lines}
 
 
-def test_all_workers_are_counted_together():
+def test_it_sums_the_metrics_of_all_workers():
     with sqlite_file() as url, redis() as channels, serving(url, "--workers", "2", redis_url=channels.url) as server:
         for number in range(8):  # by chance on both
             with wire(server, f"robot_{number}", key=None) as robot:

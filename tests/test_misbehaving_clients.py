@@ -30,7 +30,7 @@ def log_lines(server: Server, since: int) -> list[str]:
     return [line for line in server.output()[since:].splitlines() if "arm" in line]
 
 
-def test_a_client_that_floods_gets_its_acks_too(server: Server):
+def test_it_acknowledges_all_frames_of_a_flooding_client(server: Server):
     def flood(robot):
         robot.say(*[frame(index) for index in range(6000)])
 
@@ -42,7 +42,7 @@ def test_a_client_that_floods_gets_its_acks_too(server: Server):
     assert TeleopFrame.objects.filter(robot="arm").count() == 6000
 
 
-def test_a_client_that_sends_more_than_can_wait_is_shed_alone(start_server):
+def test_it_closes_only_the_client_over_the_pending_limit_with_1013(start_server):
     server = start_server(INGEST_MAX_PENDING_BYTES=str(2**20), INGEST_FLUSH_INTERVAL_MS="200")
     with bystander(server), wire(server, "arm?session=morning-run") as robot:
         with suppress(ConnectionClosed):
@@ -55,7 +55,7 @@ def test_a_client_that_sends_more_than_can_wait_is_shed_alone(start_server):
     assert stored() == list(range(len(stored())))  # what is stored is a prefix of what was sent
 
 
-def test_a_connection_that_breaks_with_frames_under_way_costs_nobody_an_ack(server: Server):
+def test_a_connection_lost_with_pending_frames_delays_no_other_robot(server: Server):
     with bystander(server):
         for _ in range(5):
             with wire(server, "arm?session=morning-run") as robot:
@@ -65,7 +65,7 @@ def test_a_connection_that_breaks_with_frames_under_way_costs_nobody_an_ack(serv
     wait_until(lambda: stored() and stored() == list(range(len(stored()))))
 
 
-def test_hundreds_of_bad_frames_cost_the_log_a_line_a_beat(server: Server):
+def test_it_logs_hundreds_of_bad_frames_in_one_line_per_heartbeat(server: Server):
     before = len(server.output())
     with bystander(server), wire(server) as robot:
         robot.say({"frames": ["no frame"] * 200}, *[frame(0, timestamp="now")] * 200, frame(1))
@@ -92,7 +92,7 @@ def metric(server: Server, sample: str) -> float:
         ),
     ],
 )
-def test_it_stops_reading_a_client_that_wastes_its_time(server: Server, reason: str, flood: bytes):
+def test_it_pauses_reading_from_an_abusive_client(server: Server, reason: str, flood: bytes):
     sample = f'teleop_reads_paused_total{{reason="{reason}"}}'
     before = metric(server, sample)
     with bystander(server), wire(server) as robot:
@@ -116,7 +116,7 @@ def refusal(server: Server, path: str, **options) -> tuple[int, str]:
     return response.status_code, json.loads(response.body)["detail"] if response.body else ""
 
 
-def test_it_refuses_new_sessions_of_a_robot_that_begins_too_many(strict: Server):
+def test_it_refuses_new_sessions_over_the_limit_with_429(strict: Server):
     with ExitStack() as connected:
         for number in range(3):
             connected.enter_context(wire(strict, f"arm?session=morning-{number}"))
@@ -142,7 +142,7 @@ def test_it_refuses_a_robot_that_connects_too_often(strict: Server):
     assert metric(strict, 'teleop_handshakes_refused_total{code="robot_handshakes"}') == 1
 
 
-def test_it_counts_no_handshakes_of_strangers(strict: Server):
+def test_it_does_not_count_handshakes_with_a_wrong_key(strict: Server):
     for _ in range(HANDSHAKES_AT_ONCE + 1):
         assert refusal(strict, "hand", key="a guess")[0] == 403
     with wire(strict, "hand") as robot:
@@ -150,7 +150,7 @@ def test_it_counts_no_handshakes_of_strangers(strict: Server):
         assert robot.hear_ack(0) == []
 
 
-def test_it_refuses_a_websocket_in_the_clear_if_the_site_is_https(start_server):
+def test_it_refuses_an_unencrypted_websocket_if_https_is_on(start_server):
     server = start_server(HTTPS="1", TRUSTED_PROXIES="127.0.0.1")
     header = {"Authorization": f"Bearer {KEY}"}
     for forwarded in ({}, {"X-Forwarded-Proto": "http"}):
@@ -173,7 +173,7 @@ def test_it_refuses_a_websocket_in_the_clear_if_the_site_is_https(start_server):
         ("192.0.2.1", "", False),
     ],
 )
-def test_it_believes_only_a_trusted_proxy_that_a_websocket_came_by_tls(settings, peer, forwarded, is_let_in):
+def test_it_accepts_x_forwarded_proto_from_trusted_proxies_only(settings, peer, forwarded, is_let_in):
     settings.HTTPS, settings.TRUSTED_PROXIES = True, [ip_network("192.0.2.1")]
     reached = []
 

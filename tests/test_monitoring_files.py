@@ -11,7 +11,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize("file", ["grafana.json", "alerts.yml"])
-def test_every_metric_that_is_asked_for_exists(file: str, monkeypatch):
+def test_every_metric_in_dashboard_and_alerts_exists(file: str, monkeypatch):
     from teleop.monitoring import exporter
     from teleop.monitoring.storage import measure
 

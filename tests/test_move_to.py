@@ -47,7 +47,7 @@ def target(service, request):
     return service.create_database(request.node.name.lower())
 
 
-def test_it_moves_all_goes_on_where_it_was_ended_and_compares(source, target):
+def test_it_copies_resumes_and_compares(source, target):
     end = manage(source, "move_to", target)
     assert end.returncode == 0, end.stderr
     assert "moved 27000 frames" in end.stdout
@@ -70,7 +70,7 @@ def test_it_moves_all_goes_on_where_it_was_ended_and_compares(source, target):
     assert "not the same in both: teleop_teleopframe" in end.stderr
 
 
-def test_another_fleets_database_is_left_alone(source, target):
+def test_it_refuses_a_target_with_other_robots(source, target):
     manage(target, "migrate")
     with psycopg.connect(target) as there:
         columns = "id, status, key_hash, last_error_code, last_error_detail"
@@ -87,7 +87,7 @@ def test_another_fleets_database_is_left_alone(source, target):
         ("postgresql://127.0.0.1:1/none", "the target does not answer"),
     ],
 )
-def test_where_it_cannot_go_it_says_so(source, url, said):
+def test_it_reports_an_unusable_target(source, url, said):
     end = manage(source, "move_to", url)
     assert end.returncode == 1
     assert said in end.stderr

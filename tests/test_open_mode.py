@@ -26,7 +26,7 @@ LOCAL, NETWORK = ["localhost", "127.0.0.1"], ["*"]
         ("127.0.0.1", [*LOCAL, "*"], "ALLOWED_HOSTS is *"),
     ],
 )
-def test_it_serves_without_keys_on_this_machine_only(settings, address: str, hosts: list[str], said: str):
+def test_it_refuses_open_mode_beyond_localhost(settings, address: str, hosts: list[str], said: str):
     settings.ROBOT_AUTH, settings.ALLOWED_HOSTS = "open", hosts
     with pytest.raises(CommandError, match="ROBOT_AUTH is open and ") as refused:
         serve.check_open(address)
@@ -39,12 +39,12 @@ def test_it_serves_without_keys_on_this_machine_only(settings, address: str, hos
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.8.8.8", "::1"])
-def test_it_serves_without_keys_on_this_machine(settings, address: str):
+def test_it_allows_open_mode_on_localhost(settings, address: str):
     settings.ROBOT_AUTH, settings.ALLOWED_HOSTS = "open", LOCAL
     serve.check_open(address)
 
 
-def test_a_stranger_registers_so_many_robots_a_minute_and_others_are_not_held_up(start_server):
+def test_it_limits_new_robots_per_address(start_server):
     server = start_server(ROBOT_AUTH="open", NEW_ROBOTS_PER_ADDRESS="3", TRUSTED_PROXIES="127.0.0.1")
     with bystander(server):
         refused = []

@@ -52,11 +52,11 @@ def is_let_go(server: Server, begin: bytes, trickle: bytes, every_s: float = 0.0
         pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", id="chunked body"),
     ],
 )
-def test_who_trickles_is_let_go(impatient: Server, begin: bytes, trickle: bytes):
+def test_it_closes_a_request_that_arrives_too_slowly(impatient: Server, begin: bytes, trickle: bytes):
     assert is_let_go(impatient, begin, trickle)
 
 
-def test_who_keeps_pace_may_take_longer(impatient: Server):
+def test_it_accepts_a_long_upload_at_a_steady_rate(impatient: Server):
     connection = HTTPConnection("127.0.0.1", impatient.port, timeout=5)
     connection.putrequest("POST", "/stream")
     connection.putheader("Content-Length", "100000")
@@ -67,7 +67,7 @@ def test_who_keeps_pace_may_take_longer(impatient: Server):
     assert connection.getresponse().status == 403  # by its end: a form without its CSRF token
 
 
-def test_an_answer_that_nobody_reads_is_cut_off(impatient: Server):
+def test_it_closes_a_response_that_the_client_does_not_read(impatient: Server):
     process = psutil.Process(impatient.pid)
     with socket.create_connection(("127.0.0.1", impatient.port)) as stalled:
         stalled.sendall(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -80,7 +80,7 @@ def test_an_answer_that_nobody_reads_is_cut_off(impatient: Server):
         wait_until(lambda: not ours(), 10, "its end")
 
 
-def test_a_thousand_idle_connections_cost_a_robot_no_ack(impatient: Server):
+def test_it_acknowledges_frames_beside_1000_idle_connections(impatient: Server):
     with ExitStack() as idle, wire(impatient, key=None) as robot:
         strangers = [idle.enter_context(socket.create_connection(("127.0.0.1", impatient.port))) for _ in range(1000)]
         for index in range(10):
@@ -91,7 +91,7 @@ def test_a_thousand_idle_connections_cost_a_robot_no_ack(impatient: Server):
             assert stranger.recv(1) == b""
 
 
-def test_a_handshake_has_the_time_that_a_database_may_hang():
+def test_the_handshake_timeout_exceeds_the_open_timeout():
     """Past the one timeout the socket is cut, past the other a robot is told 403, never to come back."""
     server = Daphne(None, socket.socket())
     assert OPEN_TIMEOUT_S < server.websocket_handshake_timeout < server.websocket_connect_timeout

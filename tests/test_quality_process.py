@@ -38,14 +38,14 @@ def process_of(server: Server) -> psutil.Process | None:
     return next((child for child in children if child.cmdline()[:3] == COMMAND[-3:]), None)
 
 
-def test_it_comes_after_a_session_has_ended_and_again_after_it_was_resumed(server: Server):
+def test_it_computes_quality_after_a_session_ends_and_after_it_resumed(server: Server):
     records(server, 0, 60)
     assert wait_until(duration_s, what="quality") == 1.0
     records(server, 120)
     wait_until(lambda: duration_s() == 2.0, what="quality of all of it")
 
 
-def test_it_takes_the_time_that_nobody_else_wants_and_goes_with_its_worker(start_server):
+def test_it_runs_at_nice_19_and_exits_with_its_worker(start_server):
     server = start_server()
     records(server, 0)
     process = wait_until(lambda: process_of(server), what="a process")
@@ -55,7 +55,7 @@ def test_it_takes_the_time_that_nobody_else_wants_and_goes_with_its_worker(start
     wait_until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, what="its end")
 
 
-def test_one_that_fails_is_logged_and_keeps_nobody_waiting(start_server, tmp_path):
+def test_it_logs_a_failed_process_and_ingest_continues(start_server, tmp_path):
     (tmp_path / "nice").write_text("#!/bin/sh\nexit 3\n")
     (tmp_path / "nice").chmod(0o755)
     server = start_server(PATH=f"{tmp_path}:{os.environ['PATH']}")
@@ -73,7 +73,7 @@ exec "$@"
 """
 
 
-def test_a_session_that_ends_its_process_is_given_up(start_server, tmp_path):
+def test_it_stores_an_error_for_a_session_that_crashes_its_process(start_server, tmp_path):
     (tmp_path / "nice").write_text(DIES_AT_ITS_FIRST_SESSION % (tmp_path, tmp_path))
     (tmp_path / "nice").chmod(0o755)
     server = start_server(PATH=f"{tmp_path}:{os.environ['PATH']}")

@@ -40,7 +40,7 @@ def streaming(server: Server):
         yield robot
 
 
-def test_a_live_session_that_staff_end_is_stored_and_its_robot_told(api, streaming):
+def test_ending_a_live_session_stores_it_and_closes_with_1000(api, streaming):
     session_id = streaming.greeting["session_id"]
     streaming.say(frame(3))
     assert api("POST", f"/sessions/{session_id}/end").status == 202
@@ -50,13 +50,13 @@ def test_a_live_session_that_staff_end_is_stored_and_its_robot_told(api, streami
     assert not session.is_live and session.frame_count == heard[-1]["frame_count"] in (3, 4)
 
 
-def test_a_robot_whose_key_is_replaced_is_disconnected(api, streaming):
+def test_replacing_a_key_closes_with_4401(api, streaming):
     key = api("POST", "/robots/arm/key").body["key"]
     assert streaming.hear_close()[0] == 4401
     assert Robot.objects.get(pk="arm").has_key(key)
 
 
-def test_health_counts_what_the_writer_has_committed(api, streaming):
+def test_health_reports_the_state_of_the_writer(api, streaming):
     writer = api("GET", "/health").body["writer"]
     assert (writer["status"], writer["pending_frames"]) == ("ok", 0)
     assert 0 <= writer["last_commit_s"] < 10

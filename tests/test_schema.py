@@ -90,13 +90,13 @@ def is_asked_well(case) -> bool:
 
 @schema.parametrize()
 @budget
-def test_it_answers_as_the_schema_says(case):
+def test_it_conforms_to_the_schema(case):
     if "id" in (case.path_parameters or {}) and is_asked_well(case):
         case.path_parameters["id"] = existing(case.path)
     case.call_and_validate(headers=CONFIG["headers"])
 
 
-def test_it_answers_a_story_as_the_schema_says():
+def test_it_conforms_to_the_schema_over_a_sequence_of_requests():
     """What was made is there, and what was deleted is gone."""
 
     class Story(schema.as_state_machine()):

@@ -42,7 +42,7 @@ def refused(*options: str) -> str:
     return str(refusal.value)
 
 
-def test_what_it_cannot_do_it_says_in_one_line_and_ends():
+def test_it_reports_a_port_in_use_in_one_line_and_exits_with_1():
     with create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         command = [sys.executable, "manage.py", "serve", "--port", str(port)]
@@ -52,7 +52,7 @@ def test_what_it_cannot_do_it_says_in_one_line_and_ends():
 
 
 @pytest.mark.django_db
-def test_a_port_in_use_is_refused_to_workers(lasting: Server, settings):
+def test_it_refuses_a_port_in_use_by_workers(lasting: Server, settings):
     """Sockets that share a port would divide its connections without a word."""
     settings.REDIS_URL = REDIS
     assert "Address already in use" in refused("--port", str(lasting.port), "--workers", "2")
@@ -69,7 +69,7 @@ def test_a_port_in_use_is_refused_to_workers(lasting: Server, settings):
         (["--host", "nowhere.invalid"], "cannot serve on nowhere.invalid"),
     ],
 )
-def test_what_it_cannot_do_is_named(options: list[str], said: str, settings):
+def test_it_names_an_invalid_option(options: list[str], said: str, settings):
     settings.REDIS_URL = ""
     assert said in refused("--port", "0", *options)
 
@@ -88,7 +88,7 @@ class Announced(Server):
         return "serving on" in self.output()
 
 
-def test_it_says_that_it_serves_once_all_workers_listen(url: str, channels: Redis, tmp_path: Path):
+def test_it_prints_that_it_serves_once_all_workers_listen(url: str, channels: Redis, tmp_path: Path):
     server = Announced(tmp_path, "--workers", "3", DATABASE_URL=url, REDIS_URL=channels.url).start()
     try:
         sockets = [each for worker in workers(server) for each in worker.net_connections("tcp")]
@@ -98,7 +98,7 @@ def test_it_says_that_it_serves_once_all_workers_listen(url: str, channels: Redi
 
 
 @pytest.mark.parametrize("options", [[], ["--reload"]])
-def test_it_says_its_address_when_it_listens_there(url: str, options: list[str]):
+def test_it_prints_its_address_once_it_listens(url: str, options: list[str]):
     command = [sys.executable, "manage.py", "serve", "--port", "0", *options]
     environment = {**os.environ, "DATABASE_URL": url, "REDIS_URL": "", "DEBUG": "0"}
     pipes = {"stdout": subprocess.PIPE, "text": True, "start_new_session": True}
@@ -147,7 +147,7 @@ def dealt(server: Server, connections: int = 20) -> Counter[int]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_to_the_parent_ends_all(server: Server, number: signal.Signals):
+def test_a_signal_to_the_parent_stops_all_workers(server: Server, number: signal.Signals):
     both = workers(server)
     with ExitStack() as stack:
         robots = [stack.enter_context(wire(server, key=None)) for _ in range(4)]

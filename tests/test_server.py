@@ -49,7 +49,7 @@ def request(server: Server, path: str) -> http.client.HTTPResponse:
     return connection.getresponse()
 
 
-def test_a_slow_reader_of_a_long_answer_costs_no_memory(server: Server):
+def test_it_does_not_buffer_a_stream_for_a_slow_reader(server: Server):
     before, size = rss(server), 0
     with closing(request(server, "/stream")) as response:
         for _ in range(20):
@@ -62,7 +62,7 @@ def test_a_slow_reader_of_a_long_answer_costs_no_memory(server: Server):
     assert rss(server) - before < 20 * 2**20
 
 
-def test_a_reader_that_goes_away_leaves_nothing_behind(server: Server):
+def test_it_closes_all_descriptors_after_a_reader_disconnects(server: Server):
     process = psutil.Process(server.pid)
     before = process.num_fds()
     for _ in range(5):
@@ -71,7 +71,7 @@ def test_a_reader_that_goes_away_leaves_nothing_behind(server: Server):
     wait_until(lambda: process.num_fds() <= before, what="descriptors as before")
 
 
-def test_an_exception_in_mid_stream_cuts_the_answer_off(server: Server):
+def test_an_exception_in_a_stream_closes_the_connection(server: Server):
     for _ in range(2):  # stock Daphne's check of its applications stops with the first
         begun = time.monotonic()
         cut_off = pytest.raises((http.client.IncompleteRead, ConnectionResetError))
@@ -87,7 +87,7 @@ def test_it_serves_static_files(server: Server):
     assert urllib.request.urlopen(f"{server.url}/static/admin/css/base.css", timeout=10).status == 200
 
 
-def test_a_robot_that_does_not_read_is_cut_off_and_not_remembered(server: Server):
+def test_it_disconnects_a_robot_that_does_not_read(server: Server):
     """Each batch is answered with 600 refusals: half a gigabyte in all, were they kept."""
     bad = {"frames": [{"frame_index": index} for index in range(600)]}
     before = rss(server)
@@ -98,7 +98,7 @@ def test_a_robot_that_does_not_read_is_cut_off_and_not_remembered(server: Server
     assert rss(server) - before < 20 * 2**20
 
 
-def test_who_answers_no_ping_is_gone(url: str):
+def test_it_disconnects_a_client_that_answers_no_ping(url: str):
     """Pinged after one second, gone one later; who answers and is silent otherwise stays."""
     with serving(url, how="ping_often") as server, wire(server, key=None) as other, wire(server, key=None) as dead:
         begun = time.monotonic()
@@ -109,7 +109,7 @@ def test_who_answers_no_ping_is_gone(url: str):
         assert other.hear_ack(0) == []
 
 
-def test_no_connection_is_ended_by_its_age():
+def test_it_closes_no_connection_because_of_its_age():
     """Stock Daphne says 1000 after a day, which tells a robot that it is done."""
     protocol = WebSocketProtocol()
     protocol.server = Daphne(None, socket.socket())

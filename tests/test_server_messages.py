@@ -45,13 +45,13 @@ def put(robot: Wire, *pieces: bytes) -> None:
 PING = encoded(b"are you there", Opcode.PING)
 
 
-def test_it_takes_many_messages_of_one_segment(robot: Wire):
+def test_it_reads_many_messages_in_one_segment(robot: Wire):
     put(robot, b"".join(encoded(frame(index)) for index in range(100)))
     assert {message["type"] for message in robot.hear_ack(99)} <= {"ack"}
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 9, 13, 14, 50])
-def test_it_takes_a_message_of_many_segments(robot: Wire, size: int):
+def test_it_reads_a_message_split_over_many_segments(robot: Wire, size: int):
     for index in range(3):
         whole = encoded(frame(index))
         put(robot, *[whole[start : start + size] for start in range(0, len(whole), size)])
@@ -59,24 +59,24 @@ def test_it_takes_a_message_of_many_segments(robot: Wire, size: int):
 
 
 @pytest.mark.parametrize("size", [0, 125 - 85, 126 - 85, 200, 65_400, 66_000, 200_000, 2**20 - 200])
-def test_it_takes_messages_of_every_length(robot: Wire, size: int):
+def test_it_reads_messages_of_every_length(robot: Wire, size: int):
     """Lengths of 7, 16 and 64 bits; what is longer than a frame may be stands in meta_info or is refused as such."""
     put(robot, encoded(frame(0, observation={"note": "x" * size})), encoded(frame(1)))
     refused = [message["code"] for message in robot.hear_ack(1) if message["type"] == "error"]
     assert refused == (["frame_too_large"] if size > 65_450 else [])
 
 
-def test_it_takes_a_message_in_fragments(robot: Wire):
+def test_it_reads_a_fragmented_message(robot: Wire):
     put(robot, in_fragments(frame(0)) + in_fragments(frame(1), PING), encoded(frame(2)))
     assert {message["type"] for message in robot.hear_ack(2)} <= {"ack"}
 
 
-def test_it_takes_messages_between_pings(robot: Wire):
+def test_it_reads_messages_between_pings(robot: Wire):
     put(robot, PING + encoded(frame(0)) + PING + PING + encoded(frame(1)), PING[:5], PING[5:] + encoded(frame(2)))
     assert {message["type"] for message in robot.hear_ack(2)} <= {"ack"}
 
 
-def test_it_takes_half_a_message_after_a_whole_one(robot: Wire):
+def test_it_reads_half_a_message_after_a_whole_one(robot: Wire):
     two = encoded(frame(1))
     put(robot, encoded(frame(0)) + two[:20], two[20:] + encoded(json.dumps(frame(2)).encode(), Opcode.BINARY))
     assert {message["type"] for message in robot.hear_ack(2)} <= {"ack"}
@@ -90,7 +90,7 @@ def test_it_takes_half_a_message_after_a_whole_one(robot: Wire):
         pytest.param([encoded(b'{"note":', fin=False), encoded(b"\xff", Opcode.CONT)], id="in fragments"),
     ],
 )
-def test_a_text_that_is_not_utf8_is_closed_with_1007(robot: Wire, messages: list[bytes]):
+def test_it_closes_with_1007_on_invalid_utf8(robot: Wire, messages: list[bytes]):
     put(robot, *messages)
     assert robot.hear_close()[0] == 1007
 
@@ -102,12 +102,12 @@ def test_a_text_that_is_not_utf8_is_closed_with_1007(robot: Wire, messages: list
         pytest.param(encoded(bytes(2**19), fin=False) + encoded(bytes(2**19 + 1), Opcode.CONT), id="in fragments"),
     ],
 )
-def test_a_message_over_1_mib_is_closed_with_1009(robot: Wire, message: bytes):
+def test_it_closes_with_1009_on_a_message_over_1_mib(robot: Wire, message: bytes):
     put(robot, message)
     assert robot.hear_close()[0] == 1009
 
 
-def test_what_follows_a_close_is_not_taken(robot: Wire):
+def test_it_ignores_messages_after_a_close(robot: Wire):
     put(robot, encoded(frame(0)) + encoded(b"\x03\xe8", Opcode.CLOSE) + encoded(frame(1)))
     code, heard = robot.hear_close()
     assert (code, [each["frame_index"] for each in heard]) in [(1000, []), (1000, [0])]
@@ -122,6 +122,6 @@ def test_what_follows_a_close_is_not_taken(robot: Wire):
         pytest.param(b"\x80\x80abcd", id="a continuation of nothing"),
     ],
 )
-def test_what_is_no_websocket_frame_is_closed_with_1002(robot: Wire, broken: bytes):
+def test_it_closes_with_1002_on_an_invalid_websocket_frame(robot: Wire, broken: bytes):
     put(robot, encoded(frame(0)) + broken)
     assert robot.hear_close()[0] == 1002

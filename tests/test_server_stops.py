@@ -42,13 +42,13 @@ def acks(messages: list[dict]) -> list[int]:
 
 
 @BOTH
-def test_it_ends(url: str, number: signal.Signals):
+def test_it_exits_with_0_on_a_signal(url: str, number: signal.Signals):
     with serving(url) as server:
         end(server, number)
 
 
 @BOTH
-def test_all_that_was_received_is_acknowledged_and_then_1012(url: str, number: signal.Signals):
+def test_it_acknowledges_received_frames_and_closes_with_1012(url: str, number: signal.Signals):
     with serving(url, INGEST_FLUSH_INTERVAL_MS="1000") as server, wire(server, "tells", key=None) as robot:
         robot.say(*[frame(index) for index in range(500)])
         robot.websocket.ping().wait(5)  # answered after all that was sent before it
@@ -71,12 +71,12 @@ def test_a_mute_robots_frames_are_stored(url: str):
     assert count == 500
 
 
-def test_a_request_that_is_not_answered_keeps_nothing_from_ending(url: str):
+def test_it_exits_with_an_unanswered_request(url: str):
     with serving(url, how="serve_test_views") as server, closing(in_flight(server, "/wait")):
         end(server)
 
 
-def test_a_client_that_does_not_answer_the_close_keeps_nothing_from_ending(url: str):
+def test_it_exits_if_a_client_does_not_answer_the_close(url: str):
     with serving(url) as server, wire(server, key=None) as robot, wire(server, key=None, mute=True) as mute:
         robot.websocket.protocol.send_frame = mute.websocket.protocol.send_frame = lambda frame: None
         end(server)
@@ -93,7 +93,7 @@ def refuses(server: Server) -> bool:
         return probe.connect_ex(("127.0.0.1", server.port)) != 0
 
 
-def test_it_ends_with_the_database_frozen_too(database: tuple[Postgres, str]):
+def test_it_exits_while_the_database_is_frozen(database: tuple[Postgres, str]):
     """It takes nothing new, acknowledges nothing that is not stored, and tells the robots to come back."""
     service, url = database
     with serving(url) as server, wire(server, key=None) as robot, wire(server, key=None, mute=True) as mute:
@@ -116,7 +116,7 @@ def test_it_ends_with_the_database_frozen_too(database: tuple[Postgres, str]):
             service.thaw()
 
 
-def test_with_the_database_away_it_accepts_and_closes_with_1013(database: tuple[Postgres, str]):
+def test_it_accepts_and_closes_with_1013_while_the_database_is_down(database: tuple[Postgres, str]):
     service, url = database
     with serving(url) as server:
         service.stop()
@@ -138,7 +138,7 @@ def is_let_in(server: Server) -> bool:
             return False
 
 
-def test_past_its_bound_it_sheds_with_1013_and_stores_what_it_took(database: tuple[Postgres, str]):
+def test_it_closes_with_1013_over_its_pending_limit_and_stores_the_rest(database: tuple[Postgres, str]):
     """A mebibyte may wait, an eighth of it from one robot: of 256 bytes and its data each frame."""
     service, url = database
     here = "sheds?session=morning-run"

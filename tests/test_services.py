@@ -22,7 +22,7 @@ def database():
         yield service
 
 
-def test_it_comes_back_after_each_way_to_go(database: Postgres):
+def test_it_restarts_after_a_stop_or_a_kill(database: Postgres):
     database.execute("CREATE TABLE kept (id int)")
     for end in (database.stop, lambda: database.stop(signal.SIGQUIT), database.kill):
         end()
@@ -59,7 +59,7 @@ SLEEP = "import time; print('up', flush=True); time.sleep(60)"
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_they_end_with_the_run(end: signal.Signals, public_folder: str):
+def test_services_end_with_the_test_run(end: signal.Signals, public_folder: str):
     command = [sys.executable, "-m", "tests.services", sys.executable, "-c", SLEEP]
     environment = os.environ | {"TMPDIR": public_folder}
     run = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, start_new_session=True)
@@ -70,7 +70,7 @@ def test_they_end_with_the_run(end: signal.Signals, public_folder: str):
     wait_until(lambda: not any(map(psutil.Process.is_running, services)), what="their end")
 
 
-def test_a_server_is_on_the_database_of_its_test(start_server: Callable[..., Server]):
+def test_a_server_uses_the_database_of_its_test(start_server: Callable[..., Server]):
     server = start_server(ROBOT_AUTH="open")
     with connect(f"{server.ws_url}/ws/log/robot_A") as robot:
         robot.send('{"frame_index": 0, "timestamp": 1703318400, "observation": {"joint_positions": [0.5]}}')

@@ -44,16 +44,16 @@ def shown(*command: str, options: str = "") -> str:
     return answer.stdout.strip()
 
 
-def test_it_is_for_the_web_alone():
+def test_it_applies_to_web_requests_only():
     assert shown("-c", WEB_AND_INGEST) == "30s\n0"
     assert shown("manage.py", "shell", "--no-imports", "-c", COMMAND) == "0"
 
 
-def test_an_operators_own_is_kept():
+def test_it_keeps_a_timeout_from_the_database_url():
     assert shown("-c", WEB_AND_INGEST, options="?options=-c%20statement_timeout%3D5s") == "5s\n0"
 
 
-def test_a_request_gives_up_and_the_robots_do_not(start_server):
+def test_a_request_times_out_with_503_and_the_robot_keeps_waiting(start_server):
     register("arm")
     server = start_server(DATABASE_URL=database_url() + "?options=-c%20statement_timeout%3D300ms")
     with wire(server) as robot, psycopg.connect(database_url()) as other:

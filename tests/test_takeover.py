@@ -34,7 +34,7 @@ def two_workers(server: Server) -> tuple[int, int]:
     return first, second
 
 
-def test_it_greets_when_the_other_worker_has_stored_what_it_holds(server: Server):
+def test_it_greets_after_the_other_worker_has_stored_its_pending_frames(server: Server):
     first, second = two_workers(server)
     with wire_at(server, first, f"stores?session={SESSION}") as old:
         old.say(*[frame(index) for index in range(60)])
@@ -63,7 +63,7 @@ def test_it_greets_soon_if_the_other_worker_is_stopped(server: Server):
         assert old.hear_close()[0] == 4409
 
 
-def test_it_drops_what_the_other_worker_cannot_store(server: Server, database: tuple[Postgres, str]):
+def test_it_drops_frames_that_the_other_worker_cannot_store(server: Server, database: tuple[Postgres, str]):
     """A trigger that answers "locked" for the session's frames: the old worker has parked them."""
     first, second = two_workers(server)
     with wire_at(server, first, f"parked?session={SESSION}") as old:

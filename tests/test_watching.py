@@ -44,20 +44,20 @@ def refused(server: Server, path: str, headers: dict[str, str], **options) -> in
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_whoever_is_not_logged_in_is_refused(server: Server, path):
+def test_it_refuses_with_403_without_login(server: Server, path):
     for cookie in ("", "sessionid=", "sessionid=wrong", "sessionid=%00", "sessionid=" + "x" * 4000):
         assert refused(server, path, {"Cookie": cookie}) == 403
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_whoever_is_no_staff_or_may_not_view_robots_is_refused(server: Server, path):
+def test_it_refuses_with_403_without_permission(server: Server, path):
     for user in (staff("customer", is_staff=False), staff("other", "view_videochunk")):
         assert refused(server, path, login(user)) == 403
 
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("origin", [None, "http://evil.example", "https://localhost.evil.example", "null"])
-def test_a_foreign_page_is_refused_whoever_is_logged_in(server: Server, headers, path, origin):
+def test_it_refuses_a_foreign_origin(server: Server, headers, path, origin):
     assert refused(server, path, headers, origin=origin) in (400, 403)
 
 
@@ -71,13 +71,13 @@ def test_an_unknown_robot_is_closed_with_4404(server: Server, headers, robot_id)
 @pytest.mark.parametrize(
     "message", ["", "next", "{", '{"type":"start"}', '{"type":"next","x":1}', b"\x00", "[" * 2**19, '"' + "x" * 2**19]
 )
-def test_anything_but_next_is_closed_with_4400(server: Server, headers, path, message):
+def test_it_closes_with_4400_on_any_message_but_next(server: Server, headers, path, message):
     with watching(server, path, headers) as page:
         page.websocket.send(message)
         assert page.hear_close() == 4400
 
 
-def test_a_page_gets_every_frame_in_its_order_and_its_state(server: Server, headers):
+def test_a_page_receives_every_frame_in_order_and_the_state(server: Server, headers):
     with wire(server) as robot, watching(server, "live/arm", headers) as page:
         before = wait_until(lambda: (state := page.next())["rate_hz"] is not None and state, what="watched")
         assert (before["robot_id"], before["frames"]) == ("arm", [])
@@ -108,7 +108,7 @@ def test_a_page_sees_sessions_begin_and_end(server: Server, headers):
         wait_until(lambda: (state := page.next())["status"] == "offline" and state["session_id"] is None)
 
 
-def test_the_fleet_is_told_of_all_robots_and_then_of_those_that_are_live(server: Server, headers):
+def test_the_fleet_receives_all_robots_and_then_updates_of_live_ones(server: Server, headers):
     Robot.objects.filter(pk="leg").update(name="<script>alert(1)</script>")
     with wire(server) as robot, watching(server, "fleet", headers) as page:
         robot.say(frame(0, observation={"joint_positions": [1, 2.5]}))
@@ -123,7 +123,7 @@ def test_the_fleet_is_told_of_all_robots_and_then_of_those_that_are_live(server:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_nothing_is_sent_unasked_and_one_answer_for_each_that_is(server: Server, headers, path):
+def test_it_sends_exactly_one_answer_per_request(server: Server, headers, path):
     with wire(server) as robot, watching(server, path, headers) as page:
         robot.say(frame(0))
         page.next()
@@ -136,7 +136,7 @@ def test_nothing_is_sent_unasked_and_one_answer_for_each_that_is(server: Server,
 
 
 @pytest.mark.parametrize("path, most_hz", [("live/arm", 10), ("fleet", 4)])
-def test_answers_come_no_faster_than_a_page_can_draw(server: Server, headers, path, most_hz):
+def test_it_limits_the_rate_of_answers(server: Server, headers, path, most_hz):
     with wire(server) as robot, watching(server, path, headers) as page:
         page.next()
         begun, answers, index = time.monotonic(), 0, 0
@@ -147,7 +147,7 @@ def test_answers_come_no_faster_than_a_page_can_draw(server: Server, headers, pa
         assert 0.5 * most_hz < answers / (time.monotonic() - begun) < most_hz + 1
 
 
-def test_a_page_that_asks_late_gets_all_and_one_that_asks_too_late_is_told_what_it_missed(server: Server, headers):
+def test_it_reports_the_number_of_missed_frames_to_a_slow_page(server: Server, headers):
     with wire(server) as robot, watching(server, "live/arm", headers) as page:
         wait_until(lambda: page.next()["rate_hz"] is not None, what="watched")
         large = {"note": "x" * 30_000}
@@ -178,14 +178,14 @@ def asking_often(_server: Server):
         pytest.param(lambda: User.objects.update(password="another"), id="another password"),
     ],
 )
-def test_whoever_may_not_watch_any_more_is_cut_off(asking_often: Server, headers, path, what):
+def test_it_closes_with_4401_when_a_user_loses_access(asking_often: Server, headers, path, what):
     with watching(asking_often, path, headers) as page:
         page.next()
         what()
         assert page.hear_close() == 4401
 
 
-def test_who_watches_when_the_server_stops_is_told_to_come_back(start_server, headers):
+def test_it_closes_with_1012_when_the_server_stops(start_server, headers):
     server = start_server()
     with watching(server, "fleet", headers) as fleet, watching(server, "live/arm", headers) as page:
         fleet.next()

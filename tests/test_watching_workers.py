@@ -45,7 +45,7 @@ def test_the_parent_has_no_threads(two_workers: Server):
     assert psutil.Process(two_workers.pid).num_threads() == 1
 
 
-def test_a_page_gets_each_frame_once_at_whichever_worker(two_workers: Server, headers):
+def test_a_page_receives_each_frame_once_at_any_worker(two_workers: Server, headers):
     one, another = (worker.pid for worker in workers(two_workers))
     for _ in range(5):  # closed before it has joined the group
         with watching_at(two_workers, another, "live/far", headers):
@@ -67,7 +67,7 @@ def test_a_page_gets_each_frame_once_at_whichever_worker(two_workers: Server, he
         assert [(tile["id"], tile["session_id"]) for tile in tiles] == [("far", robot.greeting["session_id"])]
 
 
-def test_workers_send_only_while_someone_watches(two_workers: Server, channels: Redis, headers):
+def test_workers_publish_only_while_a_page_watches(two_workers: Server, channels: Redis, headers):
     listener = redis_client.Redis(port=channels.port).pubsub(ignore_subscribe_messages=True)
     listener.subscribe("asgi__group__live")
     sent = count()
@@ -87,7 +87,7 @@ def test_workers_send_only_while_someone_watches(two_workers: Server, channels: 
 
 
 @pytest.mark.parametrize("how", ["kill", "freeze"])
-def test_pages_outlive_redis(two_workers: Server, channels: Redis, headers, how: str):
+def test_pages_recover_from_a_redis_outage(two_workers: Server, channels: Redis, headers, how: str):
     one, another = (worker.pid for worker in workers(two_workers))
     with (
         Fleet(two_workers.url, Ledger(), count=1) as robots,

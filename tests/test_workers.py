@@ -55,7 +55,7 @@ def test_a_take_over_reaches_the_other_worker_at_once(server: Server):
         assert take_over(server, "taken?session=morning-run") < AT_ONCE_S
 
 
-def test_staff_disconnect_a_robot_at_whichever_worker(server: Server):
+def test_staff_disconnect_a_robot_at_any_worker(server: Server):
     with ExitStack() as stack:
         robots = [stack.enter_context(wire_at(server, worker.pid, "sent_away")) for worker in workers(server)]
         other = stack.enter_context(wire(server, "another", key=None))
@@ -69,7 +69,7 @@ def test_staff_disconnect_a_robot_at_whichever_worker(server: Server):
         other.hear_ack(0)
 
 
-def test_a_replaced_key_disconnects_at_whichever_worker(url: str, channels: Redis):
+def test_a_replaced_key_disconnects_a_robot_at_any_worker(url: str, channels: Redis):
     with ExitStack() as stack:
         server = stack.enter_context(serving(url, "--workers", "2", redis_url=channels.url, ROBOT_AUTH="key"))
         key = manage(server, "robot_key", "keyed")
@@ -90,7 +90,7 @@ def test_it_notices_a_take_over_without_redis_by_the_second_heartbeat(url: str):
 
 
 @pytest.mark.parametrize("how", ["kill", "freeze"])
-def test_ingest_goes_on_without_redis_and_notices_come_back(server: Server, channels: Redis, how: str):
+def test_ingest_continues_without_redis_and_messages_resume(server: Server, channels: Redis, how: str):
     with Fleet(server.url, Ledger()) as fleet:
         settled(fleet)
         before = rss(server)

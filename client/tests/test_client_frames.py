@@ -27,7 +27,7 @@ def test_it_writes_a_frame_in_the_order_of_its_joints():
     assert encoded.decode() == expected + '"action":{"b.pos":0.1},"note":"å"}'
 
 
-def test_it_takes_numpy_values_without_numpy():
+def test_it_accepts_numpy_values_without_importing_numpy():
     observation = {"joint_positions": Array(value=[1.5, 2.5], nbytes=16), "gripper.pos": Array(value=3.5, nbytes=4)}
     assert frame(observation)["observation"] == {"joint_positions": [1.5, 2.5], "gripper.pos": 3.5}
 
@@ -47,24 +47,24 @@ def test_it_takes_numpy_values_without_numpy():
         pytest.param(None, "needs an observation or an action", id="nothing"),
     ],
 )
-def test_it_refuses_at_once_and_names_the_key(observation, message):
+def test_it_refuses_invalid_data_and_names_the_key(observation, message):
     with pytest.raises(ValueError, match=message):
         frame(observation)
 
 
 @pytest.mark.parametrize("timestamp", [NAN, 1e18, 0.0])
-def test_it_refuses_a_timestamp_that_is_no_unix_time(timestamp):
+def test_it_refuses_an_invalid_timestamp(timestamp):
     with pytest.raises(ValueError, match="timestamp is"):
         frame({"a": 1.0}, timestamp=timestamp)
 
 
 @pytest.mark.parametrize("key", ["frame_index", "frames"])
-def test_it_refuses_keys_that_make_a_frame_something_else(key):
+def test_it_refuses_reserved_keys(key):
     with pytest.raises(ValueError, match=f"{key} cannot be"):
         frame({"a": 1.0}, **{key: 1})
 
 
-def test_it_takes_a_frame_of_exactly_64_kib():
+def test_it_accepts_a_frame_of_exactly_64_kib():
     assert len(frame({"s": "x" * (65536 - 24)})["observation"]["s"]) == 65512
 
 
@@ -75,7 +75,7 @@ def test_it_takes_a_frame_of_exactly_64_kib():
         ("https://host/teleop/", "wss://host/teleop/ws/log/robot_A?session=12345678"),
     ],
 )
-def test_it_builds_the_address(url, expected):
+def test_it_builds_the_url(url, expected):
     assert websocket_url(url, "robot_A", "12345678") == expected
 
 
@@ -87,13 +87,13 @@ def test_it_builds_the_address(url, expected):
         ("session", ("ws://host", "robot_A", "short")),
     ],
 )
-def test_it_names_the_argument_that_is_wrong(name, arguments):
+def test_it_names_the_invalid_argument(name, arguments):
     with pytest.raises(ValueError, match=f"^{name} is"):
         websocket_url(*arguments)
 
 
 @pytest.mark.parametrize("key", ["secret\n", "se cret", "s\u00e9cret"])
-def test_it_refuses_a_key_that_is_no_header_without_showing_it(key):
+def test_it_refuses_an_invalid_key_without_showing_it(key):
     with pytest.raises(ValueError, match=r"^key has blanks") as error:
         key_header(key)
     assert key not in str(error.value)
@@ -107,6 +107,6 @@ def test_it_refuses_a_key_that_is_no_header_without_showing_it(key):
         pytest.param(60, {"note": "x" * 65536}, "meta_info is over 65536", id="too large"),
     ],
 )
-def test_it_refuses_a_start_that_the_server_would_refuse(fps, meta_info, message):
+def test_it_refuses_an_invalid_start(fps, meta_info, message):
     with pytest.raises(ValueError, match=message):
         start_message(fps, meta_info)

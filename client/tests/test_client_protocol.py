@@ -36,17 +36,17 @@ def test_it_writes_start_once_and_first():
     assert core.greet(0).write_frames() == [[0], [1]]
 
 
-def test_it_writes_a_frame_a_message_while_it_keeps_up(core):
+def test_it_writes_one_frame_per_message_without_a_backlog(core):
     assert core.put(2) == [0, 1]
     assert core.written() == [{"frame_index": i, "timestamp": NOW, "observation": {"a.pos": 0.5}} for i in (0, 1)]
 
 
-def test_it_writes_batches_once_it_has_fallen_behind(core):
+def test_it_writes_a_large_backlog_in_batches(core):
     core.put(1300)
     assert [len(indexes) for indexes in core.write_frames()] == [600, 600, 100]
 
 
-def test_it_keeps_a_batch_under_a_mebibyte(core):
+def test_it_limits_a_batch_to_1_mib(core):
     for _ in range(40):
         core.send({"s": "x" * 65000}, None, NOW, {})
     sizes = []
@@ -56,14 +56,14 @@ def test_it_keeps_a_batch_under_a_mebibyte(core):
     assert max(sizes) <= 1 << 20
 
 
-def test_an_ack_acknowledges_all_up_to_it(core):
+def test_an_ack_is_cumulative(core):
     core.put(3)
     core.written()
     core.ack(1)
     assert (core.stats.acked, core.pending) == (2, 1)
 
 
-def test_an_ack_tells_the_time_since_send(core):
+def test_an_ack_reports_the_latency_since_send(core):
     core.put()
     core.now = 0.5
     core.put()
@@ -73,7 +73,7 @@ def test_an_ack_tells_the_time_since_send(core):
     assert core.latencies == [0.75, 0.25]
 
 
-def test_an_ack_never_covers_what_was_not_written(core):
+def test_an_ack_never_covers_unwritten_frames(core):
     core.put(2)
     core.written(1)
     core.ack(5)
@@ -90,7 +90,7 @@ def test_it_never_has_more_than_max_unacked_on_the_wire():
     assert core.write_frames() == [list(range(14, 24))]
 
 
-def test_it_drops_the_newest_frame_when_it_holds_enough_frames():
+def test_it_drops_the_newest_frame_at_max_held_frames():
     core = Core(max_held_frames=2)
     assert core.put(3) == [0, 1, None]
     core.greet()
@@ -100,7 +100,7 @@ def test_it_drops_the_newest_frame_when_it_holds_enough_frames():
     assert (core.stats.sent, core.stats.dropped) == (3, 1)
 
 
-def test_it_drops_the_newest_frame_when_it_holds_enough_bytes():
+def test_it_drops_the_newest_frame_at_max_held_bytes():
     core = Core(max_held_bytes=150)
     assert core.put(3) == [0, 1, None]
     core.greet()
@@ -110,7 +110,7 @@ def test_it_drops_the_newest_frame_when_it_holds_enough_bytes():
     assert core.put(3) == [3, 4, None]
 
 
-def test_a_refused_frame_is_dropped_and_told(core):
+def test_it_drops_and_reports_a_refused_frame(core):
     core.put(2)
     core.written()
     core.refuse("invalid_frame", 2, 0)
@@ -129,7 +129,7 @@ def test_an_error_without_index_refuses_every_frame_of_its_message(core):
     assert (core.stats.refused, core.pending) == (10, 1)
 
 
-def test_messages_are_counted_anew_on_each_connection(core):
+def test_the_message_count_restarts_on_each_connection(core):
     core.put(1)
     core.write_frames()
     core.closed(1006)
@@ -140,7 +140,7 @@ def test_messages_are_counted_anew_on_each_connection(core):
     assert [e.frame_index for e in core.errors] == [0]
 
 
-def test_a_refused_start_costs_no_frame(core):
+def test_a_refused_start_drops_no_frame(core):
     core.put()
     core.write_frames()
     core.refuse("invalid_start", 1)
@@ -158,7 +158,7 @@ def test_stats_add_up(core):
     assert stats.last_error == "frame 0 refused: index_reused: why"
 
 
-def test_end_comes_after_every_frame():
+def test_it_writes_end_after_every_frame():
     core = Core().greet(max_unacked=2)
     core.put(3)
     core.end({"success": True})
@@ -169,7 +169,7 @@ def test_end_comes_after_every_frame():
     assert core.written() == []
 
 
-def test_ended_is_the_end(core):
+def test_it_is_done_when_the_server_confirms_the_end(core):
     core.put()
     core.end()
     core.written()
@@ -180,7 +180,7 @@ def test_ended_is_the_end(core):
     assert core.closed(1000) is None
 
 
-def test_end_is_repeated_until_it_was_answered(core):
+def test_it_repeats_end_until_it_is_confirmed(core):
     core.put()
     core.end()
     core.written()
@@ -192,7 +192,7 @@ def test_end_is_repeated_until_it_was_answered(core):
     assert [m["type"] for m in core.written()] == ["start", "end"]
 
 
-def test_a_refused_end_is_repeated_without_what_was_wrong_in_it_once(core):
+def test_it_retries_a_refused_end_once_without_meta_info(core):
     core.end({"tags": "x"})
     core.written()
     core.refuse("invalid_end", 2)
@@ -201,13 +201,13 @@ def test_a_refused_end_is_repeated_without_what_was_wrong_in_it_once(core):
     assert core.written() == []
 
 
-def test_no_frame_is_taken_after_end(core):
+def test_it_refuses_a_frame_after_end(core):
     core.end()
     with pytest.raises(ClientClosed):
         core.put()
 
 
-def test_a_session_ended_by_staff_stops_the_client_and_raises_nothing_in_the_loop(core):
+def test_it_stops_without_raising_when_staff_end_the_session(core):
     core.put(2)
     core.written()
     core.ack(0)
@@ -217,7 +217,7 @@ def test_a_session_ended_by_staff_stops_the_client_and_raises_nothing_in_the_loo
     assert core.closed(1000) is None
 
 
-def test_frames_that_were_on_their_way_when_staff_ended_the_session_are_not_taken_for_stored(core):
+def test_it_counts_frames_in_flight_as_unacknowledged_when_staff_end_it(core):
     core.put(2)
     core.end()
     core.written()
@@ -227,12 +227,12 @@ def test_frames_that_were_on_their_way_when_staff_ended_the_session_are_not_take
     assert (core.stats.acked, core.pending) == (1, 1)
 
 
-def test_an_end_nobody_asked_for_is_told_even_if_nothing_is_missing(core):
+def test_it_reports_an_unrequested_end_without_pending_frames(core):
     core.say(type="ended", session_id=17, frame_count=0)
     assert isinstance(core.error, SessionEnded)
 
 
-def test_a_frame_that_raced_with_end_is_not_taken_for_stored(core):
+def test_it_does_not_count_a_frame_racing_with_end_as_stored(core):
     core.end()
     core.written()
     core._buffer.add(b'"observation":{}}', 0.0)
@@ -242,14 +242,14 @@ def test_a_frame_that_raced_with_end_is_not_taken_for_stored(core):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"type":"news"}', '{"type":"ack","frame_index":"1"}'])
-def test_it_lives_with_messages_it_does_not_know(core, text):
+def test_it_ignores_unknown_messages(core, text):
     core.put()
     core.written()
     core.receive(text)
     assert core.pending == 1
 
 
-def test_an_error_in_a_callback_costs_nothing():
+def test_it_survives_an_exception_in_a_callback():
     core = Core(on_ack=lambda latencies: 1 / 0).greet()
     core.put()
     core.written()

@@ -26,20 +26,20 @@ def core():
     return core
 
 
-def test_it_sends_again_what_is_not_acknowledged_before_new_frames(core):
+def test_it_resends_unacknowledged_frames_before_new_ones(core):
     core.closed(1006)
     core.put(1)
     assert core.greet(2).write_frames() == [[2], [3], [4], [5]]
 
 
-def test_it_leaves_out_what_the_server_has_stored(core):
+def test_it_does_not_resend_stored_frames(core):
     core.closed(1006)
     assert core.greet(4).write_frames() == [[4]]
     assert core.stats.acked == 4
     assert core.errors == []
 
 
-def test_it_remembers_what_was_written_two_connections_ago(core):
+def test_it_remembers_frames_written_two_connections_ago(core):
     core.closed(1006)
     core.greet(2).write_frames(1)
     core.closed(1006)
@@ -47,7 +47,7 @@ def test_it_remembers_what_was_written_two_connections_ago(core):
     assert core.stats.acked == 5
 
 
-def test_what_was_never_written_cannot_be_stored(core):
+def test_it_sends_unwritten_frames_even_if_the_index_is_ahead(core):
     core.closed(1006)
     core.put(2)
     assert core.greet(7).write_frames() == [[5], [6]]
@@ -66,7 +66,7 @@ def test_a_backlog_is_sent_in_batches(core):
     assert [len(indexes) for indexes in core.greet(2).write_frames()] == [600, 1, 1, 1]
 
 
-def test_lost_acknowledged_frames_are_told_loudly_and_once(core, caplog):
+def test_it_logs_lost_acknowledged_frames_as_critical_once(core, caplog):
     core.closed(1006)
     core.greet(1)
     core.closed(1006)
@@ -76,14 +76,14 @@ def test_lost_acknowledged_frames_are_told_loudly_and_once(core, caplog):
     assert [r.levelno for r in caplog.records if "lost" in r.message] == [logging.CRITICAL]
 
 
-def test_a_new_process_notices_the_loss_of_what_the_old_one_stored():
+def test_a_new_process_detects_the_loss_of_previously_stored_frames():
     core = Core().greet(500)
     core.closed(1006)
     core.greet(400)
     assert core.stats.lost == 100
 
 
-def test_a_refused_last_frame_is_not_a_lost_one():
+def test_it_does_not_count_a_refused_last_frame_as_lost():
     core = Core().greet()
     core.put(2)
     core.write_frames()
@@ -95,18 +95,18 @@ def test_a_refused_last_frame_is_not_a_lost_one():
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1006, 1011, 1012, 1013])
-def test_it_backs_off_with_jitter_up_to_a_bound(code):
+def test_it_backs_off_with_jitter_up_to_a_maximum(code):
     core = Core(delays=Delays(first=1.0, most=8.0))
     for bound in (1, 2, 4, 8, 8, 8):
         assert bound / 2 <= core.closed(code) <= bound
 
 
-def test_two_clients_do_not_come_back_together():
+def test_it_randomizes_its_reconnect_delays():
     core = Core()
     assert len({core.closed(1012) / 2**i for i in range(5)}) == 5
 
 
-def test_only_an_ack_ends_the_back_off(core):
+def test_only_an_ack_resets_the_backoff(core):
     for _ in range(10):
         core.closed(1013)
         core.greet(2)
@@ -117,7 +117,7 @@ def test_only_an_ack_ends_the_back_off(core):
 
 
 @pytest.mark.parametrize(("code", "error"), [(4401, KeyRevoked), (4409, SessionTaken)])
-def test_it_stops_and_says_so(core, code, error):
+def test_it_stops_with_an_error_after_4401_and_4409(core, code, error):
     assert core.closed(code, "reason") is None
     assert isinstance(core.error, error)
     assert core.errors == [core.error]
@@ -132,7 +132,7 @@ def test_it_waits_a_minute_after_staff_disconnected_it(core):
 
 
 @pytest.mark.parametrize("code", [1007, 1009, 4400])
-def test_it_finds_the_message_at_fault_by_sending_one_at_a_time(core, code):
+def test_it_finds_the_refused_message_by_sending_one_at_a_time(core, code):
     assert 15 <= core.closed(code) <= 30
     assert core.stats.refused == 0
     assert core.greet(2).write_frames() == [[2]]
@@ -145,7 +145,7 @@ def test_it_finds_the_message_at_fault_by_sending_one_at_a_time(core, code):
     assert core.write_frames() == [[4]]
 
 
-def test_it_sends_no_batches_while_it_looks_for_the_message_at_fault():
+def test_it_sends_no_batches_while_looking_for_the_refused_message():
     core = Core().greet()
     core.put(20)
     core.write_frames()
@@ -153,7 +153,7 @@ def test_it_sends_no_batches_while_it_looks_for_the_message_at_fault():
     assert core.greet(0).write_frames() == [[0]]
 
 
-def test_it_sends_on_as_usual_once_what_was_suspect_is_through(core):
+def test_it_resumes_normal_sending_after_the_suspect_frames_are_acked(core):
     core.closed(1007)
     core.put(3)
     core.greet(4)
@@ -164,7 +164,7 @@ def test_it_sends_on_as_usual_once_what_was_suspect_is_through(core):
     assert core.stats.refused == 0
 
 
-def test_it_halves_its_batches_after_too_big_a_message_down_to_one_frame():
+def test_it_halves_its_batch_size_after_1009_down_to_one_frame():
     core = Core()
     core.put(1)
     core.greet().write_frames()
@@ -186,7 +186,7 @@ def test_a_refused_handshake_stops_a_client_that_was_never_connected():
     assert isinstance(core.error, HandshakeRefused)
 
 
-def test_a_refused_handshake_is_tried_again_slowly_once_it_was_connected(core):
+def test_it_retries_a_refused_handshake_slowly_after_a_connection(core):
     core.closed(1006)
     assert 15 <= core.refused(403) <= 30
     assert core.error is None
@@ -194,7 +194,7 @@ def test_a_refused_handshake_is_tried_again_slowly_once_it_was_connected(core):
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
-def test_a_server_that_is_not_ready_is_tried_again(status):
+def test_it_retries_if_the_server_is_not_ready(status):
     core = Core()
     assert core.refused(status) < 1
     assert core.error is None

@@ -80,7 +80,7 @@ async def test_it_delivers_every_frame_once_and_ends(connect):
 
 
 @on_loop
-async def test_an_idle_client_sends_at_once(connect):
+async def test_an_idle_client_sends_immediately(connect):
     async with FakeServer() as server, connect(server) as client:
         for _ in range(3):
             send(client, 1)
@@ -88,7 +88,7 @@ async def test_an_idle_client_sends_at_once(connect):
 
 
 @on_loop
-async def test_it_survives_a_server_that_dies_and_comes_back(connect):
+async def test_it_reconnects_after_a_server_crash(connect):
     async with FakeServer() as server, connect(server) as client:
         send(client, 200)
         await until(lambda: client.stats.acked > 50)
@@ -103,7 +103,7 @@ async def test_it_survives_a_server_that_dies_and_comes_back(connect):
 
 
 @on_loop
-async def test_it_survives_a_server_that_restarts(connect):
+async def test_it_reconnects_after_a_server_restart(connect):
     async with FakeServer() as server, connect(server) as client:
         send(client, 50)
         await client.flush(5)
@@ -115,7 +115,7 @@ async def test_it_survives_a_server_that_restarts(connect):
 
 
 @on_loop
-async def test_it_survives_a_line_that_is_cut_again_and_again(connect):
+async def test_it_delivers_all_frames_over_repeated_disconnects(connect):
     async with FakeServer(max_unacked=5) as server, connect(server) as client:
         server.cut_every = 7
         send(client, 100)
@@ -125,7 +125,7 @@ async def test_it_survives_a_line_that_is_cut_again_and_again(connect):
 
 
 @on_loop
-async def test_it_counts_what_was_stored_but_not_acknowledged(connect):
+async def test_it_counts_stored_frames_without_ack_after_reconnecting(connect):
     async with FakeServer() as server, connect(server) as client:
         server.ack = False
         send(client, 20)
@@ -137,7 +137,7 @@ async def test_it_counts_what_was_stored_but_not_acknowledged(connect):
 
 
 @on_loop
-async def test_a_new_process_goes_on_with_the_session(connect):
+async def test_a_new_process_resumes_the_session(connect):
     async with FakeServer() as server:
         with pytest.raises(KeyboardInterrupt):
             async with connect(server) as client:
@@ -151,7 +151,7 @@ async def test_a_new_process_goes_on_with_the_session(connect):
 
 
 @on_loop
-async def test_end_says_what_is_missing_and_can_be_called_again(connect):
+async def test_end_reports_held_frames_on_timeout_and_can_be_repeated(connect):
     async with FakeServer() as server, connect(server) as client:
         server.end = server.ack = False
         send(client, 3)
@@ -163,7 +163,7 @@ async def test_end_says_what_is_missing_and_can_be_called_again(connect):
 
 
 @on_loop
-async def test_it_stops_when_it_is_refused(connect):
+async def test_it_stops_when_the_handshake_is_refused(connect):
     async with FakeServer() as server:
         server.status = 403
         with pytest.raises(HandshakeRefused, match="403"):
@@ -175,7 +175,7 @@ async def test_it_stops_when_it_is_refused(connect):
 
 
 @on_loop
-async def test_it_stops_when_its_session_is_taken(connect):
+async def test_it_stops_when_it_is_closed_with_4409(connect):
     async with FakeServer() as server:
         with pytest.raises(SessionTaken):
             async with connect(server) as client:
@@ -186,7 +186,7 @@ async def test_it_stops_when_its_session_is_taken(connect):
 
 
 @on_loop
-async def test_it_leaves_a_server_that_does_not_greet(connect):
+async def test_it_reconnects_if_no_greeting_arrives_in_time(connect):
     async with FakeServer() as server:
         server.greet = False
         async with connect(server, connect_timeout_s=0.05) as client:
@@ -207,7 +207,7 @@ def deaf(monkeypatch):
 
 @pytest.mark.parametrize("frames", [1, 200], ids=["empty buffers", "full buffers"])
 @on_loop
-async def test_it_notices_a_server_that_is_dead_behind_an_open_socket(deaf, frames):
+async def test_it_reconnects_if_the_server_is_unresponsive(deaf, frames):
     async with deaf, AsyncRobotClient(deaf.url, "robot_A", ping_interval_s=0.05, ping_timeout_s=0.05) as client:
         await client.wait_connected(5)
         deaf.read = True
@@ -218,7 +218,7 @@ async def test_it_notices_a_server_that_is_dead_behind_an_open_socket(deaf, fram
 
 
 @on_loop
-async def test_closing_does_not_wait_for_a_server_that_is_dead(deaf):
+async def test_close_does_not_wait_for_an_unresponsive_server(deaf):
     async with deaf, AsyncRobotClient(deaf.url, "robot_A", session=SESSION) as client:
         await client.wait_connected(5)
         for _ in range(200):
@@ -232,7 +232,7 @@ async def test_closing_does_not_wait_for_a_server_that_is_dead(deaf):
 
 
 @on_loop
-async def test_it_says_so_when_it_is_not_running(connect):
+async def test_send_raises_client_closed_when_not_running(connect):
     async with FakeServer() as server:
         client = connect(server)
         with pytest.raises(ClientClosed):
@@ -247,7 +247,7 @@ async def test_it_says_so_when_it_is_not_running(connect):
 
 
 @on_loop
-async def test_leaving_the_block_ends_the_session(connect):
+async def test_exiting_the_context_manager_ends_the_session(connect):
     async with FakeServer() as server:
         async with connect(server) as client:
             send(client, 3)
@@ -256,7 +256,7 @@ async def test_leaving_the_block_ends_the_session(connect):
 
 
 @on_loop
-async def test_many_threads_may_send():
+async def test_many_threads_can_send():
     async with FakeServer() as server:
         with RobotClient(server.url, "robot_A", session=SESSION) as client:
             await asyncio.gather(*(asyncio.to_thread(send, client, 250) for _ in range(4)))

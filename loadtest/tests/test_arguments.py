@@ -43,20 +43,20 @@ def refused(**options) -> str:
         ("compare", ["no.json", "no.json"], "--compare: no.json: No such file or directory"),
     ],
 )
-def test_it_names_what_is_wrong_with_an_argument(option, value, said):
+def test_it_refuses_an_invalid_argument_and_names_it(option, value, said):
     assert said in refused(**{option: value})
 
 
-def test_it_drives_no_mute_robots_against_a_database_that_it_cannot_ask():
+def test_it_refuses_the_report_scenario_with_an_external_server():
     assert "only the database knows" in refused(host="http://127.0.0.1:8000", scenario="report")
 
 
-def test_it_says_that_a_host_does_not_answer():
+def test_it_reports_an_unreachable_host():
     host = f"http://127.0.0.1:{free_port()}"
     assert refused(host=host) == f"--host {host} does not answer: [Errno 111] Connection refused"
 
 
-def test_it_says_that_a_host_is_another_server():
+def test_it_reports_a_host_running_another_server():
     class Other(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(200)
@@ -72,7 +72,7 @@ def test_it_says_that_a_host_is_another_server():
         other.shutdown()
 
 
-def test_it_says_that_there_is_no_postgresql(monkeypatch, tmp_path):
+def test_it_reports_missing_postgresql(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     url = f"postgresql://postgres@127.0.0.1:{free_port()}/postgres"
     assert refused(database="postgres", postgres_url=url) == "no PostgreSQL answers at --postgres-url"
@@ -80,26 +80,26 @@ def test_it_says_that_there_is_no_postgresql(monkeypatch, tmp_path):
     assert refused(database="postgres").startswith("no initdb: install Debian's postgresql")
 
 
-def test_a_second_run_at_the_same_time_is_refused(monkeypatch, tmp_path):
+def test_it_refuses_a_concurrent_run(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with (tmp_path / "teleop-loadtest.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert "another load test runs" in refused(database="sqlite")
 
 
-def test_without_locust_it_says_what_to_install(monkeypatch):
+def test_it_names_the_package_to_install_without_locust(monkeypatch):
     monkeypatch.setattr(loadtest, "find_spec", lambda name: None if name == "locust" else "there")
     assert refused() == "loadtest needs locust: pip install -r requirements-dev.txt"
 
 
-def test_without_the_right_to_make_a_cgroup_it_says_so(tmp_path):
+def test_it_reports_missing_permission_to_create_a_cgroup(tmp_path):
     with limits.limits(1, 2**30, root=Path("/proc/no/such/folder")) as found:
         assert "affinity to core" in found.how
         assert "no right to make a cgroup" in found.how
         assert not found.are_whole
 
 
-def test_it_limits_by_cgroup_v2_where_that_is_what_there_is(tmp_path):
+def test_it_sets_cgroup_v2_limits(tmp_path):
     (tmp_path / "cgroup.controllers").touch()
     made = []
     assert limits.make_groups(tmp_path, 0.5, 2**30, made) == 2

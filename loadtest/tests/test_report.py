@@ -12,7 +12,7 @@ from loadtest.run.processes import Unusable
 from loadtest.tests.rows import GOOD, MACHINE, detail
 
 
-def test_it_shows_our_numbers_beside_the_published_ones():
+def test_the_report_shows_published_numbers_for_comparison():
     text = html.markdown(sections(MACHINE, [detail(), detail(database="sqlite", robots=10, rps=600.0)], []))
     assert SEND_OR_COMMIT in text
     assert "| 50 | 3000 / 3000 | 100.0 % | 95 % (at the limit) | 15 | 28 | < 60 |" in text
@@ -20,13 +20,13 @@ def test_it_shows_our_numbers_beside_the_published_ones():
     assert "## 4.2 PostgreSQL" in text
 
 
-def test_every_line_of_a_table_has_as_many_cells():
+def test_all_rows_of_a_table_have_the_same_number_of_cells():
     text = html.markdown(sections(MACHINE, [detail()], []))
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         assert len({line.count("|") for line in table.splitlines()}) == 1
 
 
-def test_the_page_needs_no_other_host_and_escapes_what_it_shows():
+def test_the_html_report_is_self_contained_and_escaped():
     found = detail()
     found["problems"] = ["<script>alert(1)</script>"]
     page = html.html(sections(MACHINE, [found], []), [found])
@@ -35,7 +35,7 @@ def test_the_page_needs_no_other_host_and_escapes_what_it_shows():
     assert not re.search(r"(src|href)=|url\(|@import", page)
 
 
-def test_what_went_wrong_stands_in_the_report():
+def test_the_report_lists_problems_and_the_bottleneck():
     found = detail(stored=89100, verdict="failed")
     found["problems"] = ["900 of 90000 acknowledged frames are not stored"]
     found["bottleneck"] = "the generator was the bottleneck: it used 95% of its core"
@@ -45,7 +45,7 @@ def test_what_went_wrong_stands_in_the_report():
     assert "90000 / 90000 / 89100" in text
 
 
-def test_a_chart_leaves_out_what_was_not_measured():
+def test_a_chart_omits_missing_values():
     assert line_chart("t", "s", "ms", {"a": [(1, None)]}) == ""
     assert line_chart("t", "s", "ms", {"a": [(1, None), (2, 3)], "b": []}).count("<polyline") == 1
 
@@ -55,7 +55,7 @@ def test_an_axis_ends_above_its_highest_value(value):
     assert value <= nice(value) <= max(1, value * 2.5)
 
 
-def test_it_reads_conditions():
+def test_it_parses_conditions():
     assert parse_conditions("p95_ms<100, failures==0") == [
         Condition("p95_ms", "<", 100.0),
         Condition("failures", "==", 0.0),
@@ -65,12 +65,12 @@ def test_it_reads_conditions():
 
 
 @pytest.mark.parametrize("text", ["p95_ms", "speed<1", "p95_ms<", "p95_ms=1", "p95_ms<nan", ",", "verdict<met"])
-def test_it_names_a_condition_that_it_cannot_read(text):
+def test_it_refuses_an_invalid_condition(text):
     with pytest.raises(Unusable, match="--require has"):
         parse_conditions(text)
 
 
-def test_a_condition_is_missed_also_where_nothing_was_measured():
+def test_a_condition_is_missed_if_the_value_is_missing():
     rows = [GOOD, GOOD | {"p95_ms": 120.0}, GOOD | {"p95_ms": None}]
     missed = require.misses(parse_conditions("p95_ms<100,stored>=90000"), rows)
     assert missed == [
@@ -79,7 +79,7 @@ def test_a_condition_is_missed_also_where_nothing_was_measured():
     ]
 
 
-def test_it_compares_the_runs_that_two_results_share(tmp_path):
+def test_it_compares_runs_common_to_both_results(tmp_path):
     for name, p95_ms in (("a", 20.0), ("b", 30.0)):
         rows = [GOOD | {"p95_ms": p95_ms}, GOOD | {"robots": len(name) if name == "a" else 7}]
         (tmp_path / name).write_text(json.dumps({"machine": MACHINE, "runs": rows}))
@@ -89,7 +89,7 @@ def test_it_compares_the_runs_that_two_results_share(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"runs": [{}]}', '{"runs": 3}'])
-def test_it_refuses_to_compare_something_else(tmp_path, content):
+def test_it_refuses_a_file_that_is_not_results_json(tmp_path, content):
     (tmp_path / "a").write_text(content)
     with pytest.raises(Unusable, match=r"no results\.json"):
         require.read_results(str(tmp_path / "a"))

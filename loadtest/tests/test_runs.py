@@ -58,13 +58,13 @@ def test_it_counts_every_frame_of_a_short_run(tmp_path):
     assert "<svg" in (tmp_path / "out/report.html").read_text()
 
 
-def test_it_sees_that_one_frame_of_a_hundred_was_dropped():
+def test_it_detects_one_dropped_frame_in_a_hundred():
     found = against("drop")
     assert found["row"]["verdict"] == "failed"
     assert found["problems"] == ["9 of 900 acknowledged frames are not stored"]
 
 
-def test_it_sees_that_acks_came_before_the_commit():
+def test_it_detects_acks_sent_before_commit():
     found = against("early", duration_s=4)
     lost = found["row"]["acked"] - found["row"]["stored"]
     assert lost > 0
@@ -72,14 +72,14 @@ def test_it_sees_that_acks_came_before_the_commit():
     assert any("lost" in what and "acknowledged" in what for what in found["result"]["failures"])
 
 
-def test_it_sees_that_the_server_is_slow():
+def test_it_detects_a_slow_server():
     found = against("slow")
     assert found["problems"] == []
     assert found["row"]["p95_ms"] > 250
     assert found["row"]["verdict"] in ("missed", "no verdict")  # the latter where other tests keep the machine busy
 
 
-def test_ctrl_c_leaves_no_process_and_writes_what_there_is(tmp_path):
+def test_ctrl_c_stops_all_processes_and_writes_partial_results(tmp_path):
     process = start(tmp_path, "--robots", "5", "--duration", "60")
     family = psutil.Process(process.pid)
     wait_until(lambda: "loadtest.generator.generate" in command_lines(family), 30)

@@ -8,17 +8,17 @@ from loadtest.tests.rows import GOOD
 @pytest.mark.parametrize(
     ("share", "value"), [(0.5, 50), (0.95, 95), (0.99, 99), (1, 100), (0.001, 1)], ids=lambda each: str(each)
 )
-def test_it_takes_the_nearest_rank(share, value):
+def test_percentile_uses_the_nearest_rank(share, value):
     assert percentile(list(range(100, 0, -1)), share) == value
 
 
-def test_nothing_has_no_percentile():
+def test_percentiles_of_an_empty_list_are_none():
     assert percentile([], 0.5) is None
     assert quantiles([])["p95"] is None
     assert distribution([]) == []
 
 
-def test_a_distribution_goes_from_the_least_to_the_most():
+def test_distribution_is_sorted_from_minimum_to_maximum():
     assert distribution([3, 1, 2], points=2) == [1, 2, 3]
 
 
@@ -35,7 +35,7 @@ def test_a_distribution_goes_from_the_least_to_the_most():
         ({"sent": 0, "acked": 0, "stored": 0}, ["no frame was sent"]),
     ],
 )
-def test_it_sees_when_counts_disagree(changes, found):
+def test_it_detects_inconsistent_counts(changes, found):
     assert problems(GOOD | changes) == found
 
 
@@ -61,7 +61,7 @@ def test_it_judges_a_run_by_its_target(changes, word):
     assert verdict(GOOD | changes, is_sound=True, bottleneck=None) == word
 
 
-def test_counts_that_disagree_fail_a_run_however_fast_it_was():
+def test_inconsistent_counts_fail_a_run():
     assert verdict(GOOD, is_sound=False, bottleneck="it was busy") == "failed"
 
 
@@ -69,7 +69,7 @@ def test_counts_that_disagree_fail_a_run_however_fast_it_was():
     ("cpu", "slip_ms", "others", "is_slow"),
     [(0.9, 16, 0.25, False), (0.91, 1, 0, True), (0.2, 17, 0, True), (0.2, 1, 0.26, True)],
 )
-def test_a_generator_or_a_machine_that_was_too_busy_gives_no_verdict(cpu, slip_ms, others, is_slow):
+def test_an_overloaded_generator_or_machine_gives_no_verdict(cpu, slip_ms, others, is_slow):
     slow = bottleneck(cpu, slip_ms, others)
     assert bool(slow) == is_slow
     assert verdict(GOOD, is_sound=True, bottleneck=slow) == ("no verdict" if is_slow else "met")
@@ -86,5 +86,5 @@ def test_a_generator_or_a_machine_that_was_too_busy_gives_no_verdict(cpu, slip_m
         ({"verdict": "no verdict"}, "no verdict"),
     ],
 )
-def test_it_tells_stable_from_the_limit_from_broken(changes, found):
+def test_it_classifies_a_run_as_stable_limit_or_broken(changes, found):
     assert level(GOOD | changes) == found

@@ -31,14 +31,14 @@ def closed(monkeypatch) -> list:
     return told
 
 
-def test_a_hundred_robots_take_as_many_queries_as_one(staff_viewer, django_assert_num_queries):
+def test_the_list_takes_a_constant_number_of_queries(staff_viewer, django_assert_num_queries):
     for number in range(100):
         make_session(robot=f"robot_{number}", is_live=True)
     with django_assert_num_queries(6):
         assert shown(staff_viewer.get(LIST)).count("/live") == 100
 
 
-def test_it_says_in_words_how_each_robot_is(staff_viewer):
+def test_the_list_shows_status_heartbeat_and_last_error(staff_viewer):
     at = timezone.now() - timedelta(seconds=12.3)
     error = {"last_error_code": "wrong_key", "last_error_detail": "not its key", "last_error_at": at}
     Robot.objects.create(pk="arm", status="online", last_heartbeat=at, **error)
@@ -51,18 +51,18 @@ def test_it_says_in_words_how_each_robot_is(staff_viewer):
 @pytest.mark.parametrize(
     "seconds, words", [(0, "0 s"), (59, "59 s"), (61, "1 min"), (7200, "2 h"), (90_000, "1 d"), (-5, "0 s")]
 )
-def test_how_long_ago_is_said_in_one_unit(seconds, words):
+def test_it_formats_elapsed_time_in_one_unit(seconds, words):
     assert f">{words} ago<" in display.ago(timezone.now() - timedelta(seconds=seconds))
 
 
-def test_its_live_session_is_the_newest(staff_viewer):
+def test_the_list_links_to_the_live_session(staff_viewer):
     make_session(robot="arm")
     live = make_session(robot="arm", is_live=True)
     page = shown(staff_viewer.get(LIST))
     assert f'<a href="/robots/arm/live">session {live.pk}</a>' in page
 
 
-def test_a_name_is_text(staff_admin):
+def test_it_escapes_html_in_robot_fields(staff_admin):
     Robot.objects.create(pk="arm", name=SCRIPT, robot_type=SCRIPT, last_error_code="x", last_error_detail=SCRIPT)
     for path in (LIST, f"{LIST}arm/change/", f"{LIST}arm/key/", f"{LIST}arm/delete/"):
         assert SCRIPT not in shown(staff_admin.get(path))
@@ -76,7 +76,7 @@ def test_search_and_filters_find_robots(staff_viewer):
         assert "/arm/change/" in page and "/leg/change/" not in page
 
 
-def test_a_key_is_asked_for_shown_once_and_replaces_the_old(
+def test_issuing_a_key_asks_first_shows_it_once_and_voids_the_old_key(
     staff_admin, arm, closed, django_capture_on_commit_callbacks
 ):
     old = arm.issue_key()
@@ -92,24 +92,24 @@ def test_a_key_is_asked_for_shown_once_and_replaces_the_old(
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_only_who_may_change_robots_issues_keys(staff_viewer, staff_curator, staff_outsider, arm, method):
+def test_issuing_a_key_requires_permission_to_change_robots(staff_viewer, staff_curator, staff_outsider, arm, method):
     for client in (staff_viewer, staff_curator, staff_outsider):
         assert getattr(client, method)(f"{LIST}arm/key/").status_code == 403
     arm.refresh_from_db()
     assert not arm.key_hash
 
 
-def test_there_is_no_key_for_a_robot_that_is_not_there(staff_admin):
+def test_issuing_a_key_returns_404_for_an_unknown_robot(staff_admin):
     assert staff_admin.post(f"{LIST}nobody/key/").status_code == 404
 
 
-def test_disconnecting_tells_the_workers(staff_admin, arm, closed):
+def test_the_disconnect_action_notifies_the_workers(staff_admin, arm, closed):
     answer = staff_admin.post(LIST, {"action": "disconnect", "_selected_action": ["arm"]}, follow=True)
     assert "Disconnecting 1 robot;" in shown(answer)
     assert closed == [(4403, {"robot_id": "arm"})]
 
 
-def test_who_may_not_change_robots_sees_no_buttons_for_it(staff_viewer, staff_curator, arm, closed):
+def test_it_hides_change_controls_without_change_permission(staff_viewer, staff_curator, arm, closed):
     for client in (staff_viewer, staff_curator):
         page = shown(client.get(LIST)) + shown(client.get(f"{LIST}arm/change/"))
         assert not [word for word in ("disconnect", "Issue key", "/key/", "_save", "Add robot") if word in page]
@@ -122,14 +122,14 @@ def test_staff_without_a_group_see_no_robots(staff_outsider, arm):
     assert staff_outsider.get(LIST).status_code == 403
 
 
-def test_a_robot_is_added_and_keeps_its_id(staff_admin):
+def test_it_adds_a_robot_and_ignores_a_changed_id(staff_admin):
     staff_admin.post(f"{LIST}add/", {"id": "leg", "name": "Leg", "meta_info": '{"arms": 2}'})
     staff_admin.post(f"{LIST}leg/change/", {"id": "other", "name": "Foot", "meta_info": "null"})
     assert list(Robot.objects.values_list("id", "name", "meta_info")) == [("leg", "Foot", None)]
 
 
 @pytest.mark.parametrize("meta", ['{"a": "\\u0000"}', '{"a": 1e999}', "[1]", '{"a": "\\ud800"}', "{", '"x"'])
-def test_meta_info_that_cannot_be_stored_is_refused(staff_admin, meta):
+def test_it_refuses_invalid_meta_info(staff_admin, meta):
     page = shown(staff_admin.post(f"{LIST}add/", {"id": "leg", "meta_info": meta}))
     assert "errorlist" in page and not Robot.objects.exists()
 

@@ -41,7 +41,7 @@ def root(db):
 
 
 @pytest.mark.parametrize("model, model_admin", admin.site._registry.items(), ids=lambda each: str(each))
-def test_it_refuses_every_lookup_that_no_filter_offers(root, model, model_admin):
+def test_it_refuses_every_lookup_without_a_filter(root, model, model_admin):
     request = root.get("/admin/").wsgi_request
     own = [f"{field.name}{lookup}" for field in model._meta.get_fields() for lookup in LOOKUPS]
     offered = model_admin.offered_lookups(request)
@@ -60,7 +60,7 @@ def test_it_refuses_every_lookup_that_no_filter_offers(root, model, model_admin)
         {"frames__data__icontains": "x"},
     ],
 )
-def test_a_viewer_cannot_send_a_regular_expression_to_the_database(staff_viewer, query, django_assert_num_queries):
+def test_it_refuses_a_viewers_disallowed_lookup_before_querying_data(staff_viewer, query, django_assert_num_queries):
     make_session(key="a" * 32)
     with django_assert_num_queries(4):  # of the login: who it is, and what they may
         assert staff_viewer.get("/admin/teleop/teleopsession/", query).status_code == 400
@@ -95,7 +95,7 @@ def test_the_links_between_the_lists_work(root):
 
 
 @pytest.mark.parametrize("search", ["a " * 11, "a" * 201])
-def test_it_bounds_what_is_searched_for(root, search):
+def test_it_limits_the_length_of_a_search(root, search):
     make_session(robot="a")
     page = shown(root.get("/admin/teleop/teleopsession/", {"q": search}))
     assert "at most 10 words and 200 characters expected" in page

@@ -67,14 +67,14 @@ def test_it_records_nothing_if_nothing_changed(curator, body):
     assert entries() == []
 
 
-def test_it_tells_a_number_from_a_truth_value(curator):
+def test_it_records_a_change_from_1_to_true(curator):
     session = make_session()
     TeleopSession.objects.update(meta_info={"success": 1}, staff_labels=["success"])
     curator.patch(f"/sessions/{session.pk}", {"meta_info": {"success": True}})
     assert AuditEntry.objects.get().changes == {"meta_info.success": [1, True]}
 
 
-def test_it_names_the_robot_that_labels_its_own_session(arm):
+def test_it_records_the_robot_as_actor_of_its_own_labels(arm):
     session = make_session()
     arm.patch(f"/sessions/{session.pk}", {"meta_info": {"operator": "Bob"}})
     assert [entry[:2] for entry in entries()] == [("robot arm", "changed")]
@@ -101,7 +101,7 @@ def test_it_records_the_end_and_the_deletion_of_a_session(curator):
     assert deleted[-1]["meta_info.task"] == ["Fold", None] and deleted[-1]["robot_id"] == ["arm", None]
 
 
-def test_a_refused_request_leaves_no_entry(curator, admin):
+def test_it_records_nothing_for_a_refused_request(curator, admin):
     live = make_session(is_live=True)
     assert curator.delete(f"/sessions/{live.pk}").status_code == 409
     assert curator.patch(f"/sessions/{live.pk}", {"meta_info": {"x": 1}, "seen": {"x": 0}}).status_code == 409
@@ -110,7 +110,7 @@ def test_a_refused_request_leaves_no_entry(curator, admin):
     assert entries() == []
 
 
-def test_it_records_all_that_happens_to_a_robot(admin):
+def test_it_records_every_change_of_a_robot(admin):
     admin.post("/robots", {"id": "leg", "name": "Leg", "meta_info": {"arms": 2}})
     admin.put("/robots/leg", {"id": "leg", "name": "Leg", "meta_info": {"arms": 1}})
     admin.patch("/robots/leg", {"name": "Leg"})  # no change
@@ -126,7 +126,7 @@ def test_it_records_all_that_happens_to_a_robot(admin):
     assert key not in str(list(AuditEntry.objects.values()))
 
 
-def test_it_records_the_videos_that_people_upload_and_delete(admin, arm, media):  # noqa: F811 - the fixture
+def test_it_records_video_uploads_and_deletions_by_users(admin, arm, media):  # noqa: F811 - the fixture
     session = make_session()
     upload(arm, session, camera_key="wrist")
     number = upload(admin, session).json()["id"]
@@ -138,7 +138,7 @@ def test_it_records_the_videos_that_people_upload_and_delete(admin, arm, media):
     assert AuditEntry.objects.last().changes["camera_key"] == ["front", None]
 
 
-def test_it_records_a_new_token_and_never_the_token(anonymous):
+def test_it_records_a_new_token_without_its_value(anonymous):
     User.objects.create_user("ada", password="a long one")
     for _ in range(2):
         token = anonymous.post("/auth/token", {"username": "ada", "password": "a long one"}).json()["token"]
@@ -160,7 +160,7 @@ def test_it_records_a_new_token_and_never_the_token(anonymous):
         ("delete", "/robots/foot", None),
     ],
 )
-def test_there_is_no_change_without_its_entry(admin, monkeypatch, method, path, body):
+def test_it_rolls_back_the_change_if_the_entry_fails(admin, monkeypatch, method, path, body):
     def fail(*args, **kwargs):
         raise RuntimeError("the entry cannot be written")
 
@@ -175,7 +175,7 @@ def test_there_is_no_change_without_its_entry(admin, monkeypatch, method, path, 
 
 
 @pytest.mark.parametrize("path", ["/sessions/{}", "/robots/foot", "/videos/{}"])
-def test_there_is_no_entry_without_its_change(admin, monkeypatch, path):
+def test_it_rolls_back_the_entry_if_the_change_fails(admin, monkeypatch, path):
     def fail(*args, **kwargs):
         raise RuntimeError("the row cannot be deleted")
 
@@ -192,7 +192,7 @@ def stored() -> list:
     return [list(sessions), list(Robot.objects.values()), list(VideoChunk.objects.values())]
 
 
-def test_it_cuts_long_values(arm):
+def test_it_truncates_long_values(arm):
     session = make_session()
     arm.patch(f"/sessions/{session.pk}", {"meta_info": {"x": "y" * 40_000, "note": "é" * 10_000}})
     changes = AuditEntry.objects.get().changes
@@ -203,7 +203,7 @@ def test_it_cuts_long_values(arm):
 # a key that is issued while a robot's description is being saved
 
 
-def test_put_does_not_put_back_an_old_key(admin, monkeypatch):
+def test_put_does_not_overwrite_a_concurrently_issued_key(admin, monkeypatch):
     robot, keys = Robot.objects.create(pk="arm"), []
     robot.issue_key()
     # Between the moment when the request has read the robot and the moment when it saves.
@@ -216,7 +216,7 @@ def test_put_does_not_put_back_an_old_key(admin, monkeypatch):
     assert robot.name == "Arm" and robot.has_key(keys[0])
 
 
-def test_the_admins_form_does_not_put_back_an_old_key(staff_admin, monkeypatch):
+def test_the_admin_form_does_not_overwrite_a_concurrently_issued_key(staff_admin, monkeypatch):
     robot, keys = Robot.objects.create(pk="arm"), []
     robot.issue_key()
     monkeypatch.setattr(
@@ -230,7 +230,7 @@ def test_the_admins_form_does_not_put_back_an_old_key(staff_admin, monkeypatch):
 # the admin
 
 
-def test_the_admins_changes_arrive_in_the_same_log(staff_admin):
+def test_it_records_changes_made_in_the_admin(staff_admin):
     staff_admin.post(f"{ROBOTS}add/", {"id": "leg", "name": "Leg", "meta_info": "null"})
     staff_admin.post(f"{ROBOTS}leg/change/", {"name": "Foot", "meta_info": '{"arms": 2}'})
     staff_admin.post(f"{ROBOTS}leg/change/", {"name": "Foot", "meta_info": '{"arms": 2}'})  # no change
@@ -245,7 +245,7 @@ def test_the_admins_changes_arrive_in_the_same_log(staff_admin):
     assert not LogEntry.objects.exists()
 
 
-def test_it_records_labels_of_the_admin_once(staff_curator):
+def test_it_records_labels_set_in_the_admin_once(staff_curator):
     session = make_session()
     staff_curator.post(page_of(session), SEEN | {"task": "Fold"})
     act(staff_curator, "mark_success", session)
@@ -266,7 +266,7 @@ def test_it_records_deletions_of_sessions_in_the_admin(staff_curator, path, data
     assert [entry[:4] for entry in entries()] == [("curator", "deleted", "teleop.teleopsession", str(session.pk))]
 
 
-def test_it_records_accounts_and_groups_and_no_password(staff_admin):
+def test_it_records_account_changes_without_passwords(staff_admin):
     staff_admin.post(
         "/admin/auth/user/add/",
         {"username": "ada", "password1": "a long 1", "password2": "a long 1", "usable_password": "true"},
@@ -292,7 +292,7 @@ def test_it_records_accounts_and_groups_and_no_password(staff_admin):
     assert "long 1" not in str(entries()) and "another 1" not in str(entries()) and "pbkdf2" not in str(entries())
 
 
-def test_it_records_a_deleted_token_and_never_the_token(staff_admin):
+def test_it_records_a_deleted_token_without_its_value(staff_admin):
     token = Token.objects.create(user=User.objects.create_user("ada"))
     staff_admin.post(f"/admin/authtoken/tokenproxy/{token.user_id}/delete/", {"post": "yes"})
     [entry] = AuditEntry.objects.all()
@@ -300,7 +300,7 @@ def test_it_records_a_deleted_token_and_never_the_token(staff_admin):
     assert not Token.objects.exists() and token.key not in str(list(AuditEntry.objects.values()))
 
 
-def test_the_history_page_shows_changes_from_everywhere(staff_viewer, curator, staff_admin):
+def test_the_history_page_shows_changes_from_rest_and_admin(staff_viewer, curator, staff_admin):
     session = make_session()
     curator.patch(f"/sessions/{session.pk}", {"meta_info": {"note": "<script>alert(1)</script>"}})
     act(staff_admin, "mark_failure", session)
@@ -309,7 +309,7 @@ def test_the_history_page_shows_changes_from_everywhere(staff_viewer, curator, s
     assert "<script>alert" not in page
 
 
-def test_superusers_find_entries_in_a_list_that_nobody_changes(
+def test_superusers_filter_entries_in_a_read_only_list(
     staff_admin, staff_viewer, curator, django_assert_max_num_queries
 ):
     first, second = make_session(), make_session()
@@ -335,7 +335,7 @@ def test_superusers_find_entries_in_a_list_that_nobody_changes(
     assert staff_viewer.get(ENTRIES).status_code == 403
 
 
-def test_entries_outlive_the_person(curator, staff_admin):
+def test_it_keeps_entries_after_their_user_is_deleted(curator, staff_admin):
     session = make_session()
     curator.patch(f"/sessions/{session.pk}", {"meta_info": {"note": "x"}})
     user = User.objects.get(username="curator")
@@ -349,7 +349,7 @@ def test_entries_outlive_the_person(curator, staff_admin):
 # commands, and many at once
 
 
-def test_commands_are_named():
+def test_it_records_the_command_as_actor():
     make_session()
     call_command("prune", "--older-than", "1h", stdout=StringIO())
     call_command("robot_key", "leg", stdout=StringIO(), stderr=StringIO())
@@ -360,7 +360,7 @@ def test_commands_are_named():
     ]
 
 
-def test_the_entries_of_many_objects_take_few_statements():
+def test_it_inserts_entries_in_batches():
     Robot.objects.bulk_create(Robot(pk=f"robot_{number}") for number in range(1500))
     with CaptureQueriesContext(connection) as queries:
         audit.record(audit.command("test"), audit.Action.DELETED, Robot.objects.all())
@@ -368,7 +368,7 @@ def test_the_entries_of_many_objects_take_few_statements():
     assert AuditEntry.objects.count() == 1500
 
 
-def test_the_admins_earlier_log_is_copied():
+def test_the_migration_copies_the_admin_log():
     user = User.objects.create_user("ada")
     kinds = [ContentType.objects.get_for_model(model) for model in (Robot, Token)]
     for kind, text in zip(kinds, ("arm", "9944b09199c62bcf"), strict=True):

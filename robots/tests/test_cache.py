@@ -29,13 +29,13 @@ def shared(service, monkeypatch):
     shared_now._local.clear()
 
 
-def test_requests_count_together(shared, monkeypatch):
+def test_requests_share_a_counter_in_redis(shared, monkeypatch):
     monkeypatch.setattr("robots.api.throttling.cache", shared())
     assert [count("key", 60) for _ in range(3)] == [1, 2, 3]
     assert shared().get("key") == 3
 
 
-def test_a_frozen_redis_is_waited_for_once_and_then_each_process_counts(shared, service, monkeypatch):
+def test_it_counts_locally_after_one_timeout_of_redis(shared, service, monkeypatch):
     monkeypatch.setattr("robots.api.throttling.cache", shared())
     service.freeze()
     begin = time.monotonic()
@@ -43,7 +43,7 @@ def test_a_frozen_redis_is_waited_for_once_and_then_each_process_counts(shared, 
     assert time.monotonic() - begin < 3 * TIMEOUT_S
 
 
-def test_redis_is_asked_again_in_a_while(shared, monkeypatch):
+def test_it_retries_redis_after_the_retry_interval(shared, monkeypatch):
     monkeypatch.setattr(RedisOrLocalCache, "_away_until", time.monotonic() + RETRY_S)
     shared().set("key", "here", 60)
     assert (shared().get("key"), shared()._redis.get("key")) == ("here", None)
@@ -52,7 +52,7 @@ def test_redis_is_asked_again_in_a_while(shared, monkeypatch):
     assert shared()._redis.get("key") == "there"
 
 
-def test_requests_use_the_connections_of_those_before(shared, service):
+def test_it_reuses_redis_connections(shared, service):
     for _ in range(20):
         shared().get("key")
     assert shared()._redis._cache.get_client(None).info("clients")["connected_clients"] <= 3

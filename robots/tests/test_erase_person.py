@@ -49,7 +49,7 @@ def session():
     return session
 
 
-def test_it_erases_the_account_and_the_name_and_keeps_the_rest(session):
+def test_it_erases_the_account_and_the_name_only(session):
     ada = User.objects.get(username="ada")
     audit.record(audit.person(ada), audit.Action.CHANGED, [ada], {"email": ["", "ada@example.org"]})
     kind = ContentType.objects.get_for_model(User)
@@ -95,7 +95,7 @@ def test_it_finds_names_with_any_characters(session, name):
     assert [mark["by"] for mark in session.marks] == ["removed user", "other"]
 
 
-def test_it_erases_the_name_of_an_account_that_is_gone_already(session):
+def test_it_erases_the_name_of_a_deleted_account(session):
     User.objects.get(username="ada").delete()
     erase("ada")
     assert "'ada" not in everything()
@@ -108,7 +108,7 @@ def test_it_erases_earlier_names_of_the_account_too(session):
     assert [mark["by"] for mark in session.marks] == ["removed user", "bob"]
 
 
-def test_it_leaves_an_earlier_name_that_is_somebody_elses_now(session):
+def test_it_keeps_an_earlier_name_now_used_by_another_account(session):
     User.objects.filter(username="ada").update(username="lovelace")
     person("ada")
     erase("lovelace")
@@ -116,13 +116,13 @@ def test_it_leaves_an_earlier_name_that_is_somebody_elses_now(session):
     assert [mark["by"] for mark in session.marks] == ["ada", "bob"]
 
 
-def test_it_says_where_free_text_has_the_name(session):
+def test_it_reports_sessions_with_the_name_in_free_text(session):
     session.merge_meta({"note": "ask ada"}, by_staff=True)
     session.save_meta()
     assert f"Free text with this name is left in sessions {session.pk}.\n" in erase("ada")
 
 
-def test_it_goes_through_many_rows_in_batches(session, monkeypatch):
+def test_it_processes_rows_in_batches(session, monkeypatch):
     monkeypatch.setattr(erase_person, "BATCH_ROWS", 2)
     for _ in range(5):
         other = make_session()
@@ -132,7 +132,7 @@ def test_it_goes_through_many_rows_in_batches(session, monkeypatch):
     assert "'ada" not in everything()
 
 
-def test_it_erases_all_or_nothing(session, monkeypatch):
+def test_it_rolls_back_on_a_database_error(session, monkeypatch):
     def fail(*args):
         raise DatabaseError("the disk is full")
 
@@ -144,7 +144,7 @@ def test_it_erases_all_or_nothing(session, monkeypatch):
 
 
 @pytest.mark.parametrize("answer, is_erased", [("yes", True), ("y", False), ("", False)])
-def test_it_asks(session, monkeypatch, answer, is_erased):
+def test_it_asks_for_confirmation(session, monkeypatch, answer, is_erased):
     monkeypatch.setattr("builtins.input", lambda prompt: answer)
     if is_erased:
         call_command("erase_person", "ada", stdout=StringIO())
@@ -163,12 +163,12 @@ def test_it_asks(session, monkeypatch, answer, is_erased):
         (["removed user"], "another name expected"),
     ],
 )
-def test_it_refuses_a_name_that_it_does_not_know(session, arguments, says):
+def test_it_refuses_an_unknown_or_reserved_name(session, arguments, says):
     with pytest.raises(CommandError, match=says):
         erase(*arguments)
 
 
-def test_it_erases_a_person_once(session):
+def test_it_refuses_to_erase_a_person_twice(session):
     erase("ada")
     with pytest.raises(CommandError, match="nothing is stored of 'ada'"):
         erase("ada")

@@ -19,7 +19,7 @@ def _behind_nginx(settings):
     "peer, proto, status",
     [(NGINX, "https", 200), (NGINX, "http", 301), ("127.0.0.1", "https", 301), ("192.0.2.7", "https", 301)],
 )
-def test_only_a_trusted_proxy_says_that_the_client_came_by_tls(db, settings, peer: str, proto: str, status: int):
+def test_it_trusts_x_forwarded_proto_only_from_trusted_proxies(db, settings, peer: str, proto: str, status: int):
     settings.SECURE_SSL_REDIRECT = True
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     answer = Client(REMOTE_ADDR=peer).get("/admin/login/", HTTP_X_FORWARDED_PROTO=proto)
@@ -38,24 +38,24 @@ def test_only_a_trusted_proxy_says_that_the_client_came_by_tls(db, settings, pee
         (None, "http", "https", False),
     ],
 )
-def test_so_it_is_for_sockets(peer: str | None, scheme: str, proto: str, secure: bool):
+def test_it_detects_secure_websocket_connections(peer: str | None, scheme: str, proto: str, secure: bool):
     assert is_secure(peer, scheme, proto) is secure
 
 
-def test_an_ipv4_client_of_an_ipv6_socket_has_its_ipv4_address():
+def test_it_unwraps_ipv4_mapped_ipv6_addresses():
     assert client_address("::ffff:192.0.2.7", "") == counted_address("::ffff:192.0.2.7", "") == "192.0.2.7"
     assert client_address("::ffff:10.0.0.1", "192.0.2.8") == "192.0.2.8"
 
 
 @pytest.mark.parametrize("path", ["/", "/sessions", "/robots", "/robots/arm/live", "/docs", "/nowhere", "/admin/"])
-def test_no_cache_keeps_what_may_be_private(staff_viewer, path: str):
+def test_it_sends_no_store_for_private_pages(staff_viewer, path: str):
     answer = staff_viewer.get(path)
     directives = set(answer["Cache-Control"].split(", "))
     assert {"private", "no-store"} <= directives
     assert {"Authorization", "Cookie"} <= set(answer["Vary"].split(", ")) or path in ("/docs", "/nowhere")
 
 
-def test_static_files_may_be_kept(db):
+def test_it_allows_caching_of_static_files(db):
     answer = Client().get("/static/teleop/page.css")
     assert answer.status_code == 200
     assert "no-store" not in answer["Cache-Control"]

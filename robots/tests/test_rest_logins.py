@@ -38,14 +38,14 @@ def log_in(username="ada", password=PASSWORD, **headers):
     return Client().post("/auth/token", {"username": username, "password": password}, **headers)
 
 
-def test_a_login_gives_a_token_that_is_let_in(ada):
+def test_a_login_returns_a_valid_token(ada):
     token = log_in().json()["token"]
     assert client_with(f"Token {token}").get("/robots").status_code == 200
     assert log_in().json()["token"] == token
 
 
 @pytest.mark.parametrize("username, password", [("ada", "wrong"), ("nobody", PASSWORD), ("ADA", PASSWORD)])
-def test_a_wrong_login_is_refused_and_does_not_say_what_was_wrong(ada, username, password):
+def test_an_invalid_login_returns_401_without_details(ada, username, password):
     answer = log_in(username, password)
     assert (answer.status_code, answer["WWW-Authenticate"]) == (401, "Token")
     assert answer.json() == {"detail": "invalid username or password, or inactive account"}
@@ -102,7 +102,7 @@ def deactivate(user: User) -> None:
         deactivate,
     ],
 )
-def test_a_token_ends_with_the_password_and_the_account(ada, change):
+def test_a_password_change_or_deactivation_revokes_the_token(ada, change):
     token = log_in().json()["token"]
     change(User.objects.get(pk=ada.pk))
     answer = client_with(f"Token {token}").get("/robots")
@@ -112,7 +112,7 @@ def test_a_token_ends_with_the_password_and_the_account(ada, change):
     assert client_with(f"Token {token}").get("/robots").status_code == 401
 
 
-def test_a_token_outlives_a_login_and_other_changes(ada, settings):
+def test_a_token_stays_valid_after_a_login_and_other_changes(ada, settings):
     token = log_in().json()["token"]
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.ScryptPasswordHasher", *settings.PASSWORD_HASHERS]
     before = User.objects.get().password
@@ -124,7 +124,7 @@ def test_a_token_outlives_a_login_and_other_changes(ada, settings):
     assert client_with(f"Token {token}").get("/robots").status_code == 200
 
 
-def test_a_token_has_an_age(ada, settings):
+def test_a_token_expires_after_token_age_days(ada, settings):
     token = log_in().json()["token"]
     Token.objects.update(created=timezone.now() - timedelta(days=91))
     answer = client_with(f"Token {token}").get("/robots")
@@ -137,7 +137,7 @@ def test_a_token_has_an_age(ada, settings):
     assert client_with(f"Token {new}").get("/robots").status_code == 200
 
 
-def test_no_token_is_made_of_a_password_that_has_just_changed(ada):
+def test_it_issues_no_token_if_the_password_changed_concurrently(ada):
     stale = User.objects.get()
     ada.set_password("another long password")
     ada.save()
@@ -145,7 +145,7 @@ def test_no_token_is_made_of_a_password_that_has_just_changed(ada):
         tokens.token_of(stale)
 
 
-def test_who_has_left_is_not_let_in(ada):
+def test_it_returns_401_for_an_inactive_user(ada):
     token = log_in().json()["token"]
     User.objects.update(is_active=False)
     assert log_in().status_code == 401
@@ -155,7 +155,7 @@ def test_who_has_left_is_not_let_in(ada):
 @pytest.mark.parametrize(
     "authorization", ["Token nonsense", "Token a\0b", "Token", "Bearer nonsense", "Token a b", "é"]
 )
-def test_who_is_not_known_is_told_so(authorization):
+def test_it_returns_401_for_invalid_credentials(authorization):
     answer = client_with(authorization).get("/robots")
     assert (answer.status_code, answer["WWW-Authenticate"]) == (401, "Bearer")
     assert answer.json()["detail"]
@@ -168,30 +168,30 @@ def test_a_replaced_key_is_void():
     assert (answer.status_code, answer.json()) == (401, {"detail": "the key is no robot's; it may have been replaced"})
 
 
-def test_a_robot_without_a_key_is_not_found_by_an_empty_one():
+def test_an_empty_key_does_not_match_a_robot_without_a_key():
     Robot.objects.create(pk="arm")
     assert client_with("Bearer ").get("/robots").status_code == 401
 
 
-def test_where_no_key_is_asked_for_a_wrong_one_is_none(settings):
+def test_open_mode_ignores_a_wrong_key(settings):
     settings.ROBOT_AUTH = "open"
     assert client_with("Bearer nonsense").get("/robots").status_code == 200
 
 
-def test_a_page_that_is_logged_in_may_read_and_changes_only_with_its_csrf_token(ada):
+def test_session_login_requires_a_csrf_token_for_writes(ada):
     client = Client(enforce_csrf_checks=True)
     client.login(username="ada", password=PASSWORD)
     assert client.get("/robots").status_code == 200
     assert client.post("/robots", {"id": "arm"}).json()["detail"].startswith("CSRF Failed")
 
 
-def test_after_five_failures_of_a_name_not_even_the_password_is_looked_at(ada):
+def test_it_returns_429_after_five_failed_logins_of_a_username(ada):
     assert [log_in(password="wrong").status_code for _ in range(5)] == [401] * 5
     answer = log_in()
     assert (answer.status_code, answer["Retry-After"]) == (429, "900")
 
 
-def test_other_addresses_and_names_are_not_held_up_by_it(ada):
+def test_it_does_not_throttle_other_addresses_or_usernames(ada):
     for _ in range(5):
         log_in(password="wrong")
     User.objects.create_user("bob", password=PASSWORD)
@@ -199,7 +199,7 @@ def test_other_addresses_and_names_are_not_held_up_by_it(ada):
     assert log_in(REMOTE_ADDR="10.0.0.9").status_code == 200
 
 
-def test_it_counts_all_addresses_of_one_ipv6_network_as_one(ada):
+def test_it_counts_failed_logins_per_ipv6_64_network(ada):
     addresses = [f"2001:db8::{number:x}" for number in range(1, 7)]
     statuses = [log_in(password="wrong", REMOTE_ADDR=address).status_code for address in addresses]
     assert statuses == [401] * 5 + [429]
@@ -207,7 +207,7 @@ def test_it_counts_all_addresses_of_one_ipv6_network_as_one(ada):
     assert log_in(REMOTE_ADDR="2001:db8:0:1::1").status_code == 200
 
 
-def test_it_does_not_take_all_ipv4_addresses_for_one_ipv6_network(ada):
+def test_it_counts_ipv4_mapped_addresses_separately(ada):
     """A socket that listens on `::` reports them so."""
     for _ in range(5):
         log_in(password="wrong", REMOTE_ADDR="::ffff:10.0.0.8")
@@ -215,7 +215,7 @@ def test_it_does_not_take_all_ipv4_addresses_for_one_ipv6_network(ada):
     assert log_in(REMOTE_ADDR="::ffff:10.0.0.9").status_code == 200
 
 
-def test_it_bounds_guesses_of_a_name_from_many_addresses(ada, monkeypatch):
+def test_it_throttles_failed_logins_of_a_username_across_addresses(ada, monkeypatch):
     monkeypatch.setattr(throttling, "FAILED_LOGINS_EVERYWHERE", 10)
     log_in(REMOTE_ADDR="10.9.9.9")
     addresses = [f"10.0.0.{number}" for number in range(3)]
@@ -228,7 +228,7 @@ def test_it_bounds_guesses_of_a_name_from_many_addresses(ada, monkeypatch):
     assert log_in("bob", REMOTE_ADDR="10.1.1.1").status_code == 200
 
 
-def test_one_address_cannot_use_up_the_guesses_of_all(ada, monkeypatch):
+def test_one_address_cannot_exhaust_the_limit_across_addresses(ada, monkeypatch):
     monkeypatch.setattr(throttling, "FAILED_LOGINS_EVERYWHERE", 10)
     for _ in range(6):
         log_in(password="wrong")
@@ -236,24 +236,24 @@ def test_one_address_cannot_use_up_the_guesses_of_all(ada, monkeypatch):
     assert log_in(REMOTE_ADDR="10.0.0.9").status_code == 200
 
 
-def test_a_success_forgets_the_failures_before_it(ada):
+def test_a_successful_login_resets_the_failure_count(ada):
     for _ in range(3):
         assert [log_in(password="wrong").status_code for _ in range(4)] == [401] * 4
         assert log_in().status_code == 200
 
 
-def test_an_address_that_tries_many_names_is_held_up_too(ada):
+def test_it_throttles_an_address_that_tries_many_usernames(ada):
     statuses = [log_in(f"name {number}").status_code for number in range(50)]
     assert (set(statuses), log_in().status_code) == ({401}, 429)
 
 
-def test_a_forged_forwarded_for_buys_no_more_attempts(ada):
+def test_a_forged_x_forwarded_for_does_not_evade_the_throttle(ada):
     for number in range(5):
         log_in(password="wrong", HTTP_X_FORWARDED_FOR=f"10.0.0.{number}")
     assert log_in(HTTP_X_FORWARDED_FOR="10.1.1.1").status_code == 429
 
 
-def test_the_admin_counts_too(ada, client):
+def test_the_admin_login_shares_the_throttle(ada, client):
     form = {"username": "ada", "password": "wrong"}
     for _ in range(5):
         client.post("/admin/login/", form)
@@ -267,11 +267,11 @@ def test_the_admin_counts_too(ada, client):
 @pytest.mark.parametrize(
     "body", [{}, {"username": "ada"}, {"username": 5, "password": 5}, {"username": "", "password": ""}, []]
 )
-def test_a_login_without_its_fields_is_refused(ada, body):
+def test_a_login_with_missing_or_invalid_fields_returns_400(ada, body):
     assert Client().post("/auth/token", body).status_code == 400
 
 
-def test_strangers_may_not_ask_for_ever(settings, monkeypatch):
+def test_it_throttles_anonymous_requests(settings, monkeypatch):
     settings.ROBOT_AUTH = "open"
     monkeypatch.setattr(throttling, "ANONYMOUS_REQUESTS", 3)
     statuses = [Client().get("/robots", HTTP_X_FORWARDED_FOR=f"10.0.0.{n}").status_code for n in range(4)]
@@ -281,7 +281,9 @@ def test_strangers_may_not_ask_for_ever(settings, monkeypatch):
 
 
 @pytest.mark.parametrize("authorization", ["Bearer wrong", "Token wrong"])
-def test_it_stops_looking_up_keys_of_an_address_that_guesses(ada, settings, authorization, django_assert_num_queries):
+def test_it_returns_429_without_a_query_after_repeated_wrong_keys(
+    ada, settings, authorization, django_assert_num_queries
+):
     settings.REFUSALS_PER_ADDRESS = 3
     assert [client_with(authorization).get("/robots").status_code for _ in range(3)] == [401] * 3
     with django_assert_num_queries(0):
@@ -291,7 +293,7 @@ def test_it_stops_looking_up_keys_of_an_address_that_guesses(ada, settings, auth
     assert client_with(authorization).get("/robots", REMOTE_ADDR="10.0.0.9").status_code == 401
 
 
-def test_other_sites_read_only_if_they_are_listed(settings):
+def test_cors_allows_only_listed_origins(settings):
     settings.CORS_ALLOWED_ORIGINS = ["https://lab.example"]
     asks = {"HTTP_ACCESS_CONTROL_REQUEST_METHOD": "GET"}
     allowed = [

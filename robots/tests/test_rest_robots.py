@@ -27,7 +27,7 @@ def test_it_registers_a_robot(admin):
     assert Robot.objects.get().name == "left arm"
 
 
-def test_it_shows_a_robot_and_never_its_key(admin, robot):
+def test_it_shows_a_robot_without_its_key(admin, robot):
     robot.issue_key()
     answer = admin.get("/robots/robot_A").json()
     assert (answer["id"], answer["name"], answer["robot_type"], answer["last_error"]) == (
@@ -47,7 +47,7 @@ def test_it_shows_the_last_error(admin, robot):
 
 @pytest.mark.parametrize("robot_id", ["robot_A.json", "a.b-c", "0", "x" * 64])
 @pytest.mark.parametrize("end", ["", "/"])
-def test_any_legal_id_has_its_path_with_a_slash_or_without(admin, robot_id, end):
+def test_it_serves_every_valid_id_with_or_without_a_trailing_slash(admin, robot_id, end):
     Robot.objects.create(pk=robot_id)
     for path in (f"/robots/{robot_id}{end}", f"/robots/{robot_id}/status{end}"):
         assert admin.get(path).status_code == 200
@@ -55,18 +55,18 @@ def test_any_legal_id_has_its_path_with_a_slash_or_without(admin, robot_id, end)
 
 
 @pytest.mark.parametrize("robot_id", ["nobody", "a%00b", "..", "%F0%9F%A4%96", "x" * 65])
-def test_what_is_no_robot_is_not_found(admin, robot_id):
+def test_it_returns_404_for_an_unknown_robot(admin, robot_id):
     answer = admin.get(f"/robots/{robot_id}")
     assert answer.status_code == 404 and answer.json()["detail"]
 
 
-def test_a_change_leaves_the_other_fields(admin, robot):
+def test_patch_keeps_the_other_fields(admin, robot):
     assert admin.patch("/robots/robot_A", {"name": "right arm"}).json()["robot_type"] == "so101"
     robot.refresh_from_db()
     assert (robot.name, robot.meta_info) == ("right arm", {"site": "lab 2"})
 
 
-def test_what_was_read_can_be_put_back(admin, robot):
+def test_put_accepts_the_body_returned_by_get(admin, robot):
     before = admin.get("/robots/robot_A").json()
     assert admin.put("/robots/robot_A", before).json() == before
 
@@ -81,7 +81,7 @@ def test_what_was_read_can_be_put_back(admin, robot):
         ({"meta_info": {"x": "y" * 70_000}}, "meta_info"),
     ],
 )
-def test_a_bad_change_is_refused_by_the_name_of_its_field(admin, robot, change, field):
+def test_it_refuses_an_invalid_change_and_names_the_field(admin, robot, change, field):
     answer = admin.patch("/robots/robot_A", change)
     assert (answer.status_code, list(answer.json())) == (400, [field])
     robot.refresh_from_db()
@@ -89,12 +89,12 @@ def test_a_bad_change_is_refused_by_the_name_of_its_field(admin, robot, change, 
 
 
 @pytest.mark.parametrize("levels, status", [(254, 200), (255, 400), (900, 400)])
-def test_meta_is_nested_to_254_levels(admin, robot, levels, status):
+def test_it_accepts_meta_info_nested_up_to_254_levels(admin, robot, levels, status):
     body = f'{{"meta_info": {{"x": {"[" * (levels - 1)}{"]" * (levels - 1)}}}}}'
     assert admin.patch("/robots/robot_A", body, content_type="application/json").status_code == status
 
 
-def test_a_robot_keeps_its_id_and_the_error_says_so(admin, robot):
+def test_it_returns_409_for_a_changed_id(admin, robot):
     answer = admin.patch("/robots/robot_A", {"id": "robot_B"})
     assert (answer.status_code, answer.json()) == (
         409,
@@ -108,7 +108,7 @@ def test_it_refuses_a_bad_id(admin, robot_id):
     assert (answer.status_code, list(answer.json())) == (400, ["id"])
 
 
-def test_an_id_is_given_once(admin, robot):
+def test_it_returns_409_for_a_registered_id(admin, robot):
     answer = admin.post("/robots", {"id": "robot_A"})
     assert (answer.status_code, answer.json()) == (409, {"detail": "robot robot_A is registered already"})
 
@@ -127,18 +127,18 @@ def test_an_id_is_given_once(admin, robot):
         (b"[" * 2000 + b"]" * 2000, "not JSON"),
     ],
 )
-def test_a_body_that_cannot_be_stored_is_refused(admin, body, says):
+def test_it_refuses_a_body_that_is_invalid_json_or_has_nul(admin, body, says):
     answer = admin.post("/robots", body, content_type="application/json")
     assert answer.status_code == 400 and says in answer.json()["detail"]
     assert not Robot.objects.exists()
 
 
-def test_a_backslash_before_u0000_is_text(admin):
+def test_it_accepts_an_escaped_backslash_before_u0000(admin):
     admin.post("/robots", b'{"id": "a", "name": "\\\\u0000"}', content_type="application/json")
     assert Robot.objects.get().name == "\\u0000"
 
 
-def test_the_charset_of_json_is_utf_8_whatever_it_is_called(admin):
+def test_it_decodes_json_as_utf_8_and_ignores_the_charset(admin):
     admin.post("/robots", '{"id": "a", "name": "é"}'.encode(), content_type="application/json; charset=nonsense")
     assert Robot.objects.get().name == "é"
 
@@ -154,14 +154,14 @@ def test_a_robot_without_sessions_can_be_deleted(admin, robot):
     assert not Robot.objects.exists()
 
 
-def test_a_robot_with_sessions_stays(admin, robot):
+def test_deleting_a_robot_with_sessions_returns_409(admin, robot):
     TeleopSession.objects.create(robot=robot, key="morning-run")
     answer = admin.delete("/robots/robot_A")
     assert (answer.status_code, answer.json()["detail"]) == (409, "it has 1 rows that need it: teleop session")
     assert Robot.objects.exists()
 
 
-def test_a_database_that_is_away_is_said_to_be(admin, monkeypatch):
+def test_it_returns_503_when_the_database_is_unreachable(admin, monkeypatch):
     def away(*args):
         raise OperationalError("connection refused")
 
@@ -171,7 +171,7 @@ def test_a_database_that_is_away_is_said_to_be(admin, monkeypatch):
     assert answer.json() == {"detail": "the database does not answer; try again later"}
 
 
-def test_a_new_key_is_shown_once_and_voids_the_old(admin, robot, monkeypatch, django_capture_on_commit_callbacks):
+def test_issuing_a_key_returns_it_and_voids_the_old_key(admin, robot, monkeypatch, django_capture_on_commit_callbacks):
     old, closed = robot.issue_key(), []
     monkeypatch.setattr(worker_messages, "close_connections", lambda code, **of: closed.append(code))
     with django_capture_on_commit_callbacks(execute=True):
@@ -194,7 +194,7 @@ def test_a_new_key_is_shown_once_and_voids_the_old(admin, robot, monkeypatch, dj
         ("offset=2147483647", []),
     ],
 )
-def test_it_finds_robots(admin, robot, query, found):
+def test_it_filters_and_paginates_robots(admin, robot, query, found):
     Robot.objects.create(pk="arm", status="online", robot_type="so101")
     Robot.objects.create(pk="leg", name="The Left one")
     assert [each["id"] for each in admin.get(f"/robots?{query}").json()["results"]] == found
@@ -215,13 +215,13 @@ def test_it_finds_robots(admin, robot, query, found):
         ("offset=" + "9" * 5000, "an integer between 0 and 2147483647 expected"),
     ],
 )
-def test_a_bad_parameter_is_refused_by_its_name(admin, query, says):
+def test_it_refuses_an_invalid_parameter_and_names_it(admin, query, says):
     answer = admin.get(f"/robots?{query}")
     assert (answer.status_code, list(answer.json())) == (400, [query.partition("=")[0]])
     assert says in answer.json()[query.partition("=")[0]][0]
 
 
-def test_pages_name_their_neighbours(admin):
+def test_pages_link_to_the_previous_and_next_page(admin):
     Robot.objects.bulk_create(Robot(pk=f"robot_{number}") for number in range(5))
     page = admin.get("/robots?limit=2&offset=2").json()
     assert (page["count"], len(page["results"])) == (5, 2)
@@ -234,6 +234,6 @@ def test_the_list_takes_two_queries_and_one_for_the_token(admin, django_assert_n
         assert len(admin.get("/robots").json()["results"]) == 20
 
 
-def test_a_viewer_costs_two_more_for_what_the_groups_allow(viewer, robot, django_assert_num_queries):
+def test_a_viewer_request_takes_two_more_queries_for_permissions(viewer, robot, django_assert_num_queries):
     with django_assert_num_queries(5):
         assert viewer.get("/robots").status_code == 200

@@ -42,7 +42,7 @@ def test_it_keeps_only_the_hash(closed):
     assert key not in str(Robot.objects.values().get(pk="robot_A"))
 
 
-def test_it_voids_the_old_key_and_keeps_the_robot(closed):
+def test_it_voids_the_old_key_of_an_existing_robot(closed):
     Robot.objects.create(pk="robot_A", name="left arm")
     old, new = issue("robot_A")[0].strip(), issue("robot_A")[0].strip()
     with pytest.raises(HandshakeRefused, match="wrong_key"):
@@ -50,14 +50,12 @@ def test_it_voids_the_old_key_and_keeps_the_robot(closed):
     assert Robot.objects.admit("robot_A", new).name == "left arm"
 
 
-def test_it_says_that_the_old_key_is_void_only_if_there_was_one(closed):
+def test_it_reports_a_voided_key_only_if_one_existed(closed):
     assert "old key" not in issue("robot_A")[1]
     assert "The old key of robot_A is void." in issue("robot_A")[1]
 
 
-def test_it_has_the_connections_with_the_old_key_closed_once_the_new_one_is_committed(
-    closed, django_capture_on_commit_callbacks
-):
+def test_it_closes_connections_with_the_old_key_after_commit(closed, django_capture_on_commit_callbacks):
     old = issue("robot_A")[0].strip()
     with django_capture_on_commit_callbacks(execute=True):
         issue("robot_A")
@@ -65,7 +63,7 @@ def test_it_has_the_connections_with_the_old_key_closed_once_the_new_one_is_comm
     assert closed == [(4401, {"robot_id": "robot_A", "key_hash": hash_key(old)})]
 
 
-def test_it_tells_nobody_of_a_first_key(closed, django_capture_on_commit_callbacks):
+def test_it_closes_no_connections_for_a_first_key(closed, django_capture_on_commit_callbacks):
     with django_capture_on_commit_callbacks(execute=True):
         issue("robot_A")
     assert closed == []

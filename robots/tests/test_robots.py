@@ -39,22 +39,22 @@ def test_a_replaced_key_is_void(robot):
 
 
 @pytest.mark.parametrize("key", ["", "wrong", "ключ", "a\0b", "x" * 10_000])
-def test_it_has_no_other_key(robot, key):
+def test_it_rejects_any_other_key(robot, key):
     robot.issue_key()
     assert not robot.has_key(key)
 
 
 @pytest.mark.parametrize("key", ["", hash_key("")])
-def test_a_robot_without_a_key_has_none(robot, key):
+def test_it_rejects_every_key_if_none_was_issued(robot, key):
     assert not robot.has_key(key)
 
 
-def test_the_hash_is_no_key(robot):
+def test_it_rejects_the_hash_as_a_key(robot):
     robot.issue_key()
     assert not robot.has_key(robot.key_hash)
 
 
-def test_it_says_why_a_robot_is_not_admitted(robot):
+def test_it_refuses_a_robot_with_the_matching_error_code(robot):
     key = robot.issue_key()
     other = Robot.objects.create(pk="leg").issue_key()
     codes = [refusal("arm", None), refusal("arm", ""), refusal("arm", other), refusal("nobody", key)]
@@ -68,12 +68,12 @@ def test_it_admits_with_one_query(robot, django_assert_num_queries):
 
 
 @pytest.mark.parametrize("robot_id", ["a", "robot_A", "0", "so101.left-arm_2", "x" * 64])
-def test_it_takes_an_id(robot_id):
+def test_it_accepts_a_valid_id(robot_id):
     Robot(pk=robot_id).full_clean()
 
 
 @pytest.mark.parametrize("robot_id", ["", "a/b", "..", ".hidden", "a b", "_x", "-x", "x" * 65, "a\n", "é", "a%20b"])
-def test_it_refuses_an_id(robot_id):
+def test_it_refuses_an_invalid_id(robot_id):
     with pytest.raises(ValidationError):
         Robot(pk=robot_id).full_clean()
 
@@ -86,13 +86,13 @@ def test_it_keeps_the_last_error_only(robot):
     assert robot.last_error_at is not None
 
 
-def test_it_is_silent_when_it_was_not_heard_of_for_half_a_minute(robot):
+def test_it_is_unresponsive_30_s_after_its_last_heartbeat(robot):
     Robot.objects.mark_seen({"arm": "online"})
     assert not Robot.objects.unresponsive().exists()
     Robot.objects.update(last_heartbeat=Now() - timedelta(seconds=31))
     assert Robot.objects.unresponsive().get() == robot
 
 
-def test_an_offline_robot_is_not_silent_but_offline(robot):
+def test_an_offline_robot_is_not_unresponsive(robot):
     Robot.objects.update(last_heartbeat=Now() - timedelta(days=1))
     assert not Robot.objects.unresponsive().exists()

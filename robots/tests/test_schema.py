@@ -27,7 +27,7 @@ def renderings(monkeypatch) -> list:
     return rendered
 
 
-def test_it_is_rendered_once_for_requests_at_once(renderings):
+def test_it_renders_once_for_concurrent_requests(renderings):
     with ThreadPoolExecutor(4) as threads:
         answers = list(threads.map(lambda _: Client().get("/schema", headers=YAML), range(8)))
     assert [answer.status_code for answer in answers] == [200] * 8
@@ -35,7 +35,7 @@ def test_it_is_rendered_once_for_requests_at_once(renderings):
     assert len(renderings) == 1
 
 
-def test_it_is_not_sent_again_to_a_client_that_has_it():
+def test_it_returns_304_for_a_matching_etag():
     first = Client().get("/schema")
     assert (first["Content-Type"], first["Cache-Control"]) == ("application/json", "public, no-cache")
     again = Client().get("/schema", headers={"If-None-Match": first["ETag"]})

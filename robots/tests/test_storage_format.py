@@ -80,7 +80,7 @@ def test_it_runs_every_command_on_its_own_format(name: str):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("command", [["prune", "--older-than", "1d"], ["serve"], ["serve", "--workers", "2"]])
-def test_it_refuses_in_one_line(command: list[str]):
+def test_it_reports_the_refusal_in_one_line(command: list[str]):
     """`serve --workers` before it forks: a worker that ends is replaced, and the command would not return."""
     store(SUPPORTED + 1)
     end = manage(*command, DATABASE_URL=database_url(), REDIS_URL="redis://127.0.0.1:1/0")
@@ -88,21 +88,21 @@ def test_it_refuses_in_one_line(command: list[str]):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_it_takes_an_emptied_table_for_no_number():
+def test_it_accepts_an_empty_format_table():
     StorageFormat.objects.all().delete()
     check_format(connection)
     assert stored_format(connection) is None
 
 
 @pytest.mark.django_db
-def test_it_keeps_one_number():
+def test_it_allows_only_one_format_row():
     with pytest.raises(IntegrityError), transaction.atomic():
         StorageFormat.objects.create(pk=2, number=1)
 
 
 @pytest.mark.postgresql
 @pytest.mark.django_db
-def test_it_leaves_no_thread_of_a_pool_behind():
+def test_it_stops_the_threads_of_the_connection_pool():
     """Threads would not outlive the fork of `serve --workers`, and a worker would wait for them for ever."""
     pooled = connection.copy("pooled")
     pooled.settings_dict["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 2}}
@@ -117,21 +117,21 @@ def sqlite(file: Path) -> BaseDatabaseWrapper:
 
 @pytest.mark.once
 @pytest.mark.django_db
-def test_it_takes_a_database_without_the_table_for_one_to_migrate(tmp_path: Path):
+def test_it_returns_no_format_for_an_unmigrated_database(tmp_path: Path):
     (tmp_path / "empty.sqlite3").touch()
     assert stored_format(sqlite(tmp_path / "empty.sqlite3")) is None
 
 
 @pytest.mark.once
 @pytest.mark.django_db
-def test_it_makes_no_file(tmp_path: Path):
+def test_it_does_not_create_a_missing_sqlite_file(tmp_path: Path):
     assert stored_format(sqlite(tmp_path / "none.sqlite3")) is None
     assert not (tmp_path / "none.sqlite3").exists()
 
 
 @pytest.mark.once
 @pytest.mark.django_db
-def test_its_migration_can_be_undone_and_made_again(tmp_path: Path):
+def test_its_migration_can_be_reversed_and_reapplied(tmp_path: Path):
     file = tmp_path / "db.sqlite3"
     for target in (["robots"], ["robots", "0002"], ["robots"]):
         end = manage("migrate", *target, "--verbosity", "0", DATABASE_URL=f"sqlite:///{file}")
@@ -154,14 +154,14 @@ def test_its_migration_can_be_undone_and_made_again(tmp_path: Path):
         (["loadtest", "--robots", "0"], 2, "CommandError: --robots is '0'; whole numbers from 1 to 1000 expected"),
     ],
 )
-def test_it_needs_the_database_only_where_the_command_does(command: list[str], code: int, said: str):
+def test_it_checks_the_database_only_for_commands_that_use_it(command: list[str], code: int, said: str):
     end = manage(*command, DATABASE_URL="postgresql://127.0.0.1:1/none")
     assert (end.returncode, end.stdout) == (code, "")
     assert end.stderr.startswith(said)
     assert end.stderr.count("\n") == 1
 
 
-def test_it_says_which_database_it_refuses(monkeypatch):
+def test_it_names_the_refused_database(monkeypatch):
     monkeypatch.setattr("robots.storage_format.stored_format", lambda database: 7)
     with pytest.raises(UnsupportedFormat, match=r"^the target has storage format 7 and this code supports .* up to 1:"):
         check_format(connection, name="the target")

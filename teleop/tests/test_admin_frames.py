@@ -28,7 +28,7 @@ def pages(client, query: str):
         query = link and link[1].replace("&amp;", "&")
 
 
-def test_the_frames_of_a_session_follow_each_other(staff_viewer):
+def test_it_pages_through_the_frames_of_a_session_in_order(staff_viewer):
     make_session([5, 6], key="another-one")
     recorded = [*range(150), *range(300, 401)]
     session = make_session(recorded, key="recorded")
@@ -42,7 +42,7 @@ def test_all_frames_are_newest_first(staff_viewer):
     assert list(chain(*pages(staff_viewer, ""))) == list(range(200, -1, -1))
 
 
-def test_it_leads_to_the_last_and_back_to_the_first(staff_viewer):
+def test_it_links_to_the_last_and_the_first_page(staff_viewer):
     session = make_session(range(250))
     first = shown(staff_viewer.get(f"{LIST}?session={session.pk}"))
     last = re.search(r'<a href="(\?[^"]*)">Last</a>', first)[1].replace("&amp;", "&")
@@ -51,7 +51,7 @@ def test_it_leads_to_the_last_and_back_to_the_first(staff_viewer):
     assert f'<a href="?session={session.pk}">First</a>' in page
 
 
-def test_it_begins_at_a_frame_that_is_asked_for(staff_viewer):
+def test_it_starts_at_the_requested_frame_index(staff_viewer):
     session = make_session(range(10))
     assert indexes(shown(staff_viewer.get(f"{LIST}?session={session.pk}&from_index=7"))) == [7, 8, 9]
 
@@ -69,20 +69,20 @@ def test_frames_are_never_counted_and_never_sorted(staff_viewer, query):
 
 
 @pytest.mark.parametrize("query", ["session=x", "session=0", "session=99999999999", "from_index=-1", "max_id=1.5"])
-def test_what_is_no_number_is_said(staff_viewer, query):
+def test_it_reports_an_invalid_number(staff_viewer, query):
     make_session(range(3))
     page = shown(staff_viewer.get(f"{LIST}?{query}"))
     assert "errorlist" in page and indexes(page) == []
 
 
-def test_the_data_is_shown_in_the_order_in_which_it_came(staff_viewer):
+def test_it_shows_data_in_its_original_key_order(staff_viewer):
     data = {"observation": {"z.pos": 1e30, "a.pos": 2}, "note": "<script>"}
     session = make_session([0], data=lambda index: data)
     page = shown(staff_viewer.get(f"{LIST}{session.frames.get().pk}/change/"))
     assert page.index("z.pos") < page.index("a.pos") and "1e+30" in page and "note&quot;: &quot;&lt;script" in page
 
 
-def test_frames_are_changed_by_nobody(staff_admin):
+def test_frames_are_read_only(staff_admin):
     frame = make_session(range(1)).frames.get()
     page = shown(staff_admin.get(f"{LIST}{frame.pk}/change/"))
     assert "_save" not in page and "deletelink" not in page

@@ -27,7 +27,7 @@ def test_saving_without_a_change_leaves_odd_labels_alone(staff_curator, meta):
     assert (answer.status_code, session.meta_info, session.staff_labels) == (302, meta, [])
 
 
-def test_labels_are_the_staffs(staff_curator):
+def test_it_saves_labels_and_records_them_as_staff_labels(staff_curator):
     session = labelled(task="Fold", operator="ada")
     form = SEEN | {
         "initial-task": "Fold",
@@ -43,14 +43,14 @@ def test_labels_are_the_staffs(staff_curator):
     assert session.staff_labels == ["note", "success", "tags", "task"]
 
 
-def test_who_saves_a_note_leaves_what_someone_else_has_set_meanwhile(staff_curator):
+def test_saving_a_note_keeps_a_task_that_another_user_has_set(staff_curator):
     session = labelled(task="Set meanwhile")
     staff_curator.post(page_of(session), SEEN | {"initial-task": "Old", "task": "Old", "note": "Mine"})
     session.refresh_from_db()
     assert session.meta_info == {"task": "Set meanwhile", "note": "Mine"}
 
 
-def test_who_changes_what_someone_else_has_changed_is_told(staff_curator):
+def test_it_refuses_and_reports_a_conflicting_edit(staff_curator):
     session = labelled(task="Set meanwhile")
     answer = staff_curator.post(page_of(session), SEEN | {"initial-task": "Old", "task": "Mine"})
     session.refresh_from_db()
@@ -74,7 +74,7 @@ def test_labels_do_not_make_meta_info_too_large(staff_curator):
     assert "at most 65536 expected" in shown(act(staff_curator, "set_task", session, apply="1", task="x" * 500))
 
 
-def test_an_empty_label_is_none(staff_curator):
+def test_an_empty_value_removes_the_label(staff_curator):
     session = labelled(task="Fold")
     staff_curator.post(page_of(session), SEEN | {"initial-task": "Fold", "task": ""})
     session.refresh_from_db()
@@ -82,7 +82,7 @@ def test_an_empty_label_is_none(staff_curator):
 
 
 @pytest.mark.parametrize("action, is_success", [("mark_success", True), ("mark_failure", False)])
-def test_many_are_marked_at_once(staff_curator, action, is_success):
+def test_it_marks_the_selected_sessions(staff_curator, action, is_success):
     first, second, other = labelled("first"), labelled("second", task="Fold"), labelled("other")
     assert "Labelled 2 sessions." in shown(act(staff_curator, action, first, second))
     second.refresh_from_db()
@@ -92,14 +92,14 @@ def test_many_are_marked_at_once(staff_curator, action, is_success):
     assert AuditEntry.objects.count() == 2
 
 
-def test_those_that_leave_the_filter_when_they_are_marked_are_all_marked(staff_curator):
+def test_it_marks_sessions_that_then_stop_matching_the_filter(staff_curator):
     chosen = [labelled(f"session-{number}", success=False) for number in range(3)]
     data = {"action": "mark_success", "_selected_action": [session.pk for session in chosen]}
     staff_curator.post(f"{LIST}?success=false", data)
     assert TeleopSession.objects.filter(meta_info__success=True).count() == 3
 
 
-def test_the_task_is_asked_for_and_set(staff_curator):
+def test_it_asks_for_a_task_and_sets_it(staff_curator):
     first, second = labelled("first"), labelled("second")
     page = shown(act(staff_curator, "set_task", first, second))
     assert "Set the task of 2 sessions" in page and 'name="task"' in page
@@ -108,7 +108,7 @@ def test_the_task_is_asked_for_and_set(staff_curator):
     assert TeleopSession.objects.filter(meta_info__task="Fold <b>").count() == 2
 
 
-def test_live_sessions_are_ended_by_the_worker_that_has_them(staff_curator, monkeypatch):
+def test_ending_a_live_session_closes_its_connection(staff_curator, monkeypatch):
     told = []
     monkeypatch.setattr(sessions_admin, "close_connections", lambda code, **of: told.append((code, of)))
     live, ended = make_session(is_live=True, key="live"), make_session(key="ended")
@@ -116,7 +116,7 @@ def test_live_sessions_are_ended_by_the_worker_that_has_them(staff_curator, monk
     assert told == [(1000, {"session_id": live.pk})]
 
 
-def test_deleting_says_what_goes_and_takes_it(staff_curator):
+def test_it_summarizes_and_deletes_a_session_with_frames_and_videos(staff_curator):
     gone, kept = labelled("gone"), labelled("kept")
     add_video(gone, "front")
     for page in (
@@ -130,14 +130,14 @@ def test_deleting_says_what_goes_and_takes_it(staff_curator):
     assert not VideoChunk.objects.exists()
 
 
-def test_one_is_deleted_from_its_page(staff_curator):
+def test_it_deletes_a_session_from_its_page(staff_curator):
     session = labelled()
     staff_curator.post(f"{LIST}{session.pk}/delete/", {"post": "yes"})
     assert not TeleopSession.objects.exists() and not TeleopFrame.objects.exists()
 
 
 @pytest.mark.parametrize("path, data", [("{}/delete/", {}), ("", {"action": "delete_selected"})])
-def test_each_batch_of_frames_has_a_transaction_of_its_own(staff_curator, monkeypatch, path, data):
+def test_it_deletes_frames_in_batches_outside_a_transaction(staff_curator, monkeypatch, path, data):
     depths, outside = [], len(connection.atomic_blocks)
     note = lambda frames: depths.append(len(connection.atomic_blocks))  # noqa: E731
     monkeypatch.setattr(TeleopFrameQuerySet, "delete_in_batches", note)
@@ -146,7 +146,7 @@ def test_each_batch_of_frames_has_a_transaction_of_its_own(staff_curator, monkey
     assert depths == [outside] and not TeleopSession.objects.exists()
 
 
-def test_the_page_that_asks_reads_no_frame(staff_curator, django_assert_num_queries):
+def test_the_delete_confirmation_reads_no_frame_data(staff_curator, django_assert_num_queries):
     session = make_session(range(50))
     with django_assert_num_queries(8) as queries:
         staff_curator.get(f"{LIST}{session.pk}/delete/")
@@ -162,7 +162,7 @@ def test_a_live_session_is_not_deleted(staff_curator):
     assert TeleopSession.objects.count() == 2
 
 
-def test_one_that_is_live_again_since_the_page_asked_stays(staff_curator, monkeypatch):
+def test_it_reports_a_session_that_became_live_before_its_deletion(staff_curator, monkeypatch):
     def is_live(*args, actor):
         raise SessionIsLive("session 17 is live; end it first")
 

@@ -39,7 +39,7 @@ def found(client, query="") -> list[str]:
 
 
 @pytest.mark.parametrize("count", [1, 100])
-def test_a_hundred_sessions_take_as_many_queries_as_one(staff_viewer, django_assert_num_queries, count):
+def test_the_list_takes_a_constant_number_of_queries(staff_viewer, django_assert_num_queries, count):
     for number in range(count):
         session = make_session(range(2), key=f"session-{number}")
         add_video(session, "front")
@@ -48,7 +48,7 @@ def test_a_hundred_sessions_take_as_many_queries_as_one(staff_viewer, django_ass
         assert shown(staff_viewer.get(LIST)).count(">front, wrist<") == count
 
 
-def test_it_shows_what_was_recorded(staff_viewer):
+def test_it_shows_the_frame_rate_the_missing_frames_and_the_quality(staff_viewer):
     session = make_session([0, 1, 2, 5, 6], key="recorded")
     quality = {"idle_share": 0.123, "jerk": 1234.5, "fps_jitter": None, "duration_ratio": 1.5, "missing_frames": 2}
     TeleopSession.objects.filter(pk=session.pk).update(frame_count=5, quality=quality)
@@ -59,7 +59,7 @@ def test_it_shows_what_was_recorded(staff_viewer):
         assert f"?session={session.pk}" in page and f"/sessions/{session.pk}/replay" in page
 
 
-def test_a_live_session_leads_to_its_robot(staff_viewer):
+def test_a_live_session_links_to_the_live_page_of_its_robot(staff_viewer):
     session = make_session(range(3), is_live=True)
     for page in (shown(staff_viewer.get(LIST)), shown(staff_viewer.get(page_of(session)))):
         assert "status-live" in page and 'href="/robots/arm/live"' in page
@@ -77,7 +77,7 @@ ODD = [
 
 
 @pytest.mark.parametrize("meta", ODD)
-def test_what_a_robot_may_say_is_shown_as_text(staff_viewer, staff_curator, meta):
+def test_it_escapes_text_from_a_robot(staff_viewer, staff_curator, meta):
     Robot.objects.create(pk="arm", name=SCRIPT)
     session = labelled()
     TeleopSession.objects.filter(pk=session.pk).update(meta_info=meta)
@@ -120,7 +120,7 @@ def test_it_finds_sessions(staff_viewer, query, keys):
 
 
 @pytest.mark.parametrize("column", range(1, 13))
-def test_every_column_that_sorts_does(staff_viewer, column):
+def test_it_sorts_by_every_sortable_column(staff_viewer, column):
     labelled(task=["odd"], success="maybe")
     make_session(is_live=True, key="other")
     for order in (column, -column):
@@ -138,7 +138,7 @@ def test_every_column_that_sorts_does(staff_viewer, column):
         ("robot=%3Cscript%3Ealert(1)%3C/script%3E&live=x", "x is not one"),
     ],
 )
-def test_a_filter_that_is_no_value_finds_nothing_and_says_why(staff_viewer, query, says):
+def test_an_invalid_filter_matches_nothing_and_shows_an_error(staff_viewer, query, says):
     make_session()
     page = shown(staff_viewer.get(f"{LIST}?{query}"))
     assert says in page and SCRIPT not in page and "0 teleop sessions" in page
@@ -164,7 +164,7 @@ def test_a_viewer_sees_no_edit_controls_and_is_refused(staff_viewer):
     assert TeleopSession.objects.get().meta_info == {}
 
 
-def test_a_curator_sees_them(staff_curator):
+def test_a_curator_sees_edit_controls(staff_curator):
     page = shown(staff_curator.get(LIST)) + shown(staff_curator.get(page_of(labelled())))
     assert [word for word in WORDS if word not in page] == ["addlink"]
 
@@ -175,5 +175,5 @@ def test_staff_without_a_group_see_no_sessions(staff_outsider):
         assert staff_outsider.get(path).status_code == 403
 
 
-def test_sessions_are_not_added(staff_admin):
+def test_it_returns_403_for_the_add_page(staff_admin):
     assert staff_admin.get(f"{LIST}add/").status_code == 403

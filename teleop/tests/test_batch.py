@@ -52,7 +52,7 @@ def _retries_come_soon(monkeypatch):
     monkeypatch.setattr(batch, "RETRY_S", 0.001)
 
 
-def test_it_runs_all_calls_that_wait_together():
+def test_it_runs_waiting_calls_in_one_batch():
     async def story(together, calls):
         return await asyncio.gather(*(together(item) for item in range(5)))
 
@@ -60,7 +60,7 @@ def test_it_runs_all_calls_that_wait_together():
     assert (results, calls.groups) == ([0, 10, 20, 30, 40], [[0, 1, 2, 3, 4]])
 
 
-def test_it_runs_no_more_than_most_at_a_time():
+def test_it_limits_the_size_of_a_batch():
     async def story(together, calls):
         return await asyncio.gather(*(together(item) for item in range(5)))
 
@@ -76,7 +76,7 @@ def test_it_runs_items_of_one_key_one_after_another():
     assert (results, calls.groups) == ([10, 20, 30], [[1, 2], [3]])
 
 
-def test_it_tries_a_locked_item_again_and_holds_up_no_other():
+def test_it_retries_a_locked_item_without_delaying_others():
     async def story(together, calls):
         calls.locked[1] = 3
         waiting = asyncio.ensure_future(together(1))
@@ -89,7 +89,7 @@ def test_it_tries_a_locked_item_again_and_holds_up_no_other():
     assert calls.groups[1:] == [[1]] * 3
 
 
-def test_it_runs_calls_one_by_one_if_one_may_be_at_fault():
+def test_it_runs_calls_one_by_one_after_an_integrity_error():
     async def story(together, calls):
         calls.fails[2] = IntegrityError("the robot is deleted")
         return await asyncio.gather(*(together(item) for item in (1, 2, 3)), return_exceptions=True)
@@ -99,7 +99,7 @@ def test_it_runs_calls_one_by_one_if_one_may_be_at_fault():
     assert calls.groups == [[1, 2, 3], [1], [2], [3]]
 
 
-def test_it_fails_all_calls_at_once_if_the_database_is_away():
+def test_it_fails_all_calls_at_once_if_the_database_is_unavailable():
     """One by one each would wait for the connection's time-out."""
 
     async def story(together, calls):
@@ -110,7 +110,7 @@ def test_it_fails_all_calls_at_once_if_the_database_is_away():
     assert ({str(result) for result in results}, len(calls.groups)) == ({"connection refused"}, 1)
 
 
-def test_it_does_not_run_a_call_that_was_cancelled_before():
+def test_it_does_not_run_a_cancelled_call():
     async def story(together, calls):
         calls.go_on.clear()
         first = asyncio.ensure_future(together(1))
@@ -126,7 +126,7 @@ def test_it_does_not_run_a_call_that_was_cancelled_before():
     assert 2 not in [item for group in calls.groups[1:] for item in group]
 
 
-def test_it_discards_a_result_whose_caller_was_cancelled_meanwhile():
+def test_it_discards_the_result_of_a_cancelled_call():
     discarded = []
 
     async def story(together, calls):
@@ -142,7 +142,7 @@ def test_it_discards_a_result_whose_caller_was_cancelled_meanwhile():
     assert discarded == [10]
 
 
-def test_it_cancels_all_calls_at_once_and_discards_what_had_begun():
+def test_it_cancels_all_calls_and_discards_the_running_result():
     discarded = []
 
     async def story(together, calls):

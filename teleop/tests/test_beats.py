@@ -12,7 +12,7 @@ def robot():
     return Robot()
 
 
-def test_a_beat_tells_what_is_new_since_the_last(robot):
+def test_a_heartbeat_reports_changes_since_the_last_one(robot):
     robot.says(type="start", fps=30, meta_info={"task": "fold"})
     robot.sends(0, 0)
     robot.connection.committed(robot.taken, 0)
@@ -25,7 +25,7 @@ def test_a_beat_tells_what_is_new_since_the_last(robot):
     assert second == first._replace(first_timestamp=None, fps=None, meta_info={}, error=None, refusals=0)
 
 
-def test_what_comes_during_a_beat_is_left_for_the_next(robot):
+def test_the_next_heartbeat_reports_changes_made_during_one(robot):
     robot.says(type="start", meta_info={"task": "fold"})
     written = robot.connection.heartbeat()
     robot.sends(0, 0)
@@ -37,7 +37,7 @@ def test_what_comes_during_a_beat_is_left_for_the_next(robot):
     assert (left.first_timestamp, left.is_failing) == (robot.taken[0].timestamp, True)
 
 
-def test_a_start_during_a_beat_is_left_for_the_next(robot):
+def test_the_next_heartbeat_reports_a_start_received_during_one(robot):
     written = robot.connection.heartbeat()
     robot.says(type="start", fps=30)
     robot.connection.heartbeat_saved(written)
@@ -52,7 +52,7 @@ def test_a_session_that_has_frames_keeps_its_start_time():
     assert (beat.first_timestamp, beat.frame_count) == (None, 41)
 
 
-def test_it_logs_one_line_a_beat(robot, caplog):
+def test_it_logs_one_line_per_heartbeat(robot, caplog):
     for _ in range(50):
         robot.connection.receive(b"noise")
     with caplog.at_level(logging.WARNING):

@@ -15,13 +15,13 @@ def robot():
     return Robot()
 
 
-def test_it_greets_with_what_the_client_needs(robot):
+def test_it_greets_with_the_session_and_the_next_frame_index(robot):
     robot.connection.greet()
     greeting = {"type": "session", "session_id": 17, "session": "session-key", "next_frame_index": 40}
     assert robot.transport.answers == [greeting | {"max_unacked": MAX_UNACKED}]
 
 
-def test_it_offers_frames_in_their_order_and_says_nothing(robot):
+def test_it_offers_frames_in_order_without_a_reply(robot):
     robot.sends(0, 1, 5)
     assert robot.taken_indexes == [0, 1, 5]
     assert robot.taken[0] == Row(17, "arm", 0, 1703318400_000_000, b'{"observation":{"x.pos":0.5}}')
@@ -37,14 +37,14 @@ def test_it_refuses_an_index_that_does_not_ascend(robot, second):
     assert error["detail"] == f"frame_index is {second}; more than 3, the last one, expected"
 
 
-def test_it_counts_messages_from_1_whatever_they_hold(robot):
+def test_it_numbers_messages_of_every_type_from_1(robot):
     robot.says(type="start")
     robot.says(frames=[frame(0), frame(1)])
     robot.connection.receive(b"{")
     assert robot.transport.answers[0]["message"] == 3
 
 
-def test_it_takes_the_good_frames_of_a_batch(robot):
+def test_it_accepts_the_valid_frames_of_a_batch(robot):
     robot.says(frames=[frame(0), frame(1) | {"timestamp": None}, frame(0), frame(2)])
     assert robot.taken_indexes == [0, 2]
     assert [(error["code"], error["frame_index"]) for error in robot.transport.answers] == [
@@ -59,33 +59,33 @@ def test_a_refused_frame_uses_no_index(robot):
     assert robot.taken_indexes == [4, 5]
 
 
-def test_it_acknowledges_the_last_row_of_what_was_committed(robot):
+def test_it_acknowledges_the_last_committed_row(robot):
     robot.sends(0, 1, 2)
     robot.connection.committed(robot.taken[:2], 0)
     assert robot.transport.answers == [{"type": "ack", "frame_index": 1}]
 
 
-def test_it_tells_of_a_row_that_the_database_refused(robot):
+def test_it_reports_a_row_that_the_database_refused(robot):
     robot.sends(0)
     robot.connection.refused(Refused(robot.taken[0], Code.INDEX_REUSED, "stored already"))
     expected = {"type": "error", "code": "index_reused", "message": None, "frame_index": 0, "detail": "stored already"}
     assert robot.transport.answers == [expected]
 
 
-def test_a_start_says_fps_and_meta_info(robot):
+def test_a_start_sets_fps_and_meta_info(robot):
     robot.says(type="start", fps=30, meta_info={"task": "fold"})
     beat = robot.connection.heartbeat()
     assert (beat.fps, beat.meta_info, robot.transport.answers) == (30, {"task": "fold"}, [])
 
 
-def test_the_same_start_again_changes_nothing_even_after_frames(robot):
+def test_it_ignores_a_repeated_start_even_after_frames(robot):
     robot.says(type="start", fps=30)
     robot.sends(0)
     robot.says(type="start", fps=30)
     assert robot.transport.answers == []
 
 
-def test_it_refuses_another_start(robot):
+def test_it_refuses_a_second_start_that_differs(robot):
     robot.says(type="start", fps=30)
     robot.says(type="start", fps=60)
     assert robot.transport.codes == [Code.INVALID_START]
@@ -99,7 +99,7 @@ def test_it_refuses_a_first_start_after_a_frame(robot):
     assert robot.connection.heartbeat().fps is None
 
 
-def test_it_ignores_what_follows_an_end(robot):
+def test_it_ignores_messages_after_an_end(robot):
     robot.sends(0)
     robot.says(type="end", meta_info={"success": True})
     robot.sends(1)
@@ -109,19 +109,19 @@ def test_it_ignores_what_follows_an_end(robot):
     assert robot.connection.heartbeat().meta_info == {"success": True}
 
 
-def test_an_unusable_end_ends_nothing(robot):
+def test_an_invalid_end_does_not_end_the_session(robot):
     robot.says(type="end", meta_info=[])
     robot.sends(0)
     assert robot.transport.codes == [Code.INVALID_END]
     assert (robot.taken_indexes, robot.ends) == ([0], 0)
 
 
-def test_it_says_ended_before_it_closes(robot):
+def test_it_sends_ended_before_it_closes(robot):
     robot.connection.ended(7200)
     assert robot.transport.answers == [{"type": "ended", "session_id": 17, "frame_count": 7200}, Close.ENDED]
 
 
-def test_it_takes_nothing_more_when_the_server_stops_and_acknowledges_what_it_took(robot):
+def test_it_drops_new_frames_and_acknowledges_earlier_ones_at_shutdown(robot):
     robot.sends(0)
     robot.connection.begin_shutdown()
     robot.sends(1)
@@ -129,7 +129,7 @@ def test_it_takes_nothing_more_when_the_server_stops_and_acknowledges_what_it_to
     assert robot.transport.answers == [{"type": "ack", "frame_index": 0}]
 
 
-def test_it_still_takes_what_a_mute_client_had_sent_when_the_server_stops():
+def test_it_accepts_frames_of_a_mute_client_at_shutdown():
     robot = Robot(is_mute=True)
     robot.connection.begin_shutdown()
     robot.sends(0)
@@ -142,7 +142,7 @@ def test_it_closes_once_with_the_first_code(robot):
     assert robot.transport.answers == [Close.TAKEN_OVER]
 
 
-def test_it_says_nothing_after_the_close(robot):
+def test_it_sends_nothing_after_the_close(robot):
     robot.sends(0, 1)
     robot.connection.give_up(Close.DISCONNECTED)
     robot.connection.refused(Refused(robot.taken[0], Code.INDEX_REUSED, "stored already"))
@@ -150,27 +150,27 @@ def test_it_says_nothing_after_the_close(robot):
     assert robot.transport.answers == [Close.DISCONNECTED]
 
 
-def test_it_says_nothing_to_who_has_gone(robot):
+def test_it_sends_nothing_to_a_disconnected_client(robot):
     robot.sends(0)
     robot.connection.disconnected.set()
     robot.connection.committed(robot.taken, 0)
     assert (robot.transport.answers, robot.connection.frame_count) == ([], 1)
 
 
-def test_it_gives_up_when_the_writer_is_full():
+def test_it_closes_as_overloaded_when_the_writer_is_full():
     robot = Robot(room=2)
     robot.sends(0, 1, 2, 3)
     assert (robot.taken_indexes, robot.transport.answers) == ([0, 1], [Close.OVERLOADED])
 
 
-def test_it_takes_nothing_of_a_batch_after_the_frame_it_gave_up(robot):
+def test_it_drops_the_rest_of_a_batch_when_the_writer_is_full(robot):
     robot.connection._offer = lambda _connection, row: row.frame_index != 1 and robot.offer(_connection, row)
     robot.says(frames=[frame(0), frame(1), frame(2)])
     assert (robot.taken_indexes, robot.transport.answers) == ([0], [Close.OVERLOADED])
 
 
 @given(st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=5), max_size=10), st.integers(0, 10))
-def test_what_it_has_taken_is_a_prefix_of_what_was_sent(batches, room):
+def test_accepted_frames_are_a_prefix_of_the_sent_frames(batches, room):
     generous, tight = Robot(), Robot(room)
     for batch in batches:
         generous.says(frames=[frame(index) for index in batch])
@@ -191,7 +191,7 @@ def test_it_closes_after_100_unusable_messages_in_a_row(robot):
 
 
 @pytest.mark.parametrize("between", [frame(0), {"type": "start"}, {"type": "start", "fps": 0}, {"frame_index": "x"}])
-def test_a_message_that_is_not_unusable_ends_the_row(robot, between):
+def test_a_parseable_message_resets_the_count_of_unusable_messages(robot, between):
     for message in [b"noise"] * 99 + [orjson.dumps(between)] + [b"noise"] * 99:
         robot.connection.receive(message)
     assert robot.transport.closed == []
@@ -201,7 +201,7 @@ def waste_us(robot: Robot, message: dict | bytes) -> float:
     return robot.connection.receive(message if isinstance(message, bytes) else orjson.dumps(message))
 
 
-def test_what_is_taken_wastes_nothing(robot):
+def test_accepted_messages_do_not_count_as_waste(robot):
     batch = {"frames": [frame(index) for index in range(1, 601)]}
     messages = [{"type": "start"}, frame(0), batch, frame(601) | {"note": "x" * 50_000}]
     assert [waste_us(robot, message) for message in messages] == [0, 0, 0, 0]
@@ -222,19 +222,19 @@ def test_what_is_taken_wastes_nothing(robot):
         (frame(1) | {"x": [[]] * 20_000}, 5_000),  # it is taken
     ],
 )
-def test_what_is_refused_is_wasted_and_what_is_slow_to_parse(robot, message, at_least_us):
+def test_refused_and_slow_messages_count_as_waste(robot, message, at_least_us):
     robot.says(type="start")
     robot.sends(0)
     assert at_least_us <= waste_us(robot, message) <= 1.5 * at_least_us
 
 
-def test_of_a_batch_only_what_is_refused_is_wasted(robot):
+def test_only_the_refused_frames_of_a_batch_count_as_waste(robot):
     batch = [frame(index) for index in range(600)]
     batch[7]["timestamp"] = None
     assert 20 <= waste_us(robot, {"frames": batch}) <= 30
 
 
-def test_what_the_database_refused_is_charged_with_the_next_message(robot):
+def test_rows_refused_by_the_database_are_charged_to_the_next_message(robot):
     robot.sends(0)
     for _ in range(600):
         robot.connection.refused(Refused(robot.taken[0], Code.INDEX_REUSED, "stored already"))
@@ -242,13 +242,13 @@ def test_what_the_database_refused_is_charged_with_the_next_message(robot):
     assert waste_us(robot, frame(2)) == 0
 
 
-def test_what_comes_after_the_end_is_wasted(robot):
+def test_messages_after_an_end_count_as_waste(robot):
     robot.says(type="end")
     assert waste_us(robot, frame(0)) > 0
 
 
 @pytest.mark.parametrize("encode", [bytes, bytes.decode])
-def test_it_refuses_a_message_of_too_many_lists_before_it_parses_it(robot, encode):
+def test_it_refuses_a_message_with_too_many_brackets_before_parsing(robot, encode):
     robot.connection.receive(encode(orjson.dumps(frame(0) | {"x": [[]] * MAX_NESTED})))
     (error,) = robot.transport.answers
     assert (error["code"], error["message"], error["frame_index"]) == (Code.INVALID_MESSAGE, 1, None)

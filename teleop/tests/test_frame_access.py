@@ -143,7 +143,7 @@ def sources() -> Iterator[tuple[str, str]]:
                 yield path.as_posix(), file.read_text()
 
 
-def test_it_reads_frames_in_their_two_places():
+def test_frames_are_accessed_only_in_the_allowed_modules():
     read = dict(sources())
     assert {QUERYSETS, "teleop/models.py", "robots/admin.py", "loadtest/run/databases.py"} <= read.keys()
     assert [each for path, source in read.items() for each in violations(path, source)] == []
@@ -162,7 +162,7 @@ def test_it_reads_frames_in_their_two_places():
         "quality(data=frame.data)",
     ],
 )
-def test_it_notices_that_data_is_read(source: str):
+def test_it_detects_access_to_frame_data(source: str):
     assert violations("teleop/views.py", source)
 
 
@@ -188,7 +188,7 @@ def test_it_notices_that_data_is_read(source: str):
     ],
 )
 @pytest.mark.parametrize("path", ["teleop/admin/sessions.py", "teleop/frames/views.py", "teleop/ingest/presence.py"])
-def test_it_notices_a_query_of_its_own(path: str, source: str):
+def test_it_detects_a_frame_query_outside_the_queryset(path: str, source: str):
     assert violations(path, f"def read(self, session, sessions, cursor, libpq):\n    {source}")
 
 
@@ -207,5 +207,5 @@ def test_it_notices_a_query_of_its_own(path: str, source: str):
         ("teleop/admin/links.py", "url = 'admin:teleop_teleopframe_changelist'"),
     ],
 )
-def test_it_takes_no_other_access_for_one(path: str, source: str):
+def test_it_reports_no_false_positives(path: str, source: str):
     assert violations(path, source) == []

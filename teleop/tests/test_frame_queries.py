@@ -44,7 +44,7 @@ def test_it_finds_the_bounds_of_each_session(sessions, django_assert_num_queries
         assert TeleopFrame.objects.bounds(ids(sessions)) == expected
 
 
-def test_it_takes_bounds_by_the_index_and_not_by_the_clock(sessions):
+def test_it_finds_bounds_by_frame_index_and_not_by_timestamp(sessions):
     sessions[0].frames.filter(frame_index=0).update(timestamp=T0 + timedelta(days=1))
     assert TeleopFrame.objects.bounds([sessions[0].pk]) == {
         sessions[0].pk: (5, T0 + timedelta(days=1), T0 + seconds(4))
@@ -58,7 +58,7 @@ def test_it_finds_the_span_of_each_session(sessions, django_assert_num_queries):
     assert [session.frame_span for session in listed] == [session.frame_span for session in sessions] == [5, 7, 0]
 
 
-def test_it_asks_for_no_sessions(django_assert_num_queries):
+def test_it_runs_no_query_for_no_sessions(django_assert_num_queries):
     with django_assert_num_queries(0):
         for method in (TeleopFrame.objects.next_indexes, TeleopFrame.objects.bounds, TeleopFrame.objects.spans):
             assert method(iter(())) == {}
@@ -103,7 +103,7 @@ def test_it_finds_the_first_and_the_last_frame(sessions):
     ],
     ids=["next_indexes", "bounds", "spans", "count_below"],
 )
-def test_it_reads_the_unique_key_and_no_table(ask, scans):
+def test_it_uses_only_scans_of_the_unique_index(ask, scans):
     pks = [make_session(range(200)).pk for _ in range(20)]
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE teleop_teleopframe")

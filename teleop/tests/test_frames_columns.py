@@ -35,7 +35,7 @@ def test_every_number_has_a_column_in_its_key_order():
     ]
 
 
-def test_what_a_frame_has_not_is_null():
+def test_missing_values_are_null():
     found = columns_of(
         {"observation": {"a": 1}}, {"observation": {"b": [1, 2]}}, {"observation": {"b": [3], "a": None}}
     )
@@ -46,14 +46,14 @@ def test_what_a_frame_has_not_is_null():
     }
 
 
-def test_text_is_left_out_and_truth_is_a_number():
+def test_it_skips_text_and_converts_booleans_to_numbers():
     assert columns_of({"observation": {"s": "x", "when": "2020-01-01", "on": True, "n": None}}) == {
         "observation.on": [1]
     }
 
 
 @pytest.mark.parametrize("other", ["open", [1, 2], {"x": 1}, True, None])
-def test_a_name_may_be_one_thing_now_and_another_later(other):
+def test_a_field_may_change_its_type(other):
     found = columns_of({"observation": {"grip": 1}}, {"observation": {"grip": other}}, {"observation": {"grip": 2}})
     assert [found["observation.grip"][0], found["observation.grip"][2]] == [1, 2]
 
@@ -67,14 +67,14 @@ values = st.recursive(
 
 
 @given(st.lists(st.fixed_dictionaries({"observation": st.dictionaries(st.text("ab", max_size=3), values)}), min_size=1))
-def test_arrow_finds_what_the_portable_way_finds(datas):
+def test_arrow_and_the_portable_reader_return_equal_tables(datas):
     lines = block(*datas)
     quick, portable = table(lines), table(lines, read=portable_tables)
     assert set(quick.column_names) == set(portable.column_names)
     assert quick.select(portable.column_names).equals(portable)
 
 
-def test_the_head_is_always_there():
+def test_frame_index_and_timestamp_are_always_columns():
     schema = table(block({"observation": {"a": 1, "b": 1}}), fields=["observation.b"]).schema
     assert (schema.names, schema.types[:2]) == (
         ["frame_index", "timestamp", "observation.b"],
@@ -89,7 +89,7 @@ def test_too_many_columns_are_refused(read, monkeypatch):
         list(read(block({"observation": {"cloud": list(range(11))}})))
 
 
-def test_of_too_many_columns_a_few_may_be_selected(monkeypatch):
+def test_fields_may_select_a_few_of_too_many_columns(monkeypatch):
     monkeypatch.setattr(columns, "MAX_COLUMNS", 10)
     found = columns_of({"observation": {"cloud": list(range(11)), "a": 1}}, fields=["observation.a"])
     assert found == {"observation.a": [1]}
@@ -101,7 +101,7 @@ def own_names(frames, names):
 
 
 @pytest.mark.parametrize("names", [4501, 1000])
-def test_it_counts_names_before_arrow_infers_any(names, monkeypatch):
+def test_it_counts_names_before_arrow_parses_the_frames(names, monkeypatch):
     monkeypatch.setattr(pa.json, "read_json", None)
     with pytest.raises(TooManyColumns):
         list(tables(own_names(60, names)))
@@ -116,7 +116,7 @@ def test_it_counts_the_names_of_all_blocks_together():
         list(session_tables(blocks))
 
 
-def test_a_frame_with_other_names_among_many_is_found_without_reading_all_by_python(monkeypatch):
+def test_it_parses_only_a_small_piece_in_python_for_a_rare_name(monkeypatch):
     """A name that no sampled frame has splits the block."""
     by_python = []
     monkeypatch.setattr(
@@ -137,7 +137,7 @@ def test_a_table_has_a_bounded_number_of_cells(read, monkeypatch):
     assert sum(part.num_rows for part in parts) == 50
 
 
-def test_select_keeps_place_and_order():
+def test_select_keeps_the_nesting_and_the_order():
     frame = {"observation": {"b": {"c": 1, "d": 2}, "a.pos": [3]}, "action": {"a.pos": 4}, "observation2": 5}
     assert select(frame, ["observation.a", "observation.b.d"]) == {"observation": {"b": {"d": 2}, "a.pos": [3]}}
     assert select(frame, ["observation"]) == {"observation": frame["observation"]}

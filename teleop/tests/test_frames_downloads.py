@@ -39,7 +39,7 @@ def parquet_of(client, path):
     return pq.read_table(io.BytesIO(download(client, path))).to_pydict()
 
 
-def test_json_lines_are_the_frames_as_they_were_sent(viewer):
+def test_json_lines_hold_the_frames_as_sent(viewer):
     session = make_session(range(10))
     assert lines_of(viewer, f"/sessions/{session.pk}/frames?format=jsonl") == [
         {"frame_index": index, "timestamp": T0_S + round(index / 60, 6), **arm_data(index)} for index in range(10)
@@ -55,14 +55,14 @@ def test_json_lines_escape_nothing_twice(viewer, value):
     assert frame["observation"] == {value: value}
 
 
-def test_json_lines_take_range_stride_and_fields(viewer):
+def test_json_lines_support_range_stride_and_fields(viewer):
     session = make_session(range(30))
     found = lines_of(viewer, f"/sessions/{session.pk}/frames?format=jsonl&start=3&stop=20&stride=5&fields=action")
     assert [frame["frame_index"] for frame in found] == [3, 8, 13, 18]
     assert found[0] == {"frame_index": 3, "timestamp": T0_S + 0.05, "action": {"gripper.pos": 1}}
 
 
-def test_parquet_has_a_column_a_number(viewer):
+def test_parquet_has_one_column_per_number(viewer):
     session = make_session(range(10))
     assert parquet_of(viewer, f"/sessions/{session.pk}/frames?format=parquet") == {
         "frame_index": list(range(10)),
@@ -73,7 +73,7 @@ def test_parquet_has_a_column_a_number(viewer):
     }
 
 
-def test_parquet_keeps_joints_that_come_and_go(viewer):
+def test_parquet_fills_missing_joints_with_null(viewer):
     session = make_session(range(10))
     record(session, range(10, 30), lambda index: {"observation": {"new": index, "gripper.pos": 0}})
     found = parquet_of(viewer, f"/sessions/{session.pk}/frames?format=parquet")
@@ -87,7 +87,7 @@ def test_parquet_keeps_joints_that_come_and_go(viewer):
     assert found["action.gripper.pos"] == [1] * 10 + [None] * 20
 
 
-def test_parquet_takes_fields(viewer):
+def test_parquet_supports_fields(viewer):
     session = make_session(range(3))
     found = parquet_of(viewer, f"/sessions/{session.pk}/frames?format=parquet&fields=action")
     assert list(found) == ["frame_index", "timestamp", "action.gripper.pos"]
@@ -99,7 +99,7 @@ def test_parquet_of_no_frames_is_a_table_without_rows(viewer):
 
 
 @pytest.mark.parametrize("kind", ["application/x-ndjson", "application/vnd.apache.parquet"])
-def test_the_accept_header_chooses_too(viewer, kind):
+def test_the_accept_header_selects_the_format(viewer, kind):
     session = make_session(range(3))
     answer = viewer.get(f"/sessions/{session.pk}/frames", headers={"Accept": kind})
     suffix = "parquet" if "parquet" in kind else "jsonl"
@@ -107,25 +107,25 @@ def test_the_accept_header_chooses_too(viewer, kind):
     assert answer["Content-Disposition"] == f'attachment; filename="session-{session.pk}.{suffix}"'
 
 
-def test_errors_are_json_whatever_was_asked_for(viewer):
+def test_errors_are_json_even_for_a_parquet_request(viewer):
     answer = viewer.get("/sessions/999/frames?format=parquet")
     assert (answer.status_code, answer["Content-Type"]) == (404, "application/json")
     assert "detail" in answer.json()
 
 
-def test_an_accept_header_that_takes_none_is_refused(viewer):
+def test_it_returns_406_for_an_unsupported_accept_header(viewer):
     session = make_session()
     assert viewer.get(f"/sessions/{session.pk}/frames", headers={"Accept": "image/png"}).status_code == 406
 
 
-def test_head_streams_nothing(viewer):
+def test_head_returns_an_empty_body(viewer):
     session = make_session(range(3))
     answer = viewer.head(f"/sessions/{session.pk}/frames?format=jsonl")
     assert (answer.status_code, b"".join(answer.streaming_content)) == (200, b"")
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
-def test_a_session_deleted_meanwhile_does_not_look_complete(viewer, kind):
+def test_a_download_fails_if_its_frames_are_deleted(viewer, kind):
     session = make_session(range(30))
     answer = viewer.get(f"/sessions/{session.pk}/frames?format={kind}")
     with pytest.raises(FramesGone):

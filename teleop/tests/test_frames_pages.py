@@ -30,7 +30,7 @@ def all_pages(client, path):
     return pages
 
 
-def test_a_frame_reads_as_it_was_sent(viewer):
+def test_it_returns_a_frame_as_sent(viewer):
     data = {"observation": {"z": [1, {"b": '\\ " \n ü'}], "a": None}, "extra": 1e22}
     session = make_session([7], data=lambda _: data)
     (frame,) = get(viewer, f"/sessions/{session.pk}/frames")["results"]
@@ -57,13 +57,13 @@ def test_a_range_is_half_open(viewer):
     assert indexes(get(viewer, f"/sessions/{session.pk}/frames?start=3&stop=6")) == [3, 4, 5]
 
 
-def test_a_stride_takes_the_next_frame_where_one_is_missing(viewer):
+def test_a_stride_uses_the_next_frame_if_one_is_missing(viewer):
     session = make_session([0, 1, 2, 3, 5, 6, 9, 10, 11, 12, 100])
     pages = all_pages(viewer, f"/sessions/{session.pk}/frames?start=1&stride=3&limit=2")
     assert [indexes(page) for page in pages] == [[1, 5], [9, 10], [100]]
 
 
-def test_fields_keep_their_place(viewer):
+def test_selected_fields_keep_their_nesting(viewer):
     session = make_session([4])
     (frame,) = get(viewer, f"/sessions/{session.pk}/frames?fields=observation.gripper.pos,action")["results"]
     assert frame["observation"] == {"gripper.pos": -4}
@@ -76,7 +76,7 @@ def test_a_field_selects_all_below_it(viewer):
     assert list(frame) == ["frame_index", "timestamp", "observation"]
 
 
-def test_a_field_may_come_with_the_last_frames_only(viewer):
+def test_a_field_may_exist_only_in_the_last_frames(viewer):
     session = make_session([0])
     record(session, [1], lambda _: {"action": {"late": 1}})
     assert get(viewer, f"/sessions/{session.pk}/frames?fields=action.late&limit=1")["results"] == [
@@ -99,14 +99,14 @@ def test_an_empty_session_has_one_empty_page(viewer):
     assert get(viewer, f"/sessions/{session.pk}/frames?fields=a") == {"results": [], "next": None}
 
 
-def test_a_page_costs_the_same_wherever_it_is(viewer, django_assert_num_queries):
+def test_every_page_takes_the_same_number_of_queries(viewer, django_assert_num_queries):
     session = make_session(range(50))
     for start in (0, 45):
         with django_assert_num_queries(5):  # token, permissions of the user and of the group, session, frames
             get(viewer, f"/sessions/{session.pk}/frames?limit=5&start={start}")
 
 
-def test_a_robots_frames_run_across_its_sessions(viewer):
+def test_it_pages_through_all_sessions_of_a_robot(viewer):
     make_session(range(3), start=T0 + timedelta(hours=1))
     make_session(range(2), start=T0)
     make_session(range(9), robot="leg")
@@ -118,13 +118,13 @@ def test_a_robots_frames_run_across_its_sessions(viewer):
 @pytest.mark.parametrize(
     "begin, end", [(T0_S + 2 / 60, T0_S + 4 / 60), ("2023-12-23T08:00:00.033333Z", 1703318400.066666)]
 )
-def test_a_robots_frames_are_of_the_times_asked_for(viewer, begin, end):
+def test_it_filters_the_frames_of_a_robot_by_time(viewer, begin, end):
     make_session(range(10))
     make_session(range(10), start=T0 - timedelta(days=1))
     assert indexes(get(viewer, f"/robots/arm/frames?from={begin}&to={end}")) == [2, 3]
 
 
-def test_session_id_is_ours_whatever_a_robot_sends(viewer):
+def test_it_overrides_a_session_id_in_the_data_of_a_frame(viewer):
     session = make_session([0], data=lambda _: {"observation": {}, "session_id": "mine"})
     (frame,) = get(viewer, "/robots/arm/frames")["results"]
     assert (frame["session_id"], next(iter(frame))) == (session.pk, "session_id")
@@ -160,7 +160,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("query, message", BAD.items())
-def test_bad_input_is_named(viewer, query, message):
+def test_it_returns_400_and_names_the_invalid_parameter(viewer, query, message):
     session = make_session([0])
     assert message in str(get(viewer, f"/sessions/{session.pk}/frames?{query}", 400))
 
@@ -177,13 +177,13 @@ BAD_TIMES = {
 
 
 @pytest.mark.parametrize("query, message", BAD_TIMES.items())
-def test_bad_times_are_named(viewer, query, message):
+def test_it_returns_400_for_invalid_parameters_of_a_robots_frames(viewer, query, message):
     make_session([0])
     assert message in str(get(viewer, f"/robots/arm/frames?{query}", 400))
 
 
 @pytest.mark.parametrize("path", ["/sessions/999/frames", "/sessions/99999999999/series", "/robots/nobody/frames"])
-def test_what_is_not_there_is_404(viewer, path):
+def test_it_returns_404_for_an_unknown_session_or_robot(viewer, path):
     get(viewer, path, 404)
 
 
@@ -194,7 +194,7 @@ def test_an_outsider_reads_no_frames(outsider, arm, kind):
         get(client, f"/sessions/{session.pk}/{kind}", 403)
 
 
-def test_frames_are_untouched_by_reading(viewer):
+def test_it_refuses_methods_that_write(viewer):
     session = make_session([0, 1])
     for method in ("post", "put", "patch", "delete"):
         assert getattr(viewer, method)(f"/sessions/{session.pk}/frames").status_code in (403, 405)

@@ -32,7 +32,7 @@ def large() -> TeleopSession:
     return make_session(range(800), data=lambda _: LARGE)
 
 
-def test_a_follower_hears_of_frames_when_they_come(get):
+def test_a_follower_receives_new_frames(get):
     session = make_session([0], is_live=True)
     with ThreadPoolExecutor() as threads:
         answer = threads.submit(get, f"/sessions/{session.pk}/frames?after=0&wait=20")
@@ -43,7 +43,7 @@ def test_a_follower_hears_of_frames_when_they_come(get):
     assert page["next"].endswith(f"/sessions/{session.pk}/frames?after=1&wait=20")
 
 
-def test_a_follower_is_told_that_a_session_has_ended(get):
+def test_a_follower_receives_the_end_of_a_session(get):
     session = make_session([0], is_live=True)
     with ThreadPoolExecutor() as threads:
         answer = threads.submit(get, f"/sessions/{session.pk}/frames?after=0&wait=20")
@@ -52,7 +52,7 @@ def test_a_follower_is_told_that_a_session_has_ended(get):
         assert answer.result().json() == {"results": [], "next": None}
 
 
-def test_a_follower_waits_no_longer_than_it_said(get):
+def test_a_follower_waits_at_most_the_requested_time(get):
     session = make_session([0], is_live=True)
     begin = time.monotonic()
     page = get(f"/sessions/{session.pk}/frames?after=0&wait=1").json()
@@ -60,14 +60,14 @@ def test_a_follower_waits_no_longer_than_it_said(get):
     assert 1 <= time.monotonic() - begin < 5
 
 
-def test_an_ended_session_is_not_waited_for(get):
+def test_it_does_not_wait_for_an_ended_session(get):
     session = make_session([0])
     begin = time.monotonic()
     assert get(f"/sessions/{session.pk}/frames?after=0&wait=20").json() == {"results": [], "next": None}
     assert time.monotonic() - begin < 5
 
 
-def test_thirty_followers_leave_the_connections_to_others(get):
+def test_thirty_followers_do_not_delay_other_requests(get):
     session = make_session([0], is_live=True)
     with ThreadPoolExecutor(30) as threads:
         answers = [threads.submit(get, f"/sessions/{session.pk}/frames?after=0&wait=4") for _ in range(30)]
@@ -80,7 +80,7 @@ def test_thirty_followers_leave_the_connections_to_others(get):
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
-def test_a_stream_arrives_whole(get, large, kind):
+def test_a_stream_arrives_complete(get, large, kind):
     body = get(f"/sessions/{large.pk}/frames?format={kind}").content
     assert body.count(b"\n") == 800 if kind == "jsonl" else body[-4:] == b"PAR1"
 
@@ -93,7 +93,7 @@ def stalled(get, session, kind="jsonl"):
     return rest
 
 
-def test_readers_that_stall_cost_neither_memory_nor_connections(get, server, large):
+def test_stalled_readers_use_bounded_memory_and_no_connections(get, server, large):
     def rss():
         return psutil.Process(server.pid).memory_info().rss
 
@@ -107,7 +107,7 @@ def test_readers_that_stall_cost_neither_memory_nor_connections(get, server, lar
     assert sum(map(len, readers[0])) > 40 * 2**20
 
 
-def test_a_reader_that_goes_away_ends_its_stream(get, server, large):
+def test_a_disconnect_ends_the_stream(get, server, large):
     def streams():
         connections = psutil.Process(server.pid).net_connections()
         return [each for each in connections if each.laddr.port == server.port and each.status == "ESTABLISHED"]
@@ -119,14 +119,14 @@ def test_a_reader_that_goes_away_ends_its_stream(get, server, large):
     assert get("/sessions").status_code == 200
 
 
-def test_a_session_deleted_meanwhile_breaks_the_stream(get, large):
+def test_deleting_a_session_aborts_its_stream(get, large):
     rest = stalled(get, large)
     large.delete()
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
         list(rest)
 
 
-def test_a_database_error_breaks_the_stream(get, large):
+def test_a_database_error_aborts_the_stream(get, large):
     rest = stalled(get, large)
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE teleop_teleopframe RENAME TO elsewhere")
@@ -143,7 +143,7 @@ def status_of(get, path) -> int:
         return answer.status_code
 
 
-def test_a_fifth_download_is_refused_until_one_is_over(get, server, large):
+def test_it_refuses_a_fifth_download_with_429_until_another_ends(get, server, large):
     path = f"/sessions/{large.pk}/frames?format=jsonl"
     with bystander(server):
         readers = [get(path, stream=True) for _ in range(4)]
@@ -158,7 +158,7 @@ def test_a_fifth_download_is_refused_until_one_is_over(get, server, large):
         wait_until(lambda: status_of(get, path) == 200, what="the place of a reader that left")
 
 
-def test_many_that_wait_for_frames_are_bounded_and_cost_no_query_each(get, server):
+def test_it_refuses_waiting_requests_past_the_limit_with_429(get, server):
     session = make_session([0], is_live=True)
     path = f"/sessions/{session.pk}/frames?after=2000000000&wait=20"
     with bystander(server), ThreadPoolExecutor(60) as threads:

@@ -17,7 +17,7 @@ class Connection:
         self.is_dropped = True
 
 
-def test_the_connection_that_waits_longest_is_closed_for_a_new_one():
+def test_it_closes_the_longest_waiting_connection_for_a_new_one():
     waiting = WaitingConnections(2)
     first, second, third, elsewhere = (Connection() for _ in range(4))
     added = [waiting.add("192.0.2.7", each) for each in (first, second)] + [waiting.add("192.0.2.8", elsewhere)]
@@ -26,7 +26,7 @@ def test_the_connection_that_waits_longest_is_closed_for_a_new_one():
     assert [each.is_dropped for each in (first, second, third, elsewhere)] == [True, False, False, False]
 
 
-def test_a_connection_whose_first_bytes_were_not_read_yet_is_not_closed():
+def test_it_does_not_close_a_connection_with_unread_data():
     waiting = WaitingConnections(2)
     first, second, third = (Connection() for _ in range(3))
     first.is_silent = False
@@ -35,7 +35,7 @@ def test_a_connection_whose_first_bytes_were_not_read_yet_is_not_closed():
     assert [each.is_dropped for each in (first, second, third)] == [False, True, False]
 
 
-def test_connections_that_are_gone_are_not_remembered():
+def test_it_forgets_removed_connections():
     waiting = WaitingConnections(1)
     connection = Connection()
     waiting.add("192.0.2.7", connection)
@@ -51,7 +51,7 @@ def test_zero_is_no_limit():
     assert rate.reserve("192.0.2.7") == 0
 
 
-def test_requests_past_a_burst_wait_and_past_that_are_refused():
+def test_it_delays_requests_past_a_burst_and_then_refuses_them():
     now = [1000.0]
     rate = Rate(10, burst=5, clock=lambda: now[0])
     waits = [rate.reserve("192.0.2.7", max_wait_s=0.25) for _ in range(10)]

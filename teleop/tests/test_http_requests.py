@@ -63,7 +63,7 @@ def test_a_request_waits_until_another_one_begins_its_response():
 
 
 @pytest.mark.parametrize("path, method", [("/health/live", "GET"), ("/videos", "POST")])
-def test_health_and_uploads_need_no_turn(path, method):
+def test_health_checks_and_uploads_are_not_queued(path, method):
     async def scenario():
         client = Client()
         client.application.may_end.set()
@@ -76,7 +76,7 @@ def test_health_and_uploads_need_no_turn(path, method):
     asyncio.run(scenario())
 
 
-def test_a_request_that_waits_too_long_is_answered_with_503(monkeypatch):
+def test_it_returns_503_to_a_request_that_waits_too_long(monkeypatch):
     monkeypatch.setattr(requests, "MAX_WAIT_S", 0.01)
 
     async def scenario():
@@ -94,7 +94,7 @@ def test_a_request_that_waits_too_long_is_answered_with_503(monkeypatch):
     asyncio.run(scenario())
 
 
-def test_a_turn_ends_with_a_request_that_fails():
+def test_a_failed_request_releases_its_slot():
     async def scenario():
         client = Client()
 
@@ -109,7 +109,7 @@ def test_a_turn_ends_with_a_request_that_fails():
     asyncio.run(scenario())
 
 
-def test_a_request_goes_on_when_the_server_cancels_it():
+def test_a_request_completes_although_the_server_cancels_it():
     async def scenario():
         client = Client()
         task = client.ask()

@@ -77,7 +77,7 @@ def test_it_stores_a_frame_while_the_admin_labels_its_session(staff_curator, wor
     assert session.frames.next_index() == 4
 
 
-def test_it_keeps_two_that_label_at_once_apart(curator, worker, session):
+def test_it_serializes_concurrent_label_changes(curator, worker, session):
     with transaction.atomic():
         curator.patch(f"/sessions/{session.pk}", {"meta_info": {"success": True}})
         with worker.cursor() as cursor, pytest.raises(OperationalError, match="lock timeout"):

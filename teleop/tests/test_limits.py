@@ -18,7 +18,7 @@ from teleop.asgi.connection_limits import (
 )
 
 
-def test_places_are_free_again_when_who_held_them_is_gone():
+def test_it_frees_places_when_their_holders_leave():
     places = ConnectionLimit(2, 429, "full", "{} of these")
     with ExitStack() as held:
         for whose in ("arm", "arm", "leg"):
@@ -39,7 +39,7 @@ def test_zero_is_no_limit():
             refusals.check("192.0.2.7")
 
 
-def test_who_was_refused_too_often_waits_for_the_next_minute_and_nobody_else_does():
+def test_it_blocks_only_the_refused_address_until_the_next_window():
     now = [0.0]
     refusals = RefusalRateLimit(3, clock=lambda: now[0])
     for _ in range(3):
@@ -62,7 +62,7 @@ def test_who_was_refused_too_often_waits_for_the_next_minute_and_nobody_else_doe
         ("2001:db8:1:2:9::", "", "2001:db8:1:2::/64"),
     ],
 )
-def test_an_address_is_what_a_trusted_proxy_says_and_of_ipv6_the_network(settings, peer, forwarded_for, address):
+def test_it_trusts_only_known_proxies_and_groups_ipv6_by_network(settings, peer, forwarded_for, address):
     settings.TRUSTED_PROXIES = [ip_network("198.51.100.1")]
     headers = [(b"x-forwarded-for", forwarded_for.encode())]
     assert address_of({"client": [peer, 1], "headers": headers}) == address
@@ -91,7 +91,7 @@ def one_refusal(monkeypatch):
     monkeypatch.setattr(connection_limits, "refusals", RefusalRateLimit(1))
 
 
-def test_a_refusal_has_its_status_and_says_which_limit_it_was(one_refusal):
+def test_a_refusal_returns_429_and_names_the_limit(one_refusal):
     sockets = ConnectionLimitMiddleware(refuse)
     assert answers(sockets, {}) == [{"type": "websocket.close"}]
     start, body = answers(sockets, {"websocket.http.response": {}})
@@ -99,7 +99,7 @@ def test_a_refusal_has_its_status_and_says_which_limit_it_was(one_refusal):
     assert "REFUSALS_PER_ADDRESS" in orjson.loads(body["body"])["detail"]
 
 
-def test_a_server_that_can_only_say_403_says_come_back_later(one_refusal):
+def test_it_closes_with_1013_without_the_http_response_extension(one_refusal):
     sockets = ConnectionLimitMiddleware(refuse)
     answers(sockets, {})
     assert answers(sockets, {}) == [{"type": "websocket.accept"}, {"type": "websocket.close", "code": 1013}]

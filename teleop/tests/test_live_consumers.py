@@ -55,7 +55,7 @@ def run(scenario):
     asyncio.run(whole())
 
 
-def test_it_answers_once_however_often_it_was_asked():
+def test_it_answers_repeated_requests_once():
     async def scenario(page):
         for _ in range(1000):
             page.asked.set()
@@ -67,7 +67,7 @@ def test_it_answers_once_however_often_it_was_asked():
     run(scenario)
 
 
-def test_a_page_that_does_not_read_gets_no_more_until_it_does():
+def test_it_sends_nothing_while_a_page_has_unsent_data():
     async def scenario(page):
         page.is_full = True
         page.asked.set()
@@ -80,7 +80,7 @@ def test_a_page_that_does_not_read_gets_no_more_until_it_does():
     run(scenario)
 
 
-def test_a_person_watches_so_many_pages_at_a_time(monkeypatch):
+def test_it_limits_the_pages_that_a_user_watches(monkeypatch):
     async def watcher(scope):
         return SimpleNamespace(pk=7)
 
@@ -113,12 +113,12 @@ def test_a_person_watches_so_many_pages_at_a_time(monkeypatch):
 
 
 @pytest.mark.parametrize("message", ['{"type":"next"}', b'{"type": "next"}', ' { "type" : "next" } '])
-def test_it_is_asked_by_next(message):
+def test_it_recognizes_a_next_message(message):
     assert consumers._is_next(message)
 
 
 @pytest.mark.parametrize(
     "message", ["", "null", "[]", '{"type":"next"}' + " " * 100, '{"type":"Next"}', b"\xff", "\ud800"]
 )
-def test_and_by_nothing_else(message):
+def test_it_recognizes_no_other_message(message):
     assert not consumers._is_next(message)

@@ -62,7 +62,7 @@ def indexes(watch):
     return [index for index, _, _ in answer(watch)["frames"]]
 
 
-def test_a_page_is_answered_with_what_was_heard_since(heard):
+def test_a_page_receives_the_reports_since_its_last_answer(heard):
     watch = heard.watch()
     heard.hears(report(frames=(0, 1)))
     assert answer(watch) == {
@@ -82,7 +82,7 @@ def test_a_page_is_answered_with_what_was_heard_since(heard):
     assert (indexes(watch), indexes(watch)) == ([2], [])
 
 
-def test_each_page_has_its_own_place(heard):
+def test_each_page_has_its_own_position(heard):
     one = heard.watch()
     heard.hears(report(frames=(0,)))
     other = heard.watch()
@@ -90,7 +90,7 @@ def test_each_page_has_its_own_place(heard):
     assert (indexes(one), indexes(other)) == ([0, 1], [1])
 
 
-def test_there_is_news_for_those_whom_it_concerns(heard):
+def test_a_report_notifies_only_the_pages_that_show_its_robot(heard):
     arm, leg, fleet = heard.watch("arm"), heard.watch("leg"), heard.hub.watch_fleet()
     heard.has_read("arm", "leg")
     for watch in (arm, leg, fleet):
@@ -99,7 +99,7 @@ def test_there_is_news_for_those_whom_it_concerns(heard):
     assert [watch.news.is_set() for watch in (arm, leg, fleet)] == [True, False, True]
 
 
-def test_a_robot_that_is_not_heard_of_is_as_the_database_says(heard):
+def test_a_robot_without_recent_reports_has_its_database_state(heard):
     watch = heard.watch()
     heard.hears(report())
     heard.clock.now += STALE_S
@@ -107,7 +107,7 @@ def test_a_robot_that_is_not_heard_of_is_as_the_database_says(heard):
     assert (found["session_id"], found["rate_hz"], found["ack_lag_ms"], found["frame_count"]) == (17, None, None, 40)
 
 
-def test_frames_that_were_lost_on_the_way_are_counted(heard):
+def test_it_counts_lost_frames(heard):
     watch = heard.watch()
     heard.hears(report(frames=(0, 1)))
     heard.hears(report(frames=(8, 9)))
@@ -115,7 +115,7 @@ def test_frames_that_were_lost_on_the_way_are_counted(heard):
     assert ([frame[0] for frame in found["frames"]], found["missed"]) == ([0, 1, 8, 9], 6)
 
 
-def test_a_connection_that_is_new_counts_from_its_own_beginning(heard):
+def test_a_new_connection_restarts_the_numbering_of_frames(heard):
     watch = heard.watch()
     heard.hears(report(frames=(0, 1), numbered=500))
     heard.hears(report(frames=(2, 3), numbered=2, holder="worker.2"))
@@ -124,7 +124,7 @@ def test_a_connection_that_is_new_counts_from_its_own_beginning(heard):
     assert ([frame[0] for frame in found["frames"]], found["missed"]) == ([0, 1, 2, 3, 4], 0)
 
 
-def test_no_answer_holds_frames_of_two_sessions(heard):
+def test_an_answer_never_mixes_frames_of_two_sessions(heard):
     watch = heard.watch()
     heard.hears(report(frames=(0, 1)))
     heard.hears(report(frames=(0,), session_id=18, holder="worker.2"))
@@ -132,7 +132,7 @@ def test_no_answer_holds_frames_of_two_sessions(heard):
     assert (found["session_id"], len(found["frames"]), found["missed"]) == (18, 1, 2)
 
 
-def test_of_two_sessions_of_one_robot_the_newer_one_is_shown(heard):
+def test_it_shows_the_newer_of_two_sessions_of_a_robot(heard):
     watch = heard.watch()
     for _ in range(2):
         heard.hears(report(frames=(0,), session_id=18, holder="worker.2"), report(frames=(5,), session_id=17))
@@ -142,7 +142,7 @@ def test_of_two_sessions_of_one_robot_the_newer_one_is_shown(heard):
     assert answer(watch)["session_id"] == 17
 
 
-def test_memory_is_bounded_however_long_nobody_asks(heard):
+def test_memory_is_bounded_if_a_page_never_asks(heard):
     watch = heard.watch()
     for index in range(200):
         heard.hears(report(frames=(index,))._replace(frames=[b'[%d,0,"%b"]' % (index, b"x" * 2**16)]))
@@ -150,12 +150,12 @@ def test_memory_is_bounded_however_long_nobody_asks(heard):
     assert answer(watch)["missed"] > 180
 
 
-def test_frames_of_robots_that_nobody_watches_here_are_not_kept(heard):
+def test_it_keeps_no_frames_of_unwatched_robots(heard):
     heard.hears(report("leg", frames=(0, 1)))
     assert heard.hub._pages == {}
 
 
-def test_the_fleet_is_told_in_full_first_and_then_of_what_is_live(heard):
+def test_a_fleet_page_receives_all_robots_first_and_then_live_ones(heard):
     watch = heard.hub.watch_fleet()
     heard.has_read("arm", "leg")
     heard.hears(report("arm"))
@@ -166,7 +166,7 @@ def test_the_fleet_is_told_in_full_first_and_then_of_what_is_live(heard):
     assert [(robot["rate_hz"], robot["values"]) for robot in first["robots"]] == [(60.0, [0.5]), (None, [])]
 
 
-def test_the_fleet_is_told_in_full_again_when_it_was_read_again(heard):
+def test_a_fleet_page_receives_all_robots_after_a_new_roster(heard):
     watch = heard.hub.watch_fleet()
     heard.has_read("arm")
     watch.answer()
@@ -175,7 +175,7 @@ def test_the_fleet_is_told_in_full_again_when_it_was_read_again(heard):
     assert answer(watch)["full"]
 
 
-def test_the_fleet_has_no_news_before_it_was_read(heard):
+def test_a_fleet_page_has_no_news_before_the_first_roster(heard):
     watch = heard.hub.watch_fleet()
     heard.hears(report("arm"))
     assert not watch.news.is_set()
@@ -183,7 +183,7 @@ def test_the_fleet_has_no_news_before_it_was_read(heard):
     assert watch.news.is_set() and heard.hub.watch_fleet().news.is_set()
 
 
-def test_all_who_watch_the_fleet_share_one_answer(heard):
+def test_fleet_pages_share_one_answer(heard):
     one, other = heard.hub.watch_fleet(), heard.hub.watch_fleet()
     heard.has_read("arm")
     assert one.answer() is other.answer()
@@ -192,7 +192,7 @@ def test_all_who_watch_the_fleet_share_one_answer(heard):
     assert answers[0] is answers[1] and json.loads(answers[0])["robots"][0]["rate_hz"] == 60.0
 
 
-def test_a_session_that_the_database_was_not_asked_about_is_asked_about_soon(heard):
+def test_an_unknown_session_requests_a_new_roster(heard):
     heard.hub.watch_fleet()
     heard.has_read("arm")
     heard.hub._roster_due.clear()
@@ -239,7 +239,7 @@ def layer(monkeypatch):
     return Layer(monkeypatch)
 
 
-def test_it_listens_and_asks_only_while_someone_watches(layer):
+def test_it_listens_and_renews_only_while_a_page_watches(layer):
     async def scenario():
         hub = Hub()
         arm, leg = hub.watch_robot("arm", entry("arm")), hub.watch_robot("leg", entry("leg"))
@@ -263,7 +263,7 @@ def test_it_listens_and_asks_only_while_someone_watches(layer):
     asyncio.run(asyncio.wait_for(scenario(), 10))
 
 
-def test_it_listens_once_however_often_pages_come_and_go(layer):
+def test_it_runs_one_listener_after_pages_leave_and_return(layer):
     """Twice, and each page would get every frame twice."""
 
     async def scenario():
@@ -283,7 +283,7 @@ def test_it_listens_once_however_often_pages_come_and_go(layer):
     asyncio.run(asyncio.wait_for(scenario(), 10))
 
 
-def test_it_asks_again_when_the_layer_has_been_away(layer):
+def test_it_retries_after_the_channel_layer_fails(layer):
     async def scenario():
         hub = Hub()
         layer.fails = 3
@@ -296,7 +296,7 @@ def test_it_asks_again_when_the_layer_has_been_away(layer):
     asyncio.run(asyncio.wait_for(scenario(), 10))
 
 
-def test_it_asks_and_reads_nothing_once_nobody_watches(layer):
+def test_it_requests_and_reads_nothing_after_the_last_page_leaves(layer):
     async def scenario():
         hub = Hub()
         hub.leave(hub.watch_robot("arm", entry("arm")))

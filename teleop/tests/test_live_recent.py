@@ -20,7 +20,7 @@ def recent(clock):
     return RecentFrames(max_age_s=5, max_bytes=100, clock=clock)
 
 
-def test_each_reader_gets_what_is_new_to_it(recent):
+def test_each_reader_gets_the_frames_since_its_position(recent):
     recent.add([b"0", b"1"])
     frames, missed, position = recent.since(0)
     recent.add([b"2"])
@@ -30,7 +30,7 @@ def test_each_reader_gets_what_is_new_to_it(recent):
     assert recent.since(3) == ([], 0, 3)
 
 
-def test_what_is_too_old_falls_out_and_is_counted(recent, clock):
+def test_it_drops_and_counts_frames_past_the_maximum_age(recent, clock):
     recent.add([b"0", b"1"])
     clock.now += 5
     recent.add([b"2"])
@@ -40,21 +40,21 @@ def test_what_is_too_old_falls_out_and_is_counted(recent, clock):
     assert recent.since(1) == ([b"2", b"3"], 1, 4)
 
 
-def test_what_is_too_much_falls_out_and_is_counted(recent):
+def test_it_drops_and_counts_frames_past_the_maximum_size(recent):
     recent.add([b"x" * 40] * 1000)
     assert recent.since(900) == ([b"x" * 40] * 2, 98, 1000)
     recent.add([b"x" * 101])
     assert recent.since(1000) == ([], 1, 1001)
 
 
-def test_what_never_arrived_is_counted(recent):
+def test_it_counts_lost_frames(recent):
     recent.add([b"0"])
     recent.add([b"5"], lost=4)
     assert recent.since(0) == ([b"0", b"5"], 4, 6)
     assert recent.since(3) == ([b"5"], 2, 6)
 
 
-def test_what_was_cleared_is_counted_where_it_was_not_read(recent):
+def test_it_counts_cleared_frames_that_were_not_read(recent):
     recent.add([b"0", b"1"])
     recent.clear()
     recent.add([b"2"])

@@ -30,7 +30,7 @@ def arm(db):
     return robot
 
 
-def test_a_tile_says_who_it_is_what_it_does_and_what_was_wrong(arm):
+def test_a_tile_shows_the_robot_its_task_and_its_last_error(arm):
     tile, page, idle = said(roster.read(None)["arm"])
     session_id = arm.sessions.get(key="3").pk
     assert tile == {
@@ -48,7 +48,7 @@ def test_a_tile_says_who_it_is_what_it_does_and_what_was_wrong(arm):
     assert roster.read(["arm"])["arm"].session_id == session_id
 
 
-def test_a_robot_that_never_came_has_nothing(db):
+def test_a_robot_that_never_connected_has_no_values(db):
     Robot.objects.create(pk="leg")
     tile, _, idle = said(roster.read(None)["leg"])
     assert {name for name, value in tile.items() if value is not None} == {"id", "status"}
@@ -56,22 +56,22 @@ def test_a_robot_that_never_came_has_nothing(db):
 
 
 @pytest.mark.parametrize("meta_info", [None, {}, {"task": None}, {"task": {"x": 1}}, {"task": 5}])
-def test_a_task_that_is_no_text_is_none(db, meta_info):
+def test_a_task_that_is_not_text_is_null(db, meta_info):
     TeleopSession.objects.create(robot=Robot.objects.create(pk="leg"), key="1", meta_info=meta_info)
     assert said(roster.read(None)["leg"])[1]["task"] is None
 
 
-def test_a_long_task_is_cut(db):
+def test_it_truncates_a_long_task(db):
     TeleopSession.objects.create(robot=Robot.objects.create(pk="leg"), key="1", meta_info={"task": "x" * 10_000})
     assert len(said(roster.read(None)["leg"])[1]["task"]) == roster.MAX_TASK
 
 
-def test_only_those_asked_for_are_read(arm):
+def test_it_reads_only_the_requested_robots(arm):
     Robot.objects.create(pk="leg")
     assert list(roster.read(["leg", "unknown"])) == ["leg"]
 
 
-def test_of_too_many_robots_those_last_heard_of_are_read_in_the_order_of_their_ids(db, monkeypatch):
+def test_it_limits_the_roster_to_the_most_recently_seen_robots(db, monkeypatch):
     monkeypatch.setattr(roster, "MAX_ROBOTS", 2)
     for number, robot_id in enumerate(("b", "a", "c")):
         Robot.objects.create(pk=robot_id, last_heartbeat=NOON + timedelta(seconds=number))
@@ -80,7 +80,7 @@ def test_of_too_many_robots_those_last_heard_of_are_read_in_the_order_of_their_i
 
 
 @pytest.mark.parametrize("robot_ids", [None, ["arm", "leg"]])
-def test_it_takes_two_queries_however_many_robots(arm, django_assert_num_queries, robot_ids):
+def test_it_takes_two_queries_for_any_number_of_robots(arm, django_assert_num_queries, robot_ids):
     TeleopSession.objects.create(robot=Robot.objects.create(pk="leg"), key="1")
     with django_assert_num_queries(2):
         roster.read(robot_ids)

@@ -57,13 +57,13 @@ def tapped():
     return Tapped()
 
 
-def test_nobody_watches_and_a_frame_is_not_looked_at(tapped):
+def test_it_ignores_frames_without_watchers(tapped):
     tapped.stream(0, 1)
     assert [robot.connection.watched for robot in tapped.robots.values()] == [None] * 3
     assert (tapped.tap.is_leased(), tapped.tap.reports()) == (False, [])
 
 
-def test_a_watched_robot_is_sent_with_all_its_frames_and_no_other_is(tapped):
+def test_it_sends_all_frames_of_watched_robots_only(tapped):
     tapped.tap.renew(["arm", "on another worker"], fleet=False)
     tapped.stream(3, 6)
     (report,) = tapped.tap.reports()
@@ -73,7 +73,7 @@ def test_a_watched_robot_is_sent_with_all_its_frames_and_no_other_is(tapped):
     ]
 
 
-def test_the_fleet_is_sent_without_frames_with_the_newest_values(tapped):
+def test_it_sends_the_newest_values_without_frames_for_the_fleet(tapped):
     tapped.tap.renew([], fleet=True)
     tapped.stream(0)
     tapped.robots["leg"].says(**frame(1) | {"observation": {"joint_positions": [1, 2.5, "x", 1e30]}})
@@ -82,7 +82,7 @@ def test_the_fleet_is_sent_without_frames_with_the_newest_values(tapped):
     assert (reports["arm"].values, reports["leg"].values) == (b"[0.5]", b"[1,2.5,null,1e+30]")
 
 
-def test_values_stay_until_there_are_others_and_are_twelve_at_most(tapped):
+def test_it_repeats_the_last_values_and_sends_at_most_twelve(tapped):
     tapped.tap.renew([], fleet=True)
     tapped.robots["arm"].says(**frame(0) | {"observation": {f"{number}.pos": number for number in range(20)}})
     for _ in range(2):
@@ -105,7 +105,7 @@ def test_a_refused_frame_is_not_sent(tapped):
     assert len(tapped.report().frames) == 1
 
 
-def test_a_flood_is_sent_in_part_and_the_rest_is_counted(tapped):
+def test_it_limits_the_bytes_per_tick_and_counts_dropped_frames(tapped):
     tapped.tap.renew(["arm"], fleet=False)
     for index in range(100):
         tapped.robots["arm"].says(**frame(index) | {"note": "x" * 10_000})
@@ -114,7 +114,7 @@ def test_a_flood_is_sent_in_part_and_the_rest_is_counted(tapped):
     assert (orjson.loads(report.frames[-1])[0], report.numbered) == (99, 100)
 
 
-def test_a_lease_ends_where_it_is_not_renewed(tapped):
+def test_a_lease_expires_if_it_is_not_renewed(tapped):
     tapped.tap.renew(["arm"], fleet=True)
     tapped.clock.now += LEASE_S - 1
     tapped.tap.renew(["leg"], fleet=False)
@@ -126,7 +126,7 @@ def test_a_lease_ends_where_it_is_not_renewed(tapped):
     assert [robot.connection.watched for robot in tapped.robots.values()] == [None] * 3
 
 
-def test_frames_that_nobody_was_to_get_are_not_counted(tapped):
+def test_it_does_not_count_frames_before_a_robot_is_watched(tapped):
     """The fleet is watched on, so the connection stays watched."""
     tapped.tap.renew([], fleet=True)
     tapped.stream(0, 1, 2)
@@ -135,7 +135,7 @@ def test_frames_that_nobody_was_to_get_are_not_counted(tapped):
     assert tapped.report().numbered == len(tapped.report().frames) + 1 == 1
 
 
-def test_a_connection_that_is_closed_is_not_sent(tapped):
+def test_it_does_not_report_closed_connections(tapped):
     tapped.tap.renew([], fleet=True)
     tapped.robots["arm"].connection.give_up(4409)
     tapped.robots["leg"].connection.disconnected.set()
@@ -143,13 +143,13 @@ def test_a_connection_that_is_closed_is_not_sent(tapped):
 
 
 @pytest.mark.parametrize("frames_a_tick, rate", [(6, 60.0), (0, 0.0), (100, 1000.0)])
-def test_the_rate_is_that_of_the_last_two_seconds(tapped, frames_a_tick, rate):
+def test_the_rate_covers_the_last_two_seconds(tapped, frames_a_tick, rate):
     tapped.tap.renew([], fleet=True)
     tapped.pass_ticks(30, sends=2)
     assert tapped.pass_ticks(31, sends=frames_a_tick, first=60)[-1]["rate_hz"] == pytest.approx(rate, abs=0.1)
 
 
-def test_the_rate_of_batches_is_that_of_their_frames(tapped):
+def test_the_rate_counts_the_frames_of_batches(tapped):
     """A batch of 20 every fourth tick is 50 a second, whichever tick asks."""
     tapped.tap.renew([], fleet=True)
     rates = []
@@ -158,7 +158,7 @@ def test_the_rate_of_batches_is_that_of_their_frames(tapped):
     assert {state["rate_hz"] for state in rates[24:]} == {50.0}
 
 
-def test_there_is_no_rate_of_the_first_half_second(tapped):
+def test_the_rate_is_null_in_the_first_half_second(tapped):
     tapped.tap.renew([], fleet=True)
     assert [state["rate_hz"] is None for state in tapped.pass_ticks(7, sends=6)] == [True] * 5 + [False] * 2
 
@@ -188,7 +188,7 @@ def test_a_new_connection_is_watched_from_its_first_frame(tapped):
     assert tail.watched.has_frames
 
 
-def test_while_one_message_is_under_way_frames_wait_for_the_next(tapped):
+def test_it_queues_frames_while_a_message_is_being_sent(tapped):
     async def scenario():
         frozen = asyncio.Event()
 
@@ -211,7 +211,7 @@ def test_while_one_message_is_under_way_frames_wait_for_the_next(tapped):
     assert [[orjson.loads(each)[0] for each in report.frames] for (report,) in tapped.sent] == [[0], [1, 2, 3, 4]]
 
 
-def test_a_layer_that_takes_nothing_is_said_once_and_its_frames_are_counted(tapped, caplog):
+def test_it_logs_a_failing_layer_once_and_counts_the_lost_frames(tapped, caplog):
     async def scenario():
         async def fail(message):
             raise ConnectionError("gone")

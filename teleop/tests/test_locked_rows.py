@@ -51,7 +51,7 @@ def session(lease):
     return TeleopSession.objects.get(pk=lease.session_id)
 
 
-def test_a_heartbeat_leaves_out_a_locked_session(arm, leg):
+def test_a_heartbeat_skips_a_locked_session(arm, leg):
     beats = [heartbeat_of(arm, frame_count=7), heartbeat_of(leg, frame_count=8, meta_info={"task": "fold"})]
     with session_locked(arm):
         found = presence.heartbeat(beats)
@@ -60,7 +60,7 @@ def test_a_heartbeat_leaves_out_a_locked_session(arm, leg):
     assert presence.heartbeat(beats).saved == {arm.holder, leg.holder}
 
 
-def test_a_heartbeat_leaves_out_a_locked_robot(arm, leg):
+def test_a_heartbeat_skips_a_locked_robot(arm, leg):
     Robot.objects.update(last_heartbeat=T0)
     with robot_locked("arm"):
         found = presence.heartbeat([heartbeat_of(arm, frame_count=7), heartbeat_of(leg, frame_count=8)])
@@ -77,7 +77,7 @@ def test_a_heartbeat_finds_a_lost_session_beside_a_locked_one(arm, leg):
 
 
 @pytest.mark.parametrize("how", ["SELECT 1 FROM {} WHERE id = %s FOR UPDATE", "DELETE FROM {} WHERE id = %s"])
-def test_a_handshake_waits_for_a_locked_session_and_no_other_does(arm, how):
+def test_a_locked_session_delays_only_its_own_handshake(arm, how):
     handshakes = [Handshake(robot, None, "morning-run", f"worker.9{robot}", None) for robot in ("arm", "leg")]
     with session_locked(arm, how.format("teleop_teleopsession")):
         blocked, opened = admission.claim(handshakes, ["", ""])
@@ -92,7 +92,7 @@ def test_a_handshake_does_not_wait_for_a_locked_robot(arm):
         assert claims("worker.3", key="another-session").is_new
 
 
-def test_a_release_leaves_out_a_locked_session(arm, leg):
+def test_a_release_skips_a_locked_session(arm, leg):
     stores(leg, 0, 1)
     with session_locked(arm):
         counts = release_all(Release(heartbeat_of(arm), False), Release(heartbeat_of(leg), False))
@@ -101,7 +101,7 @@ def test_a_release_leaves_out_a_locked_session(arm, leg):
     assert releases(arm) == 0
 
 
-def test_the_sweep_leaves_out_a_locked_session(arm, leg):
+def test_the_sweep_skips_a_locked_session(arm, leg):
     falls_silent(arm, leg)
     with session_locked(arm):
         assert sweeps() == 1
@@ -109,7 +109,7 @@ def test_the_sweep_leaves_out_a_locked_session(arm, leg):
     assert sweeps() == 1
 
 
-def test_a_session_is_given_back_when_it_is_locked_no_more(arm):
+def test_it_gives_back_a_session_once_it_is_unlocked(arm):
     claim = claims("worker.2")
     with session_locked(arm):
         assert admission.give_back([claim]) == [None]

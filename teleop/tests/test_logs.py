@@ -21,12 +21,12 @@ def record(text="refused arm"):
     return logging.LogRecord("teleop.ingest.consumer", logging.WARNING, __file__, 1, text, (), None)
 
 
-def test_it_lets_only_so_many_records_pass():
+def test_it_limits_the_number_of_records():
     limit = RateLimit(most=3, seconds=10, clock=lambda: 0.0)
     assert [limit.filter(record()) for _ in range(5)] == [True, True, True, False, False]
 
 
-def test_it_says_later_how_many_it_held_back():
+def test_it_reports_the_number_of_suppressed_records():
     now = [0.0]
     limit = RateLimit(most=1, seconds=10, clock=lambda: now[0])
     for _ in range(4):
@@ -36,7 +36,7 @@ def test_it_says_later_how_many_it_held_back():
     assert late.getMessage() == "refused arm (3 more were not logged)"
 
 
-def test_as_json_a_line_is_an_object_with_its_extras():
+def test_json_format_writes_an_object_with_the_extras():
     settings = subprocess.run(
         [sys.executable, "-c", LOG_A_LINE],
         env=os.environ | {"LOG_FORMAT": "json"},
@@ -50,7 +50,7 @@ def test_as_json_a_line_is_an_object_with_its_extras():
     assert line["timestamp"].endswith("+00:00")
 
 
-def test_a_line_that_belongs_to_a_request_has_its_id():
+def test_a_record_of_a_request_has_its_request_id():
     token = request_ids.current.set("0123456789")
     RequestId().filter(inside := record())
     request_ids.current.reset(token)
@@ -90,7 +90,7 @@ def test_keys_are_masked_in_both_formats(text, masked):
     assert json.loads(JSONFormatter("%(message)s").format(record(text)))["message"] == (masked or text)
 
 
-def test_keys_are_masked_in_tracebacks_and_in_what_a_record_was_given():
+def test_keys_are_masked_in_tracebacks_and_extra_fields():
     try:
         raise ValueError({"query": "?api_key=K-1_x"})
     except ValueError:

@@ -14,7 +14,7 @@ def options() -> set[str]:
 
 @pytest.mark.postgresql
 @pytest.mark.django_db
-def test_postgresql_is_told_when_to_freeze_frames_and_it_can_be_taken_back():
+def test_it_sets_and_resets_the_freeze_settings_of_the_frame_table():
     told = {f"{name}={value}" for name, value in frozen_early.SETTINGS.items()}
     assert options() == told
     with connection.schema_editor() as editor:

@@ -24,7 +24,7 @@ def sent(say) -> list:
     return left
 
 
-def test_nothing_overtakes_an_ack():
+def test_it_sends_messages_acks_and_close_in_order():
     def say(transport: AsgiTransport) -> None:
         transport.send('{"type": "error"}')
         transport.send_ack(8)
@@ -34,7 +34,7 @@ def test_nothing_overtakes_an_ack():
     assert sent(say) == ["error", "ack", "ended", 1000]
 
 
-def test_an_ack_that_waits_gives_way_to_the_next():
+def test_it_merges_queued_acks_into_one():
     def say(transport: AsgiTransport) -> None:
         for index in range(100):
             transport.send_ack(index)

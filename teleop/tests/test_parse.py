@@ -54,13 +54,13 @@ def refused(message: bytes | str) -> Refusal:
         '{"frame_index":"\ud800"}',
     ],
 )
-def test_it_refuses_a_message_it_cannot_use(message):
+def test_it_refuses_an_invalid_message(message):
     refusal = refused(message)
     assert (refusal.code, refusal.frame_index) == (Code.INVALID_MESSAGE, None)
 
 
 @pytest.mark.parametrize("index", [None, "7", 7.0, 7.5, True, False, -1, 2**31, 2**63, [7], {}])
-def test_it_refuses_a_frame_index(index):
+def test_it_refuses_an_invalid_frame_index(index):
     refusal = refused(encoded(frame_index=index))
     assert (refusal.code, refusal.frame_index) == (Code.INVALID_FRAME, None)
     assert refusal.detail.startswith("frame_index is ")
@@ -73,7 +73,7 @@ def test_it_refuses_a_frame_index_of_2_to_the_70():
 @pytest.mark.parametrize(
     "timestamp", [None, "1703318400", True, 1e18, -1, 0, MIN_TIMESTAMP - 0.001, MAX_TIMESTAMP, 1703318400500, [1], {}]
 )
-def test_it_refuses_a_timestamp(timestamp):
+def test_it_refuses_an_invalid_timestamp(timestamp):
     refusal = refused(encoded(timestamp=timestamp))
     assert (refusal.code, refusal.frame_index) == (Code.INVALID_FRAME, 7)
     assert refusal.detail.startswith("timestamp is ")
@@ -85,13 +85,13 @@ def test_it_names_field_value_and_bound():
 
 @pytest.mark.parametrize("name", ["observation", "action"])
 @pytest.mark.parametrize("value", [None, [1.0], "text", 1, True])
-def test_it_refuses_an_observation_or_action_that_is_no_object(name, value):
+def test_it_refuses_an_observation_or_action_that_is_not_an_object(name, value):
     refusal = refused(encoded(**{name: value}))
     assert (refusal.code, refusal.frame_index) == (Code.INVALID_FRAME, 7)
 
 
 @pytest.mark.parametrize("missing", ["frame_index", "timestamp", "observation"])
-def test_it_refuses_a_frame_without(missing):
+def test_it_refuses_a_frame_with_a_missing_field(missing):
     value = frame()
     del value[missing]
     assert refused(orjson.dumps(value)).code == Code.INVALID_FRAME
@@ -100,32 +100,32 @@ def test_it_refuses_a_frame_without(missing):
 @pytest.mark.parametrize(
     "observation", [b'{"a":"x\\u0000"}', b'{"a":[{"\\u0000":1}]}', b'{"a":{"b":["\\u0000"]}}', DEEP]
 )
-def test_it_refuses_what_no_database_stores(observation):
+def test_it_refuses_nul_and_deep_nesting_in_an_observation(observation):
     refusal = refused(raw(observation))
     assert (refusal.code, refusal.frame_index) == (Code.INVALID_FRAME, 7)
 
 
 @pytest.mark.parametrize("message", [raw(b"null"), b'{"frame_index":null}', b"{}"])
-def test_it_says_null_or_missing(message):
+def test_it_reports_a_null_or_missing_field(message):
     assert " is null or missing; " in refused(message).detail
 
 
-def test_it_refuses_nul_beside_the_observation():
+def test_it_refuses_nul_outside_the_observation():
     assert refused(encoded(note="a\0b")).code == Code.INVALID_FRAME
 
 
-def test_it_takes_an_escaped_backslash_for_no_nul():
+def test_it_accepts_an_escaped_backslash_before_u0000():
     assert parse(encoded(note="\\u0000")).data.endswith(rb'"note":"\\u0000"}')
 
 
-def test_it_takes_64_kib_and_no_byte_more():
+def test_it_accepts_64_kib_of_data_and_refuses_one_byte_more():
     room = MAX_DATA_BYTES - len(b'{"observation":{"a":""}}')
     assert len(parse(encoded(observation={"a": "x" * room})).data) == MAX_DATA_BYTES
     refusal = refused(encoded(observation={"a": "x" * (room + 1)}))
     assert (refusal.code, refusal.frame_index) == (Code.FRAME_TOO_LARGE, 7)
 
 
-def test_it_takes_254_levels_the_frame_itself_included():
+def test_it_accepts_254_levels_of_nesting_and_refuses_255():
     assert parse(raw(b'{"a":' * 253 + b"1" + b"}" * 253))
     assert "nested too deep" in refused(raw(b'{"a":' * 254 + b"1" + b"}" * 254)).detail
 
@@ -144,7 +144,7 @@ def named(count: int) -> dict:
         {"objects": [{"a": 1}] * 1023},
     ],
 )
-def test_it_takes_1024_names(observation):
+def test_it_accepts_1024_names(observation):
     assert parse(encoded(observation=observation))
 
 
@@ -163,7 +163,7 @@ def test_it_refuses_1025_names(observation):
     assert refusal.detail == "the frame has 1025 names; at most 1024 expected"
 
 
-def test_it_refuses_the_frame_of_a_batch_that_has_too_many_names():
+def test_it_refuses_only_the_batch_frame_with_too_many_names():
     bad, good = parse(orjson.dumps({"frames": [frame(observation=named(1025)), frame(frame_index=8)]}))
     assert bad.detail == "frames[0]: the frame has 1025 names; at most 1024 expected"
     assert good.frame_index == 8
@@ -176,17 +176,17 @@ def test_it_measures_a_frame_as_compact_utf8():
 
 @pytest.mark.parametrize("index", [0, 2**31 - 1])
 @pytest.mark.parametrize("timestamp", [MIN_TIMESTAMP, MAX_TIMESTAMP - 1, 1703318400.123456])
-def test_it_takes_the_bounds(index, timestamp):
+def test_it_accepts_boundary_values(index, timestamp):
     taken = parse(encoded(frame_index=index, timestamp=timestamp))
     assert (taken.frame_index, taken.timestamp_us) == (index, round(timestamp * 1_000_000))
 
 
 @pytest.mark.parametrize("observation", [{"joint_positions": [1.5] * 6}, {"shoulder_pan.pos": 1.5}, {}])
-def test_it_takes_both_shapes_of_observation(observation):
+def test_it_accepts_both_shapes_of_observation(observation):
     assert orjson.loads(parse(encoded(observation=observation)).data) == {"observation": observation}
 
 
-def test_it_takes_an_action_alone():
+def test_it_accepts_an_action_without_an_observation():
     taken = parse(b'{"frame_index":0,"timestamp":1703318400,"action":{"x.vel":0.1}}')
     assert taken == Frame(0, 1703318400_000_000, b'{"action":{"x.vel":0.1}}')
 
@@ -196,11 +196,11 @@ def test_it_keeps_other_keys_and_their_order():
     assert parse(message).data == b'{"z":1,"action":{"b":1,"a":2},"type":"x","a":null}'
 
 
-def test_it_takes_numbers_as_doubles():
+def test_it_parses_large_integers_as_doubles():
     assert parse(raw(b'{"n":123456789012345678901234567890}')).data == b'{"observation":{"n":1.2345678901234568e+29}}'
 
 
-def test_it_puts_a_refusal_in_the_place_of_a_bad_frame():
+def test_it_returns_a_refusal_in_place_of_an_invalid_frame():
     good, bad, nothing = frame(), frame(frame_index=8, timestamp="now"), None
     first, second, third = parse(orjson.dumps({"frames": [good, bad, nothing]}))
     assert first.frame_index == 7
@@ -209,13 +209,13 @@ def test_it_puts_a_refusal_in_the_place_of_a_bad_frame():
     assert third.detail.startswith("frames[2]: the frame is ")
 
 
-def test_it_takes_a_batch_of_600():
+def test_it_accepts_a_batch_of_600():
     batch = [frame(frame_index=index) for index in range(600)]
     assert [taken.frame_index for taken in parse(orjson.dumps({"frames": batch}))] == list(range(600))
 
 
 @pytest.mark.parametrize("fps", [b"0", b"-1", b"1001", b"1e9", b'"fast"', b"59.94", b"true", b"null", b"[60]"])
-def test_it_refuses_fps(fps):
+def test_it_refuses_an_invalid_fps(fps):
     refusal = refused(b'{"type":"start","fps":%s}' % fps)
     assert (refusal.code, refusal.detail[:7]) == (Code.INVALID_START, "fps is ")
 
@@ -224,7 +224,7 @@ def test_it_refuses_fps(fps):
 @pytest.mark.parametrize(
     "meta_info", [b"[]", b"1", b'"text"', b'{"a":"\\u0000"}', b'{"\\u0000":1}', DEEP, b'{"a":"%s"}' % (b"x" * 2**16)]
 )
-def test_it_refuses_meta_info(kind, code, meta_info):
+def test_it_refuses_invalid_meta_info(kind, code, meta_info):
     refusal = refused(b'{"type":"%s","meta_info":%s}' % (kind, meta_info))
     assert (refusal.code, refusal.frame_index, refusal.detail[:9]) == (code, None, "meta_info")
 
@@ -239,7 +239,7 @@ def test_it_refuses_meta_info(kind, code, meta_info):
         ('{"type":"end"}', End({})),
     ],
 )
-def test_it_takes_control_messages(message, expected):
+def test_it_parses_control_messages(message, expected):
     assert parse(message) == expected
 
 
@@ -254,7 +254,7 @@ keys = st.sampled_from(["frame_index", "timestamp", "observation", "action", "ty
 
 
 @given(st.binary() | st.text() | st.dictionaries(keys, values).map(orjson.dumps))
-def test_it_parses_or_refuses_and_never_fails(message):
+def test_it_raises_only_refusal_for_any_input(message):
     try:
         parsed = parse(message)
     except Refusal as refusal:
@@ -264,7 +264,7 @@ def test_it_parses_or_refuses_and_never_fails(message):
 
 
 @given(st.binary(min_size=1, max_size=3), st.integers(0, 200))
-def test_it_survives_a_frame_with_broken_bytes(noise, at):
+def test_it_parses_or_refuses_a_frame_with_corrupted_bytes(noise, at):
     message = encoded(action={"gripper.pos": 1.5, "text": "ü\\ \"'\n"})
     at %= len(message)
     try:
@@ -286,7 +286,7 @@ def test_it_keeps_every_microsecond(timestamp_us):
     assert parse(encoded(timestamp=timestamp_us / 10**6)).timestamp_us == timestamp_us
 
 
-def test_a_frame_that_waits_takes_what_it_is_counted_as():
+def test_a_queued_frame_uses_at_most_1_5_times_its_counted_memory():
     """Its data and 256 bytes (teleop/ingest/writer.py), not what it was written into."""
     process, message = psutil.Process(), encoded(action={f"joint_{number}": 0.123456789 for number in range(20)})
     before = process.memory_info().rss

@@ -41,20 +41,20 @@ def robot(pk="arm") -> Robot:
     return Robot.objects.get(pk=pk)
 
 
-def test_a_connection_makes_a_live_session():
+def test_it_creates_a_live_session_for_a_connection():
     opened = opens()
     made = session(opened)
     assert (made.robot_id, made.key, made.is_live, made.fps, made.frame_count) == ("arm", "morning-run", True, 60, 0)
     assert (opened.next_frame_index, opened.frame_count) == (0, 0)
 
 
-def test_a_connection_puts_its_robot_online():
+def test_it_sets_the_robot_online_on_connect():
     opens()
     assert (robot().status, robot().ip_address) == ("online", "10.0.0.7")
     assert abs(robot().last_heartbeat - robot().created_at) < timedelta(seconds=10)
 
 
-def test_a_robot_that_may_not_connect_gets_no_session(settings):
+def test_it_creates_no_session_for_a_refused_handshake(settings):
     settings.ROBOT_AUTH = "key"
     assert isinstance(claims(), HandshakeRefused)
     assert not TeleopSession.objects.exists()
@@ -67,7 +67,7 @@ def test_the_same_key_resumes_the_session():
     assert again.next_frame_index == 6
 
 
-def test_another_key_or_robot_makes_another_session():
+def test_it_creates_a_session_for_each_robot_and_key():
     made = {opens(key="morning-run").session_id, opens(key="evening-run").session_id, opens(robot="leg").session_id}
     assert len(made) == 3
 
@@ -80,7 +80,7 @@ def test_a_resumed_session_is_live_again():
     assert session(first).is_live
 
 
-def test_it_returns_the_holder_from_whom_a_session_was_taken():
+def test_it_returns_the_previous_holder_of_a_taken_session():
     opens("worker.1")
     claim = claims("worker.2")
     assert (claim.previous, claim.was_live, claim.is_new) == ("worker.1", True, False)
@@ -93,25 +93,25 @@ def test_it_returns_no_previous_holder_of_a_released_session():
     assert (claim.previous, claim.was_live) == ("", False)
 
 
-def test_it_gives_a_session_back_to_its_holder():
+def test_it_returns_a_session_to_its_previous_holder():
     lease = opens("worker.1")
     admission.give_back([claims("worker.2")])
     assert (session(lease).holder, session(lease).is_live) == ("worker.1", True)
 
 
-def test_it_ends_a_session_that_is_given_back_and_had_no_holder():
+def test_it_ends_a_returned_session_without_a_previous_holder():
     admission.give_back([claims()])
     assert not TeleopSession.objects.get().is_live
 
 
-def test_it_gives_nothing_back_that_another_handshake_has_taken():
+def test_it_does_not_return_a_session_taken_by_another_handshake():
     claim = claims("worker.1")
     taken = opens("worker.2")
     assert admission.give_back([claim]) == [False]
     assert (session(taken).holder, session(taken).is_live) == ("worker.2", True)
 
 
-def test_a_session_that_ends_says_what_its_frames_say():
+def test_it_stores_frame_count_and_times_when_a_session_ends():
     opened = opens()
     stores(opened, 3, 4, 9)
     assert releases(opened) == 3
@@ -121,30 +121,30 @@ def test_a_session_that_ends_says_what_its_frames_say():
     )
 
 
-def test_a_session_without_frames_ends_when_it_began():
+def test_it_ends_a_session_without_frames_at_its_start_time():
     opened = opens()
     assert releases(opened) == 0
     assert session(opened).end_time == session(opened).start_time
 
 
-def test_a_robot_that_has_gone_is_offline():
+def test_it_sets_a_robot_offline_on_release():
     releases(opens())
     assert robot().status == "offline"
 
 
-def test_a_robot_that_was_closed_for_its_own_fault_is_in_error():
+def test_it_sets_status_error_and_stores_the_error_on_a_failed_release():
     releases(opens(), failed=True, error=("invalid_message", "message is not JSON"))
     assert (robot().status, robot().last_error_code) == ("error", "invalid_message")
     assert (robot().last_error_detail, robot().last_error_at is not None) == ("message is not JSON", True)
 
 
-def test_a_robot_with_another_session_live_stays_online():
+def test_a_robot_with_another_live_session_stays_online():
     opens(key="morning-run")
     releases(opens("worker.2", key="evening-run"), failed=True)
     assert robot().status == "online"
 
 
-def test_a_holder_that_was_replaced_ends_nothing():
+def test_it_ignores_a_release_by_a_replaced_holder():
     old = opens("worker.1")
     opens("worker.2")
     releases(old, meta_info={"task": "old"})
@@ -152,7 +152,7 @@ def test_a_holder_that_was_replaced_ends_nothing():
     assert (session(old).holder, session(old).meta_info, robot().status) == ("worker.2", None, "online")
 
 
-def test_rows_of_an_old_holder_that_come_after_the_end_are_counted():
+def test_it_counts_rows_stored_by_an_old_holder_after_the_end():
     old = opens("worker.1")
     stores(old, 0)
     releases(opens("worker.2"))
@@ -162,14 +162,14 @@ def test_rows_of_an_old_holder_that_come_after_the_end_are_counted():
     assert (session(old).frame_count, session(old).end_time) == (3, T0 + timedelta(seconds=2))
 
 
-def test_a_session_that_was_deleted_meanwhile_has_no_frames():
+def test_it_returns_zero_frames_when_releasing_a_deleted_session():
     old = opens("worker.1")
     releases(opens("worker.2"))
     session(old).delete()
     assert releases(old, meta_info={"task": "fold"}) == 0
 
 
-def test_it_releases_fifty_sessions_with_the_statements_of_one():
+def test_it_releases_50_sessions_with_as_many_statements_as_one():
     leases = [opens(f"worker.{number}", robot=f"arm-{number}") for number in range(51)]
     counts = []
     for group in (leases[:1], leases[1:]):
@@ -180,7 +180,7 @@ def test_it_releases_fifty_sessions_with_the_statements_of_one():
     assert not TeleopSession.objects.live().exists()
 
 
-def test_it_opens_fifty_sessions_with_the_statements_of_one(settings):
+def test_it_opens_50_sessions_with_as_many_statements_as_one(settings):
     settings.ROBOT_AUTH = "key"
     register(*(f"arm-{number}" for number in range(51)))
     counts = []
@@ -194,13 +194,13 @@ def test_it_opens_fifty_sessions_with_the_statements_of_one(settings):
     assert TeleopSession.objects.live().count() == 51
 
 
-def test_a_release_writes_what_the_last_beat_had_not():
+def test_it_stores_fps_and_meta_info_on_release():
     opened = opens()
     releases(opened, fps=30, meta_info={"task": "fold", "success": True})
     assert (session(opened).fps, session(opened).meta_info) == (30, {"task": "fold", "success": True})
 
 
-def test_the_sweep_ends_what_a_killed_worker_left():
+def test_the_sweep_ends_sessions_of_a_killed_worker():
     opened = opens()
     stores(opened, 0, 1)
     falls_silent(opened)
@@ -209,7 +209,7 @@ def test_the_sweep_ends_what_a_killed_worker_left():
     assert robot().status == "offline"
 
 
-def test_the_sweep_leaves_who_was_heard_of():
+def test_the_sweep_keeps_a_session_with_a_recent_heartbeat():
     opened = opens()
     falls_silent(opened)
     beats(opened)
@@ -217,14 +217,14 @@ def test_the_sweep_leaves_who_was_heard_of():
     assert (session(opened).is_live, robot().status) == (True, "online")
 
 
-def test_the_sweep_leaves_ended_sessions_alone():
+def test_the_sweep_ignores_ended_sessions():
     opened = opens()
     releases(opened)
     falls_silent(opened)
     assert sweeps() == 0
 
 
-def test_a_holder_that_is_alive_after_all_reopens_its_session():
+def test_a_heartbeat_reopens_a_session_that_the_sweep_ended():
     opened = opens()
     falls_silent(opened)
     sweeps()
@@ -232,12 +232,12 @@ def test_a_holder_that_is_alive_after_all_reopens_its_session():
     assert (session(opened).is_live, robot().status) == (True, "online")
 
 
-def test_a_refused_handshake_is_kept_with_the_robot():
+def test_it_stores_a_refused_handshake_as_the_robots_last_error():
     opens()
     presence.note_refusals({"arm": HandshakeRefused("wrong_key", "the key is not this robot's")})
     assert (robot().last_error_code, robot().last_error_detail) == ("wrong_key", "the key is not this robot's")
 
 
-def test_a_refused_handshake_of_an_unknown_robot_registers_none():
+def test_it_creates_no_robot_for_a_refused_handshake():
     presence.note_refusals({"stranger": HandshakeRefused("unknown_robot", "robot stranger is not registered")})
     assert not Robot.objects.exists()

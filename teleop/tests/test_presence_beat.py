@@ -42,33 +42,33 @@ def test_it_starts_the_session_at_its_first_frame():
     assert the_session().start_time == T0
 
 
-def test_it_writes_each_session_its_own():
+def test_it_writes_the_frame_count_of_each_session():
     arm, leg = opens(), opens("worker.2", robot="leg")
     presence.heartbeat([heartbeat_of(arm, frame_count=1, first_timestamp=T0), heartbeat_of(leg, frame_count=2)])
     found = TeleopSession.objects.values_list("robot_id", "frame_count").order_by("robot_id")
     assert list(found) == [("arm", 1), ("leg", 2)]
 
 
-def test_a_holder_that_was_replaced_writes_nothing_and_is_told():
+def test_it_reports_a_replaced_holder_as_lost_and_writes_nothing():
     old, new = opens("worker.1"), opens("worker.2")
     assert beats(old, frame_count=99, fps=30, meta_info={"task": "old"}).lost == {old.holder}
     assert (the_session().holder, the_session().frame_count, the_session().fps) == (new.holder, 0, 60)
     assert the_session().meta_info is None
 
 
-def test_of_two_connections_of_one_worker_the_holder_counts():
+def test_it_saves_only_the_holder_of_two_connections_to_a_session():
     old, new = opens("worker.1"), opens("worker.2")
     found = presence.heartbeat([heartbeat_of(old, frame_count=99), heartbeat_of(new, frame_count=3)])
     assert (found.saved, found.lost, the_session().frame_count) == ({new.holder}, {old.holder}, 3)
 
 
-def test_it_tells_the_key_hashes():
+def test_it_returns_the_key_hashes():
     opened = opens()
     Robot.objects.update(key_hash="other")
     assert beats(opened).key_hashes == {"arm": "other"}
 
 
-def test_a_failing_robot_is_in_error_until_it_fails_no_more():
+def test_a_robot_has_status_error_until_a_heartbeat_without_refusals():
     opened = opens()
     beats(opened, refusals=3, error=("invalid_frame", "timestamp is null or missing"))
     assert (the_robot().status, the_robot().last_error_code) == ("error", "invalid_frame")
@@ -76,14 +76,14 @@ def test_a_failing_robot_is_in_error_until_it_fails_no_more():
     assert (the_robot().status, the_robot().last_error_code) == ("online", "invalid_frame")
 
 
-def test_it_merges_meta_info_shallowly_and_null_removes():
+def test_it_merges_meta_info_shallowly_and_removes_null_keys():
     opened = opens()
     beats(opened, meta_info={"task": "fold", "camera": {"fps": 30, "width": 640}, "operator": "Ada"})
     beats(opened, meta_info={"camera": {"fps": 60}, "operator": None, "absent": None})
     assert the_session().meta_info == {"task": "fold", "camera": {"fps": 60}}
 
 
-def test_meta_info_does_not_grow_past_its_bound_in_small_steps():
+def test_it_refuses_a_merge_that_makes_meta_info_too_large():
     opened = opens()
     for name in ("a", "b"):
         assert beats(opened, meta_info={name: "x" * 30_000}).refused == {}
@@ -93,7 +93,7 @@ def test_meta_info_does_not_grow_past_its_bound_in_small_steps():
     assert beats(opened, meta_info={"c": "x" * 30_000, "a": None}).refused == {}
 
 
-def test_what_a_robot_says_last_is_bounded_too():
+def test_it_refuses_meta_info_that_is_too_large_on_release():
     opened = opens()
     beats(opened, meta_info={"a": "x" * 60_000})
     releases(opened, meta_info={"b": "x" * 10_000})
@@ -103,7 +103,7 @@ def test_what_a_robot_says_last_is_bounded_too():
 
 
 @pytest.mark.parametrize("label", ["task", "success", "tags", "note"])
-def test_what_staff_have_said_wins_over_the_robot(label):
+def test_it_keeps_a_staff_label_over_the_robots_value(label):
     opened = opens()
     session = the_session()
     session.merge_meta({label: "staff's"}, by_staff=True)
@@ -113,7 +113,7 @@ def test_what_staff_have_said_wins_over_the_robot(label):
     assert the_session().meta_info == {label: "staff's", "other": 1}
 
 
-def test_what_staff_have_removed_stays_removed():
+def test_it_does_not_restore_a_label_that_staff_removed():
     opened = opens()
     beats(opened, meta_info={"note": "robot's"})
     session = the_session()
@@ -123,7 +123,7 @@ def test_what_staff_have_removed_stays_removed():
     assert the_session().meta_info == {}
 
 
-def test_staff_take_no_other_key_from_the_robot():
+def test_a_robot_overwrites_a_staff_key_that_is_not_a_label():
     opened = opens()
     session = the_session()
     session.merge_meta({"operator": "Ada"}, by_staff=True)
@@ -132,7 +132,7 @@ def test_staff_take_no_other_key_from_the_robot():
     assert the_session().meta_info == {"operator": "Bob"}
 
 
-def test_it_costs_the_same_for_one_robot_and_for_fifty():
+def test_it_runs_as_many_statements_for_50_robots_as_for_one():
     fifty = [heartbeat_of(opens(f"worker.{number}", robot=f"arm-{number}"), frame_count=1) for number in range(50)]
     counts = []
     for heartbeats in (fifty[:1], fifty):
@@ -143,7 +143,7 @@ def test_it_costs_the_same_for_one_robot_and_for_fifty():
     assert counts[0] == counts[1]
 
 
-def test_it_reads_no_session_but_its_own():
+def test_it_never_scans_the_session_table():
     """A scan of a hundred thousand sessions every few seconds would hold up every group."""
     opened = opens()
     with connection.execute_wrapper(_explain := Explain()):
@@ -175,7 +175,7 @@ class Explain:
         return execute(statement, params, many, context)
 
 
-def test_heartbeats_are_by_the_databases_clock():
+def test_it_uses_the_database_clock_for_heartbeats():
     opened = opens()
     Robot.objects.update(last_heartbeat=T0)
     beats(opened)
@@ -201,7 +201,7 @@ def updates() -> tuple[int, int]:
         return cursor.fetchone()
 
 
-def test_a_session_that_is_recorded_again_has_no_quality():
+def test_it_clears_the_quality_of_a_session_that_is_recorded_again():
     opened = opens()
     for reopens in (beats, releases, lambda _: opens("worker.2")):
         TeleopSession.objects.update(quality={"idle_share": 0.5})

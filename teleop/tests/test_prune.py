@@ -39,7 +39,7 @@ def recorded():
     return record
 
 
-def test_it_clears_logins_that_have_expired(recorded):
+def test_it_deletes_expired_logins(recorded):
     expired, other = SessionStore(), SessionStore()
     for login, seconds in ((expired, -1), (other, 60)):
         login.set_expiry(seconds)
@@ -55,7 +55,7 @@ def left() -> set[str]:
     return set(TeleopSession.objects.values_list("key", flat=True))
 
 
-def test_it_deletes_what_ended_before_with_its_frames(recorded):
+def test_it_deletes_older_sessions_and_their_frames(recorded):
     recorded("old-one", 31)
     recorded("new-one", 29)
     said = prune("--older-than", "30d")
@@ -64,13 +64,13 @@ def test_it_deletes_what_ended_before_with_its_frames(recorded):
     assert TeleopFrame.objects.count() == 1
 
 
-def test_a_live_session_stays_however_long_it_lasts(recorded):
+def test_it_keeps_a_live_session_of_any_age(recorded):
     session = recorded("all-year", 365)
     TeleopSession.objects.filter(pk=session.pk).update(end_time=None)
     assert prune("--older-than", "1h").endswith("0 sessions of 0 frames deleted\n")
 
 
-def test_it_keeps_what_staff_have_labelled_or_marked(recorded):
+def test_it_keeps_sessions_that_staff_labelled_or_marked(recorded):
     recorded("labelled", 9, staff_labels=["success"], meta_info={"success": True})
     recorded("marked", 9, meta_info={"marks": [{"timestamp": 1703318400, "note": "here", "by": "eva"}]})
     recorded("said-by-robot", 9, meta_info={"task": "pick"})
@@ -86,13 +86,13 @@ def test_a_dry_run_deletes_nothing(recorded):
 
 
 @pytest.mark.parametrize("age", ["30", "0d", "-1d", "1.5d", "30y", "999999w", ""])
-def test_an_age_that_is_none_says_what_was_expected(age):
+def test_it_reports_the_expected_range_for_an_invalid_age(age):
     with pytest.raises(CommandError, match="is no age; 1h to 100 years expected"):
         prune(f"--older-than={age}")
 
 
 @pytest.mark.parametrize("frames", [1, 3, 4, 10])
-def test_all_frames_of_a_session_go_in_batches_and_no_others(monkeypatch, frames):
+def test_it_deletes_all_frames_of_only_one_session_in_batches(monkeypatch, frames):
     monkeypatch.setattr(querysets, "DELETE_BATCH", 3)
     session, other = make_session(range(0, 7 * frames, 7)), make_session(range(20))
     assert session.frames.delete_in_batches() == frames

@@ -41,34 +41,34 @@ def test_it_is_idle_only_while_no_joint_moves():
 
 
 @pytest.mark.parametrize("hz", [0.1, 1, 4, 10])
-def test_a_joint_that_turns_round_is_not_idle(hz):
+def test_a_joint_that_reverses_direction_is_not_idle(hz):
     timestamps = at(10)
     slower = sine(timestamps, hz / 2)
     assert idle_share(timestamps, columns(sine(timestamps, hz), slower)) < 0.1
 
 
-def test_the_flicker_of_an_encoder_is_no_movement():
+def test_it_ignores_encoder_noise_of_one_tick():
     timestamps = at(10)
     flicker = TICK * (np.arange(len(timestamps)) % 2)
     stops = with_a_stop(timestamps)
     assert idle_share(timestamps, columns(stops + flicker, flicker)) == pytest.approx(0.3, abs=0.01)
 
 
-def test_one_wild_value_does_not_make_the_rest_look_still():
+def test_an_outlier_does_not_change_the_idle_share():
     timestamps = at(10)
     positions = columns(with_a_stop(timestamps))
     positions[100] = 1e30
     assert idle_share(timestamps, positions) == pytest.approx(0.3, abs=0.02)
 
 
-def test_time_without_frames_does_not_count():
+def test_it_excludes_gaps_between_frames_from_the_idle_share():
     timestamps = at(10)
     kept = (timestamps - timestamps[0] < 4.5) | (timestamps - timestamps[0] > 6.5)
     share = idle_share(timestamps[kept], columns(with_a_stop(timestamps))[kept])
     assert share == pytest.approx(1 / 8, abs=0.02)
 
 
-def test_a_joint_that_goes_half_way_leaves_it_to_the_others():
+def test_it_ignores_a_joint_after_its_values_end():
     timestamps = at(10)
     gone = with_a_stop(timestamps)
     gone[300:] = np.nan
@@ -77,20 +77,20 @@ def test_a_joint_that_goes_half_way_leaves_it_to_the_others():
 
 
 @pytest.mark.parametrize("hz, amplitude", [(0.5, 50), (2, 10)])
-def test_the_jerk_of_a_sine_is_known(hz, amplitude):
+def test_it_computes_the_jerk_of_a_sine(hz, amplitude):
     timestamps = at(20)
     found = jerk(timestamps, columns(sine(timestamps, hz, amplitude)))
     assert found == pytest.approx(amplitude * (2 * np.pi * hz) ** 3 / np.sqrt(2), rel=0.01)
 
 
-def test_the_jerk_is_over_all_joints():
+def test_the_jerk_is_the_rms_over_all_joints():
     timestamps = at(20)
     moving = sine(timestamps)
     alone, both = jerk(timestamps, columns(moving)), jerk(timestamps, columns(moving, 0 * moving))
     assert both == pytest.approx(alone / np.sqrt(2))
 
 
-def test_jitter_and_missing_frames_are_no_jerk():
+def test_jitter_and_missing_frames_do_not_change_the_jerk():
     timestamps = at(20)
     positions = columns(sine(timestamps))
     smooth = jerk(timestamps, positions)
@@ -100,7 +100,7 @@ def test_jitter_and_missing_frames_are_no_jerk():
     assert jerk(late, positions) == pytest.approx(smooth, rel=0.02)
 
 
-def test_the_jitter_is_the_deviation_as_a_share_of_a_frame():
+def test_the_jitter_is_the_deviation_as_a_fraction_of_the_frame_interval():
     timestamps = at(10)
     timestamps[1::2] += 0.25 / FPS  # one 1.25 frames after the other, the next 0.75
     assert fps_jitter(timestamps, FPS) == pytest.approx(0.25, rel=0.01)
@@ -108,28 +108,28 @@ def test_the_jitter_is_the_deviation_as_a_share_of_a_frame():
 
 
 @pytest.mark.parametrize("others, ratio", [([10, 20, 90], 1.5), ([10, 20], None), ([], None), ([0, 0, 0], None)])
-def test_the_duration_is_compared_with_three_others_at_least(others, ratio):
+def test_it_compares_the_duration_with_at_least_three_others(others, ratio):
     assert duration_ratio(30.0, others) == ratio
 
 
-def test_of_no_frames_there_is_little_to_say():
+def test_it_returns_only_missing_frames_for_an_empty_session():
     nothing = quality(Motion(np.empty(0), np.empty((0, 0)), 0), FPS, [1, 2, 3])
     assert nothing == dict.fromkeys(nothing) | {"missing_frames": 0}
 
 
-def test_one_frame_has_a_duration():
+def test_it_returns_a_duration_of_zero_for_one_frame():
     one = quality(Motion(np.array([1.7e9]), np.array([[1.0]]), 1), FPS, [1, 2, 3])
     assert one == dict.fromkeys(one) | {"missing_frames": 0, "duration_s": 0.0, "duration_ratio": 0.0}
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("joint", [np.full(601, 1e30), np.full(601, np.nan), 1e308 * (np.arange(601) % 2 * 2.0 - 1)])
-def test_whatever_a_robot_sends_what_is_said_is_finite_or_nothing(joint):
+def test_it_returns_finite_scores_or_none_for_extreme_values(joint):
     found = quality(Motion(at(10), columns(joint), 601), FPS, [1, 2, 3])
     assert all(value is None or np.isfinite(value) for value in found.values())
 
 
 @pytest.mark.parametrize("timestamps", [np.full(100, 1.7e9), 1.7e9 - np.arange(100) / FPS])
-def test_a_clock_that_stands_or_runs_backwards_tells_no_speed(timestamps):
+def test_it_returns_none_if_timestamps_do_not_increase(timestamps):
     positions = columns(np.arange(100.0))
     assert (idle_share(timestamps, positions), jerk(timestamps, positions)) == (None, None)

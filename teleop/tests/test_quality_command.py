@@ -35,7 +35,7 @@ def computed(session: TeleopSession, *arguments: str) -> dict | None:
     return session.quality
 
 
-def test_it_says_what_the_frames_say():
+def test_it_computes_quality_from_the_frames():
     found = computed(ended([index for index in range(601) if index % 100 != 7]))
     assert found == {
         "idle_share": 0.0,
@@ -47,12 +47,12 @@ def test_it_says_what_the_frames_say():
     }
 
 
-def test_without_an_observation_it_takes_the_action():
+def test_it_uses_the_action_if_there_is_no_observation():
     session = ended(data=lambda index: {"action": {"joint_positions": [swings(index)["observation"]["pan.pos"], 1]}})
     assert computed(session)["jerk"] == pytest.approx(50 * math.pi**3 / 2, rel=0.01)
 
 
-def test_joints_are_those_of_the_first_frame():
+def test_it_uses_the_joints_of_the_first_frame():
     """What comes in their place half-way is passed over."""
     other = {"observation": {"elbow.pos": 1e30}}
     session = ended(data=lambda index: swings(index) if index < 300 else other)
@@ -60,7 +60,7 @@ def test_joints_are_those_of_the_first_frame():
 
 
 @pytest.mark.parametrize("indexes, missing, duration_s", [([], 0, None), ([7], 0, 0.0), ([7, 9], 1, 1 / 30)])
-def test_of_few_frames_it_says_what_it_can(indexes, missing, duration_s):
+def test_it_computes_partial_quality_for_few_frames(indexes, missing, duration_s):
     found = computed(ended(indexes))
     assert (found["missing_frames"], found["jerk"], found["idle_share"]) == (missing, None, None)
     assert found["duration_s"] == (None if duration_s is None else pytest.approx(duration_s, abs=1e-5))
@@ -72,21 +72,21 @@ def test_frames_without_joints_have_no_jerk():
 
 
 @pytest.mark.django_db(transaction=True)  # a block that ends early cancels its COPY, and so a transaction around it
-def test_in_blocks_it_says_the_same(monkeypatch):
+def test_it_computes_the_same_quality_in_blocks(monkeypatch):
     session = ended()
     whole = computed(session)
     monkeypatch.setattr("teleop.frames.sql.BLOCK_BYTES", 1000)
     assert computed(session, f"--session={session.pk}") == whole
 
 
-def test_of_many_joints_it_takes_the_first_ones(monkeypatch):
+def test_it_reads_only_the_first_joints_if_there_are_many(monkeypatch):
     monkeypatch.setattr(motion, "MAX_NUMBERS", 2 * 601 + 1)
     session = ended(data=lambda index: {"observation": {"joint_positions": [index] * 5}})
     session.refresh_from_db()
     assert motion.read_motion(session).positions.shape == (601, 2)
 
 
-def test_the_duration_is_compared_with_those_of_its_task():
+def test_it_compares_the_duration_with_sessions_of_the_same_task():
     fold, sort = {"task": "Fold"}, {"task": "Sort"}
     for indexes in ([0, 60], [0, 120], [0, 600], []):
         ended(indexes, meta_info=fold)
@@ -96,7 +96,7 @@ def test_the_duration_is_compared_with_those_of_its_task():
     assert computed(ended([0, 240], meta_info=sort))["duration_ratio"] is None
 
 
-def test_it_takes_those_that_are_due_newest_first(capsys):
+def test_it_processes_due_sessions_newest_first(capsys):
     old, new, done = ended(), ended(days=1), ended(days=2)
     TeleopSession.objects.filter(pk=done.pk).update(quality={"jerk": 1.0})
     live = make_session([0], is_live=True)
@@ -108,14 +108,14 @@ def test_it_takes_those_that_are_due_newest_first(capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_of_one_that_is_named_it_computes_it_again():
+def test_it_recomputes_only_the_named_session():
     session, other = ended(), ended()
     TeleopSession.objects.update(quality={"jerk": 1.0})
     assert computed(session, f"--session={session.pk}")["duration_s"] == 10.0
     assert computed(other, f"--session={session.pk}") == {"jerk": 1.0}
 
 
-def test_a_session_that_is_recorded_again_meanwhile_stays_due(monkeypatch):
+def test_a_session_recorded_during_the_computation_stays_due(monkeypatch):
     session = ended()
 
     def read_while_it_goes_on(session):
@@ -128,7 +128,7 @@ def test_a_session_that_is_recorded_again_meanwhile_stays_due(monkeypatch):
     assert computed(session) is None
 
 
-def test_what_another_process_is_at_is_left_to_it():
+def test_it_skips_a_session_that_another_process_is_computing():
     session = ended()
     cache.add(f"quality-{session.pk}", True)
     assert computed(session) is None
@@ -145,7 +145,7 @@ def failing_for(session: TeleopSession, error: Exception):
     return read
 
 
-def test_one_that_cannot_be_read_is_given_up_with_the_reason_and_keeps_nobody_from_theirs(monkeypatch, capsys):
+def test_it_stores_an_error_for_an_unreadable_session_and_continues(monkeypatch, capsys):
     good, bad = ended(meta_info={"task": "Fold"}), ended([0, 60, 120], days=1, meta_info={"task": "Fold"})
     monkeypatch.setattr(command, "read_motion", failing_for(bad, ValueError("no numbers")))
     assert computed(bad) == {
@@ -163,7 +163,7 @@ def test_one_that_cannot_be_read_is_given_up_with_the_reason_and_keeps_nobody_fr
     assert not TeleopSession.objects.quality_due().exists()
 
 
-def test_a_database_that_is_away_gives_no_session_up(monkeypatch, capsys):
+def test_a_session_stays_due_after_a_database_error(monkeypatch, capsys):
     good, bad = ended(), ended(days=1)
     monkeypatch.setattr(command, "read_motion", failing_for(bad, OperationalError("server closed the connection")))
     with pytest.raises(CommandError, match="1 sessions are left without"):
@@ -174,7 +174,7 @@ def test_a_database_that_is_away_gives_no_session_up(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("names", [100, 4501])
-def test_frames_with_too_many_names_together_are_given_up(names):
+def test_it_stores_an_error_for_frames_with_too_many_names(names):
     session = ended(range(60), data=lambda index: {"observation": {f"n{index}_{name}": 0 for name in range(names)}})
     assert computed(session)["error"].endswith(" numbers of different names; at most 4096 expected")
 
@@ -182,24 +182,24 @@ def test_frames_with_too_many_names_together_are_given_up(names):
 @pytest.mark.parametrize(
     "error, reason", [(MemoryError(), "it takes more than 512 MB of memory"), (command.TooSlow("slow"), "slow")]
 )
-def test_a_limit_is_a_reason(error, reason):
+def test_it_describes_an_exceeded_memory_or_time_limit(error, reason):
     assert command.reason_of(error) == reason
 
 
-def test_it_stops_what_takes_too_much_processor_time():
+def test_it_raises_too_slow_past_the_processor_time_limit():
     with pytest.raises(command.TooSlow, match="more than 0 s of processor time"), command.limited_time(0.01):
         while True:
             pass
 
 
-def test_it_stores_the_reason_it_is_given():
+def test_it_stores_the_reason_of_give_up_as_the_error():
     session = ended()
     quality = computed(session, f"--session={session.pk}", "--give-up=its process was killed")
     assert (quality["error"], quality["duration_s"]) == ("its process was killed", 10.0)
     assert computed(session, f"--session={session.pk}")["jerk"]
 
 
-def test_each_takes_a_bounded_number_of_queries(django_assert_num_queries):
+def test_it_runs_a_fixed_number_of_queries_per_session(django_assert_num_queries):
     """Whose turn it is; each: itself, its first frame, two blocks of frames, others of its task, the answer."""
     for _ in range(3):
         ended(meta_info={"task": "Fold"})

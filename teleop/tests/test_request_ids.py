@@ -20,14 +20,14 @@ def answer(*headers):
     return dict(sent[0]["headers"]), sent[1]["body"]
 
 
-def test_an_id_that_nginx_gave_is_kept():
+def test_it_keeps_a_valid_request_id():
     headers, seen = answer((b"x-request-id", b"0123456789abcdef0123456789abcdef"))
     assert headers[b"x-request-id"] == seen == b"0123456789abcdef0123456789abcdef"
     assert headers[b"etag"] == b"1"
 
 
 @pytest.mark.parametrize("given", [b"", b"short", b"x" * 65, b"with a space", b"line\nbreak", b"\xff" * 10])
-def test_any_other_is_replaced(given):
+def test_it_replaces_an_invalid_request_id(given):
     headers, seen = answer((b"x-request-id", given))
     assert headers[b"x-request-id"] == seen
     assert len(seen) == 32 and seen.isalnum()

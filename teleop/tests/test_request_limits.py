@@ -27,7 +27,7 @@ def limit(settings) -> RequestLimit:
     return RequestLimit("downloads", "downloads", "DOWNLOADS_PER_USER", "DOWNLOADS_PER_WORKER")
 
 
-def test_a_client_has_no_more_places_than_it_may(limit):
+def test_it_limits_requests_per_client_and_per_worker(limit):
     places = [limit.take(ADA), limit.take(ADA)]
     with pytest.raises(TooManyAtATime, match=r"you have 2 downloads at a time \(DOWNLOADS_PER_USER\)"):
         limit.take(ADA)
@@ -41,20 +41,20 @@ def test_a_client_has_no_more_places_than_it_may(limit):
         limit.take(ADA)
 
 
-def test_a_place_that_nobody_has_any_more_is_free(limit):
+def test_it_frees_a_place_that_is_garbage_collected(limit):
     for _ in range(5):
         limit.take(ADA)
     gc.collect()
     assert limit.take(ADA)
 
 
-def test_the_end_of_a_response_frees_its_place(limit):
+def test_it_frees_a_place_when_its_response_is_closed(limit):
     responses = [Held((), limit.take(ADA)), Held((), limit.take(ADA))]
     responses[0].close()
     assert limit.take(ADA)
 
 
-def test_robots_people_and_strangers_are_counted_apart(limit):
+def test_it_counts_robots_users_and_anonymous_addresses_separately(limit):
     robot = Robot(pk="1")
     clients = [ADA, request_of(robot, robot), request_of()]
     assert [limit.take(client) for client in clients]
@@ -62,7 +62,7 @@ def test_robots_people_and_strangers_are_counted_apart(limit):
 
 
 @pytest.mark.django_db
-def test_a_plot_that_gets_no_turn_is_answered(viewer, monkeypatch):
+def test_it_returns_503_for_a_plot_that_waits_too_long(viewer, monkeypatch):
     monkeypatch.setattr(request_limits, "MAX_WAIT_TO_WORK_S", 0.01)
     session = make_session([0])
     with working:

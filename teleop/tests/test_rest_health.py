@@ -24,7 +24,7 @@ def away():
     raise ConnectionError("postgresql://user:secret@10.0.0.1 refused")
 
 
-def test_all_is_well(parts):
+def test_it_returns_200_if_all_parts_are_up(parts):
     answer = Client().get("/health")
     assert (answer.status_code, answer.json()["status"], answer.json()["detail"]) == (200, "ok", "")
     assert answer.json()["writer"] == {"status": "ok", "pending_frames": 0, "last_commit_s": None}
@@ -41,14 +41,14 @@ def test_it_shows_the_writer_of_a_process_that_serves_robots(parts, monkeypatch)
 
 
 @pytest.mark.parametrize("part", ["database", "channel_layer"])
-def test_it_names_the_part_that_is_down_and_no_addresses(parts, part):
+def test_it_names_the_failed_part_without_its_address(parts, part):
     parts[part] = away
     answer = Client().get("/health")
     assert (answer.status_code, answer.json()["detail"]) == (503, f"{part}: unreachable (ConnectionError)")
     assert answer.json()[part] == "unreachable (ConnectionError)" and "secret" not in str(answer.json())
 
 
-def test_parts_that_never_answer_hold_it_up_for_a_second_in_all_and_then_no_more(parts):
+def test_it_waits_one_second_in_total_and_only_once_for_hanging_parts(parts):
     thaw = threading.Event()
     parts["database"] = parts["channel_layer"] = thaw.wait
     took = []
@@ -60,7 +60,7 @@ def test_parts_that_never_answer_hold_it_up_for_a_second_in_all_and_then_no_more
     assert took[0] < 1.5 and max(took[1:]) < 0.2
 
 
-def test_it_is_well_again_when_the_part_is(parts):
+def test_it_returns_200_after_the_part_recovers(parts):
     thaw = threading.Event()
     parts["database"] = thaw.wait
     assert Client().get("/health").status_code == 503
@@ -69,7 +69,7 @@ def test_it_is_well_again_when_the_part_is(parts):
     assert Client().get("/health").status_code == 200
 
 
-def test_many_who_ask_are_one_question(parts, monkeypatch):
+def test_it_probes_once_for_many_requests(parts, monkeypatch):
     monkeypatch.setattr(health, "FRESH_S", 60)  # whatever twenty requests take on a busy machine
     asked = []
     parts["database"] = lambda: asked.append(1)
@@ -78,7 +78,7 @@ def test_many_who_ask_are_one_question(parts, monkeypatch):
     assert len(asked) == 1
 
 
-def test_an_answer_is_asked_for_again_after_a_second(monkeypatch):
+def test_it_probes_again_after_one_second(monkeypatch):
     asked = []
     probe = Probe(lambda: asked.append(1))
     for now in (10.0, 10.9, 11.1, 11.2):
@@ -89,24 +89,24 @@ def test_an_answer_is_asked_for_again_after_a_second(monkeypatch):
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/live/", "/health", "/health/"])
-def test_it_answers_with_a_slash_and_without(parts, path):
+def test_it_answers_with_and_without_a_trailing_slash(parts, path):
     assert Client().get(path).json()["status"] == "ok"
     assert Client().head(path).status_code == 200
 
 
-def test_liveness_touches_nothing(parts):
+def test_liveness_returns_ok_while_other_parts_are_down(parts):
     parts["database"] = parts["channel_layer"] = away
     assert Client().get("/health/live").json() == {"status": "ok"}
 
 
-def test_it_asks_the_real_database_on_a_connection_of_its_own(db, django_assert_num_queries):
+def test_it_probes_the_database_on_a_separate_connection(db, django_assert_num_queries):
     with django_assert_num_queries(0):
         health.ask_database()
     assert health.database_connection().connection is not None
 
 
 @pytest.mark.redis
-def test_it_asks_the_real_redis():
+def test_it_probes_redis():
     health.ask_channel_layer()
 
 
@@ -118,21 +118,21 @@ WRITER_STORIES = {
 
 
 @pytest.mark.parametrize("story", WRITER_STORIES.values(), ids=WRITER_STORIES)
-def test_a_writer_is_well(story):
+def test_it_reports_no_problem_for_a_working_writer(story):
     watch = WriterWatch()
     assert [watch.problem(pending, last_commit_at, now or 0) for pending, last_commit_at, now in story] == [None] * len(
         story
     )
 
 
-def test_a_writer_whose_frames_wait_is_not():
+def test_it_reports_frames_that_wait_too_long_for_a_commit():
     watch = WriterWatch()
     assert watch.problem(5, None, 100) is None
     assert watch.problem(7, None, 111) == "7 frames wait, and none was committed for 11 s"
 
 
 @pytest.mark.parametrize("part, thread", [("writer", "frame_thread"), ("sessions", "session_thread")])
-def test_it_reports_a_stuck_thread_although_no_frame_waits(parts, monkeypatch, part, thread):
+def test_it_reports_a_stuck_thread_without_pending_frames(parts, monkeypatch, part, thread):
     idle = SimpleNamespace(problem=lambda _stuck_after_s: None)
     stuck = SimpleNamespace(problem=lambda stuck_after_s: f"stuck for more than {stuck_after_s} s")
     threads = {"frame_thread": idle, "session_thread": idle} | {thread: stuck}

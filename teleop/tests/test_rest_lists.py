@@ -31,20 +31,20 @@ def test_small_meta_info_is_listed(viewer, meta_info):
 @pytest.mark.parametrize(
     "meta_info", [{"note": "x" * 4096}, {f"key {number}": number * 7919 % 1009 for number in range(4000)}]
 )
-def test_large_meta_info_stands_with_the_session_alone(viewer, meta_info):
+def test_it_shows_large_meta_info_only_in_the_session_detail(viewer, meta_info):
     session = session_with(meta_info)
     assert listed(viewer) == (None, True)
     detail = viewer.get(f"/sessions/{session.pk}").json()
     assert detail["meta_info"] == meta_info and "meta_info_left_out" not in detail
 
 
-def test_the_newest_sessions_of_a_robots_status_leave_it_out_too(viewer):
+def test_it_omits_large_meta_info_from_a_robots_status(viewer):
     session = session_with({"note": "x" * 4096})
     (found,) = viewer.get(f"/robots/{session.robot_id}/status").json()["last_sessions"]
     assert (found["meta_info"], found["meta_info_left_out"]) == (None, True)
 
 
-def test_it_is_not_read_from_the_database(viewer):
+def test_it_does_not_read_omitted_meta_info_from_the_database(viewer):
     session_with({"note": "x" * 4096})
     assert as_listed(TeleopSession.objects.all()).get().get_deferred_fields() == {"meta_info"}
     with CaptureQueriesContext(connection) as queries:
@@ -52,6 +52,6 @@ def test_it_is_not_read_from_the_database(viewer):
     assert sum('FROM "teleop_teleopsession"' in query["sql"] for query in queries) == 2  # their number, and they
 
 
-def test_filters_see_what_is_left_out(viewer):
+def test_it_filters_by_omitted_meta_info(viewer):
     session = session_with({"task": "Fold", "note": "x" * 4096})
     assert viewer.get("/sessions?task=Fold").json()["results"][0]["id"] == session.pk

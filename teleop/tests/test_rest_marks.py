@@ -24,28 +24,28 @@ def marks_of(session: TeleopSession) -> list[dict]:
     return session.marks
 
 
-def test_a_mark_is_kept_with_the_session(curator, session):
+def test_it_stores_a_mark_in_meta_info(curator, session):
     answer = curator.post(f"/sessions/{session.pk}/marks", {"timestamp": T0_S + 1.5, "note": "the gripper slips"})
     assert answer.status_code == 201
     assert answer.json() == [{"timestamp": T0_S + 1.5, "note": "the gripper slips", "by": "curator"}]
     assert curator.get(f"/sessions/{session.pk}").json()["meta_info"] == {"marks": answer.json()}
 
 
-def test_all_are_answered_by_time(curator, session):
+def test_it_returns_marks_sorted_by_time(curator, session):
     for seconds in (3, 1, 2):
         answer = curator.post(f"/sessions/{session.pk}/marks", {"timestamp": T0_S + seconds})
     assert [mark["timestamp"] - T0_S for mark in answer.json()] == [1, 2, 3]
     assert answer.json() == marks_of(session)
 
 
-def test_a_mark_is_a_change_for_those_who_follow(curator, session):
+def test_it_advances_updated_at_when_a_mark_is_added(curator, session):
     before = session.updated_at
     curator.post(f"/sessions/{session.pk}/marks", {"timestamp": T0_S})
     session.refresh_from_db()
     assert session.updated_at > before
 
 
-def test_one_is_removed_by_its_moment(curator, session):
+def test_it_deletes_a_mark_by_its_timestamp(curator, session):
     path = f"/sessions/{session.pk}/marks"
     for timestamp in (T0_S, T0_S + 1.5):
         curator.post(path, {"timestamp": timestamp})
@@ -69,27 +69,27 @@ def test_one_is_removed_by_its_moment(curator, session):
         ({"timestamp": T0_S, "colour": "red"}, "colour", "there is no field colour; timestamp, note expected"),
     ],
 )
-def test_a_bad_mark_is_refused(curator, session, body, field, says):
+def test_it_returns_400_for_an_invalid_mark(curator, session, body, field, says):
     answer = curator.post(f"/sessions/{session.pk}/marks", body)
     assert answer.status_code == 400 and says in answer.json()[field][0]
     assert marks_of(session) == []
 
 
-def test_only_those_who_may_change_a_session_mark_it(session, anonymous, outsider, viewer, arm):
+def test_it_requires_change_permission_to_add_or_delete_marks(session, anonymous, outsider, viewer, arm):
     path = f"/sessions/{session.pk}/marks"
     statuses = [who.post(path, {"timestamp": T0_S}).status_code for who in (anonymous, outsider, viewer, arm)]
     assert statuses == [401, 403, 403, 403]
     assert [who.delete(f"{path}/{T0_S}").status_code for who in (anonymous, outsider, viewer, arm)] == statuses
 
 
-def test_to_change_is_enough_to_remove(session):
+def test_change_permission_suffices_to_delete_a_mark(session):
     changer = person("changer")
     User.objects.get(username="changer").user_permissions.add(Permission.objects.get(codename="change_teleopsession"))
     changer.post(f"/sessions/{session.pk}/marks", {"timestamp": T0_S})
     assert changer.delete(f"/sessions/{session.pk}/marks/{T0_S}").status_code == 200
 
 
-def test_there_are_at_most_a_thousand(curator, session):
+def test_it_returns_409_past_1000_marks(curator, session):
     marks = [{"timestamp": T0_S, "note": "", "by": "a"}] * 1000
     TeleopSession.objects.update(meta_info={"marks": marks})
     answer = curator.post(f"/sessions/{session.pk}/marks", {"timestamp": T0_S})
@@ -97,7 +97,7 @@ def test_there_are_at_most_a_thousand(curator, session):
     assert answer.json()["detail"] == f"session {session.pk} has 1000 marks; no more expected"
 
 
-def test_with_them_meta_info_is_64_kib_at_most(curator, session):
+def test_it_returns_400_if_a_mark_makes_meta_info_exceed_64_kib(curator, session):
     TeleopSession.objects.update(meta_info={"log": "x" * 65_000})
     answer = curator.post(f"/sessions/{session.pk}/marks", {"timestamp": T0_S, "note": "y" * 500})
     assert answer.status_code == 400 and "at most 65536 expected" in answer.json()["meta_info"][0]
@@ -105,7 +105,7 @@ def test_with_them_meta_info_is_64_kib_at_most(curator, session):
 
 
 @pytest.mark.parametrize("value", [None, [], "none"])
-def test_a_robot_does_not_change_them(curator, value, settings):
+def test_a_robots_meta_info_does_not_change_marks(curator, value, settings):
     settings.ROBOT_AUTH = "open"
     opened = opens()
     curator.post(f"/sessions/{opened.session_id}/marks", {"timestamp": T0_S})
@@ -114,7 +114,7 @@ def test_a_robot_does_not_change_them(curator, value, settings):
     assert (len(kept["marks"]), kept["operator"]) == (1, "ada")
 
 
-def test_patch_does_not_change_them(curator, arm, session):
+def test_it_returns_400_for_a_patch_of_marks(curator, arm, session):
     curator.post(f"/sessions/{session.pk}/marks", {"timestamp": T0_S})
     for who in (curator, arm):
         answer = who.patch(f"/sessions/{session.pk}", {"meta_info": {"marks": None}})
@@ -124,7 +124,7 @@ def test_patch_does_not_change_them(curator, arm, session):
 
 @pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True)
-def test_of_two_who_mark_at_once_both_are_kept(curator, session):
+def test_it_stores_both_of_two_concurrent_marks(curator, session):
     together = threading.Barrier(2)
 
     def mark(timestamp: float) -> None:

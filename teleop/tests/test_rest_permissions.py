@@ -23,7 +23,7 @@ def session(db) -> TeleopSession:
 
 @pytest.mark.parametrize("who", ["anonymous", "outsider", "arm"])
 @pytest.mark.parametrize("path", READ)
-def test_where_no_key_is_asked_for_everyone_reads(request, settings, session, who, path):
+def test_it_allows_everyone_to_read_with_robot_auth_open(request, settings, session, who, path):
     settings.ROBOT_AUTH = "open"
     assert request.getfixturevalue(who).get(path.format(session.pk)).status_code == 200
 
@@ -42,12 +42,12 @@ def test_where_no_key_is_asked_for_everyone_reads(request, settings, session, wh
         ("post", "/sessions/{}/marks"),
     ],
 )
-def test_where_no_key_is_asked_for_only_reading_is_open(anonymous, settings, session, method, path):
+def test_it_returns_401_for_anonymous_writes_with_robot_auth_open(anonymous, settings, session, method, path):
     settings.ROBOT_AUTH = "open"
     assert getattr(anonymous, method)(path.format(session.pk)).status_code == 401
 
 
-def test_where_no_key_is_asked_for_a_robot_still_changes_its_own_sessions_only(arm, leg, settings, session):
+def test_a_robot_changes_only_its_own_sessions_with_robot_auth_open(arm, leg, settings, session):
     settings.ROBOT_AUTH = "open"
     assert [each.patch(f"/sessions/{session.pk}", LABEL).status_code for each in (arm, leg)] == [200, 404]
 
@@ -59,7 +59,7 @@ def test_a_refused_change_changes_nothing(viewer, leg, session):
     assert session.meta_info is None
 
 
-def test_it_tells_a_robot_nothing_that_people_have_added(arm, curator, session):
+def test_it_hides_staff_labels_marks_and_quality_from_a_robot(arm, curator, session):
     path = f"/sessions/{session.pk}"
     arm.patch(path, {"meta_info": {"task": "fold", "site": "lab"}})
     curator.patch(path, {"meta_info": {"note": "the operator is new", "success": False}})
@@ -75,7 +75,7 @@ def test_it_tells_a_robot_nothing_that_people_have_added(arm, curator, session):
     assert arm.patch(path, {"seen": {"site": "other"}}).status_code == 409
 
 
-def test_it_does_not_tell_a_robot_which_sessions_there_are(leg, session):
+def test_it_returns_the_same_404_for_another_robots_and_a_missing_session(leg, session):
     answers = [leg.patch(f"/sessions/{pk}", LABEL) for pk in (session.pk, 999_999)]
     assert [answer.status_code for answer in answers] == [404, 404]
     assert answers[0].json() == answers[1].json()

@@ -25,7 +25,7 @@ def judged(key: str, quality: dict | None) -> TeleopSession:
 
 
 @pytest.mark.parametrize("quality", [QUALITY, NOTHING, None])
-def test_it_is_shown_in_the_list_and_by_itself(viewer, quality):
+def test_it_shows_quality_in_the_list_and_the_detail(viewer, quality):
     session = judged("judged-one", quality)
     assert viewer.get("/sessions").json()["results"][0]["quality"] == quality
     assert viewer.get(f"/sessions/{session.pk}").json()["quality"] == quality
@@ -74,14 +74,14 @@ def test_it_finds_sessions(viewer, query, found):
         ("min_jerk=1", "there is no parameter min_jerk"),
     ],
 )
-def test_a_bad_bound_is_refused_by_its_name(viewer, query, says):
+def test_it_returns_400_naming_the_invalid_bound(viewer, query, says):
     answer = viewer.get(f"/sessions?{query}")
     name = query.partition("=")[0]
     assert (answer.status_code, list(answer.json())) == (400, [name])
     assert says in answer.json()[name][0]
 
 
-def test_one_bound_above_the_other_is_refused(viewer):
+def test_it_returns_400_if_the_minimum_exceeds_the_maximum(viewer):
     answer = viewer.get("/sessions?min_duration_ratio=2&max_duration_ratio=1")
     assert answer.status_code == 400
     assert answer.json() == {
@@ -89,6 +89,6 @@ def test_one_bound_above_the_other_is_refused(viewer):
     }
 
 
-def test_nobody_writes_it_over_rest(curator):
+def test_it_returns_400_for_a_patch_of_quality(curator):
     session = judged("judged-one", QUALITY)
     assert curator.patch(f"/sessions/{session.pk}", {"quality": None}).status_code == 400

@@ -68,7 +68,7 @@ def test_the_list_is_newest_first_and_stable(viewer):
     assert keys(viewer, "limit=1&offset=1") == ["session-2"]
 
 
-def test_the_list_says_how_long_each_took(viewer):
+def test_the_list_shows_the_duration_of_ended_sessions(viewer):
     make("ended", seconds=90)
     make("live", seconds=None)
     shown = {each["key"]: (each["live"], each["duration_s"]) for each in viewer.get("/sessions").json()["results"]}
@@ -80,19 +80,19 @@ def test_times_are_iso_8601_in_utc(viewer):
     assert viewer.get("/sessions").json()["results"][0]["start_time"] == "2026-01-05T08:00:00Z"
 
 
-def test_the_list_takes_two_queries_and_three_for_who_asks(viewer, django_assert_num_queries):
+def test_the_list_takes_two_queries_and_three_for_authentication(viewer, django_assert_num_queries):
     for number in range(20):
         add_video(make(f"session-{number}", robot=f"robot_{number}"), "front")
     with django_assert_num_queries(5):
         assert len(keys(viewer)) == 20
 
 
-def test_one_session_takes_four_queries_and_three_for_who_asks(viewer, recorded, django_assert_num_queries):
+def test_the_detail_runs_four_queries_and_three_for_authentication(viewer, recorded, django_assert_num_queries):
     with django_assert_num_queries(7):
         viewer.get(f"/sessions/{recorded.pk}")
 
 
-def test_it_shows_what_the_frames_say(viewer, recorded):
+def test_it_shows_frame_counts_rate_and_joints(viewer, recorded):
     shown = viewer.get(f"/sessions/{recorded.pk}").json()
     assert (shown["frame_count"], shown["missing_frames"], shown["effective_fps"]) == (9, 2, 8.0)
     assert shown["joints"] == {
@@ -107,13 +107,13 @@ def test_it_shows_each_camera_once(viewer, recorded):
     assert viewer.get(f"/sessions/{recorded.pk}").json()["cameras"] == ["front", "wrist"]
 
 
-def test_a_session_without_frames_is_shown_too(viewer):
+def test_it_shows_a_session_without_frames(viewer):
     shown = viewer.get(f"/sessions/{make('empty', seconds=0).pk}").json()
     assert (shown["missing_frames"], shown["effective_fps"]) == (0, None)
     assert shown["joints"] == {"observation": [], "action": []}
 
 
-def test_what_a_live_session_misses_is_not_known_yet(viewer):
+def test_it_shows_no_duration_or_missing_frames_of_a_live_session(viewer):
     session = make("live", seconds=None, frame_count=1)
     add_frames(session, 0, 9)
     shown = viewer.get(f"/sessions/{session.pk}").json()
@@ -122,11 +122,11 @@ def test_what_a_live_session_misses_is_not_known_yet(viewer):
 
 
 @pytest.mark.parametrize("pk", ["0", "99999999999999999", "x", "1.5", "-1", "1%00"])
-def test_what_is_no_session_is_not_found(viewer, pk):
+def test_it_returns_404_for_an_invalid_or_unknown_session_id(viewer, pk):
     assert viewer.get(f"/sessions/{pk}").status_code == 404
 
 
-def test_meta_that_is_deep_or_beyond_64_bits_does_not_hide_the_list(viewer):
+def test_it_lists_sessions_with_deep_meta_or_large_integers(viewer):
     deep = {}
     for _ in range(252):
         deep = {"x": deep}
@@ -167,7 +167,7 @@ def test_it_finds_sessions(viewer, query, found):
     assert sorted(keys(viewer, query)) == found.split()
 
 
-def test_it_finds_what_has_changed_since(viewer):
+def test_it_finds_sessions_changed_since_a_time(viewer):
     make("old", updated_at=T0)
     make("new", updated_at=T0 + timedelta(hours=1))
     assert keys(viewer, "updated_since=2026-01-05T09:00:00Z") == ["new"]
@@ -191,14 +191,14 @@ def test_it_finds_what_has_changed_since(viewer):
         ("limit=1001", "limit is 1001; an integer between 1 and 1000 expected"),
     ],
 )
-def test_a_bad_parameter_is_refused_by_its_name(viewer, query, says):
+def test_it_refuses_an_invalid_parameter_and_names_it(viewer, query, says):
     answer = viewer.get(f"/sessions?{query}")
     name = query.partition("=")[0]
     assert (answer.status_code, list(answer.json())) == (400, [name])
     assert says in answer.json()[name][0]
 
 
-def test_a_label_is_merged_and_null_removes_a_key(curator):
+def test_it_merges_labels_and_removes_null_keys(curator):
     session = make("labelled", meta_info={"operator": "ada", "draft": 1})
     answer = curator.patch(f"/sessions/{session.pk}", {"meta_info": {"success": True, "draft": None}})
     session.refresh_from_db()
@@ -206,7 +206,7 @@ def test_a_label_is_merged_and_null_removes_a_key(curator):
     assert answer.json()["staff_labels"] == ["success"]
 
 
-def test_who_labels_overwrites_nothing_that_they_have_not_seen(curator):
+def test_it_returns_409_if_a_label_changed_since_it_was_seen(curator):
     session = make("labelled", meta_info={"task": "Fold"})
     path, seen = f"/sessions/{session.pk}", {"task": "Fold", "success": None}
     assert curator.patch(path, {"meta_info": {"success": True}, "seen": seen}).status_code == 200
@@ -216,7 +216,7 @@ def test_who_labels_overwrites_nothing_that_they_have_not_seen(curator):
     assert session.meta_info == {"task": "Fold", "success": True}
 
 
-def test_a_label_is_a_change_for_those_who_follow(curator):
+def test_it_advances_updated_at_when_a_label_is_set(curator):
     session = make("labelled", updated_at=T0)
     answer = curator.patch(f"/sessions/{session.pk}", {"meta_info": {"tags": ["x"]}})
     session.refresh_from_db()
@@ -224,7 +224,7 @@ def test_a_label_is_a_change_for_those_who_follow(curator):
     assert datetime.fromisoformat(answer.json()["updated_at"]) == session.updated_at
 
 
-def test_what_people_have_said_a_robot_does_not_change(curator, arm):
+def test_a_robot_does_not_overwrite_staff_labels(curator, arm):
     path = f"/sessions/{make('labelled').pk}"
     arm.patch(path, {"meta_info": {"success": True, "operator": "ada"}})
     curator.patch(path, {"meta_info": {"success": False}})
@@ -247,7 +247,7 @@ def test_what_people_have_said_a_robot_does_not_change(curator, arm):
         ({"meta_info": {"x": "y" * 65_536}}, "bytes as compact JSON; at most 65536 expected"),
     ],
 )
-def test_a_bad_label_is_refused_and_nothing_is_changed(curator, body, says):
+def test_it_returns_400_for_an_invalid_label_and_changes_nothing(curator, body, says):
     session = make("labelled", meta_info={"task": "Fold"})
     answer = curator.patch(f"/sessions/{session.pk}", body)
     session.refresh_from_db()
@@ -255,27 +255,27 @@ def test_a_bad_label_is_refused_and_nothing_is_changed(curator, body, says):
     assert session.meta_info == {"task": "Fold"}
 
 
-def test_a_label_is_set_where_meta_has_integers_past_64_bits(curator):
+def test_it_sets_a_label_if_meta_has_integers_past_64_bits(curator):
     session = make("labelled", meta_info={"x": 2**70})
     answer = curator.patch(f"/sessions/{session.pk}", {"meta_info": {"success": True}})
     assert answer.json()["meta_info"] == {"x": 2**70, "success": True}
 
 
 @pytest.mark.postgresql
-def test_two_who_label_at_once_wait_for_each_other(curator):
+def test_it_locks_the_row_while_setting_a_label(curator):
     path = f"/sessions/{make('labelled').pk}"
     with CaptureQueriesContext(connection) as queries:
         curator.patch(path, {"meta_info": {"success": True}})
     assert any("FOR NO KEY UPDATE" in query["sql"] for query in queries)
 
 
-def test_meta_does_not_grow_past_its_bound_in_small_steps(curator):
+def test_it_returns_400_if_merged_meta_exceeds_its_bound(curator):
     path = f"/sessions/{make('labelled').pk}"
     statuses = [curator.patch(path, {"meta_info": {f"x{n}": "y" * 30_000}}).status_code for n in range(3)]
     assert statuses == [200, 200, 400]
 
 
-def test_a_session_goes_with_its_frames_and_videos(curator, recorded):
+def test_it_deletes_a_session_with_its_frames_and_videos(curator, recorded):
     add_video(recorded, "front")
     kept = make("kept")
     add_frames(kept, 0)
@@ -284,14 +284,14 @@ def test_a_session_goes_with_its_frames_and_videos(curator, recorded):
     assert not VideoChunk.objects.exists()
 
 
-def test_a_live_session_stays(curator):
+def test_it_returns_409_for_deleting_a_live_session(curator):
     session = make("live", seconds=None)
     answer = curator.delete(f"/sessions/{session.pk}")
     assert (answer.status_code, answer.json()) == (409, {"detail": f"session {session.pk} is live; end it first"})
     assert TeleopSession.objects.exists()
 
 
-def test_ending_a_live_session_asks_whoever_has_it(curator, monkeypatch):
+def test_it_closes_the_connections_of_a_live_session_that_is_ended(curator, monkeypatch):
     asked = []
     monkeypatch.setattr(views, "close_connections", lambda code, **of: asked.append((code, of)))
     session = make("live", seconds=None)
@@ -299,11 +299,11 @@ def test_ending_a_live_session_asks_whoever_has_it(curator, monkeypatch):
     assert asked == [(1000, {"session_id": session.pk})]
 
 
-def test_an_ended_session_is_not_ended_again(curator):
+def test_it_returns_409_for_ending_an_ended_session(curator):
     answer = curator.post(f"/sessions/{make('ended').pk}/end")
     assert answer.status_code == 409 and "has ended already, at 2026-01-05T08:01:00+00:00" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("method, path", [("post", "/sessions"), ("put", "/sessions/1"), ("delete", "/sessions")])
-def test_sessions_come_from_robots_only(admin, method, path):
+def test_it_returns_405_for_unsupported_methods(admin, method, path):
     assert getattr(admin, method)(path, {}).status_code == 405

@@ -36,7 +36,7 @@ def status(client):
     return client.get("/robots/robot_A/status").json()
 
 
-def test_a_robot_that_was_never_here(viewer, robot):
+def test_it_shows_a_robot_that_never_connected(viewer, robot):
     assert status(viewer) == {
         "status": "offline",
         "last_heartbeat": None,
@@ -47,7 +47,7 @@ def test_a_robot_that_was_never_here(viewer, robot):
     }
 
 
-def test_a_live_session_with_its_rate_and_lag(viewer, robot):
+def test_it_shows_rate_and_lag_of_a_live_session(viewer, robot):
     session = streams(robot, ahead_s=-2)
     live = status(viewer)["live_session"]
     assert (live["id"], live["key"], live["frame_count"]) == (session.pk, "live-session", 7)
@@ -56,7 +56,7 @@ def test_a_live_session_with_its_rate_and_lag(viewer, robot):
 
 
 @pytest.mark.parametrize("ahead_s", [-60, 60])
-def test_a_clock_that_does_not_agree(viewer, robot, ahead_s):
+def test_it_shows_the_clock_skew(viewer, robot, ahead_s):
     streams(robot, ahead_s)
     shown = status(viewer)
     assert shown["clock_skew_s"] == pytest.approx(ahead_s, abs=1)
@@ -64,18 +64,18 @@ def test_a_clock_that_does_not_agree(viewer, robot, ahead_s):
 
 
 @pytest.mark.parametrize("frames, rate", [(0, None), (1, None)])
-def test_too_few_frames_have_no_rate(viewer, robot, frames, rate):
+def test_it_shows_no_rate_for_too_few_frames(viewer, robot, frames, rate):
     streams(robot, frames=frames)
     assert status(viewer)["live_session"]["rate_hz"] is rate
 
 
-def test_the_rate_is_of_the_newest_frames(viewer, robot):
+def test_it_computes_the_rate_from_the_newest_frames(viewer, robot):
     session = streams(robot, frames=310)
     TeleopFrame.objects.filter(session=session, frame_index=0).update(timestamp=Now() - timedelta(days=1))
     assert status(viewer)["live_session"]["rate_hz"] == pytest.approx(60, rel=0.01)
 
 
-def test_the_last_ten_sessions_newest_first_and_no_one_elses(viewer, robot):
+def test_it_lists_the_robots_last_ten_sessions_newest_first(viewer, robot):
     begin = datetime(2026, 1, 5, tzinfo=UTC)
     for day in range(12):
         start = begin + timedelta(days=day)
@@ -84,12 +84,12 @@ def test_the_last_ten_sessions_newest_first_and_no_one_elses(viewer, robot):
     assert [each["key"] for each in status(viewer)["last_sessions"]] == [f"session-{day}" for day in range(11, 1, -1)]
 
 
-def test_the_last_error(viewer, robot):
+def test_it_shows_the_last_error(viewer, robot):
     Robot.objects.record_errors({"robot_A": ("wrong_key", "the key is not this robot's")})
     assert status(viewer)["last_error"]["code"] == "wrong_key"
 
 
-def test_it_takes_four_queries_and_three_for_who_asks(viewer, robot, django_assert_num_queries):
+def test_it_runs_four_queries_and_three_for_authentication(viewer, robot, django_assert_num_queries):
     streams(robot)
     with django_assert_num_queries(7):
         status(viewer)

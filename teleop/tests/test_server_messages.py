@@ -92,7 +92,7 @@ fragmented = st.builds(fragments, st.lists(st.binary(min_size=1), min_size=2, ma
 
 @settings(max_examples=300)
 @given(st.lists(st.one_of(texts, texts, binaries, pings, fragmented, broken), max_size=8), st.data())
-def test_it_does_what_autobahn_does(messages: list[bytes], data: st.DataObject):
+def test_it_matches_autobahn_for_generated_messages(messages: list[bytes], data: st.DataObject):
     stream = b"".join(messages)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=10)))
     ranges = zip([0, *cuts], [*cuts, len(stream)], strict=True)
@@ -120,7 +120,7 @@ TEXT = one(Opcode.TEXT, b"hello")
         pytest.param(TEXT + b"\x81\x05hello" + TEXT, id="no mask"),
     ],
 )
-def test_it_does_so_at_every_cut(stream: bytes):
+def test_it_matches_autobahn_at_every_split(stream: bytes):
     byte_by_byte = [stream[place : place + 1] for place in range(len(stream))]
     for pieces in [byte_by_byte, *([stream[:cut], stream[cut:]] for cut in range(len(stream)))]:
         assert outcome(Ours, pieces) == outcome(Autobahns, pieces)

@@ -50,7 +50,7 @@ def ended_by(process, number):
     return *process.communicate(timeout=15), process.returncode
 
 
-def test_it_streams_its_time_and_has_every_frame_stored(server):
+def test_it_streams_for_the_duration_and_stores_every_frame(server):
     output = simulate(robots=3, duration=1.2, url=server.url, issue_keys=True)
     assert "3 robots" in output and "216 frames, 216 stored; 3 sessions ended; ack p50 " in output
     for session in TeleopSession.objects.all():
@@ -80,7 +80,7 @@ def test_it_shows_one_line_a_second(server):
     assert all(part in lines[1] for part in ("frames/s", "acked/s", "pending", "ack p50", "p95"))
 
 
-def test_it_keeps_the_line_in_its_place_in_a_terminal(server):
+def test_it_rewrites_one_line_in_a_terminal(server):
     class Terminal(StringIO):
         def isatty(self):
             return True
@@ -102,7 +102,7 @@ def test_it_ends_its_sessions_when_it_is_stopped(start_server, start, number):
     assert not TeleopSession.objects.live().exists()
 
 
-def test_it_waits_for_a_server_that_is_away_and_loses_nothing(server, start):
+def test_it_waits_for_an_unreachable_server_and_loses_no_frames(server, start):
     server.stop()
     key = Robot.objects.create(pk="robot_001").issue_key()
     process = start("--url", server.url, "--key", key)
@@ -120,7 +120,7 @@ def test_it_fails_when_frames_are_not_stored(monkeypatch):
         simulate(robots=1, duration=0.1, url=f"http://127.0.0.1:{free_port()}")
 
 
-def test_it_says_once_that_the_key_is_wrong(server, capsys):
+def test_it_reports_a_wrong_key_once(server, capsys):
     Robot.objects.create(pk="robot_001")
     out = StringIO()
     with pytest.raises(CommandError, match="0 stored"):
@@ -132,7 +132,7 @@ def test_it_says_once_that_the_key_is_wrong(server, capsys):
 
 
 @pytest.mark.django_db
-def test_it_issues_no_key_to_a_robot_that_has_one_and_is_real():
+def test_it_issues_no_key_to_a_real_robot_with_a_key():
     real = Robot.objects.create(pk="robot_002")
     key = real.issue_key()
     with pytest.raises(CommandError, match="robot_002 has a key and is not a simulated robot"):
@@ -152,7 +152,7 @@ def test_it_issues_no_key_to_a_robot_that_has_one_and_is_real():
         ({"url": "127.0.0.1:8000"}, "url is '127.0.0.1:8000'; "),
     ],
 )
-def test_it_names_the_option_that_cannot_be_used(options, message):
+def test_it_names_the_invalid_option(options, message):
     with pytest.raises(CommandError) as error:
         simulate(**options)
     assert message in str(error.value)

@@ -43,17 +43,17 @@ def test_it_lets_the_follower_lag_behind_the_leader():
         assert now[joint] == pytest.approx(then[joint], abs=NOISE + 0.002)
 
 
-def test_it_repeats_a_robot_and_no_two_are_alike():
+def test_it_is_deterministic_and_differs_between_robots():
     assert frames(1) == frames(1)
     assert frames(1)[0] != frames(2)[0]
 
 
-def test_percentile_is_the_lowest_value_that_the_share_does_not_exceed():
+def test_percentile_returns_the_nearest_rank_value():
     counts = Counter({10: 94, 20: 1, 300: 5})
     assert (percentile(counts, 0.5), percentile(counts, 0.95), percentile(counts, 1)) == (10, 20, 300)
 
 
-def test_latencies_are_kept_of_the_last_second_and_of_all():
+def test_it_keeps_latencies_of_the_last_second_and_in_total():
     latencies = Latencies()
     latencies.add([0.010, 0.020])
     latencies.turn()

@@ -32,13 +32,13 @@ def recorded(days_ago: float, frames: int, video_bytes: int = 0) -> TeleopSessio
     return session
 
 
-def test_a_frame_takes_its_data_and_what_stands_beside_it():
+def test_frame_size_is_data_plus_row_overhead():
     make_session(range(3))
     data = len('{"observation":{"shoulder_pan.pos":0.0,"gripper.pos":0},"action":{"gripper.pos":1}}')
     assert storage.frame_bytes() == pytest.approx(storage.OVERHEAD_BYTES[connection.vendor] + data, abs=8)
 
 
-def test_the_pace_is_that_of_the_last_week():
+def test_growth_counts_only_sessions_of_the_last_week():
     recorded(8, frames=10**9, video_bytes=10**12)
     recorded(4, frames=4000, video_bytes=6000)
     recorded(1, frames=4000, video_bytes=2000)
@@ -46,25 +46,25 @@ def test_the_pace_is_that_of_the_last_week():
     assert storage.growth_a_day() == pytest.approx(expected, rel=0.01)
 
 
-def test_what_began_an_hour_ago_is_a_day():
+def test_growth_averages_over_at_least_one_day():
     recorded(1 / 24, frames=240, video_bytes=5)
     assert storage.growth_a_day() == pytest.approx({"database": 240 * storage.frame_bytes(), "media": 5})
 
 
-def test_of_two_disks_the_first_that_is_full_counts(monkeypatch):
+def test_days_left_is_that_of_the_disk_that_fills_first(monkeypatch):
     monkeypatch.setattr(storage, "folders", dict)
     assert storage.days_left({"database": 2, "media": 1}, {"database": 10, "media": 7}) == 5
     assert storage.days_left({"database": 2, "media": 1}, {"media": 7}) == 7
     assert storage.days_left({"database": 0, "media": 0}, {"database": 10, "media": 7}) is None
 
 
-def test_what_is_on_one_disk_fills_it_together(monkeypatch, tmp_path):
+def test_days_left_sums_growth_on_a_shared_disk(monkeypatch, tmp_path):
     monkeypatch.setattr(storage, "folders", lambda: {"database": tmp_path, "media": tmp_path})
     assert storage.days_left({"database": 2, "media": 3}, {"database": 10, "media": 10}) == 2
 
 
 @pytest.mark.postgresql
-def test_the_room_of_postgresql_is_known_if_it_is_said(settings):
+def test_free_space_of_postgresql_comes_from_database_disk_bytes(settings):
     assert "database" not in storage.measure().free
     settings.DATABASE_DISK_BYTES = 500 * GB
     now = storage.measure()
@@ -72,20 +72,20 @@ def test_the_room_of_postgresql_is_known_if_it_is_said(settings):
 
 
 @pytest.mark.sqlite
-def test_the_room_of_sqlite_is_its_disks():
+def test_free_space_of_sqlite_is_that_of_its_disk():
     now = storage.measure()
     assert now.free.keys() == {"database", "media"}
     assert now.database_bytes > 100_000
 
 
-def test_it_is_asked_once_a_minute_and_never_by_counting_frames(django_assert_max_num_queries):
+def test_it_caches_the_measurement_and_never_counts_frames(django_assert_max_num_queries):
     recorded(1, frames=100)
     with django_assert_max_num_queries(5) as asked:
         assert storage.stored() == storage.stored()
     assert not any("COUNT" in each["sql"] and "teleopframe" in each["sql"] for each in asked.captured_queries)
 
 
-def test_metrics_say_it(client):
+def test_metrics_show_storage(client):
     recorded(1, frames=100, video_bytes=12345)
     page = client.get("/metrics").content.decode()
     assert "teleop_video_bytes 12345.0" in page
@@ -93,7 +93,7 @@ def test_metrics_say_it(client):
     assert "\nteleop_days_left " in page
 
 
-def test_the_admin_says_it_to_who_may_see_sessions(staff_viewer, staff_outsider):
+def test_the_admin_shows_storage_only_with_permission_to_view_sessions(staff_viewer, staff_outsider):
     recorded(1, frames=100, video_bytes=3 * 2**30)
     page = shown(staff_viewer.get("/admin/"))
     assert "Storage: room for " in page
@@ -102,5 +102,5 @@ def test_the_admin_says_it_to_who_may_see_sessions(staff_viewer, staff_outsider)
 
 
 @pytest.mark.postgresql
-def test_the_admin_says_what_is_not_known(staff_viewer):
+def test_the_admin_shows_unknown_free_space_as_not_known(staff_viewer):
     assert "not known" in shown(staff_viewer.get("/admin/"))

@@ -124,14 +124,14 @@ def other_client(statement, *parameters):
         cursor.execute("ROLLBACK")
 
 
-def test_it_takes_a_row_that_is_stored_already_for_stored(both_writers, sessions):
+def test_it_stores_a_repeated_row_once(both_writers, sessions):
     store.write([row(sessions[0], 0), row(sessions[0], 1)])
     outcome = store.write([row(sessions[0], 1), row(sessions[0], 2), row(sessions[1], 1)])
     assert outcome == Outcome([], {sessions[0].pk: 1}, [], "")
     assert (stored(sessions[0]), stored(sessions[1])) == ([0, 1, 2], [1])
 
 
-def test_it_refuses_an_index_used_for_another_moment(both_writers, sessions):
+def test_it_refuses_an_index_reused_with_another_timestamp(both_writers, sessions):
     store.write([row(sessions[0], 0)])
     (refused,) = store.write([row(sessions[0], 0, second=5), row(sessions[0], 1)]).refused
     assert (refused.row, refused.code) == (row(sessions[0], 0, second=5), Code.INDEX_REUSED)
@@ -139,7 +139,7 @@ def test_it_refuses_an_index_used_for_another_moment(both_writers, sessions):
     assert [frame.timestamp.second for frame in sessions[0].frames.order_by("frame_index")] == [0, 0]
 
 
-def test_it_refuses_an_index_used_twice_in_a_group_once(both_writers, sessions):
+def test_it_refuses_the_second_row_with_the_same_index_in_a_group(both_writers, sessions):
     (refused,) = store.write([row(sessions[0], 0), row(sessions[0], 0, second=5)]).refused
     assert refused.row.timestamp.second == 5
     assert stored(sessions[0]) == [0]
@@ -154,13 +154,13 @@ def test_it_stores_the_199_rows_beside_a_refused_one(both_writers, sessions):
     assert sorted(stored(sessions[0]) + stored(sessions[1])) == [index for index in range(200) if index != 77]
 
 
-def test_it_refuses_a_row_of_no_session(both_writers, sessions):
+def test_it_refuses_a_row_of_an_unknown_session(both_writers, sessions):
     outcome = store.write([row(sessions[0], 0), row(2**31 - 1, 0), row(sessions[0], 1)])
     assert [(each.row.session_id, each.code) for each in outcome.refused] == [(2**31 - 1, Code.REJECTED_BY_DATABASE)]
     assert stored(sessions[0]) == [0, 1]
 
 
-def test_it_refuses_data_that_the_column_does_not_take(sessions, monkeypatch):
+def test_it_refuses_only_the_row_that_raises_data_error(sessions, monkeypatch):
     def strict(rows, real=store._insert_ignoring_conflicts):
         if any(each.frame_index == 1 for each in rows):
             raise DataError("value out of range")
@@ -173,7 +173,7 @@ def test_it_refuses_data_that_the_column_does_not_take(sessions, monkeypatch):
     assert stored(sessions[0]) == [0, 2]
 
 
-def test_it_refuses_the_row_of_a_robot_that_streams_alone(both_writers, sessions):
+def test_it_refuses_the_only_row_of_a_group(both_writers, sessions):
     """No other row proves that the database accepts any, so a copy of the session's last row is tried."""
     store.write([row(sessions[0], 0)])
     with refusing(1):
@@ -188,7 +188,7 @@ def test_it_refuses_the_row_after_the_highest_index(sessions):
     assert (refused.row.frame_index, stored(sessions[0])) == (1, [2**31 - 1])
 
 
-def test_it_refuses_nothing_while_the_database_accepts_no_row(both_writers, sessions):
+def test_it_raises_if_the_database_accepts_no_row(both_writers, sessions):
     store.write([row(sessions[0], 0)])
     group = [row(session, index) for session in sessions for index in (1, 2)]
     with refusing_all(), pytest.raises(DataError, match="accepts no row"):
@@ -196,13 +196,13 @@ def test_it_refuses_nothing_while_the_database_accepts_no_row(both_writers, sess
     assert store.write(group) == Outcome()
 
 
-def test_it_refuses_no_first_row_without_proof(both_writers, sessions):
+def test_it_raises_if_the_first_row_of_an_empty_table_is_rejected(both_writers, sessions):
     """An empty table has no row to copy: the row waits, as the trouble may be general."""
     with refusing(0), pytest.raises(DataError, match="accepts no row"):
         store.write([row(sessions[0], 0)])
 
 
-def test_it_stops_at_many_rows_at_fault_and_keeps_the_rest(sessions):
+def test_it_refuses_at_most_max_suspects_and_keeps_the_rest_waiting(sessions):
     group = [row(sessions[0], index, data=b'{"action":{}}') for index in range(1, 301)]
     store.write([row(sessions[0], 0)])
     with refusing_all(
@@ -243,7 +243,7 @@ def test_it_raises_an_error_that_concerns_the_whole_group(both_writers, sqlstate
 
 
 @pytest.mark.postgresql
-def test_it_stores_the_rows_before_the_one_that_fails_for_now(both_writers, sessions):
+def test_it_stores_the_rows_before_a_temporary_failure(both_writers, sessions):
     group = [row(sessions[0], index) for index in range(9)]
     with failing("55P03", "NEW.frame_index = 5"):
         outcome = store.write(group)
@@ -258,7 +258,7 @@ def test_it_stores_the_rows_before_the_one_that_fails_for_now(both_writers, sess
         "DELETE FROM teleop_teleopsession WHERE id = %s",
     ],
 )
-def test_it_leaves_out_a_session_whose_row_is_locked(both_writers, statement, sessions):
+def test_it_skips_a_session_with_a_locked_row(both_writers, statement, sessions):
     group = [row(session, index) for session in sessions for index in (0, 1)]
     with other_client(statement, sessions[1].pk):
         outcome = store.write(group)
@@ -276,13 +276,13 @@ def test_it_leaves_out_a_session_whose_row_is_locked(both_writers, statement, se
         "UPDATE teleop_teleopsession SET fps = 30 WHERE id = %s",
     ],
 )
-def test_it_does_not_wait_for_someone_who_labels_a_session(both_writers, statement, sessions):
+def test_it_does_not_wait_for_a_label_update(both_writers, statement, sessions):
     with other_client(statement, sessions[1].pk):
         assert store.write([row(session, 0) for session in sessions]) == Outcome()
 
 
 @pytest.mark.postgresql
-def test_it_leaves_out_a_session_whose_row_another_worker_is_inserting(both_writers, sessions):
+def test_it_skips_a_session_with_an_uncommitted_row_of_another_worker(both_writers, sessions):
     columns = "session_id, robot_id, frame_index, timestamp, data"
     late = f"INSERT INTO teleop_teleopframe ({columns}) VALUES (%s, 'arm', 0, now(), '{{}}')"
     group = [row(session, 0) for session in sessions]
@@ -311,7 +311,7 @@ def test_it_refuses_a_row_that_row_security_forbids(sessions):
 
 
 @pytest.mark.postgresql
-def test_it_refuses_nothing_for_a_missing_privilege(both_writers, sessions):
+def test_it_raises_for_a_missing_privilege(both_writers, sessions):
     store.write([row(sessions[0], 0)])
     execute("CREATE ROLE reader")
     execute("GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA public TO reader")
@@ -340,7 +340,7 @@ def test_it_loses_no_row_silently_if_a_sequence_lags_behind_its_table(both_write
     assert sorted([each.row.frame_index for each in outcome.refused] + stored(sessions[0])) == [0, 1, 2, 3]
 
 
-def test_it_notices_a_row_that_a_trigger_has_swallowed(sessions):
+def test_it_refuses_a_row_that_a_trigger_discards(sessions):
     store.write([row(sessions[0], 3)])
     with swallowing(1):
         (refused,) = store.write([row(sessions[0], index) for index in (0, 1, 2, 3)]).refused
@@ -368,7 +368,7 @@ def test_it_raises_while_the_disk_is_full(both_writers, sessions):
 
 
 @pytest.mark.postgresql
-def test_its_limits_end_with_the_transaction(both_writers, sessions):
+def test_it_resets_its_timeouts_after_the_transaction(both_writers, sessions):
     """Behind a pooler the next transaction on this connection may be another client's."""
     store.write([row(sessions[0], 0)])
     store.write([row(sessions[0], 0), row(sessions[0], 1)])
@@ -377,7 +377,7 @@ def test_its_limits_end_with_the_transaction(both_writers, sessions):
         assert cursor.fetchone() == ("0", "0")
 
 
-def test_it_keeps_a_connection_that_answers(sessions):
+def test_it_keeps_a_working_connection(sessions):
     kept = connection.connection
     transactions.recover(OperationalError("a failure"), 1)
     assert connection.connection is kept
@@ -400,14 +400,14 @@ def test_it_opens_a_new_connection_after_a_read_only_error(sessions):
 
 
 @pytest.mark.postgresql
-def test_it_opens_a_new_connection_for_one_that_is_gone(sessions):
+def test_it_replaces_a_closed_connection(sessions):
     connection.connection.close()
     transactions.recover(OperationalError("gone"), 1)
     assert store.write([row(sessions[0], 0)]) == Outcome()
 
 
 @pytest.mark.postgresql
-def test_it_judges_all_rows_of_a_group_by_the_same_triggers(sessions, monkeypatch):
+def test_it_checks_all_rows_of_a_group_with_the_same_triggers(sessions, monkeypatch):
     """A trigger that is dropped between two rows would make the first one look at fault."""
     insert, tried = store._insert_ignoring_conflicts, []
 

@@ -100,13 +100,13 @@ def test_it_stores_a_group_of_4096(write, session):
 
 
 @pytest.mark.parametrize("writer, most", [("auto", 1), ("bulk_create", 4)])
-def test_a_group_costs_few_statements(writer, most, rows, settings, django_assert_max_num_queries):
+def test_it_writes_a_group_with_few_statements(writer, most, rows, settings, django_assert_max_num_queries):
     settings.INGEST_WRITER = writer
     extra = 2 if connection.vendor == "sqlite" else 0  # BEGIN and COMMIT are counted there
     with django_assert_max_num_queries(most + extra):
         store.write(rows)
 
 
-def test_isolation_costs_no_more_statements_for_more_rows_of_a_session(rows, django_assert_max_num_queries):
+def test_isolation_runs_at_most_11_statements_for_many_rows_of_a_session(rows, django_assert_max_num_queries):
     with django_assert_max_num_queries(11):
         isolation.write(rows, store.inserts())

@@ -36,7 +36,7 @@ def begun_by_turn(loop: Loop, begun: list[int]) -> list[int]:
     return counts
 
 
-def test_it_begins_a_few_connections_a_turn_in_the_order_of_their_arrival(loop: Loop):
+def test_it_starts_a_few_connections_per_iteration_in_order(loop: Loop):
     connections, begun = NewConnections(loop.call_soon), []
     for number in range(10):
         connections.add(lambda number=number: begun.append(number))
@@ -45,7 +45,7 @@ def test_it_begins_a_few_connections_a_turn_in_the_order_of_their_arrival(loop: 
     assert max(after - before for before, after in zip([0, *counts], counts, strict=False)) == NEW_PER_TURN
 
 
-def test_it_begins_connections_that_come_while_others_wait_and_after_all_have_begun(loop: Loop):
+def test_it_starts_connections_added_while_others_wait_and_later(loop: Loop):
     connections, begun = NewConnections(loop.call_soon), []
     for number in range(6):
         connections.add(lambda number=number: begun.append(number))
@@ -57,7 +57,7 @@ def test_it_begins_connections_that_come_while_others_wait_and_after_all_have_be
     assert begun == list(range(8))
 
 
-def test_it_begins_the_others_if_one_fails(loop: Loop):
+def test_it_starts_the_others_if_one_fails(loop: Loop):
     connections, begun = NewConnections(loop.call_soon), []
     connections.add(lambda: begun[0])
     connections.add(lambda: begun.append(1))

@@ -65,7 +65,7 @@ def numbers(*numbers: int) -> list[str]:
     return [str(number) for number in numbers]
 
 
-def test_it_passes_early_messages_on_before_later_ones(protocol: Protocol):
+def test_it_delivers_early_messages_before_later_ones(protocol: Protocol):
     protocol.dataReceived(texts(0, 1))
     protocol.dataReceived(texts(2))
     protocol.serverAccept()
@@ -79,7 +79,7 @@ TWO = texts(0, 1)
 
 
 @pytest.mark.parametrize("cut", range(len(TWO) + 1))
-def test_it_puts_a_message_together_that_comes_before_and_after_the_accept(protocol: Protocol, cut: int):
+def test_it_reassembles_a_message_split_by_the_accept(protocol: Protocol, cut: int):
     protocol.dataReceived(TWO[:cut])
     protocol.serverAccept()
     protocol.attach(protocol.received.append)
@@ -96,14 +96,14 @@ def test_it_queues_early_messages_for_a_consumer_that_does_not_attach(protocol: 
     assert [event["text"] for event in protocol.events] == numbers(0, 1, 2, 3)
 
 
-def test_it_passes_messages_on_that_come_before_an_early_close(protocol: Protocol):
+def test_it_delivers_messages_received_before_an_early_close(protocol: Protocol):
     protocol.dataReceived(texts(0, 1) + Frame(Opcode.CLOSE, b"\x03\xe8").serialize(mask=True) + texts(2))
     protocol.serverAccept()
     protocol.attach(protocol.received.append)
     assert protocol.received == numbers(0, 1)
 
 
-def test_it_looks_for_no_second_handshake_in_early_bytes(protocol: Protocol):
+def test_it_does_not_parse_early_bytes_as_a_handshake(protocol: Protocol):
     """autobahn answered such bytes with 400, and dropped the connection."""
     masked_with_zeros = bytes((0x81, 0x84, 0, 0, 0, 0)) + b"\r\n\r\n"
     protocol.dataReceived(masked_with_zeros + HANDSHAKE)
@@ -131,7 +131,7 @@ def test_it_closes_a_connection_with_too_many_early_messages(
     assert protocol.transport.written.endswith(b"\r\n\r\n" + written)
 
 
-def test_it_closes_a_connection_whose_consumer_attaches_after_messages_were_queued(protocol: Protocol):
+def test_it_closes_with_1013_if_the_consumer_attaches_too_late(protocol: Protocol):
     protocol.dataReceived(texts(0))
     protocol.serverAccept()
     protocol.clock.advance(0)
@@ -188,7 +188,7 @@ def broken() -> Protocol:
         pytest.param(lambda protocol: protocol.dropConnection(abort=True), id="dropConnection"),
     ],
 )
-def test_it_ends_a_connection_that_cannot_be_written_to_and_raises_nothing(broken: Protocol, use):
+def test_it_aborts_without_raising_if_the_socket_is_broken(broken: Protocol, use):
     use(broken)
     broken.clock.advance(0)
     broken.clock.advance(0)
@@ -196,7 +196,7 @@ def test_it_ends_a_connection_that_cannot_be_written_to_and_raises_nothing(broke
     assert broken.state == broken.STATE_CLOSED
 
 
-def test_it_sends_nothing_after_a_message_that_could_not_be_sent(broken: Protocol):
+def test_it_sends_nothing_after_a_failed_send(broken: Protocol):
     """An `ack` would count on an `error` that was never sent."""
     written = broken.transport.written
     broken.serverSend("an error")
@@ -222,7 +222,7 @@ def test_it_does_not_raise_on_a_close_before_the_handshake_is_answered(protocol:
     assert protocol.transport.calls[-1] == "abortConnection"
 
 
-def test_it_keeps_a_client_that_answers_late_and_ends_one_that_does_not(protocol: Protocol):
+def test_it_keeps_a_client_with_a_late_pong_and_aborts_one_without(protocol: Protocol):
     """Stock, a second ping forgot the timeout of the first, which then ended a connection that had answered both."""
     protocol.factory._batched_timer = SimpleNamespace(call_later=protocol.clock.callLater)
     protocol.autoPingTimeout = 40
@@ -278,7 +278,7 @@ def test_it_answers_500_pings_and_then_500_a_second():
     assert (protocol.transport.written, reads(protocol)[-1]) == (PONG * 2000, "resumeProducing")
 
 
-def test_it_reads_a_client_on_that_wastes_nothing():
+def test_it_does_not_pause_a_client_within_its_budget():
     protocol = opened()
     stream = texts(*range(5000)) + ping()
     for begin in range(0, len(stream), 1448):  # each read cuts a message in two
@@ -287,7 +287,7 @@ def test_it_reads_a_client_on_that_wastes_nothing():
     assert reads(protocol) == []
 
 
-def test_it_lets_a_second_of_refusals_through_and_stops_within_a_read():
+def test_it_pauses_within_a_read_when_refusals_spend_the_budget():
     protocol = opened(waste_us=100)
     protocol.dataReceived(texts(*range(500)))
     assert 100 <= len(protocol.received) <= 101
@@ -341,14 +341,14 @@ def test_it_keeps_early_messages_while_the_budget_is_spent(protocol: Protocol, m
     assert protocol.received == numbers(0, 1, 2)
 
 
-def test_it_cuts_off_a_client_that_does_not_read(protocol: Protocol):
+def test_it_aborts_a_client_that_does_not_read(protocol: Protocol):
     protocol.serverAccept()
     protocol.transport.dataBuffer = bytes(MAX_UNSENT_BYTES + 1)
     protocol.serverSend("an error")
     assert protocol.transport.calls[-1] == "abortConnection"
 
 
-def test_it_closes_a_connection_that_spends_its_budget_for_ten_seconds():
+def test_it_closes_with_1013_after_overspending_for_ten_seconds():
     protocol = opened(waste_us=1000)
     for second in range(10):
         protocol.dataReceived(texts(*range(100)))
@@ -359,7 +359,7 @@ def test_it_closes_a_connection_that_spends_its_budget_for_ten_seconds():
     assert CLOSED_1013 in protocol.transport.written
 
 
-def test_it_does_not_close_a_connection_that_rests():
+def test_it_does_not_close_a_connection_that_pauses_between_bursts():
     protocol = opened(waste_us=1000)
     for _ in range(20):
         protocol.dataReceived(texts(*range(15)))

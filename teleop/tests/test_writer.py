@@ -21,7 +21,7 @@ def other():
     return Source(session_id=2)
 
 
-def test_it_commits_what_all_have_offered_as_one_group(writing, source, other):
+def test_it_commits_rows_of_all_sources_as_one_group(writing, source, other):
     writing.offer(source, 0, 1)
     writing.offer(other, 7)
     writing.run(source, other)
@@ -30,7 +30,7 @@ def test_it_commits_what_all_have_offered_as_one_group(writing, source, other):
     assert (source.events, other.events) == ([("committed", [0, 1])], [("committed", [7])])
 
 
-def test_it_holds_nothing_afterwards(writing, source):
+def test_it_has_no_pending_rows_after_a_commit(writing, source):
     writing.offer(source, 0, 1)
     assert (source.pending_frames, source.pending_bytes) == (2, 2 * ROW_BYTES)
     writing.run(source)
@@ -46,18 +46,18 @@ def test_it_commits_a_backlog_in_pieces(writing, source):
     assert source.acked == list(range(MAX_GROUP_ROWS + 5))
 
 
-def test_a_source_that_fills_an_eighth_is_full_and_others_are_not(other, source):
+def test_it_accepts_at_most_an_eighth_of_its_bound_from_one_source(other, source):
     writing = Writing(max_pending_bytes=8 * 3 * ROW_BYTES)
     assert writing.offer(source, 0, 1, 2, 3) == [True, True, True, False]
     assert writing.offer(other, 0) == [True]
 
 
-def test_it_is_full_for_all_at_its_bound():
+def test_it_accepts_no_rows_past_its_bound():
     writing = Writing(max_pending_bytes=8 * ROW_BYTES)
     assert [writing.offer(Source(session_id), 0) for session_id in range(9)] == [[True]] * 8 + [[False]]
 
 
-def test_it_takes_frames_again_when_it_has_committed(source):
+def test_it_accepts_rows_again_after_a_commit(source):
     writing = Writing(max_pending_bytes=8 * ROW_BYTES)
     assert writing.offer(source, 0, 1) == [True, False]
     writing.run(source)
@@ -65,21 +65,21 @@ def test_it_takes_frames_again_when_it_has_committed(source):
     assert writing.store.stored == [0]
 
 
-def test_it_tells_of_refused_rows_before_it_acknowledges_the_others(writing, source):
+def test_it_reports_refused_rows_before_it_acknowledges_the_others(writing, source):
     writing.store.refuses = {1, 2}
     writing.offer(source, 0, 1, 2, 3)
     writing.run(source)
     assert source.events == [("refused", 1), ("refused", 2), ("committed", [0, 3])]
 
 
-def test_it_acknowledges_nothing_where_all_was_refused(writing, source):
+def test_it_acknowledges_nothing_if_all_rows_were_refused(writing, source):
     writing.store.refuses = {0}
     writing.offer(source, 0)
     writing.run(source)
     assert source.events == [("refused", 0)]
 
 
-def test_it_tries_again_while_the_database_is_away_and_loses_nothing(writing, source, other):
+def test_it_retries_while_the_database_is_down_and_loses_no_rows(writing, source, other):
     writing.store.failures = 50
     writing.offer(source, 0, 1)
     writing.offer(other, 0)
@@ -107,7 +107,7 @@ def test_it_counts_no_commit_while_nothing_is_stored(writing, source, other):
     assert writing.writer.last_commit_at is not None
 
 
-def test_it_notifies_nobody_before_the_commit(writing, source, other):
+def test_it_notifies_no_source_before_the_commit(writing, source, other):
     seen = []
     write = writing.store.write
 
@@ -124,7 +124,7 @@ def test_it_notifies_nobody_before_the_commit(writing, source, other):
     assert source.acked == [0]
 
 
-def test_it_stores_what_came_while_a_group_waited_after_that_group(writing, source, other):
+def test_it_stores_rows_offered_during_a_retry_after_that_group(writing, source, other):
     write = writing.store.write
 
     def offer_and_write(rows):
@@ -141,7 +141,7 @@ def test_it_stores_what_came_while_a_group_waited_after_that_group(writing, sour
     assert [index for index in writing.store.stored if index != 7] == [0, 1, 2, 3]
 
 
-def test_it_parks_a_session_that_is_blocked_and_commits_all_others(writing, source, other):
+def test_it_parks_a_blocked_session_and_commits_all_others(writing, source, other):
     writing.store.blocks = {1: 5}
     writing.offer(source, 0, 1)
     writing.offer(other, 8)
@@ -154,7 +154,7 @@ def test_it_parks_a_session_that_is_blocked_and_commits_all_others(writing, sour
     assert source.acked == [0, 1]
 
 
-def test_it_retries_a_parked_session_by_itself_with_growing_pauses(writing, source, other):
+def test_it_retries_a_parked_session_alone_with_increasing_delays(writing, source, other):
     writing.store.blocks = {1: 6}
     writing.offer(source, 0)
     writing.offer(other, 0)
@@ -163,7 +163,7 @@ def test_it_retries_a_parked_session_by_itself_with_growing_pauses(writing, sour
     assert [len(group) for group in writing.store.groups] == [1, 0, 0, 0, 0, 0, 1]
 
 
-def test_it_retries_one_row_however_many_are_parked(writing, source, other):
+def test_it_retries_with_one_row_of_a_parked_session(writing, source, other):
     """One session that could not be stored for two minutes made the ack p95 of 99 others 2.6 times as long."""
     writing.store.failures = 3
     tried, write = [], writing.store.write
@@ -192,7 +192,7 @@ def test_it_keeps_the_order_of_a_parked_sessions_rows(writing, source, other):
     assert source.acked == [0, 1, 2, 3]
 
 
-def test_it_stores_the_rows_before_the_one_that_has_to_wait(writing, source, other):
+def test_it_stores_the_rows_before_a_waiting_row(writing, source, other):
     writing.store.waits_from = 1
     writing.offer(source, 0, 1, 2)
     writing.run(source)
@@ -212,7 +212,7 @@ def test_it_parks_a_source_that_fails_alone_and_commits_others_meanwhile(writing
     assert (source.acked, other.acked) == ([0], [5])
 
 
-def test_no_source_fills_a_group(writing, source, other):
+def test_it_includes_every_source_in_a_group_despite_a_backlog(writing, source, other):
     writing.writer._max_bytes = 2**26
     writing.offer(source, *range(MAX_GROUP_ROWS + 5))
     writing.offer(other, *range(3))
@@ -268,7 +268,7 @@ def test_it_drops_rows_that_are_being_written_only_if_they_fail(writing, source,
     assert (source.acked, other.acked, writing.writer.pending_frames) == ([] if fails else [0], [0], 0)
 
 
-def test_a_source_that_raises_costs_others_nothing(writing, source, other):
+def test_it_notifies_other_sources_if_one_raises(writing, source, other):
     def gone(*_):
         raise ConnectionError
 
@@ -280,12 +280,12 @@ def test_a_source_that_raises_costs_others_nothing(writing, source, other):
     assert other.acked == [0]
 
 
-def test_drained_waits_for_nothing_where_nothing_is_pending(writing, source):
+def test_drained_returns_at_once_without_pending_rows(writing, source):
     writing.run(source)
     assert writing.slept == []
 
 
-def test_it_writes_nothing_of_a_source_that_is_dropped_before_the_group(writing, source, other):
+def test_it_writes_no_rows_of_a_source_dropped_before_the_group(writing, source, other):
     async def confirm():
         writing.writer.drop(source)
 

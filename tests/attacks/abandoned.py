@@ -61,7 +61,7 @@ def waiting(other: psycopg.Connection) -> int:
     return other.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()[0]
 
 
-def test_abandoned_requests_give_every_connection_back():
+def test_abandoned_requests_release_every_database_connection():
     with postgres_database() as (_, url), serving(url) as server:
         key, session = shell(LOGINS, os.environ | {"DATABASE_URL": url}).split()
         token, cookies = {"Authorization": f"Token {key}"}, {"Cookie": f"sessionid={session}"}

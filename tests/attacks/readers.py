@@ -130,14 +130,14 @@ def site() -> Iterator[Site]:
             yield found
 
 
-def test_quality_gives_a_session_up(site):
+def test_quality_refuses_a_session_with_too_many_names(site):
     """Of 60 frames with 4,501 names of their own; `serve` has started it."""
     query = f"SELECT quality->>'error' FROM teleop_teleopsession WHERE id = {ODD}"
     reason = wait_until(lambda: site.value(query), GIVEN_UP_S, "a reason")
     assert "at most 4096 expected" in reason
 
 
-def test_odd_frames_cost_a_reader_little(site):
+def test_it_refuses_to_read_frames_with_too_many_numbers(site):
     paths = [f"/sessions/{ODD}/series", f"/sessions/{ODD}/frames?format=parquet"] * 4
     with victim(site.server) as suffered, site.growing_by(50):
         began = time.monotonic()
@@ -149,7 +149,7 @@ def test_odd_frames_cost_a_reader_little(site):
 
 
 @pytest.mark.parametrize("tracks, pictures", [(1, 50_000_000), (50, 2_000_000)])
-def test_films_that_claim_millions_of_pictures(site, tracks, pictures):
+def test_it_refuses_videos_that_claim_millions_of_frames(site, tracks, pictures):
     fields = {"session": PLAIN, "camera_key": "front", "start_timestamp": 1767600000, "end_timestamp": 1767600001}
     parts = [f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}' for name, value in fields.items()]
     file = '--x\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n'
@@ -164,21 +164,21 @@ def test_films_that_claim_millions_of_pictures(site, tracks, pictures):
     assert suffered[0].is_fine()
 
 
-def test_the_schema_as_yaml(site):
+def test_requests_for_the_yaml_schema_delay_no_robot(site):
     with victim(site.server) as suffered:
         statuses = site.attack(4, "/schema", Accept="application/yaml")
     assert set(statuses) <= {200, 429}
     assert suffered[0].is_fine()
 
 
-def test_lists_of_sessions_with_large_meta_info(site):
+def test_lists_of_sessions_with_large_meta_info_delay_no_robot(site):
     with victim(site.server) as suffered, site.growing_by(100):
         statuses = site.attack(4, "/sessions?robot=attacker&limit=1000")
     assert set(statuses) == {200}
     assert suffered[0].is_fine()
 
 
-def test_300_that_wait_for_frames(site):
+def test_300_long_polls_delay_no_robot(site):
     with victim(site.server) as suffered:
         live = site.value("SELECT id FROM teleop_teleopsession WHERE end_time IS NULL AND robot_id = 'victim' LIMIT 1")
         path = f"/sessions/{live}/frames?after=2000000000&wait=10"
@@ -189,7 +189,7 @@ def test_300_that_wait_for_frames(site):
     assert suffered[0].is_fine()
 
 
-def test_20_downloads_of_a_long_session(site):
+def test_20_downloads_of_a_long_session_delay_no_robot(site):
     path = f"/sessions/{LONG}/frames?format=parquet"
     with victim(site.server) as suffered, site.growing_by(150):
         answers = site.at_once(20, lambda _: site.ask(path, seconds=10))

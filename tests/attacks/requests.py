@@ -117,7 +117,7 @@ def server(url: str) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("kind", FLOODS)
-def test_it_costs_a_robot_no_ack(server: Server, kind: str):
+def test_a_flood_delays_no_ack_of_a_robot(server: Server, kind: str):
     command = [sys.executable, "-m", "tests.attacks.requests", kind, str(server.port), str(ATTACK_S)]
     with victim(server) as suffered:
         with subprocess.Popen(command, cwd=ROOT) as attacker:

@@ -123,7 +123,7 @@ def server() -> Iterator[Server]:
 
 @pytest.mark.parametrize("robots, connections", [(1, 1), (1, 20), (8, 1)])
 @pytest.mark.parametrize("kind", [*FLOODS, "empty frames, mute", "pings, mute", "connect", "connect to one"])
-def test_it_keeps_the_acks_of_others_in_time(server: Server, kind: str, robots: int, connections: int):
+def test_a_flood_delays_no_ack_of_another_robot(server: Server, kind: str, robots: int, connections: int):
     if kind == "connect to one":
         connections = max(2, connections)
     with victim(server) as suffered:

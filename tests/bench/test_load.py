@@ -23,14 +23,14 @@ def test_it_counts_a_frame_without_ack_with_its_age(robot):
     assert 5000 <= figures([robot])["max_ms"] < 60_000
 
 
-def test_it_takes_an_ack_for_all_earlier_frames(robot):
+def test_it_counts_an_ack_for_all_earlier_frames(robot):
     robot.receive({"type": "ack", "frame_index": 1})
     result = figures([robot])
     assert (result["sent"], result["acked"]) == (2, 2)
     assert 1000 <= result["p50_ms"] <= result["max_ms"] < 60_000
 
 
-def test_it_leaves_frames_out_that_were_sent_before_the_window(robot):
+def test_it_ignores_frames_sent_before_the_window(robot):
     assert figures([robot], since=time.perf_counter() - 3)["max_ms"] < 5000
 
 

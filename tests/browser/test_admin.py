@@ -14,14 +14,14 @@ SESSIONS = "/admin/teleop/teleopsession/"
 BERLIN = {"timezone_id": "Europe/Berlin"}
 
 
-def test_moments_are_local_with_utc_on_hover(visit, viewer):
+def test_times_are_local_with_utc_on_hover(visit, viewer):
     make_session(range(3))
     moment = visit(SESSIONS, viewer, **BERLIN).locator("#result_list time").first
     expect(moment).to_have_text("2023-12-23 09:00:00")
     expect(moment).to_have_attribute("title", "2023-12-23 08:00:00 UTC")
 
 
-def test_a_heartbeat_is_in_words_with_the_moment_on_hover(visit, viewer):
+def test_a_heartbeat_shows_its_age_with_the_time_on_hover(visit, viewer):
     robot = make_session().robot
     robot.last_heartbeat = datetime(2023, 12, 23, 8, tzinfo=UTC)
     robot.save()
@@ -48,7 +48,7 @@ def test_a_video_plays_in_place(visit, viewer):
     assert video.evaluate("video => video.currentTime >= 0 && video.videoWidth > 0")
 
 
-def test_a_label_is_set_and_kept(visit, curator):
+def test_it_saves_labels(visit, curator):
     session = make_session(range(3))
     page = visit(f"{SESSIONS}{session.pk}/change/", curator)
     page.get_by_label("Task").fill("Fold <b>")
@@ -60,7 +60,7 @@ def test_a_label_is_set_and_kept(visit, curator):
     assert session.meta_info == {"task": "Fold <b>", "tags": ["a", "b"], "success": True}
 
 
-def test_a_robots_name_is_no_script(visit, admin):
+def test_it_escapes_a_script_in_a_robot_name(visit, admin):
     session = make_session(range(3))
     session.robot.name = "<script>alert(1)</script>"
     session.robot.save()

@@ -41,7 +41,7 @@ def answering(page: Page, robots) -> None:
     page.route_web_socket("**/ws/fleet", attend)
 
 
-def test_a_tile_goes_offline_online_offline(visit, server, viewer):
+def test_a_tile_follows_the_robot_status(visit, server, viewer):
     register("arm")
     page = visit("/", viewer)
     status = tile(page, "arm").locator(".status")
@@ -60,7 +60,7 @@ def test_a_tile_goes_offline_online_offline(visit, server, viewer):
     expect(status).to_have_text("offline")
 
 
-def test_a_refused_frame_is_told(visit, server, viewer):
+def test_a_tile_shows_the_error_of_a_refused_frame(visit, server, viewer):
     register("arm")
     page = visit("/", viewer)
     with wire(server) as robot:
@@ -69,7 +69,7 @@ def test_a_refused_frame_is_told(visit, server, viewer):
         expect(tile(page, "arm").locator(".error")).to_contain_text("timestamp is 1e+18")
 
 
-def test_trouble_comes_first(visit, viewer):
+def test_it_sorts_robots_with_problems_first(visit, viewer):
     robots = [
         state("a-offline", status="offline", values=[], rate_hz=None, ack_lag_ms=None),
         state("b-online"),
@@ -115,18 +115,18 @@ def test_search_and_filter_are_in_the_url(visit, viewer):
     expect(page.get_by_text("No robot is like that")).to_be_visible()
 
 
-def test_a_robot_named_script_is_a_name(visit, viewer):
+def test_it_escapes_a_script_in_a_robot_name(visit, viewer):
     Robot.objects.create(pk="arm", name=SCRIPT)
     page = visit("/", viewer)
     expect(tile(page, "arm").locator(".name")).to_have_text(SCRIPT)
     assert page.title().startswith("Fleet")
 
 
-def test_without_robots_it_says_so(visit, viewer):
+def test_it_shows_a_message_without_robots(visit, viewer):
     expect(visit("/", viewer).get_by_text("There are no robots yet")).to_be_visible()
 
 
-def test_values_that_no_scale_is_made_for(visit, viewer):
+def test_it_plots_extreme_values(visit, viewer):
     odd = [[1e30, -1e308, None], [1e308], [], [0.0, 0.0, 0.0, 5e-324]]
     page = visit("/admin/", viewer)
     answering(page, lambda n: [state("arm", values=odd[n % 4], frame_count=n)])
@@ -134,7 +134,7 @@ def test_values_that_no_scale_is_made_for(visit, viewer):
     expect(tile(page, "arm").locator(".frames")).to_have_text(re.compile(r"^\d\d+ frames"))  # several rounds of them
 
 
-def test_the_connection_is_lost_and_comes_back(visit, viewer, server, start_server, console):
+def test_it_reconnects_after_a_lost_connection(visit, viewer, server, start_server, console):
     console.expect("WebSocket connection|ERR_CONNECTION_REFUSED")
     Robot.objects.create(pk="arm")
     own = start_server()
@@ -150,7 +150,7 @@ def test_the_connection_is_lost_and_comes_back(visit, viewer, server, start_serv
     expect(page.locator("#tiles")).not_to_have_class(re.compile("stale"))
 
 
-def test_who_is_logged_out_is_told(visit, viewer, start_server, console):
+def test_it_shows_a_message_after_logout(visit, viewer, start_server, console):
     console.expect("WebSocket connection|ERR_CONNECTION_REFUSED")
     own = start_server()
     page = visit("/", viewer, at=own)
@@ -160,7 +160,7 @@ def test_who_is_logged_out_is_told(visit, viewer, start_server, console):
     expect(page.get_by_text("You are logged out.")).to_be_visible()
 
 
-def test_two_hundred_tiles_stay_smooth(visit, viewer):
+def test_it_draws_only_the_visible_of_200_tiles(visit, viewer):
     """30 fit the screen, and only what is on it is drawn."""
 
     def fleet(n: int) -> list[dict]:

@@ -71,7 +71,7 @@ def test_it_shows_the_last_thirty_seconds(visit, viewer, arm):
     assert times[-1] - times[0] <= 30
 
 
-def test_what_was_before_the_page_was_opened_is_there(visit, viewer, arm):
+def test_it_plots_frames_sent_before_the_page_was_opened(visit, viewer, arm):
     stream(arm, range(300))
     page = visit("/robots/arm/live", viewer)
     expect(page.locator("#status")).to_have_text("online")
@@ -80,7 +80,7 @@ def test_what_was_before_the_page_was_opened_is_there(visit, viewer, arm):
     assert series(page)["gaps"] == []
 
 
-def test_a_robot_that_has_stopped_sending_is_not_empty(visit, viewer, arm):
+def test_it_plots_frames_of_a_robot_that_stopped_sending(visit, viewer, arm):
     stream(arm, range(300))
     wait_for(visit("/robots/arm/live", viewer), 300)
 
@@ -100,7 +100,7 @@ def test_a_gap_is_marked_and_not_bridged(visit, viewer, arm):
     expect(page.locator("#missing")).to_have_text("30")
 
 
-def test_a_joint_set_that_changes_half_way(visit, viewer, arm):
+def test_it_plots_a_joint_set_that_changes_mid_session(visit, viewer, arm):
     page = visit("/robots/arm/live", viewer)
     expect(page.locator("#status")).to_have_text("online")
     stream(arm, range(30))
@@ -111,7 +111,7 @@ def test_a_joint_set_that_changes_half_way(visit, viewer, arm):
     expect(page.locator(".row")).to_have_count(3)
 
 
-def test_values_that_no_scale_is_made_for(visit, viewer, arm):
+def test_it_plots_extreme_values(visit, viewer, arm):
     page = visit("/robots/arm/live", viewer)
     expect(page.locator("#status")).to_have_text("online")
     odd = [1e30, -1e308, 1e308, 0.0, 5e-324, -1e30]
@@ -120,14 +120,14 @@ def test_values_that_no_scale_is_made_for(visit, viewer, arm):
     expect(page.locator("[data-joint='pan.pos'] [data-part=observation]")).to_have_text("-1.0e+30")
 
 
-def test_no_frames_yet_and_none_with_numbers(visit, viewer, arm):
+def test_it_shows_a_message_without_frames_or_numbers(visit, viewer, arm):
     page = visit("/robots/arm/live", viewer)
     expect(page.get_by_text("Connected; no frames yet.")).to_be_visible()
     stream(arm, range(3), lambda index: frame(index, observation={"state": "idle"}))
     expect(page.get_by_text("Its frames have no numbers")).to_be_visible()
 
 
-def test_offline_online_and_offline_again(visit, server, viewer):
+def test_it_follows_the_robot_status(visit, server, viewer):
     register("arm")
     page = visit("/robots/arm/live", viewer)
     expect(page.get_by_text("The robot is offline.")).to_be_visible()
@@ -146,7 +146,7 @@ def test_offline_online_and_offline_again(visit, server, viewer):
     expect(page.get_by_role("link", name="Replay")).to_be_visible()  # of its last session
 
 
-def test_a_new_session_goes_on_after_a_gap(visit, server, viewer):
+def test_it_plots_a_new_session_after_a_gap(visit, server, viewer):
     register("arm")
     page = visit("/robots/arm/live", viewer)
     for begin in (0, 5):
@@ -160,7 +160,7 @@ def test_a_new_session_goes_on_after_a_gap(visit, server, viewer):
     assert len(series(page)["gaps"]) == 1
 
 
-def test_pause_stands_still_and_goes_on(visit, viewer, arm):
+def test_it_pauses_and_resumes_the_plot(visit, viewer, arm):
     page = visit("/robots/arm/live", viewer)
     expect(page.locator("#status")).to_have_text("online")
     stream(arm, range(60))
@@ -173,7 +173,7 @@ def test_pause_stands_still_and_goes_on(visit, viewer, arm):
     wait_for(page, 120)
 
 
-def test_joints_are_chosen_and_stay_chosen(visit, viewer, arm):
+def test_it_keeps_the_joint_selection_after_a_reload(visit, viewer, arm):
     page = visit("/robots/arm/live", viewer)
     both = {"observation": {"pan.pos": 1.0, "lift.pos": 2.0}}
     expect(page.locator("#status")).to_have_text("online")
@@ -196,7 +196,7 @@ def test_all_plots_have_one_time_axis(visit, viewer, arm):
     assert len({tuple(span) for span in page.locator(".u-over").evaluate_all(spans)}) == 1
 
 
-def test_the_cursor_tells_all_values_of_its_time(visit, viewer, arm):
+def test_the_cursor_shows_the_values_of_all_joints(visit, viewer, arm):
     page = visit("/robots/arm/live", viewer)
     expect(page.locator("#status")).to_have_text("online")
     for begin in range(0, 1800, 600):
@@ -211,7 +211,7 @@ def test_the_cursor_tells_all_values_of_its_time(visit, viewer, arm):
     assert float(lift.inner_text()) == -float(pan.inner_text())
 
 
-def test_what_a_slow_browser_missed_is_read_from_the_store(visit, viewer, arm):
+def test_it_fetches_missed_frames_from_the_database(visit, viewer, arm):
     stream(arm, range(60))
     session = arm.greeting["session_id"]
     page = visit("/admin/", viewer)
@@ -234,7 +234,7 @@ def test_what_a_slow_browser_missed_is_read_from_the_store(visit, viewer, arm):
     assert series(page)["gaps"] == []
 
 
-def test_a_moment_is_marked_and_kept_with_the_session(visit, curator, arm):
+def test_it_saves_a_mark_with_the_session(visit, curator, arm):
     page = visit("/robots/arm/live", curator)
     stream(arm, range(60))
     wait_for(page, 60)
@@ -248,7 +248,7 @@ def test_a_moment_is_marked_and_kept_with_the_session(visit, curator, arm):
     assert series(page)["marks"] == [mark]
 
 
-def test_a_mark_that_is_refused_says_why_and_keeps_the_note(visit, curator, console, arm):
+def test_it_shows_why_a_mark_was_refused_and_keeps_the_note(visit, curator, console, arm):
     console.expect("status of 409")
     page = visit("/robots/arm/live", curator)
     stream(arm, range(60))
@@ -261,7 +261,7 @@ def test_a_mark_that_is_refused_says_why_and_keeps_the_note(visit, curator, cons
     expect(page.get_by_placeholder("Note")).to_have_value("the gripper slips")
 
 
-def test_a_robot_named_script_is_a_name(visit, viewer):
+def test_it_escapes_a_script_in_a_robot_name(visit, viewer):
     name = "<script>document.title = 'taken'</script>"
     Robot.objects.create(pk="arm", name=name)
     page = visit("/robots/arm/live", viewer)
@@ -269,7 +269,7 @@ def test_a_robot_named_script_is_a_name(visit, viewer):
     assert "live" in page.title()
 
 
-def test_a_viewer_sees_no_way_to_change_anything(visit, viewer, curator, arm):
+def test_it_shows_a_viewer_no_mark_controls(visit, viewer, curator, arm):
     stream(arm, range(3))
     assert visit("/robots/arm/live", curator).get_by_role("button", name="Mark").count() == 1
     page = visit("/robots/arm/live", viewer)

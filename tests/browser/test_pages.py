@@ -11,7 +11,7 @@ from tests.browser.people import staff
 pytestmark = pytest.mark.postgresql  # once is enough
 
 
-def test_who_is_not_logged_in_logs_in_and_comes_back(visit, admin):
+def test_it_redirects_to_the_login_and_back(visit, admin):
     page = visit("/?status=online")
     expect(page).to_have_url(re.compile(r"/admin/login/\?next=/%3Fstatus%3Donline"))
     page.get_by_label("Username").fill("admin")
@@ -21,7 +21,7 @@ def test_who_is_not_logged_in_logs_in_and_comes_back(visit, admin):
 
 
 @pytest.mark.parametrize("path", ["/", "/robots/arm/live"])
-def test_who_may_not_is_told_so(visit, console, path):
+def test_it_returns_403_without_permission(visit, console, path):
     Robot.objects.create(pk="arm")
     page = visit(path, staff("outsider"))
     console.expect("status of 403")
@@ -29,24 +29,24 @@ def test_who_may_not_is_told_so(visit, console, path):
     expect(page.locator("#content")).to_contain_text("outsider")
 
 
-def test_a_robot_that_there_is_not(visit, viewer, console):
+def test_it_returns_404_for_an_unknown_robot(visit, viewer, console):
     console.expect("status of 404")
     expect(visit("/robots/nobody/live", viewer).locator("body")).to_contain_text("Not Found")
 
 
 @pytest.mark.parametrize("path", ["/", "/admin/", "/admin/robots/robot/", "/admin/robots/robot/add/"])
-def test_nothing_inline_is_allowed(visit, admin, path):
+def test_the_content_security_policy_forbids_inline_code(visit, admin, path):
     policy = visit(path, admin).request.get(path).headers["content-security-policy"]
     assert "default-src 'self'" in policy and "unsafe" not in policy
 
 
-def test_the_api_page_works_under_the_policy(visit):
+def test_the_api_page_works_under_the_content_security_policy(visit):
     page = visit("/docs")
     expect(page.get_by_text("/robots/{id}/status")).to_be_visible()
     assert "script-src" not in page.request.get("/docs").headers["content-security-policy"]  # so default-src holds
 
 
-def test_the_theme_is_the_admins(visit, admin):
+def test_the_pages_share_the_theme_of_the_admin(visit, admin):
     page = visit("/admin/", admin, color_scheme="dark")
     page.goto("/")
     ground = page.evaluate("getComputedStyle(document.querySelector('#content')).backgroundColor")

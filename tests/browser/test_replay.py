@@ -74,7 +74,7 @@ def test_after_a_scrub_video_and_plot_agree_within_a_frame(replay):
 
 
 @pytest.mark.parametrize("rate", [1, 4])
-def test_a_video_that_plays_keeps_up_with_the_clock(replay, rate):
+def test_a_playing_video_stays_in_sync_with_the_clock(replay, rate):
     session = film_session(frames=7200)
     upload(session, 0, 3600)
     page = replay(session, "?t=1")
@@ -97,7 +97,7 @@ def test_a_video_that_plays_keeps_up_with_the_clock(replay, rate):
     assert abs(page.evaluate(READ, "front") / FPS - frame_shown(page) / 60) <= 1 / FPS
 
 
-def test_a_comma_and_a_point_step_by_a_frame_over_gaps_too(replay):
+def test_comma_and_period_step_by_one_frame_across_gaps(replay):
     session = make_session([*range(100), *range(160, 200)], data=indexed)
     page = replay(session, "?t=1.633334")
     shown = page.locator(".frame")
@@ -108,7 +108,7 @@ def test_a_comma_and_a_point_step_by_a_frame_over_gaps_too(replay):
         expect(page.locator(".joint .observation")).to_have_text(f"{frame:.1f}" if frame > 99 else f"{frame:.2f}")
 
 
-def test_the_address_has_the_moment_and_opens_at_it(replay):
+def test_the_url_keeps_the_time_and_opens_at_it(replay):
     session = film_session()
     page = replay(session, "?task=Fold")
     page.keyboard.press("End")
@@ -119,7 +119,7 @@ def test_the_address_has_the_moment_and_opens_at_it(replay):
     expect(page.locator(".time")).to_contain_text("0:06.983")
 
 
-def test_a_label_set_by_key_is_in_the_database(replay, curator):
+def test_it_saves_a_label_set_by_key(replay, curator):
     session = film_session(frames=10)
     page = replay(session, user=curator)
     page.keyboard.press("f")
@@ -131,7 +131,7 @@ def test_a_label_set_by_key_is_in_the_database(replay, curator):
     wait_until(lambda: TeleopSession.objects.get().meta_info == {"success": True})
 
 
-def test_task_tags_and_note_are_saved_when_they_are_left(replay, curator):
+def test_it_saves_task_tags_and_note_on_blur(replay, curator):
     session = film_session(frames=10)
     page = replay(session, user=curator)
     for label, text in {"Task": "Fold", "Tags": "towel, blue,", "Note": "crooked"}.items():
@@ -141,7 +141,7 @@ def test_task_tags_and_note_are_saved_when_they_are_left(replay, curator):
     wait_until(lambda: TeleopSession.objects.get().meta_info == meta)
 
 
-def test_keys_typed_into_a_note_are_its_text(replay, curator):
+def test_it_ignores_shortcuts_typed_into_a_note(replay, curator):
     page = replay(film_session(frames=10), user=curator)
     page.get_by_label("Note").press_sequentially("safe pens?")
     expect(page.get_by_label("Note")).to_have_value("safe pens?")
@@ -156,7 +156,7 @@ def label(session: TeleopSession, **changes) -> None:
     session.save_meta()
 
 
-def test_of_two_who_label_at_once_the_second_is_asked(replay, curator, console):
+def test_it_asks_before_overwriting_a_concurrent_label(replay, curator, console):
     console.expect("status of 409")
     session = film_session(frames=10)
     page = replay(session, user=curator)
@@ -169,7 +169,7 @@ def test_of_two_who_label_at_once_the_second_is_asked(replay, curator, console):
     wait_until(lambda: TeleopSession.objects.get().meta_info == {"success": False})
 
 
-def test_what_others_have_changed_is_said_on_coming_back(replay, curator):
+def test_it_shows_changes_by_others_on_focus(replay, curator):
     session = film_session(frames=10)
     page = replay(session, user=curator)
     label(session, task="Fold")
@@ -178,7 +178,7 @@ def test_what_others_have_changed_is_said_on_coming_back(replay, curator):
     expect(page.get_by_label("Task")).to_have_value("Fold")
 
 
-def test_a_viewer_sees_no_controls_and_the_server_refuses_them(replay, console):
+def test_a_viewer_has_no_controls_and_may_not_change_labels(replay, console):
     console.expect("status of 403")
     session = film_session(frames=10, key="viewed")
     label(session, task="Fold", success=False)
@@ -195,7 +195,7 @@ def test_a_viewer_sees_no_controls_and_the_server_refuses_them(replay, console):
     assert session.meta_info["success"] is False
 
 
-def test_a_gap_in_the_frames_is_a_gap(replay):
+def test_it_shows_a_gap_in_the_frames(replay):
     session = make_session([*range(100), *range(400, 500)], data=indexed)
     page = replay(session, "?t=4")
     expect(page.locator(".frame")).to_have_text("no frame here")
@@ -205,7 +205,7 @@ def test_a_gap_in_the_frames_is_a_gap(replay):
     assert gap["width"] / lane["width"] == pytest.approx(301 / 499, abs=0.01)
 
 
-def test_between_two_chunks_there_is_no_video(replay):
+def test_it_shows_no_video_between_two_chunks(replay):
     session = film_session()
     upload(session, 0, 60)
     upload(session, 120, 120)
@@ -220,7 +220,7 @@ def test_between_two_chunks_there_is_no_video(replay):
     assert page.locator(".lane.camera .piece").count() == 2
 
 
-def test_over_the_end_of_a_chunk_it_plays_on(replay):
+def test_it_plays_across_the_end_of_a_chunk(replay):
     session = film_session()
     upload(session, 0, 60)
     upload(session, 60, 180)
@@ -236,7 +236,7 @@ def test_over_the_end_of_a_chunk_it_plays_on(replay):
     "indexes, says",
     [([], "This session has no frames and no video."), ([7], "")],
 )
-def test_a_session_of_none_or_one_frame(replay, indexes, says):
+def test_it_opens_a_session_with_no_frame_or_one(replay, indexes, says):
     page = replay(make_session(indexes, data=indexed))
     if says:
         expect(page.get_by_text(says)).to_be_visible()
@@ -248,7 +248,7 @@ def test_a_session_of_none_or_one_frame(replay, indexes, says):
     expect(page.locator(".cameras")).to_be_hidden()
 
 
-def test_a_session_of_video_only_plays(replay):
+def test_it_plays_a_session_with_video_only(replay):
     session = make_session()
     upload(session, 0, 60)
     page = replay(session, "?t=1")
@@ -257,7 +257,7 @@ def test_a_session_of_video_only_plays(replay):
     assert page.evaluate(READ, "front") == 30
 
 
-def test_values_that_fill_no_screen(replay):
+def test_it_shows_extreme_values(replay):
     huge = [1e30, -1e30, 1.7e308, -1.7e308, 0, 1e-300]
     page = replay(make_session(range(6), data=lambda index: {"observation": {"a.pos": huge[index], "b.pos": 1}}))
     for value in ("1.0e+30", "-1.0e+30", "1.7e+308", "-1.7e+308", "0.000", "1.0e-300"):
@@ -265,7 +265,7 @@ def test_values_that_fill_no_screen(replay):
         page.keyboard.press(".")
 
 
-def test_joints_that_come_and_go_have_a_row_each(replay):
+def test_it_shows_a_row_for_each_joint_of_a_changing_set(replay):
     session = make_session(range(300), data=lambda _: {"observation": {"left.pos": 1}})
     record(session, range(300, 600), lambda _: {"observation": {"right.pos": 2}, "note": "the arm was changed"})
     page = replay(session, "?t=1")
@@ -277,7 +277,7 @@ def test_joints_that_come_and_go_have_a_row_each(replay):
     expect(page.locator("[data-joint='left.pos'] .observation")).to_have_text(NOTHING)
 
 
-def test_next_and_previous_go_through_the_same_filter(replay):
+def test_next_and_previous_keep_the_filter(replay):
     newest, _other, oldest = [
         film_session(frames=2, key=f"session-{n}", robot=robot) for n, robot in enumerate(["arm", "leg", "arm"])
     ][::-1]
@@ -289,13 +289,13 @@ def test_next_and_previous_go_through_the_same_filter(replay):
     expect(page).to_have_url(re.compile(rf"/sessions/{newest.pk}/replay\?robot=arm"))
 
 
-def test_an_unknown_session_is_said_to_be_unknown(visit, viewer, console):
+def test_it_returns_404_for_an_unknown_session(visit, viewer, console):
     console.expect("status of 404")
     page = visit("/sessions/4711/replay", viewer)
     expect(page.locator("#content")).to_contain_text("There is no session 4711")
 
 
-def test_names_are_text(replay):
+def test_it_escapes_names_and_notes(replay):
     session = film_session(frames=2)
     Robot.objects.update(name="<script>alert(1)</script>")
     label(session, task="<img src=x onerror=alert(1)>", note="<b>bold</b>")
@@ -304,7 +304,7 @@ def test_names_are_text(replay):
     expect(page.locator("[data-label=note]")).to_have_text("<b>bold</b>")
 
 
-def test_what_is_zoomed_into_is_seen_in_full(replay):
+def test_it_loads_every_frame_of_a_zoomed_range(replay):
     page = replay(make_session(range(9000), data=indexed), "?t=30")
     with page.expect_response(lambda answer: "&start=" in answer.url) as answered:
         for _ in range(4):

@@ -71,13 +71,13 @@ def run(browser, _server):
         "lastUpTo([], 1)": -1,
     }.items(),
 )
-def test_time_index_and_chunk(run, expression, expected):
+def test_the_timeline_maps_times_to_frames_and_chunks(run, expression, expected):
     assert run(TIMELINE, f"JSON.stringify({expression}, (_, each) => each?.toFixed ? +each.toFixed(6) : each)") == (
         json.dumps(expected, separators=(",", ":"))
     )
 
 
-def test_what_is_learnt_of_frames_makes_the_next_guess_better(run):
+def test_the_timeline_learns_the_time_of_a_frame(run):
     wrong = "timeline.learn({ index: 500, time: 9.5 })"  # the rate changed: not at 8.33 s
     assert run(TIMELINE, f"({wrong}, [timeline.indexAt(9.5), timeline.anchors.length])") == [500, 6]
 
@@ -99,11 +99,11 @@ def test_what_is_learnt_of_frames_makes_the_next_guess_better(run):
         "clock.play(), clock.await('video', false), after(3), clock.await('video', true), after(1)": 1,
     }.items(),
 )
-def test_the_clock(run, steps, time):
+def test_the_clock_plays_pauses_seeks_and_waits(run, steps, time):
     assert run(CLOCK, f"({steps})") == time
 
 
-def test_the_clock_says_when_it_changes(run):
+def test_the_clock_dispatches_change_events(run):
     count = "let count = 0; clock.addEventListener('change', () => count++)"
     assert run(f"{CLOCK}; {count}", "(clock.play(), after(3), clock.seek(1), clock.pause(), count)") == 3
 
@@ -126,11 +126,11 @@ def test_the_clock_says_when_it_changes(run):
         "numbersOf({ a: [1, { b: true }], c: 'text', d: null })": {"a.0": 1, "a.1.b": 1},
     }.items(),
 )
-def test_the_frame_that_holds(run, expression, expected):
+def test_it_finds_the_frame_for_a_time(run, expression, expected):
     assert run(FRAMES, expression) == expected
 
 
-def test_every_frame_is_stepped_on_forth_and_back(run):
+def test_it_steps_through_every_frame_in_both_directions(run):
     walk = """
       const path = [];
       for (const step of [1, -1])
@@ -154,19 +154,19 @@ def test_every_frame_is_stepped_on_forth_and_back(run):
         "(view.show(20, 40), view.follow(50))": [48, 68],
     }.items(),
 )
-def test_the_part_that_is_seen(run, steps, seen):
+def test_the_view_shows_zooms_and_follows(run, steps, seen):
     assert run(VIEW, f"({steps}, seen())") == pytest.approx(seen)
 
 
 @pytest.mark.parametrize(
     "values, times", [([0, 10, 0, 10], 3), ([0, 5, None, 10], 1), ([3, 3], 0), ([], 0), ([-1e308, 1e308, 0], 0)]
 )
-def test_how_often_a_line_goes_up_and_down(run, values, times):
+def test_it_counts_the_swings_of_a_series(run, values, times):
     swings = 'const { swings } = await import("/static/teleop/series.js")'
     assert run(swings, f"swings({{ values: {json.dumps(values)} }}) || 0") == times
 
 
-def test_joints_are_observation_and_action_of_one_name(run):
+def test_it_pairs_observation_and_action_by_joint_name(run):
     columns = [
         {"name": name, "timestamps": [10, 9, 11], "values": [1, 2, None]}  # the clock was set back by a second
         for name in ("observation.a.pos", "observation.b.pos", "action.a.pos", "battery")

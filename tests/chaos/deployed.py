@@ -148,7 +148,7 @@ def deployed() -> Iterator[tuple[Show, dict[str, Callable[[], object]], str]]:
         yield Show(fleet, programs, pages), happens, url
 
 
-def test_nothing_is_lost_and_requests_fail_only_while_a_part_is_away(capsys) -> None:
+def test_it_loses_no_frame_and_requests_fail_only_during_outages(capsys) -> None:
     with deployed() as (show, happens, url):
         for what, do in happens.items():
             show.while_away(what, do)

@@ -34,14 +34,14 @@ LONG_GROUPS = {"INGEST_FLUSH_INTERVAL_MS": "300"}  # whenever a worker is stoppe
 pytestmark = pytest.mark.timeout(900)
 
 
-def test_nothing_is_lost_on_sqlite():
+def test_it_loses_no_frame_on_sqlite():
     with sqlite_file() as url, serving(url) as server, Fleet(server.url, Ledger(), ROBOTS) as fleet:
         terminate(fleet, server, times=20)
         kill(fleet, server, times=50)
         all_end(fleet, url)
 
 
-def test_nothing_is_lost_on_postgresql():
+def test_it_loses_no_frame_on_postgresql():
     with postgres_database() as (service, url), serving(url) as server, Fleet(server.url, Ledger(), ROBOTS) as fleet:
         terminate(fleet, server, times=20)
         restart(fleet, service, times=10)
@@ -50,7 +50,7 @@ def test_nothing_is_lost_on_postgresql():
         all_end(fleet, url)
 
 
-def test_nothing_is_lost_by_two_workers():
+def test_it_loses_no_frame_with_two_workers():
     with (
         postgres_database() as (service, url),
         redis() as channels,
@@ -76,7 +76,7 @@ def small_disk(megabytes: int) -> Iterator[Path]:
             subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_full_disk_costs_no_frame_on_sqlite():
+def test_it_loses_no_frame_on_sqlite_with_a_full_disk():
     with (
         small_disk(100) as disk,
         sqlite_file(disk) as url,
@@ -88,7 +88,7 @@ def test_a_full_disk_costs_no_frame_on_sqlite():
         all_end(fleet, url)
 
 
-def test_a_full_disk_costs_no_frame_on_postgresql():
+def test_it_loses_no_frame_on_postgresql_with_a_full_disk():
     """PostgreSQL ends where its log has no room; whoever runs it starts it again."""
     with small_disk(400) as disk:
         folder = disk / "postgres"
@@ -106,12 +106,12 @@ def test_a_full_disk_costs_no_frame_on_postgresql():
             service.stop()
 
 
-def test_connections_cut_and_half_open_cost_no_frame_on_sqlite():
+def test_it_loses_no_frame_on_sqlite_with_cut_and_half_open_connections():
     with sqlite_file() as url:
         network_does_its_worst(url)
 
 
-def test_connections_cut_and_half_open_cost_no_frame_on_postgresql():
+def test_it_loses_no_frame_on_postgresql_with_cut_and_half_open_connections():
     with postgres_database() as (_, url):
         network_does_its_worst(url)
 
@@ -123,7 +123,7 @@ def network_does_its_worst(url: str) -> None:
         all_end(fleet, url)
 
 
-def test_of_two_clients_on_one_session_the_second_has_it_and_the_first_stops():
+def test_a_second_client_takes_the_session_over_and_the_first_stops():
     with sqlite_file() as url, serving(url) as server:
         first, second = Ledger(), Ledger()
         sessions = [f"both-{number:03}" for number in range(ROBOTS)]
@@ -137,13 +137,13 @@ def test_of_two_clients_on_one_session_the_second_has_it_and_the_first_stops():
                 all_end(another, url)
 
 
-def test_a_stopped_worker_costs_no_frame():
+def test_it_loses_no_frame_while_the_server_is_frozen():
     with postgres_database() as (_, url), serving(url) as server, Fleet(server.url, Ledger()) as fleet:
         freeze(fleet, server, seconds=45)
         all_end(fleet, url)
 
 
-def test_a_stopped_workers_sessions_go_on_at_the_other_one():
+def test_sessions_of_a_stopped_worker_continue_at_the_other_worker():
     with (
         postgres_database() as (_, url),
         serving_with(2, url, **LONG_GROUPS) as server,
@@ -154,7 +154,7 @@ def test_a_stopped_workers_sessions_go_on_at_the_other_one():
         all_end(fleet, url)
 
 
-def test_a_stopped_worker_stores_nothing_in_a_session_that_a_new_program_has():
+def test_a_stopped_worker_stores_no_frame_in_a_session_taken_over():
     """The old programs' last frames are still in the stopped worker, under the indexes that the new ones use."""
     old, new = Ledger(), Ledger()
     sessions = [f"again-{number:03}" for number in range(20)]

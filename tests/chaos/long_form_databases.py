@@ -30,7 +30,7 @@ ONE_AND_TWO_WORKERS = pytest.mark.parametrize("count", [1, 2])
 
 
 @ONE_AND_TWO_WORKERS
-def test_a_database_that_is_read_only_for_a_while_costs_no_frame(count: int):
+def test_it_loses_no_frame_while_the_database_is_read_only(count: int):
     with (
         postgres_database() as (service, url),
         serving_with(count, url) as server,
@@ -43,7 +43,7 @@ def test_a_database_that_is_read_only_for_a_while_costs_no_frame(count: int):
 
 
 @ONE_AND_TWO_WORKERS
-def test_a_minute_without_the_privilege_or_with_a_trigger_refuses_no_frame(count: int):
+def test_it_refuses_no_frame_while_inserts_are_revoked_or_rejected(count: int):
     with (
         database_of_a_role() as (service, url),
         serving_with(count, url) as server,
@@ -56,7 +56,7 @@ def test_a_minute_without_the_privilege_or_with_a_trigger_refuses_no_frame(count
 
 
 @ONE_AND_TWO_WORKERS
-def test_a_trigger_that_comes_and_goes_refuses_no_frame(count: int):
+def test_it_refuses_no_frame_while_a_trigger_is_added_and_dropped(count: int):
     """It may begin or end while a group is judged: some rows of the group fail, and the next ones are accepted."""
     with (
         database_of_a_role() as (service, url),
@@ -69,7 +69,7 @@ def test_a_trigger_that_comes_and_goes_refuses_no_frame(count: int):
 
 
 @ONE_AND_TWO_WORKERS
-def test_a_row_that_is_locked_for_a_minute_delays_only_its_own_robot(count: int):
+def test_a_row_locked_for_a_minute_delays_only_its_own_robot(count: int):
     with postgres_database() as (_, url), serving_with(count, url) as server, Fleet(server.url, Ledger()) as fleet:
         lock_rows(fleet, url, MINUTE_S, SESSION_FOR_UPDATE)
         for statement in (SESSION_FOR_NO_KEY_UPDATE, SESSION_DELETED):
@@ -78,20 +78,20 @@ def test_a_row_that_is_locked_for_a_minute_delays_only_its_own_robot(count: int)
 
 
 @ONE_AND_TWO_WORKERS
-def test_a_failover_to_a_synchronous_standby_costs_no_frame(count: int):
+def test_it_loses_no_frame_in_a_failover_to_a_synchronous_standby(count: int):
     with replicated(count) as (fleet, _, primary, standby):
         fail_over(fleet, primary, standby)
 
 
 @ONE_AND_TWO_WORKERS
-def test_rows_that_no_standby_has_are_promised_to_nobody(count: int):
+def test_it_acknowledges_no_row_that_was_not_replicated(count: int):
     """A few robots: large groups use up their stretch of the sequence, and are written for that alone."""
     with replicated(count, robots=4, fps=20) as (fleet, server, primary, standby):
         lose_unreplicated_rows(fleet, server, primary, standby)
 
 
 @ONE_AND_TWO_WORKERS
-def test_a_commit_whose_wait_for_the_standby_is_cancelled_promises_nothing(count: int):
+def test_it_acknowledges_no_commit_with_a_cancelled_wait_for_the_standby(count: int):
     with replicated(count) as (fleet, _, primary, standby):
         cancel_waits(fleet, primary, standby)
 

@@ -44,7 +44,7 @@ def reordered(data: str) -> str:
     return json.dumps(dict(reversed(json.loads(data).items())))
 
 
-def test_it_finds_nothing_where_all_is_right(ledger: Ledger):
+def test_it_reports_no_fault_for_correct_rows(ledger: Ledger):
     assert ledger.faults(session(), stored()) == []
 
 
@@ -87,19 +87,19 @@ def test_it_finds_a_second_session(ledger: Ledger):
     assert "nobody's" in ledger.faults(session() + session(key="made-again"), stored())[0]
 
 
-def test_it_finds_what_was_sent_and_neither_acknowledged_nor_stored(ledger: Ledger):
+def test_it_finds_sent_frames_neither_acknowledged_nor_stored(ledger: Ledger):
     ledger.page("arm", "morning-run").acked_through = 7
     assert ledger.faults(session(), stored()[:9])[0] == "arm: 1 frames were sent and are not stored, the first is 9"
 
 
-def test_a_client_that_did_not_end_is_owed_what_was_acknowledged(ledger: Ledger):
+def test_it_requires_only_acknowledged_frames_of_an_interrupted_client(ledger: Ledger):
     page = ledger.page("arm", "morning-run")
     page.ended, page.acked_through = None, 8
     changed = session(frame_count=9, end_time="2023-12-23 08:00:08.25")
     assert ledger.faults(changed, stored()[:9]) == []
 
 
-def test_it_finds_a_greeting_that_has_forgotten_acknowledged_frames(ledger: Ledger):
+def test_it_finds_a_greeting_below_the_last_acknowledged_frame(ledger: Ledger):
     ledger.page("arm", "morning-run").note_received({"type": "session", "next_frame_index": 5})
     assert "greeted with 5" in ledger.faults(session(), stored())[0]
 

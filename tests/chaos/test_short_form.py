@@ -10,14 +10,14 @@ from tests.services import redis
 from tests.standby import postgres_pair, url_of_both
 
 
-def test_nothing_is_lost_on_sqlite():
+def test_it_loses_no_frame_on_sqlite():
     with sqlite_file() as url, serving(url) as server, Fleet(server.url, Ledger()) as fleet:
         terminate(fleet, server, times=2)
         kill(fleet, server, times=5)
         all_end(fleet, url)
 
 
-def test_nothing_is_lost_on_postgresql():
+def test_it_loses_no_frame_on_postgresql():
     with postgres_database() as (service, url), serving(url) as server, Fleet(server.url, Ledger()) as fleet:
         terminate(fleet, server, times=2)
         restart(fleet, service, times=1)
@@ -25,7 +25,7 @@ def test_nothing_is_lost_on_postgresql():
         all_end(fleet, url)
 
 
-def test_nothing_is_lost_by_two_workers():
+def test_it_loses_no_frame_with_two_workers():
     with (
         postgres_database() as (_, url),
         redis() as channels,
@@ -38,7 +38,7 @@ def test_nothing_is_lost_by_two_workers():
         all_end(fleet, url)
 
 
-def test_nothing_is_lost_or_refused_while_the_database_takes_no_frame():
+def test_it_loses_no_frame_while_the_database_rejects_inserts():
     with database_of_a_role() as (service, url), serving(url) as server, Fleet(server.url, Ledger()) as fleet:
         outlast(fleet, read_only(service), seconds=4)
         outlast(fleet, inserts_revoked(service), seconds=2)
@@ -53,7 +53,7 @@ def test_a_locked_row_delays_only_its_own_robot():
         all_end(fleet, url)
 
 
-def test_a_failover_to_a_synchronous_standby_costs_no_frame():
+def test_it_loses_no_frame_in_a_failover_to_a_synchronous_standby():
     with postgres_pair() as (primary, standby):
         url = migrated(url_of_both(primary, standby))
         with serving(url) as server, Fleet(server.url, Ledger()) as fleet:

@@ -26,7 +26,7 @@ def session(db):
 
 
 @pytest.mark.parametrize("count", [1, 20])
-def test_a_page_takes_as_many_queries_as_one_video(staff_viewer, django_assert_num_queries, count):
+def test_a_page_takes_a_constant_number_of_queries(staff_viewer, django_assert_num_queries, count):
     session = make_session()
     for number in range(count):
         add_video(session, "front", number)
@@ -34,25 +34,25 @@ def test_a_page_takes_as_many_queries_as_one_video(staff_viewer, django_assert_n
         assert shown(staff_viewer.get(LIST)).count("<video") == count
 
 
-def test_it_plays_in_place(staff_viewer, session):
+def test_it_shows_a_video_player(staff_viewer, session):
     chunk = VideoChunk.objects.first()
     player = f'<video class="chunk" src="/videos/{chunk.pk}/content" controls muted preload="metadata"></video>'
     for path in (LIST, f"{LIST}{chunk.pk}/change/"):
         assert player in shown(staff_viewer.get(path))
 
 
-def test_those_of_a_session_stand_camera_by_camera(staff_viewer, session):
+def test_it_groups_videos_of_a_session_by_camera(staff_viewer, session):
     add_video(make_session(key="another-one"), "other")
     assert cameras(shown(staff_viewer.get(f"{LIST}?session={session.pk}"))) == ["front", "front", "wrist"]
     assert cameras(shown(staff_viewer.get(f"{LIST}?session={session.pk}&camera_key=wrist"))) == ["wrist"]
 
 
-def test_the_newest_are_first(staff_viewer, session):
+def test_it_lists_the_newest_videos_first(staff_viewer, session):
     add_video(make_session(key="another-one"), "other")
     assert cameras(shown(staff_viewer.get(LIST)))[0] == "other"
 
 
-def test_videos_are_deleted_by_curators_and_changed_by_nobody(staff_admin, staff_curator, session):
+def test_curators_delete_videos_and_all_other_changes_are_refused(staff_admin, staff_curator, session):
     chunk = VideoChunk.objects.first()
     page = shown(staff_admin.get(f"{LIST}{chunk.pk}/change/"))
     assert "_save" not in page

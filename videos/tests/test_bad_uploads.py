@@ -59,7 +59,7 @@ def assert_nothing_is_left(media):
 
 
 @pytest.mark.parametrize("change, field, says", BAD)
-def test_a_field_that_cannot_be_used_is_named(admin, session, media, change, field, says):
+def test_it_refuses_an_invalid_field_and_names_it(admin, session, media, change, field, says):
     answer = upload(admin, session, **change)
     assert answer.status_code == 400, answer.json()
     assert list(answer.json()) == [field] and says in answer.json()[field][0]
@@ -67,28 +67,28 @@ def test_a_field_that_cannot_be_used_is_named(admin, session, media, change, fie
 
 
 @pytest.mark.parametrize("content, says", NO_VIDEOS.values(), ids=NO_VIDEOS)
-def test_what_is_no_video_of_that_length_is_refused(admin, session, media, content, says):
+def test_it_refuses_an_invalid_video_or_one_of_the_wrong_duration(admin, session, media, content, says):
     answer = upload(admin, session, content, seconds=30.0)
     assert answer.status_code == 400 and says in answer.json()["file"][0]
     assert_nothing_is_left(media)
 
 
 @pytest.mark.parametrize("missing, says", [(50, "file is no video: it breaks off"), (2000, "s of video; 30.000 s")])
-def test_a_header_that_promises_more_than_there_is_is_found_out(admin, session, media, missing, says):
+def test_it_refuses_a_truncated_video_with_an_intact_index(admin, session, media, missing, says):
     """The index comes first and is whole; of the pictures one is cut, or many are missing."""
     answer = upload(admin, session, film(30.0, first="index")[:-missing], seconds=30.0)
     assert answer.status_code == 400 and says in answer.json()["file"][0]
     assert_nothing_is_left(media)
 
 
-def test_a_list_of_other_files_is_not_followed(admin, session, media):
+def test_it_does_not_follow_a_list_of_other_files(admin, session, media):
     (media / "uploads").mkdir(parents=True)
     (media / "uploads" / "another.mp4").write_bytes(film(30.0))
     answer = upload(admin, session, b"ffconcat version 1.0\nfile another.mp4\n", seconds=30.0)
     assert answer.status_code == 400 and "file is no video: it is not readable as mp4" in answer.json()["file"][0]
 
 
-def test_a_body_past_the_bound_is_refused_before_it_is_read(admin, session, media, settings, monkeypatch):
+def test_it_refuses_a_body_over_the_limit_before_reading_it(admin, session, media, settings, monkeypatch):
     settings.VIDEO_MAX_BYTES = 2000
     monkeypatch.setattr("videos.views.UploadSerializer", None)  # would be the first to look into it
     answer = upload(admin, session, bytes(100_000))
@@ -97,7 +97,7 @@ def test_a_body_past_the_bound_is_refused_before_it_is_read(admin, session, medi
     assert_nothing_is_left(media)
 
 
-def test_a_file_one_byte_past_the_bound_is_refused(admin, session, media, settings):
+def test_it_refuses_a_file_one_byte_over_the_limit(admin, session, media, settings):
     settings.VIDEO_MAX_BYTES = len(film()) - 1
     answer = upload(admin, session)
     bound = f"file is {len(film())} bytes; at most {len(film()) - 1} expected (VIDEO_MAX_BYTES)"
@@ -105,7 +105,7 @@ def test_a_file_one_byte_past_the_bound_is_refused(admin, session, media, settin
     assert_nothing_is_left(media)
 
 
-def test_a_file_at_the_bound_is_taken(admin, session, settings):
+def test_it_accepts_a_file_of_exactly_the_limit(admin, session, settings):
     settings.VIDEO_MAX_BYTES = len(film())
     assert upload(admin, session).status_code == 201
 
@@ -116,14 +116,14 @@ def test_a_body_of_unknown_length_is_refused(admin, session):
 
 
 @pytest.mark.parametrize("media_type", ["application/json", "application/x-www-form-urlencoded", "video/mp4"])
-def test_a_body_that_is_no_form_is_refused(admin, session, media_type):
+def test_it_returns_415_for_a_body_that_is_not_multipart(admin, session, media_type):
     assert admin.generic("POST", "/videos", b"x", media_type).status_code == 415
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"x", b"--b\r\n", b"--b\r\nContent-Disposition: form-data; name=session\r\n\r\n"]
 )
-def test_a_form_that_is_none_is_refused(admin, body):
+def test_it_returns_400_for_a_malformed_form(admin, body):
     assert admin.generic("POST", "/videos", body, "multipart/form-data; boundary=b").status_code == 400
 
 
@@ -137,19 +137,19 @@ def test_a_form_of_too_many_fields_is_refused(admin, session, media):
     assert_nothing_is_left(media)
 
 
-def test_another_robots_session_takes_none(leg, session, media):
+def test_it_refuses_an_upload_to_another_robots_session(leg, session, media):
     answer = upload(leg, session)
     assert answer.status_code == 400
     assert_nothing_is_left(media)
 
 
-def test_what_goes_wrong_after_the_file_was_stored_takes_it_away(admin, session, media, monkeypatch):
+def test_it_deletes_the_file_if_saving_the_row_fails(admin, session, media, monkeypatch):
     monkeypatch.setattr(VideoChunk, "save", lambda *_, **__: 1 / 0)
     assert upload(admin, session).status_code == 500
     assert_nothing_is_left(media)
 
 
-def test_an_upload_stops_when_others_have_filled_the_disk_meanwhile(admin, session, media, monkeypatch):
+def test_it_stops_an_upload_when_the_disk_fills_up_meanwhile(admin, session, media, monkeypatch):
     answers = iter([None, "the disk has 0 bytes free"])
     monkeypatch.setattr("videos.uploads.shortage", lambda **_: next(answers))
     monkeypatch.setattr("videos.uploads.UploadHandler._bytes_until_check", 1000)
@@ -158,7 +158,7 @@ def test_an_upload_stops_when_others_have_filled_the_disk_meanwhile(admin, sessi
     assert_nothing_is_left(media)
 
 
-def test_a_disk_that_is_full_is_no_error_of_the_server(admin, session, media, monkeypatch):
+def test_it_returns_507_for_a_full_disk(admin, session, media, monkeypatch):
     def write(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 

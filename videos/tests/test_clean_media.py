@@ -39,7 +39,7 @@ def kept(admin, session, media) -> str:
     return path
 
 
-def test_it_lists_files_that_no_row_names_and_deletes_none(kept, lost, media):
+def test_it_lists_orphaned_files_and_deletes_none(kept, lost, media):
     before = files(media)
     said = clean()
     assert [line.removeprefix("no row names ") for line in said.splitlines()[:-1]] == lost
@@ -47,27 +47,27 @@ def test_it_lists_files_that_no_row_names_and_deletes_none(kept, lost, media):
     assert files(media) == before
 
 
-def test_it_deletes_them_when_it_is_told_to(kept, lost, media):
+def test_it_deletes_orphaned_files_with_the_delete_option(kept, lost, media):
     assert "2 files deleted" in clean("--delete")
     assert files(media) == sorted(["videos/17/front/new.mp4", kept])
 
 
-def test_it_takes_older_files_only_if_told_so(lost):
+def test_it_selects_files_by_older_than(lost):
     assert "0 files" in clean("--older-than", "26") and "2 files" in clean("--older-than", "1")
 
 
-def test_it_lists_rows_whose_file_is_missing_and_leaves_them(kept, media):
+def test_it_lists_rows_with_missing_files_and_keeps_them(kept, media):
     (media / kept).unlink()
     chunk = VideoChunk.objects.get()
     assert f"video {chunk.pk} of session {chunk.session_id} has no file {kept}" in clean("--delete")
     assert VideoChunk.objects.exists()
 
 
-def test_it_finds_nothing_where_nothing_was_uploaded():
+def test_it_reports_zero_files_without_uploads():
     assert clean("--delete") == "0 files deleted, 0 rows without a file\n"
 
 
 @pytest.mark.parametrize("hours", ["0.5", "0", "-1", "nan", "inf", "soon", "99999"])
-def test_a_bad_age_is_refused_by_name_and_bound(hours):
+def test_it_refuses_an_invalid_age_and_names_the_limits(hours):
     with pytest.raises(CommandError, match=f"--older-than is {hours}; hours between 1 and 8784 expected"):
         clean(f"--older-than={hours}")

@@ -36,13 +36,13 @@ ETAG = f'"{hashlib.sha256(film()).hexdigest()}"'
 
 
 @pytest.mark.parametrize("header, span", RANGES)
-def test_a_range_is_understood(header, span):
+def test_it_parses_a_range(header, span):
     part = parse_range(header, SIZE)
     assert (part and (part[0], part[-1])) == span
 
 
 @pytest.mark.parametrize("asked, says", [(each, says) for says, bad in BAD_RANGES.items() for each in bad])
-def test_a_range_of_no_byte_is_refused(asked, says):
+def test_it_refuses_an_invalid_or_unsatisfiable_range(asked, says):
     with pytest.raises(BadRange, match=says):
         parse_range(f"bytes={asked}", SIZE)
 
@@ -56,7 +56,7 @@ def body(answer) -> bytes:
     return b"".join(answer)
 
 
-def test_the_whole_is_as_it_was_uploaded(viewer, path):
+def test_it_returns_the_file_as_uploaded(viewer, path):
     answer = viewer.get(path)
     assert (answer.status_code, body(answer)) == (200, film())
     assert answer["Content-Type"] == "video/mp4" and answer["Content-Length"] == str(len(film()))
@@ -65,7 +65,7 @@ def test_the_whole_is_as_it_was_uploaded(viewer, path):
 
 
 @pytest.mark.parametrize("asked, part", [("0-0", slice(0, 1)), ("-1", slice(-1, None)), ("100-199", slice(100, 200))])
-def test_a_range_is_answered_with_that_part(viewer, path, asked, part):
+def test_it_returns_206_with_the_requested_range(viewer, path, asked, part):
     answer = viewer.get(path, HTTP_RANGE=f"bytes={asked}")
     expected = film()[part]
     first = film().index(expected) if len(expected) > 1 else range(len(film()))[part][0]
@@ -74,7 +74,7 @@ def test_a_range_is_answered_with_that_part(viewer, path, asked, part):
     assert answer["Content-Length"] == str(len(expected))
 
 
-def test_a_range_beyond_the_end_is_refused(viewer, path):
+def test_it_returns_416_for_a_range_beyond_the_end(viewer, path):
     answer = viewer.get(path, HTTP_RANGE="bytes=99999999-")
     assert (answer.status_code, answer["Content-Range"]) == (416, f"bytes */{len(film())}")
     assert answer.json() == {"detail": f"Range is bytes=99999999-; the file has the bytes 0 to {len(film()) - 1}"}
@@ -92,26 +92,26 @@ def test_head_answers_as_get_without_the_body(viewer, path, asked, status):
 
 
 @pytest.mark.parametrize("known, status", [(ETAG, 304), (f'W/"x", {ETAG}', 304), ("*", 304), ('"other"', 200)])
-def test_what_the_client_has_already_is_not_sent(viewer, path, known, status):
+def test_it_returns_304_for_a_matching_if_none_match(viewer, path, known, status):
     answer = viewer.get(path, HTTP_IF_NONE_MATCH=known)
     assert (answer.status_code, answer["ETag"]) == (status, ETAG)
 
 
 @pytest.mark.parametrize("known, status", [(ETAG, 206), ('"other"', 200), ("Mon, 05 Jan 2026 08:00:00 GMT", 200)])
-def test_a_range_of_another_version_is_answered_with_the_whole(viewer, path, known, status):
+def test_it_returns_the_whole_file_if_if_range_does_not_match(viewer, path, known, status):
     assert viewer.get(path, HTTP_RANGE="bytes=0-9", HTTP_IF_RANGE=known).status_code == status
 
 
-def test_a_version_that_is_not_there_is_refused(viewer, path):
+def test_it_returns_412_if_if_match_does_not_match(viewer, path):
     assert viewer.get(path, HTTP_IF_MATCH='"other"').status_code == 412
 
 
 @pytest.mark.parametrize("accept", ["video/mp4", "video/webm,video/*;q=0.9", "image/png", "nonsense"])
-def test_a_player_may_accept_what_it_likes(viewer, path, accept):
+def test_it_ignores_the_accept_header(viewer, path, accept):
     assert viewer.get(path, HTTP_ACCEPT=accept).status_code == 200
 
 
-def test_a_file_that_is_gone_is_said_to_be(viewer, path, media):
+def test_it_returns_410_for_a_missing_file(viewer, path, media):
     chunk = VideoChunk.objects.get()
     (media / chunk.file_path.name).unlink()
     answer = viewer.get(path)
@@ -119,13 +119,13 @@ def test_a_file_that_is_gone_is_said_to_be(viewer, path, media):
     assert answer.json() == {"detail": f"the file of video {chunk.pk} is not in the storage any more"}
 
 
-def test_a_file_that_is_shorter_than_its_row_says_breaks_off(viewer, path, media):
+def test_it_aborts_the_response_if_the_file_is_too_short(viewer, path, media):
     (media / VideoChunk.objects.get().file_path.name).write_bytes(b"short")
     with pytest.raises(EOFError):
         body(viewer.get(path))
 
 
-def test_an_answer_that_is_closed_closes_its_file(viewer, path, monkeypatch):
+def test_closing_the_response_closes_the_file(viewer, path, monkeypatch):
     opened, open_file = [], content._open
     monkeypatch.setattr(content, "_open", lambda chunk: opened.append(open_file(chunk)) or opened[0])
     viewer.get(path).close()
@@ -135,7 +135,7 @@ def test_an_answer_that_is_closed_closes_its_file(viewer, path, monkeypatch):
 ACCEL = {"HTTP_X_ACCEL_MAPPING": "/protected-media/", "REMOTE_ADDR": "10.0.0.7"}
 
 
-def test_nginx_is_told_where_the_file_is(viewer, path, settings):
+def test_it_sends_x_accel_redirect_to_a_trusted_proxy(viewer, path, settings):
     settings.TRUSTED_PROXIES = [ip_network("10.0.0.0/24")]
     answer = viewer.get(path, **ACCEL)
     assert answer["X-Accel-Redirect"] == f"/protected-media/{VideoChunk.objects.get().file_path.name}"
@@ -143,13 +143,13 @@ def test_nginx_is_told_where_the_file_is(viewer, path, settings):
 
 
 @pytest.mark.parametrize("change", [{"REMOTE_ADDR": "10.0.1.7"}, {"HTTP_X_ACCEL_MAPPING": "/etc/"}])
-def test_nobody_else_is_told(viewer, path, settings, change):
+def test_it_sends_no_x_accel_redirect_to_others(viewer, path, settings, change):
     settings.TRUSTED_PROXIES = [ip_network("10.0.0.0/24")]
     answer = viewer.get(path, **ACCEL | change)
     assert "X-Accel-Redirect" not in answer and body(answer) == film()
 
 
-def test_who_may_not_read_is_not_told_either(outsider, path, settings):
+def test_it_sends_no_x_accel_redirect_without_read_permission(outsider, path, settings):
     settings.TRUSTED_PROXIES = [ip_network("10.0.0.0/24")]
     answer = outsider.get(path, **ACCEL)
     assert answer.status_code == 403 and "X-Accel-Redirect" not in answer

@@ -97,7 +97,7 @@ def _peak_rss(server: Server) -> int:
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
-def test_what_was_uploaded_is_read_in_ranges(live):
+def test_it_serves_an_uploaded_file_whole_and_by_range(live):
     assert send(live, film()).status == 201
     path = f"/videos/{VideoChunk.objects.get().pk}/content"
     answer = get(live, path)
@@ -110,7 +110,7 @@ def test_what_was_uploaded_is_read_in_ranges(live):
     assert (part.status, part.read(), part.headers["Content-Length"]) == (206, film()[-100:], "100")
 
 
-def test_a_big_upload_is_not_held_in_memory(live, media):
+def test_it_does_not_hold_a_large_upload_in_memory(live, media):
     send(live, film()).read()  # a first use
     with at_most_40_mb_more(live.server):
         answer = send(live, bytes(2**20), repeat=BIG // 2**20)
@@ -118,7 +118,7 @@ def test_a_big_upload_is_not_held_in_memory(live, media):
     wait_until(lambda: len(files(media)) == 1, what="one file, which is the first")
 
 
-def test_the_server_answers_others_during_a_big_upload(live):
+def test_it_serves_other_requests_during_a_large_upload(live):
     head, tail = parts(live.session)
     connection = begin(live, len(head) + BIG + len(tail))
     connection.send(head)
@@ -135,7 +135,7 @@ def test_the_server_answers_others_during_a_big_upload(live):
 
 
 @pytest.mark.parametrize("sent", [10, 3_000, BIG // 4])
-def test_an_upload_that_is_cut_off_leaves_nothing(live, media, sent):
+def test_it_stores_nothing_of_an_interrupted_upload(live, media, sent):
     head, _ = parts(live.session)
     connection = begin(live, len(head) + BIG)
     connection.send(head + bytes(sent))
@@ -144,7 +144,7 @@ def test_an_upload_that_is_cut_off_leaves_nothing(live, media, sent):
     assert files(media) == [VideoChunk.objects.get().file_path.name]
 
 
-def test_a_body_past_the_bound_is_refused_as_its_headers_are_in(live, media):
+def test_it_refuses_a_body_over_the_limit_after_its_headers(live, media):
     answer = begin(live, 2**32).getresponse()
     bound = f"the body is {2**32} bytes or more; at most {2**31 + 2**20} expected"
     assert (answer.status, json.load(answer)) == (413, {"detail": bound})
@@ -152,7 +152,7 @@ def test_a_body_past_the_bound_is_refused_as_its_headers_are_in(live, media):
 
 
 @pytest.mark.parametrize("says_its_length", [True, False])
-def test_a_body_past_the_bound_is_refused_though_it_goes_on_being_sent(live, start_server, says_its_length):
+def test_it_refuses_a_body_over_the_limit_while_it_is_being_sent(live, start_server, says_its_length):
     """A client that reads only when it has sent all gets its answer too."""
     live.server = start_server(VIDEO_MAX_BYTES="10000")
     connection = connect(live)
@@ -174,7 +174,7 @@ def spooled_bytes(server: Server) -> int:
     "headers, status",
     [({}, 401), ({"Authorization": "Token 0123456789"}, 401), ({"Authorization": f"Bearer {'x' * 43}"}, 401)],
 )
-def test_an_upload_without_credentials_takes_no_room_on_the_disk(live, headers, status):
+def test_it_does_not_spool_an_upload_without_valid_credentials(live, headers, status):
     live.headers = headers
     connection = begin(live, BIG)
     connection.send(bytes(2**23))
@@ -184,7 +184,7 @@ def test_an_upload_without_credentials_takes_no_room_on_the_disk(live, headers, 
     assert answer.headers["WWW-Authenticate"]
 
 
-def test_an_upload_of_somebody_who_may_not_is_refused_before_its_body(live):
+def test_it_refuses_an_upload_without_permission_before_its_body(live):
     live.headers = {"Authorization": f"Token {Token.objects.create(user=User.objects.create_user('viewer'))}"}
     assert begin(live, BIG).getresponse().status == 403
     live.headers = {"Cookie": "sessionid=nobody"}
@@ -192,7 +192,7 @@ def test_an_upload_of_somebody_who_may_not_is_refused_before_its_body(live):
 
 
 @pytest.mark.parametrize("path, size", [("/robots", 2**20 + 1), ("/videos/1", BIG), ("/health/live", BIG)])
-def test_any_other_body_may_have_1_mib(live, path, size):
+def test_it_limits_other_bodies_to_1_mib(live, path, size):
     connection = connect(live)
     connection.putrequest("POST", path)
     connection.putheader("Content-Length", str(size))
@@ -203,7 +203,7 @@ def test_any_other_body_may_have_1_mib(live, path, size):
 
 
 @pytest.mark.parametrize("is_allowed", [True, False])
-def test_it_asks_for_a_body_when_it_knows_who_sends_it(live, is_allowed):
+def test_it_sends_100_continue_only_after_authentication(live, is_allowed):
     live.headers = (live.headers if is_allowed else {}) | {"Expect": "100-continue"}
     connection = begin(live, BIG)
     assert connection.sock.recv(1000).startswith(b"HTTP/1.1 100" if is_allowed else b"HTTP/1.1 401")
@@ -211,7 +211,7 @@ def test_it_asks_for_a_body_when_it_knows_who_sends_it(live, is_allowed):
     assert get(live, "/health/live").status == 200
 
 
-def test_an_upload_whose_client_leaves_while_it_is_checked_leaves_nothing(live):
+def test_it_closes_descriptors_if_clients_disconnect_during_checks(live):
     before = psutil.Process(live.server.pid).num_fds()
     for _ in range(20):
         begin(live, BIG).close()
@@ -219,7 +219,7 @@ def test_an_upload_whose_client_leaves_while_it_is_checked_leaves_nothing(live):
     wait_until(lambda: psutil.Process(live.server.pid).num_fds() <= before + 4, what="descriptors as before")
 
 
-def test_uploads_stop_before_the_disk_is_full_and_robots_stream_on(live, start_server):
+def test_it_returns_507_below_the_disk_reserve_while_robots_stream(live, start_server):
     live.server = start_server(DISK_RESERVE_BYTES=str(2**59), ROBOT_AUTH="open")
     with bystander(live.server):
         for answer in (begin(live, BIG).getresponse(), send(live, film())):
@@ -227,7 +227,7 @@ def test_uploads_stop_before_the_disk_is_full_and_robots_stream_on(live, start_s
             assert f"of which {2**59} are kept for frames (DISK_RESERVE_BYTES)" in json.load(answer)["detail"]
 
 
-def test_a_body_in_chunks_is_refused(live, media):
+def test_it_returns_411_for_a_chunked_body(live, media):
     connection = connect(live)
     form = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
     connection.request("POST", "/videos", iter(parts(live.session)), live.headers | form, encode_chunked=True)
@@ -247,7 +247,7 @@ def big_video(live, media) -> VideoChunk:
     return chunk
 
 
-def test_a_big_video_is_not_held_in_memory_however_slowly_it_is_read(live, big_video):
+def test_it_does_not_hold_a_large_video_in_memory_for_a_slow_reader(live, big_video):
     path = f"/videos/{big_video.pk}/content"
     get(live, path, Range="bytes=0-0").read()  # a first use
     with at_most_40_mb_more(live.server):
@@ -257,7 +257,7 @@ def test_a_big_video_is_not_held_in_memory_however_slowly_it_is_read(live, big_v
         assert len(answer.read()) == BIG - 2**16
 
 
-def test_a_reader_that_goes_leaves_no_file_open(live, big_video, media):
+def test_it_closes_the_file_when_the_reader_disconnects(live, big_video, media):
     for _ in range(5):
         get(live, f"/videos/{big_video.pk}/content").close()
 
@@ -274,7 +274,7 @@ def test_a_head_request_has_no_body(live, big_video):
     assert (answer.status, answer.headers["Content-Length"], answer.read()) == (200, str(BIG), b"")
 
 
-def test_what_comes_after_an_upload_on_the_same_connection_is_answered(live):
+def test_it_serves_a_request_after_an_upload_on_one_connection(live):
     head, tail = parts(live.session)
     body = head + bytes(2**20) + tail
     connection = begin(live, len(body))

@@ -9,11 +9,11 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize("who, status", [("admin", 201), ("arm", 201), ("curator", 403), ("anonymous", 401)])
-def test_it_takes_uploads_of_the_robot_and_of_administrators(request, session, who, status):
+def test_it_accepts_uploads_from_the_robot_and_administrators(request, session, who, status):
     assert upload(request.getfixturevalue(who), session).status_code == status
 
 
-def test_to_a_robot_another_ones_session_is_none(leg, session):
+def test_it_hides_sessions_of_other_robots_from_a_robot(leg, session):
     there, missing = upload(leg, session), upload(leg, session, session=999_999)
     assert (there.status_code, missing.status_code) == (400, 400)
     assert there.json() == {"session": [f"session is {session.pk}; there is no such session"]}
@@ -28,7 +28,7 @@ def test_to_a_robot_another_ones_session_is_none(leg, session):
         ("DELETE", "/videos/{}", 401),
     ],
 )
-def test_where_no_key_is_asked_for_everyone_uploads_and_reads(anonymous, settings, session, method, path, status):
+def test_open_mode_lets_anonymous_clients_upload_and_read(anonymous, settings, session, method, path, status):
     settings.ROBOT_AUTH = "open"
     if method == "POST":
         assert upload(anonymous, session).status_code == status
@@ -37,7 +37,7 @@ def test_where_no_key_is_asked_for_everyone_uploads_and_reads(anonymous, setting
         assert getattr(anonymous, method.lower())(path.format(there)).status_code == status
 
 
-def test_where_no_key_is_asked_for_a_robot_still_uploads_to_its_own_sessions_only(settings, session, leg, arm):
+def test_open_mode_limits_a_robot_with_a_key_to_its_own_sessions(settings, session, leg, arm):
     settings.ROBOT_AUTH = "open"
     assert [upload(client, session).status_code for client in (leg, arm)] == [400, 201]
 
@@ -54,7 +54,7 @@ def test_where_no_key_is_asked_for_a_robot_still_uploads_to_its_own_sessions_onl
         ("null", 403),
     ],
 )
-def test_where_no_key_is_asked_for_another_sites_page_posts_nothing(anonymous, settings, session, origin, status):
+def test_open_mode_refuses_cross_origin_uploads(anonymous, settings, session, origin, status):
     settings.ROBOT_AUTH, settings.CSRF_TRUSTED_ORIGINS = "open", ["https://lab.example"]
     if origin is not None:
         anonymous.credentials(HTTP_ORIGIN=origin)

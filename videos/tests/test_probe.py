@@ -21,12 +21,12 @@ def file(tmp_path):
     return path
 
 
-def test_it_says_how_long_a_film_is(file):
+def test_it_returns_the_duration_of_a_video(file):
     assert seconds_of_video(file) == 1.0
 
 
 @pytest.mark.parametrize("tracks, pictures", [(1, 50_000_000), (50, 2_000_000)])
-def test_a_file_that_claims_millions_of_pictures_takes_little_memory(file, tracks, pictures):
+def test_it_refuses_millions_of_declared_frames_with_little_memory(file, tracks, pictures):
     """Of 600 bytes and of 22 KB; they took 1.9 and 3.7 GB in the server."""
     file.write_bytes(claiming(tracks, pictures))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -36,7 +36,7 @@ def test_a_file_that_claims_millions_of_pictures_takes_little_memory(file, track
 
 
 @pytest.mark.django_db
-def test_the_upload_is_refused_with_the_reason(admin, session):
+def test_the_upload_returns_400_with_the_reason(admin, session):
     answer = upload(admin, session, claiming(50, 2_000_000))
     assert answer.status_code == 400
     assert answer.json() == {"file": ["file is no video: it has 2000000 pictures; at most 500000 expected"]}
@@ -45,20 +45,20 @@ def test_the_upload_is_refused_with_the_reason(admin, session):
 @pytest.mark.parametrize(
     "number, reason", [(signal.SIGXCPU, "more than 10 s of processor time"), (signal.SIGSEGV, "FFmpeg failed on it")]
 )
-def test_a_process_that_is_ended_is_the_files_fault(file, monkeypatch, number, reason):
+def test_it_refuses_the_file_if_the_probe_process_is_killed(file, monkeypatch, number, reason):
     monkeypatch.setattr(probe, "COMMAND", ["sh", "-c", f"kill -{int(number)} $$"])
     with pytest.raises(NoVideo, match=reason):
         seconds_of_video(file)
 
 
-def test_one_that_takes_long_is_not_the_files_fault(file, monkeypatch):
+def test_it_reports_a_probe_timeout_as_busy(file, monkeypatch):
     monkeypatch.setattr(probe, "COMMAND", ["sh", "-c", "exec sleep 60"])
     monkeypatch.setattr(probe, "TIMEOUT_S", 0.1)
     with pytest.raises(ProbesBusy, match="not looked through within"):
         seconds_of_video(file)
 
 
-def test_two_are_looked_at_at_a_time_and_others_wait_or_are_sent_away(file, monkeypatch):
+def test_it_probes_two_files_at_once_and_limits_the_queue(file, monkeypatch):
     running, most, gate = [], [], threading.Event()
 
     def ask(path):
@@ -81,7 +81,7 @@ def test_two_are_looked_at_at_a_time_and_others_wait_or_are_sent_away(file, monk
 
 
 @pytest.mark.django_db
-def test_an_upload_that_waited_too_long_is_told_to_come_back(admin, session, monkeypatch):
+def test_it_returns_503_with_retry_after_if_the_wait_is_too_long(admin, session, monkeypatch):
     monkeypatch.setattr(probe, "WAIT_S", 0.01)
     with probe.places, probe.places:
         answer = upload(admin, session)

@@ -38,11 +38,11 @@ def found(client, query=""):
 FRONT, NEXT, WRIST, OTHER = ("arm", "front", 0), ("arm", "front", 1), ("arm", "wrist", 0), ("other", "front", 100)
 
 
-def test_the_list_is_by_session_camera_and_time(viewer, two_sessions):
+def test_it_orders_the_list_by_session_camera_and_time(viewer, two_sessions):
     assert found(viewer) == [FRONT, NEXT, WRIST, OTHER]
 
 
-def test_the_list_comes_in_pages(viewer, two_sessions):
+def test_it_paginates_the_list(viewer, two_sessions):
     assert found(viewer, "limit=2&offset=1") == [NEXT, WRIST]
 
 
@@ -59,7 +59,7 @@ def test_the_list_comes_in_pages(viewer, two_sessions):
         ("robot=nobody", []),
     ],
 )
-def test_a_filter_keeps_what_it_names(viewer, two_sessions, query, expected):
+def test_it_filters_the_list(viewer, two_sessions, query, expected):
     assert found(viewer, query.format(*[each.pk for each in two_sessions])) == expected
 
 
@@ -82,36 +82,36 @@ def test_a_filter_keeps_what_it_names(viewer, two_sessions, query, expected):
         ("offset=99999999999", "offset"),
     ],
 )
-def test_a_parameter_that_cannot_be_used_is_named(viewer, query, field):
+def test_it_refuses_an_invalid_parameter_and_names_it(viewer, query, field):
     answer = viewer.get(f"/videos?{query}")
     assert answer.status_code == 400 and list(answer.json()) == [field]
 
 
-def test_the_list_takes_two_queries_and_three_for_who_asks(viewer, session, django_assert_num_queries):
+def test_the_list_takes_two_queries_and_three_for_authentication(viewer, session, django_assert_num_queries):
     for number in range(20):
         add(session, start=START + number)
     with django_assert_num_queries(5):
         assert len(found(viewer)) == 20
 
 
-def test_one_chunk_takes_one_query_and_three_for_who_asks(viewer, session, django_assert_num_queries):
+def test_one_chunk_takes_one_query_and_three_for_authentication(viewer, session, django_assert_num_queries):
     number = add(session).pk
     with django_assert_num_queries(4):
         assert viewer.get(f"/videos/{number}").json()["camera_key"] == "front"
 
 
 @pytest.mark.parametrize("path", ["/videos/7", "/videos/7/content", "/videos/999999999999999999"])
-def test_what_is_not_there_is_not_found(viewer, path):
+def test_it_returns_404_for_an_unknown_chunk(viewer, path):
     answer = viewer.get(path)
     assert answer.status_code == 404 and "detail" in answer.json()
 
 
 @pytest.mark.parametrize("method", ["put", "patch"])
-def test_a_chunk_is_not_changed(admin, session, method):
+def test_it_returns_405_for_put_and_patch(admin, session, method):
     assert getattr(admin, method)(f"/videos/{add(session).pk}").status_code == 405
 
 
-def test_a_deleted_chunk_goes_with_its_file_after_the_commit(admin, session, media, django_capture_on_commit_callbacks):
+def test_it_deletes_the_file_of_a_deleted_chunk_after_commit(admin, session, media, django_capture_on_commit_callbacks):
     kept = upload(admin, session, camera_key="wrist").json()["id"]
     number = upload(admin, session).json()["id"]
     with django_capture_on_commit_callbacks(execute=True):
@@ -121,7 +121,7 @@ def test_a_deleted_chunk_goes_with_its_file_after_the_commit(admin, session, med
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_deletion_that_is_rolled_back_leaves_the_file(admin, session, media):
+def test_it_keeps_the_file_if_the_deletion_is_rolled_back(admin, session, media):
     upload(admin, session)
     with pytest.raises(ZeroDivisionError), transaction.atomic():
         VideoChunk.objects.get().delete()
@@ -130,7 +130,7 @@ def test_a_deletion_that_is_rolled_back_leaves_the_file(admin, session, media):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_file_that_cannot_be_deleted_does_not_keep_the_row(admin, session, monkeypatch):
+def test_it_deletes_the_row_even_if_deleting_the_file_fails(admin, session, monkeypatch):
     number = upload(admin, session).json()["id"]
     monkeypatch.setattr("django.core.files.storage.FileSystemStorage.delete", lambda *_: 1 / 0)
     assert admin.delete(f"/videos/{number}").status_code == 204
@@ -138,7 +138,7 @@ def test_a_file_that_cannot_be_deleted_does_not_keep_the_row(admin, session, mon
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_files_of_a_session_go_with_it(admin, session, media):
+def test_deleting_a_session_deletes_its_files(admin, session, media):
     other = TeleopSession.objects.create(robot_id="arm", key="evening-run")
     upload(admin, session), upload(admin, session, camera_key="wrist"), upload(admin, other)
     assert admin.delete(f"/sessions/{session.pk}").status_code == 204
@@ -147,7 +147,7 @@ def test_the_files_of_a_session_go_with_it(admin, session, media):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_admin_deletes_files_too(client, admin, session, media, django_user_model):
+def test_the_admin_delete_action_deletes_files(client, admin, session, media, django_user_model):
     number = upload(admin, session).json()["id"]
     client.force_login(django_user_model.objects.create_superuser("boss"))
     chosen = {"action": "delete_selected", "_selected_action": [number], "post": "yes"}
@@ -155,7 +155,7 @@ def test_the_admin_deletes_files_too(client, admin, session, media, django_user_
     assert not VideoChunk.objects.exists() and not files(media)
 
 
-def test_the_filters_times_are_utc(viewer, session):
+def test_it_reads_filter_times_as_utc(viewer, session):
     add(session)
     moment = datetime.fromtimestamp(START, UTC).isoformat().replace("+00:00", "")
     assert found(viewer, f"to={moment}") == []

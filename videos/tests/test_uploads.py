@@ -16,7 +16,7 @@ from videos.tests.films import START, files, film, upload
 pytestmark = pytest.mark.django_db
 
 
-def test_an_upload_is_stored_as_it_came(arm, session, media):
+def test_it_stores_an_upload_unchanged(arm, session, media):
     assert upload(arm, session).status_code == 201
     chunk = VideoChunk.objects.get()
     assert (chunk.session, chunk.robot_id, chunk.camera_key) == (session, "arm", "front")
@@ -25,21 +25,21 @@ def test_an_upload_is_stored_as_it_came(arm, session, media):
     assert (chunk.size, chunk.sha256) == (len(film()), hashlib.sha256(film()).hexdigest())
 
 
-def test_the_answer_says_what_is_stored_and_where_to_read_it(admin, session):
+def test_it_returns_the_stored_chunk_and_its_content_url(admin, session):
     answer = upload(admin, session).json()
     assert answer["content"] == f"http://testserver/videos/{answer['id']}/content"
     assert (answer["session"], answer["robot"], answer["size"]) == (session.pk, "arm", len(film()))
 
 
 @pytest.mark.parametrize("name", ["../../x", "/etc/passwd", "a" * 300 + ".mp4", "a." + "b" * 300, "x\0.mp4", "ü.mp4"])
-def test_the_file_has_a_name_of_ours_whatever_the_clients_is(arm, session, media, name):
+def test_it_ignores_the_file_name_of_the_client(arm, session, media, name):
     assert upload(arm, session, name=name).status_code == 201
     [path] = files(media)
     assert re.fullmatch(rf"videos/{session.pk}/front/[0-9a-f]{{32}}\.mp4", path)
     assert files(media.parent) == [f"media/{path}"]
 
 
-def test_the_same_chunk_again_is_one_row_and_one_file(arm, session, media):
+def test_it_stores_a_repeated_upload_once(arm, session, media):
     answers = [upload(arm, session) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [201, 200, 200]
     assert len({answer.json()["id"] for answer in answers}) == 1
@@ -47,51 +47,51 @@ def test_the_same_chunk_again_is_one_row_and_one_file(arm, session, media):
 
 
 @pytest.mark.parametrize("start", [START - 0.5, START + 0.5, START])
-def test_an_overlap_with_another_chunk_of_the_camera_names_it(arm, session, media, start):
+def test_it_returns_409_and_names_the_overlapping_chunk(arm, session, media, start):
     other = upload(arm, session).json()["id"]
     answer = upload(arm, session, film(shade=200), start=start)
     assert answer.status_code == 409 and f"video {other} of camera front" in answer.json()["detail"]
     assert len(files(media)) == VideoChunk.objects.count() == 1
 
 
-def test_the_same_film_at_another_time_overlaps_too(arm, session):
+def test_it_returns_409_for_the_same_file_at_an_overlapping_time(arm, session):
     upload(arm, session)
     assert upload(arm, session, start=START + 0.5).status_code == 409
 
 
 @pytest.mark.parametrize("start", [START - 1, START + 1, START + 0.9995])
-def test_chunks_may_touch(arm, session, start):
+def test_it_accepts_adjacent_chunks(arm, session, start):
     assert [upload(arm, session).status_code, upload(arm, session, start=start).status_code] == [201, 201]
 
 
-def test_another_camera_and_another_session_may_have_the_same_time(arm, session):
+def test_it_accepts_the_same_time_for_another_camera_or_session(arm, session):
     other = TeleopSession.objects.create(robot_id="arm", key="evening-run")
     answers = [upload(arm, session), upload(arm, session, camera_key="wrist"), upload(arm, other)]
     assert [answer.status_code for answer in answers] == [201, 201, 201]
 
 
-def test_a_live_session_takes_videos_too(arm, session):
+def test_it_accepts_uploads_to_a_live_session(arm, session):
     TeleopSession.objects.update(end_time=None)
     assert upload(arm, session).status_code == 201
 
 
 @pytest.mark.parametrize("camera", ["front", "observation.images.front", "a" * 100, "0-_.x"])
-def test_cameras_are_named_as_lerobot_does(arm, session, camera):
+def test_it_accepts_camera_keys_of_lerobot(arm, session, camera):
     assert upload(arm, session, camera_key=camera).status_code == 201
 
 
 @pytest.mark.parametrize("said", [0.2, 1.9])
-def test_the_times_may_differ_a_little_from_the_films_length(arm, session, said):
+def test_it_tolerates_a_small_difference_from_the_video_duration(arm, session, said):
     assert upload(arm, session, film(1.0), seconds=said).status_code == 201
 
 
-def test_the_tolerance_grows_with_the_film(arm, session):
+def test_the_tolerance_grows_with_the_video_duration(arm, session):
     assert [upload(arm, session, film(30.0), seconds=said).status_code for said in (31.6, 31.5)] == [400, 201]
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("shades, statuses", [((0, 0), [200, 201]), ((0, 200), [201, 409])])
-def test_of_two_uploads_at_once_one_is_stored(media, session, monkeypatch, shades, statuses):
+def test_it_stores_one_of_two_concurrent_uploads(media, session, monkeypatch, shades, statuses):
     """Both have their files in place before either looks who else is there."""
     both, answers = threading.Barrier(2, timeout=10), []
     insert = VideoChunk._insert_or_find
@@ -113,7 +113,7 @@ def test_of_two_uploads_at_once_one_is_stored(media, session, monkeypatch, shade
     assert len(files(media)) == VideoChunk.objects.count() == 1
 
 
-def test_a_session_deleted_meanwhile_takes_no_video(arm, session, media, monkeypatch):
+def test_it_refuses_an_upload_if_the_session_is_deleted_meanwhile(arm, session, media, monkeypatch):
     insert = VideoChunk._insert_or_find
     monkeypatch.setattr(VideoChunk, "_insert_or_find", lambda *of: (session.delete(), insert(*of))[1])
     number = session.pk
@@ -123,11 +123,11 @@ def test_a_session_deleted_meanwhile_takes_no_video(arm, session, media, monkeyp
     assert not files(media)
 
 
-def test_an_upload_takes_few_queries(arm, session, django_assert_num_queries):
+def test_an_upload_takes_seven_queries(arm, session, django_assert_num_queries):
     with django_assert_num_queries(7):  # who asks; the session; its lock, overlaps and the row in a savepoint
         assert upload(arm, session).status_code == 201
 
 
-def test_the_robot_of_a_chunk_is_its_sessions(admin, session):
+def test_a_chunk_gets_the_robot_of_its_session(admin, session):
     Robot.objects.create(pk="other")
     assert upload(admin, session).json()["robot"] == "arm"
