@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 # Estimates of CPU time, for the budget that a robot has for what is not stored (teleop/server/websocket.py).
 REFUSAL_US = 20
-IGNORED_US = 5
+IGNORED_US = 20
 BYTE_US, NESTED_US = 0.03, 0.3  # of JSON: bytes, and lists and objects
 USUAL_BYTES_PER_NESTED = 32
 LARGE_MESSAGE_BYTES = 2**14  # from here on lists and objects are counted before the message is parsed

@@ -292,9 +292,10 @@ class WebSocketProtocol(WebSocketOutput):
     def onClose(self, wasClean, code, reason):
         """Where we failed the connection (1007, 1009) the application is told why, not what the client answered.
 
-        A handshake that autobahn refused by itself never came to onConnect, and stock Daphne trips over that.
+        Stock Daphne raises for a handshake that autobahn refused by itself, which never came to onConnect, and for a
+        connection that it has forgotten, as its application was done before the socket closed.
         """
-        if hasattr(self, "server"):
+        if hasattr(self, "server") and self in self.server.connections:
             super().onClose(wasClean, self.localCloseCode if self.failedByMe else code, reason)
 
 
