@@ -12,13 +12,13 @@ import pytest
 
 from tests.services import Server, redis
 
-# Read by the settings, here and in each server that a test starts.
+# The settings read this, here and in each server that a test starts.
 folder = tempfile.TemporaryDirectory(prefix="teleop-tests-", ignore_cleanup_errors=True)
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 os.environ.setdefault("DATABASE_URL", f"sqlite:///{folder.name}/db.sqlite3")
 os.environ |= {"SECRET_KEY": "tests", "DEBUG": "0", "MEDIA_ROOT": f"{folder.name}/media"}
 
-# Not before: these read the settings, and they the environment.
+# These imports come after the environment is set: they read the settings, which read the environment.
 from django.conf import settings  # noqa: E402
 from django.core.management import CommandError  # noqa: E402
 from django.db import connection  # noqa: E402
@@ -26,15 +26,15 @@ from django.test import TransactionTestCase  # noqa: E402
 
 settings.MEDIA_ROOT = os.environ["MEDIA_ROOT"]  # a process of xdist read its settings before this file
 if settings.REDIS_URL and "PYTEST_XDIST_WORKER" in os.environ:
-    # Each of the processes that share the tests has a database of its own. Redis tells its messages to all who hear it:
-    # with one they would hear of each other's robots, which have the same names.
+    # Each xdist process has its own database. Redis delivers a message to every subscriber: with one shared Redis the
+    # processes would receive messages about each other's robots, which have the same names.
     own = ExitStack()
     atexit.register(own.close)
     os.environ["REDIS_URL"] = settings.REDIS_URL = own.enter_context(redis()).url
     settings.CACHES["default"]["LOCATION"] = settings.REDIS_URL
     settings.CHANNEL_LAYERS["default"]["CONFIG"]["hosts"][0]["address"] = settings.REDIS_URL
 database = settings.DATABASES["default"]
-if "sqlite3" in database["ENGINE"]:  # Django's default is memory, which a server cannot open
+if "sqlite3" in database["ENGINE"]:  # Django's default is in memory; a server cannot open it
     database.setdefault("TEST", {})["NAME"] = str(Path(database["NAME"]).with_name("test.sqlite3"))
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
@@ -49,7 +49,7 @@ available = {
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what touches the database: it runs on both."""
+    """Mark the tests that use the database: they run on SQLite and on PostgreSQL."""
     for item in items:
         fixtures, cls = getattr(item, "fixturenames", ()), getattr(item, "cls", None)
         if item.get_closest_marker("django_db") or "django_db_setup" in fixtures or _is_database_test(cls):
@@ -67,7 +67,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def flush(case: TransactionTestCase, once: Callable = TransactionTestCase._fixture_teardown) -> None:
-    """TRUNCATE meets a server that goes on writing: one of the two may be told that they deadlock."""
+    """Retry the TRUNCATE: it may deadlock with a server that is still writing, and PostgreSQL ends one of the two."""
     for tries_left in (2, 1, 0):
         try:
             once(case)
@@ -89,7 +89,7 @@ def _server(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def server(_server: Server, transactional_db: None) -> Iterator[Server]:
-    """`manage.py serve` on the tests' database; one process for all tests, a new one after a test that ended it."""
+    """Yield `manage.py serve` on the tests' database: one process for all tests, and a new one if a test ended it."""
     if not _server.pids:
         _server.start()
     before = len(_server.output())
@@ -99,7 +99,7 @@ def server(_server: Server, transactional_db: None) -> Iterator[Server]:
 
 @pytest.fixture
 def start_server(transactional_db: None, tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """`start_server("--workers", "2", INGEST_WRITER="bulk_create")` starts one more, until the test ends."""
+    """Yield a function: `start_server("--workers", "2", INGEST_WRITER="bulk_create")` runs one until the test ends."""
     servers = []
 
     def start(*options: str, **environment: str) -> Server:
@@ -113,5 +113,5 @@ def start_server(transactional_db: None, tmp_path: Path) -> Iterator[Callable[..
 
 
 def _test_database_url() -> str:
-    """DATABASE_URL with the name of the test database in place of its own."""
+    """Return DATABASE_URL with the name of the test database in place of its own."""
     return f"{os.environ['DATABASE_URL'].rpartition('/')[0]}/{Path(connection.settings_dict['NAME']).name}"

@@ -14,8 +14,8 @@ from teleop.asgi.requests import Requests
 from teleop.asgi.routing import websocket_urlpatterns
 
 if connection.vendor == "postgresql":
-    # For requests alone: robots' frames (teleop/ingest/store.py) and commands wait as long as it takes. What
-    # DATABASE_URL says of it comes later, so it counts.
+    # The timeout is for requests alone: robots' frames (teleop/ingest/store.py) and commands wait as long as it takes.
+    # A value in DATABASE_URL comes later, so it has precedence.
     options = connection.settings_dict["OPTIONS"]
     options["options"] = f"-c statement_timeout=30s {options.get('options', '')}"
 

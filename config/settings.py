@@ -1,4 +1,4 @@
-"""All settings come from the environment; a value that cannot be used stops the start with its name (docs: README)."""
+"""Read all settings from the environment; an unusable value stops the start with the setting's name (docs: README)."""
 
 import ipaddress
 from pathlib import Path
@@ -119,10 +119,10 @@ TEMPLATES = [
 
 match DATABASE.get("ENGINE"):
     case "django.db.backends.postgresql":
-        # Under ASGI every request has a thread of its own: without a pool that is a connection each.
+        # Under ASGI every request has its own thread, so without a pool each request would have its own connection.
         DATABASE.setdefault("OPTIONS", {}).update(pool={"min_size": 1, "max_size": 4, "timeout": 3}, connect_timeout=5)
-        DATABASE["CONN_HEALTH_CHECKS"] = True  # else, after PostgreSQL's restart, each of them fails one request
-        # A database host that lost its power says nothing; without these a worker would wait for it for hours.
+        DATABASE["CONN_HEALTH_CHECKS"] = True  # otherwise each fails one request after PostgreSQL's restart
+        # A database host that lost its power sends nothing; without these options a worker would wait for hours.
         DATABASE["OPTIONS"].update(
             keepalives_idle=10, keepalives_interval=5, keepalives_count=3, tcp_user_timeout=30_000
         )
@@ -130,7 +130,7 @@ match DATABASE.get("ENGINE"):
         if DATABASE["NAME"] != ":memory:":
             DATABASE["NAME"] = str(BASE_DIR / DATABASE["NAME"])
         DATABASE["OPTIONS"] = {
-            # Readers never block the writer (WAL), and a commit survives the power cut (FULL).
+            # Readers never block the writer (WAL), and a commit survives a power cut (FULL).
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL",
             # A transaction takes the write lock when it begins, so it waits instead of failing half-way.
             "transaction_mode": "IMMEDIATE",
@@ -150,7 +150,7 @@ if REDIS_URL:
         }
     }
 else:
-    # Room for the counts of many addresses: past it counts are dropped, and who is one of many begins anew.
+    # Keep 100,000 throttle counters. When the cache is full, old counters are evicted and start from zero.
     CACHES = {
         "default": {
             "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
@@ -160,7 +160,7 @@ else:
     CHANNEL_LAYERS = {
         "default": {
             "BACKEND": "channels.layers.InMemoryChannelLayer",
-            "CONFIG": {"group_expiry": 10**9},  # stock: members of a group are forgotten after a day
+            "CONFIG": {"group_expiry": 10**9},  # by default, members of a group expire after a day
         }
     }
 
@@ -178,7 +178,7 @@ REST_FRAMEWORK = {
     "DEFAULT_FILTER_BACKENDS": ["robots.api.filters.StrictFilterBackend"],
     "DEFAULT_SCHEMA_CLASS": "robots.api.schema.Schema",
     "EXCEPTION_HANDLER": "robots.api.exceptions.handle",
-    "URL_FORMAT_OVERRIDE": None,  # `?format=` is an ordinary parameter: DRF would answer 404 to a format it has not
+    "URL_FORMAT_OVERRIDE": None,  # `?format=` is an ordinary parameter: DRF would answer 404 to an unknown format
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "LeRobot Backend",
@@ -200,7 +200,7 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
 
-# Nothing inline and nothing from elsewhere, in the admin too; `/docs` has an exception of its own.
+# Forbid inline code and content of other origins, in the admin too; `/docs` has an exception of its own.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'self'"],
@@ -212,9 +212,9 @@ CONTENT_SECURITY_POLICY = {
 }
 
 STATIC_URL = "static/"
-WHITENOISE_USE_FINDERS = True  # `serve` sends the apps' own files; there is no collectstatic step to forget
+WHITENOISE_USE_FINDERS = True  # `serve` sends the apps' own files, so collectstatic is not needed
 MEDIA_URL = "media/"
-FILE_UPLOAD_HANDLERS = ["videos.uploads.UploadHandler"]  # stock: up to 2.5 MB in memory
+FILE_UPLOAD_HANDLERS = ["videos.uploads.UploadHandler"]  # Django's default keeps up to 2.5 MB in memory
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
@@ -225,7 +225,7 @@ if HTTPS:
     SECURE_HSTS_SECONDS = 365 * 24 * 3600
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
-    SECURE_REDIRECT_EXEMPT = [r"^health"]  # load balancers ask from inside, without TLS
+    SECURE_REDIRECT_EXEMPT = [r"^health"]  # load balancers send health checks from inside, without TLS
 
 LOGGING = {
     "version": 1,
@@ -249,7 +249,7 @@ LOGGING = {
     },
     "loggers": {
         "daphne": {"level": "WARNING"},
-        # Anybody can be refused, as often as they like.
+        # Any client can cause any number of refusals.
         "teleop.ingest.consumer": {"filters": ["rate"]},
         "teleop.server.http_channel": {"filters": ["rate"]},
         "teleop.asgi.connection_limits": {"filters": ["rate"]},

@@ -1,4 +1,4 @@
-"""The arguments of `manage.py loadtest`, and what makes them unusable."""
+"""Parse the arguments of `manage.py loadtest`, and reject unusable ones."""
 
 import math
 import os
@@ -34,7 +34,7 @@ def add_arguments(parser) -> None:
 
 
 def parse(options: dict) -> Options:
-    """Raises Unusable."""
+    """Check the arguments. Raises Unusable."""
     names = choices("--database", options["database"], ["sqlite", "postgres"])
     scenario = choices("--scenario", options["scenario"], SCENARIOS)
     host = parse_host(options["host"])
@@ -112,7 +112,7 @@ def parse_output(text: str) -> Path:
 
 
 def check_postgres(options: Options) -> None:
-    """At the start, not after the runs on SQLite. Raises Unusable."""
+    """Check at the start, not after the runs on SQLite. Raises Unusable."""
     if all(run.database != "postgres" for run in options.runs):
         return
     if not options.postgres_url:

@@ -1,4 +1,4 @@
-"""The command from its arguments to its exit status."""
+"""Run the command from its arguments to its exit status."""
 
 import fcntl
 import signal
@@ -28,7 +28,7 @@ def main(arguments: dict) -> int:
     with only_one():
         check_postgres(options)
         options.output.mkdir(parents=True, exist_ok=True)
-        for number in (signal.SIGTERM, signal.SIGINT):  # a shell starts what runs in the background with SIGINT ignored
+        for number in (signal.SIGTERM, signal.SIGINT):  # a shell starts background commands with SIGINT ignored
             signal.signal(number, signal.default_int_handler)
         with Progress() as progress, Bench(options, progress.watch) as bench:
             if bench.limits and not bench.limits.are_whole:
@@ -44,7 +44,7 @@ def main(arguments: dict) -> int:
 
 
 def measure(options: Options, arguments: dict, bench: Bench, progress: Progress) -> list[Section]:
-    """Runs what was asked for; the sections that are more than its rows."""
+    """Run the requested measurements; return the sections that the report has beside its rows."""
     sections = []
 
     def run(each: Run) -> dict:
@@ -68,7 +68,7 @@ def measure(options: Options, arguments: dict, bench: Bench, progress: Progress)
     except Unusable as error:
         if not bench.details:
             raise
-        bench.was_interrupted = True  # what was measured before is worth its report
+        bench.was_interrupted = True  # the runs measured before the interruption still get a report
         progress.say(str(error))
     if arguments["cost"]:
         sections.append(cost.section([each["row"] for each in bench.details], options.cpus))
@@ -94,7 +94,7 @@ def compare(before: str, after: str) -> int:
 
 @contextmanager
 def only_one() -> Iterator[None]:
-    """Two at a time would measure each other."""
+    """Allow one load test at a time: two would measure each other."""
     with (Path(tempfile.gettempdir()) / "teleop-loadtest.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

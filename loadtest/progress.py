@@ -1,4 +1,4 @@
-"""What a developer sees while it runs: a bar and a line of numbers, a line a run when it is done."""
+"""Progress output for a developer: a bar and a line of numbers during a run, and one line when a run is done."""
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn

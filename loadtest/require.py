@@ -1,4 +1,4 @@
-"""`--require 'p95_ms<100,failures==0'` and `--compare A.json B.json`; pure but for reading the files."""
+"""Parse `--require 'p95_ms<100,failures==0'` and `--compare A.json B.json`; pure but for reading the files."""
 
 import json
 import operator
@@ -28,7 +28,7 @@ class Condition(NamedTuple):
     bound: float | str
 
     def holds(self, row: dict) -> bool:
-        """A number that was not measured holds no condition."""
+        """Check one condition. A number that was not measured fails every condition."""
         value = row[self.name]
         return value is not None and OPERATORS[self.sign](value, self.bound)
 
@@ -38,7 +38,7 @@ class Condition(NamedTuple):
 
 
 def parse_conditions(text: str) -> list[Condition]:
-    """Raises Unusable."""
+    """Parse the conditions of --require. Raises Unusable."""
     return [parse_condition(part) for part in text.split(",")] if text.strip() else []
 
 
@@ -64,7 +64,7 @@ def misses(conditions: list[Condition], rows: list[dict]) -> list[str]:
 
 
 def read_results(path: str) -> list[dict]:
-    """Raises Unusable."""
+    """Read the rows of a results file. Raises Unusable."""
     try:
         rows = json.loads(Path(path).read_text())["runs"]
         [[row[name] for name in (*SAME_RUN, *COMPARED)] for row in rows]
@@ -76,7 +76,7 @@ def read_results(path: str) -> list[dict]:
 
 
 def compared(before: list[dict], after: list[dict]) -> list[list[str]]:
-    """A row for each number of each run that both have: its name, both values, and their ratio."""
+    """Return a row for each number of each run that both files have: its name, both values, and their ratio."""
     known, pairs = keyed(before), keyed(after)
     return [
         [described(row), name, str(old[name]), str(row[name]), ratio(old[name], row[name])]
@@ -88,7 +88,7 @@ def compared(before: list[dict], after: list[dict]) -> list[list[str]]:
 
 
 def keyed(rows: list[dict]) -> dict[tuple, dict]:
-    """By what makes a run the same, and by which of those it is: a row does not say its users."""
+    """Key rows by the settings that make two runs the same, and by their order: a row does not name its users."""
     found: dict[tuple, dict] = {}
     for row in rows:
         key, nth = tuple(row[name] for name in SAME_RUN), 0

@@ -1,4 +1,4 @@
-"""--find-max: how many robots are stable, at the limit, and too many, by doubling and then halving the gap."""
+"""--find-max: find how many robots are stable, at the limit, and too many, by doubling and then halving the gap."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +13,7 @@ FIRST, MOST, STEP = 50, 800, 10
 
 
 class Found(NamedTuple):
-    """None: never seen. `bounded_by`: why the search ended before anything broke."""
+    """Result of a search. None: the search never saw this level. `bounded_by`: why it ended before a broken run."""
 
     stable: int | None
     limit: int | None
@@ -22,9 +22,9 @@ class Found(NamedTuple):
 
 
 def search(level: Callable[[int], str], first: int = FIRST, most: int = MOST, step: int = STEP) -> Found:
-    """`level(robots)` runs that many and says stable, limit, broken or no verdict.
+    """Search with `level(robots)`, which runs that many robots and returns stable, limit, broken or no verdict.
 
-    `first` and `most` are multiples of `step`; levels are taken to worsen as robots grow.
+    `first` and `most` are multiples of `step`; the search assumes that levels worsen as robots grow.
     """
     seen: dict[int, str] = {}
 
@@ -56,7 +56,7 @@ def summary(seen: dict[int, str], most: int) -> Found:
 
 
 def find_max(runs: list[Run], measure: Callable[[Run], str]) -> list[tuple[Run, Found]]:
-    """A search for each database and size of batch."""
+    """Search once for each database and size of batch."""
     searched = {(run.database, run.frames_per_message): run for run in runs}.values()
     return [(run, search(partial(_measured, run, measure))) for run in searched]
 

@@ -1,4 +1,4 @@
-"""--sweep: one setting varied at a time, around the server's own: what flush interval, workers and writer are worth."""
+"""--sweep: vary one setting at a time around the server's defaults, to measure flush interval, workers and writer."""
 
 from loadtest.report.sections import NAMES, Section, number
 from loadtest.run.plan import Run
@@ -8,7 +8,7 @@ WORKERS = (2, 4)
 
 
 def runs(planned: list[Run]) -> list[Run]:
-    """For each database, at the most robots that were asked for."""
+    """Sweep each database at the largest number of robots among the arguments."""
     most: dict[str, Run] = {}
     for run in planned:
         if run.database not in most or run.robots > most[run.database].robots:

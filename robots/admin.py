@@ -78,7 +78,7 @@ class RobotAdmin(admin.ModelAdmin):
         return display.moment(robot.created_at)
 
     def save_model(self, request, obj, form, change):
-        """Save the changed fields alone: all of them would put back a key or a heartbeat of before."""
+        """Save only the changed fields: saving all of them would restore an older key or heartbeat."""
         obj.save(update_fields=form.changed_data if change else None)
 
     @admin.action(description="Disconnect selected robots", permissions=["change"])
@@ -90,7 +90,7 @@ class RobotAdmin(admin.ModelAdmin):
         self.message_user(request, told, messages.SUCCESS)
 
     def get_deleted_objects(self, objs, request):
-        """Said in counts: Django would collect the sessions to list them. A robot that has some stays."""
+        """Return counts only, as Django would collect the sessions to list them. A robot with sessions stays."""
         robots = Robot.objects.filter(pk__in=[robot.pk for robot in objs])
         held = robots.annotate(count=Count("sessions")).filter(count__gt=0)
         protected = [f"{display.count(robot.count, 'session')} of robot {robot}" for robot in held]
@@ -101,7 +101,7 @@ class RobotAdmin(admin.ModelAdmin):
         return [key, *super().get_urls()]
 
     def issue_key(self, request, object_id):
-        """Asks, then issues a key and shows it: this once, so nothing may keep the page (admin_view sees to it)."""
+        """Ask, then issue a key and show it once, so that no cache may store the page (admin_view forbids it)."""
         robot = get_object_or_404(Robot, pk=unquote(object_id))
         if not self.has_change_permission(request, robot):
             raise PermissionDenied
@@ -125,7 +125,7 @@ class AuditedUserAdmin(UserAdmin):
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(admin.ModelAdmin):
-    """Read-only. Who may look at an object sees its own entries on its history page; this list is of all."""
+    """Read-only list of all entries; the history page of an object shows its own entries to users that may view it."""
 
     filterset_class = AuditFilter
     list_display = ["id", "when", "who", "action", "what", "in_short"]

@@ -1,6 +1,7 @@
-"""The audit log: record who changed what, in the transaction of the change, so that neither exists without the other.
+"""Record each change and its actor in the audit log.
 
-Frames and what else a robot streams are not recorded.
+An entry is written in the transaction of the change, so that neither exists without the other. Frames and other data
+that a robot streams are not recorded.
 """
 
 import json
@@ -16,7 +17,7 @@ Action, ActorType = AuditEntry.Action, AuditEntry.ActorType
 BATCH_ROWS = 1000
 MAX_VALUE_LENGTH = 10_240  # a note has at most 10,000 characters; meta_info may have 64 KiB
 CUT_LENGTH = 1000
-# The fields that an entry holds of an object that was added or deleted. A secret is in no entry: a field is named here.
+# Fields in the entry of an added or deleted object. They are named one by one, so that no entry holds a secret.
 FIELDS = {
     "robots.robot": ("name", "robot_type", "meta_info"),
     "teleop.teleopsession": ("robot_id", "key", "start_time", "end_time", "frame_count", "meta_info"),
@@ -34,7 +35,7 @@ class Actor(NamedTuple):
 
 
 def actor_of(request) -> Actor:
-    """Return who makes this request, of Django or of REST framework."""
+    """Return the actor of a request of Django or of REST framework."""
     robot = getattr(request, "auth", None)
     if isinstance(robot, Robot):
         return Actor(ActorType.ROBOT, robot.pk)
@@ -52,9 +53,9 @@ def command(name: str) -> Actor:
 
 
 def record(actor: Actor, action: Action, objects: Iterable[models.Model], changes: dict | None = None) -> None:
-    """Write one entry for each object. Call it in the transaction of the change; a deleted object before its deletion.
+    """Write one entry for each object, in the transaction of the change; for a deleted object before its deletion.
 
-    `changes` is what difference() returns. Without it, the entry of an added or deleted object holds its FIELDS.
+    `changes` is the result of difference(). Without it, the entry of an added or deleted object holds its FIELDS.
     """
     entries = [_entry(actor, action, each, changes) for each in objects]
     AuditEntry.objects.bulk_create(entries, batch_size=BATCH_ROWS)
@@ -94,12 +95,12 @@ def values_of(of: models.Model, names: Iterable[str]) -> dict[str, Any]:
 
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, list]:
-    """Return `{field: [before, after]}` of the fields that changed; of meta_info, key by key: `meta_info.task`."""
+    """Return `{field: [before, after]}` of the changed fields; for meta_info by key, such as `meta_info.task`."""
     before, after = _flat(before), _flat(after)
     changes = {}
     for name in {**before, **after}:
         was, is_now = before.get(name), after.get(name)
-        if was != is_now or type(was) is not type(is_now):  # 1 == True, which are two values of JSON
+        if was != is_now or type(was) is not type(is_now):  # 1 == True, but they are two values of JSON
             changes[name] = [was, is_now]
     return changes
 

@@ -1,4 +1,4 @@
-"""The channel layer as it is used here: what is sent is bounded in time, and who listens outlives an outage."""
+"""Use the channel layer with a time limit for each send, and with listeners that survive an outage."""
 
 import asyncio
 import logging
@@ -15,16 +15,16 @@ MAX_PAUSE_S = 30
 
 
 async def send(group: str, message: dict) -> None:
-    """Bounded, as a frozen Redis takes a message for as long as it is frozen."""
+    """Send a message with a time limit, as a send to a frozen Redis takes as long as Redis is frozen."""
     async with asyncio.timeout(SEND_S):
         await get_channel_layer().group_send(group, message)
 
 
 async def listen(group: str, hear: Callable[[dict], object], wanted: Callable[[], bool] = lambda: True) -> None:
-    """Hands on what the group is sent; goes on by itself when the layer has been away.
+    """Pass on the messages of a group; continue automatically after an outage of the layer.
 
-    Returns with the first message that is not wanted any more. To cancel it would not do: redis-py swallows that
-    while it subscribes, and who listens twice hears everything twice.
+    Returns after the first message that arrives when messages are not wanted any more. Cancelling is no alternative:
+    redis-py swallows the cancellation while it subscribes, and a second listener receives every message a second time.
     """
     layer = get_channel_layer()
     pause_s = RETRY_S
@@ -40,16 +40,16 @@ async def listen(group: str, hear: Callable[[dict], object], wanted: Callable[[]
         except Exception as error:  # redis-py, sockets and the layer each have errors of their own
             logger.warning("the channel layer is unreachable: %s", error)
         finally:
-            if channel is not None:  # a member that nobody reads would be sent to, and remembered, for ever
+            if channel is not None:  # the layer would send to an unread member, and remember it, for ever
                 with suppress(Exception):
                     async with asyncio.timeout(SEND_S):
                         await layer.group_discard(group, channel)
         await asyncio.sleep(pause_s)
-        pause_s = min(2 * pause_s, MAX_PAUSE_S)  # the layer remembers each channel that it could not make
+        pause_s = min(2 * pause_s, MAX_PAUSE_S)  # the layer remembers each channel that it could not create
 
 
 def _hear(hear: Callable[[dict], object], message: dict) -> None:
     try:
         hear(message)
-    except Exception:  # as from a process of another version
+    except Exception:  # such as a message from a process of another version
         logger.exception("could not process a message of the channel layer")

@@ -2,14 +2,14 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from django.conf import settings
 
-IPV6_PREFIX = 64  # what one customer of a provider has
+IPV6_PREFIX = 64  # the network that a provider assigns to one customer
 
 
 def client_address(peer: str | None, forwarded_for: str) -> str | None:
-    """The address a connection comes from: X-Forwarded-For counts only as far as trusted proxies have written it.
+    """Return the address of a connection's client, using X-Forwarded-For only as far as trusted proxies wrote it.
 
-    Each proxy appends whom it heard from, so the right-most address that is no trusted proxy is the client's; what
-    stands left of it the client itself may have written.
+    Each proxy appends the address of its own peer, so the right-most address that is no trusted proxy is the client's.
+    The client itself may have written the addresses to the left of it.
     """
     hops = [hop.strip() for hop in forwarded_for.split(",") if hop.strip()]
     address = peer
@@ -22,9 +22,9 @@ def client_address(peer: str | None, forwarded_for: str) -> str | None:
 
 
 def counted_address(peer: str | None, forwarded_for: str) -> str:
-    """Return the client's address as limits count it: of IPv6 its /64, as one customer can use every address of that.
+    """Return the client's address as limits count it: for IPv6 its /64, as one customer can use every address in it.
 
-    "" if the address is not known (a Unix socket).
+    Return "" if the address is not known (a Unix socket).
     """
     address = client_address(peer, forwarded_for) or ""
     try:
@@ -44,7 +44,7 @@ def is_trusted(address: str) -> bool:
 
 
 def is_secure(peer: str | None, scheme: str, forwarded_proto: str) -> bool:
-    """Return whether the client connected by TLS: to this server, or to a trusted proxy that says so."""
+    """Return whether the client connected by TLS: to this server, or to a trusted proxy that reports TLS."""
     if forwarded_proto and peer and is_trusted(peer):
         return forwarded_proto.strip().lower() in ("https", "wss")
     return scheme in ("https", "wss")

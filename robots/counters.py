@@ -1,7 +1,7 @@
 """Counters of requests, for /metrics (teleop/monitoring/counters.py has those of robots' frames).
 
-Import this in the function that counts: prometheus-client reads PROMETHEUS_MULTIPROC_DIR at its import, and `serve`
-sets it first.
+Import this module in the function that counts: prometheus-client reads PROMETHEUS_MULTIPROC_DIR at its import, and
+`serve` sets the variable first.
 """
 
 from prometheus_client import Counter

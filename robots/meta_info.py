@@ -1,14 +1,18 @@
-"""How much meta_info may be: REST, the admin and robots hold it to the same."""
+"""Limits of meta_info, which are the same for REST, the admin and robots."""
 
 import json
 
-# As a robot may say of its session: docs/protocol.md, and what orjson writes.
+# The limits of a robot's session (docs/protocol.md), and the nesting that orjson writes.
 MAX_META_BYTES = 2**16
 MAX_META_LEVELS = 254
 
 
 def problem_with(meta_info: dict) -> str | None:
-    """By the standard library, as a database may give back integers past 64 bits, which orjson does not write."""
+    """Return the limit that meta_info exceeds, or None.
+
+    The size is that of the standard library's JSON, as a database may return integers past 64 bits, which orjson does
+    not write.
+    """
     if (levels := _levels(meta_info)) > MAX_META_LEVELS:
         return f"{levels} levels deep; at most {MAX_META_LEVELS} expected"
     size = len(json.dumps(meta_info, ensure_ascii=False, separators=(",", ":")).encode())

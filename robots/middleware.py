@@ -5,9 +5,9 @@ from django.utils.decorators import sync_and_async_middleware
 from robots.client_address import is_trusted
 
 
-@sync_and_async_middleware  # django.utils.deprecation.MiddlewareMixin would take a thread for each half
+@sync_and_async_middleware  # django.utils.deprecation.MiddlewareMixin would use a thread for each half
 def headers_of_strangers_and_caches(get_response):
-    """Ignore what only a trusted proxy may say, and let no cache keep what may be private."""
+    """Ignore a header that only a trusted proxy may send, and forbid caches to store answers that may be private."""
     if iscoroutinefunction(get_response):
 
         async def middleware(request):
@@ -28,13 +28,13 @@ def headers_of_strangers_and_caches(get_response):
 
 
 def drop_untrusted_scheme(request) -> None:
-    """Django's SECURE_PROXY_SSL_HEADER believes every peer's X-Forwarded-Proto."""
+    """Drop an untrusted peer's X-Forwarded-Proto, as Django's SECURE_PROXY_SSL_HEADER believes every peer."""
     if not is_trusted(request.META.get("REMOTE_ADDR") or ""):
         request.META.pop("HTTP_X_FORWARDED_PROTO", None)
 
 
 def forbid_caching(response) -> None:
-    """Static files and videos say themselves how they may be kept."""
+    """Forbid caching of answers without Cache-Control; static files and videos set this header themselves."""
     if "Cache-Control" not in response:
         patch_cache_control(response, private=True, no_store=True)
     if "private" in response["Cache-Control"]:

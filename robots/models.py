@@ -17,7 +17,7 @@ ROBOT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 class Robot(models.Model):
-    """One robot: who it is, the hash of its key, and when it was last heard of (written by the ingest workers)."""
+    """One robot: its description, the hash of its key, and its last heartbeat (written by the ingest workers)."""
 
     class Status(models.TextChoices):
         ONLINE = "online"
@@ -50,10 +50,10 @@ class Robot(models.Model):
         return self.id
 
     def issue_key(self) -> str:
-        """A new key (256 bits, URL-safe), returned this once: only its hash is kept, and the old key is void.
+        """Return a new key (256 bits, URL-safe), this once: only its hash is kept, and the old key is void.
 
-        Whoever is connected with the old key is disconnected, after the commit: before it, the old key would still
-        let them in again. The notice names the old hash, as it may arrive after the robot came back with the new key.
+        Workers close connections made with the old key after the commit: before the commit, the old key would still be
+        accepted again. The message names the old hash, as it may arrive after the robot reconnected with the new key.
         """
         key, old_hash = secrets.token_urlsafe(32), self.key_hash
         self.key_hash = hash_key(key)
@@ -68,7 +68,7 @@ class Robot(models.Model):
 
 
 class StorageFormat(models.Model):
-    """How recordings are stored in this database: one row, read by robots/storage_format.py."""
+    """Format of the recordings in this database: one row, read by robots/storage_format.py."""
 
     id = models.SmallIntegerField(primary_key=True, default=1, editable=False)
     number = models.IntegerField(db_default=1)
@@ -82,9 +82,9 @@ class StorageFormat(models.Model):
 
 
 class AuditEntry(models.Model):
-    """One change: who made it, when, and the values before and after. Written by robots/audit.py.
+    """One change: its actor, its time, and the values before and after. Written by robots/audit.py.
 
-    Django's LogEntry cannot carry this: it needs a user for every entry, which a robot or a command is not, and it
+    Django's LogEntry cannot store this: it needs a user for every entry, and a robot or a command is no user. It also
     deletes the entries of a user together with the user. Here the actor's name is text and outlives the user.
     """
 
@@ -107,7 +107,7 @@ class AuditEntry(models.Model):
     at = models.DateTimeField(db_default=Now(), editable=False)
     actor_type = models.CharField(max_length=10, choices=ActorType)
     actor = models.CharField(max_length=200)
-    # Without a constraint in the database: a server of before this table deletes users without looking into it.
+    # No constraint in the database: a server older than this table deletes users without a query of this table.
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+", db_constraint=False
     )

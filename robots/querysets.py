@@ -11,12 +11,12 @@ STALE_AFTER = timedelta(seconds=30)
 
 
 def hash_key(key: str) -> str:
-    """SHA-256 in hex: the keys are 256 random bits, so there is nothing for a slow hash to protect."""
+    """Return the SHA-256 in hex; the keys are 256 random bits, so a slow hash would add no protection."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
 class HandshakeRefused(Exception):
-    """Why a robot may not connect: a code and a sentence, for the log and the robot's last error."""
+    """Refusal of a robot's connection: a code and a sentence, for the log and the robot's last error."""
 
     def __init__(self, code: str, detail: str):
         super().__init__(code, detail)
@@ -26,25 +26,25 @@ class HandshakeRefused(Exception):
 
 class RobotQuerySet(RowLockQuerySet):
     def admit(self, robot_id: str, key: str | None):
-        """The robot whose key this is; raises HandshakeRefused."""
+        """Return the robot if the key is its own; raises HandshakeRefused."""
         (robot,) = self.admit_each([(robot_id, key)])
         if isinstance(robot, HandshakeRefused):
             raise robot
         return robot
 
     def admit_each(self, claims: Sequence[tuple[str, str | None]]) -> list:
-        """Return for each (robot_id, key) the robot, or a HandshakeRefused that says why not; one statement for all."""
+        """Return for each (robot_id, key) the robot, or a HandshakeRefused with the reason; one statement for all."""
         robots = self.in_bulk({robot_id for robot_id, _ in claims})
         return [_admitted(robots.get(robot_id), robot_id, key) for robot_id, key in claims]
 
     def with_key(self, key: str):
-        """The robot whose key this is, or None."""
+        """Return the robot that has this key, or None."""
         return self.filter(key_hash=hash_key(key)).first() if key else None
 
     def record_errors(self, errors: Mapping[str, tuple[str, str]]) -> None:
         """Keep the last error of each robot, `{robot_id: (code, detail)}`, where staff can read it.
 
-        An unknown robot has no row to keep it in. A robot whose row is locked keeps its older error.
+        An unknown robot has no row for its error. A robot with a locked row keeps its older error.
         """
         if not errors:
             return
@@ -56,7 +56,7 @@ class RobotQuerySet(RowLockQuerySet):
     def mark_seen(self, statuses: Mapping[str, str], addresses: Mapping[str, str | None] | None = None) -> None:
         """Write a heartbeat and the status of each robot, `{robot_id: status}`, by the database's clock.
 
-        A robot whose row is locked is left out: its next heartbeat comes in seconds.
+        A robot with a locked row is left out: its next heartbeat comes in seconds.
         """
         with transaction.atomic(savepoint=False):
             available = self.filter(pk__in=statuses).lock_available().values_list("pk", flat=True)
@@ -64,7 +64,7 @@ class RobotQuerySet(RowLockQuerySet):
             self.update_each(("status", "ip_address"), rows, also="last_heartbeat = {now}")
 
     def unresponsive(self):
-        """Not offline, but without a heartbeat for 30 s, by the database's clock."""
+        """Return robots that are not offline, but without a heartbeat for 30 s, by the database's clock."""
         return self.exclude(status="offline").filter(last_heartbeat__lt=Now() - STALE_AFTER)
 
 

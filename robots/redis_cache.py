@@ -17,15 +17,15 @@ RETRY_S = 5
 
 @cache
 def redis_cache(url: str) -> RedisCache:
-    """One a process: under ASGI Django makes a cache for every request, and each would connect anew."""
+    """Return one cache per process: under ASGI Django creates a cache for every request, and each would reconnect."""
     patience = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S, "retry": Retry(NoBackoff(), 0)}
     return RedisCache(url, {"OPTIONS": patience})
 
 
 class RedisOrLocalCache(BaseCache):
-    """What all workers count together, in Redis; while Redis is away each counts by itself.
+    """Cache in Redis for counts of all workers together; while Redis is unreachable each worker counts by itself.
 
-    So requests do not fail without Redis, nor wait for it longer than 0.3 s in 5.
+    So requests do not fail without Redis, and wait for it at most 0.3 s in 5 s.
     """
 
     _away_until = 0.0

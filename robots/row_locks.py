@@ -1,4 +1,4 @@
-"""Writing many rows at once without waiting for rows that another transaction has locked."""
+"""Write many rows at once without waiting for rows that another transaction has locked."""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ NOW = {"sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')"}
 
 
 class RowLockQuerySet(models.QuerySet):
-    """Statements over many rows, as the ingest workers need them: one statement whatever the number of robots."""
+    """QuerySet with statements over many rows for the ingest workers: one statement for any number of robots."""
 
     def lock_available(self):
         """Lock these rows in the order of their keys, and leave out rows that are locked already.
@@ -53,7 +53,7 @@ class RowLockQuerySet(models.QuerySet):
 
 
 def _adapted(field: models.Field, value, connection):
-    """The value as the driver takes it; JSON as text, which PostgreSQL casts with the rest of its array."""
+    """Return the value as the driver accepts it; JSON as text, which PostgreSQL casts with the rest of its array."""
     if isinstance(field, models.JSONField):
         return None if value is None else json.dumps(value, cls=field.encoder)
     return field.get_db_prep_value(value, connection)

@@ -1,4 +1,4 @@
-"""The number of the storage format, by which older code notices that it cannot read what newer code has stored.
+"""Check the number of the storage format, so that older code detects data that only newer code can read.
 
 A release that stores recordings in another way raises the number in its migration, and SUPPORTED with it.
 """
@@ -17,7 +17,7 @@ class UnsupportedFormat(Exception):
 
 
 def check_format(database: BaseDatabaseWrapper, name: str = "the database of DATABASE_URL") -> None:
-    """Raise UnsupportedFormat if the database has a later format than this code; it is called `name` then.
+    """Raise UnsupportedFormat if the database has a later format than this code; the message calls it `name`.
 
     Raises django.db.Error if the database does not answer.
     """
@@ -32,7 +32,7 @@ def check_format(database: BaseDatabaseWrapper, name: str = "the database of DAT
 def stored_format(database: BaseDatabaseWrapper) -> int | None:
     """Return the number that the database stores; None if it has none, as before the first `migrate`.
 
-    The connection is a copy without a pool, closed afterwards: threads of a pool would not outlive the fork of
+    The connection is a copy without a pool, closed afterwards: threads of a pool would not survive the fork of
     `serve --workers`, and a caller's transaction is not disturbed.
     """
     if _is_missing_file(database):
@@ -52,5 +52,5 @@ def stored_format(database: BaseDatabaseWrapper) -> int | None:
 
 
 def _is_missing_file(database: BaseDatabaseWrapper) -> bool:
-    """SQLite would create the file, for a command that needs no database too."""
+    """Return whether SQLite's file is missing: SQLite would create it, for a command that needs no database too."""
     return database.vendor == "sqlite" and not Path(database.settings_dict["NAME"]).exists()

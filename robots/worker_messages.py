@@ -1,4 +1,4 @@
-"""What the ingest workers are told of robots, through the channel layer, whichever worker holds the connection."""
+"""Send messages about robots to all ingest workers through the channel layer, as any worker may hold a connection."""
 
 import logging
 
@@ -16,16 +16,18 @@ async def tell_workers(**notice) -> None:
 
 
 async def watch_robots(robot_ids: list[str], fleet: bool) -> None:
-    """Asks the workers for these robots' frames, and with `fleet` for a summary of every robot, until the lease ends
-    (teleop/ingest/live_tap.py).
+    """Ask the workers for these robots' frames, and with `fleet` for a summary of every robot.
+
+    The request lasts until the lease ends (teleop/ingest/live_tap.py).
     """
     await channel_layer.send(GROUP, {"type": "watch", "robot_ids": robot_ids, "fleet": fleet})
 
 
 def close_connections(code: int, **of) -> None:
-    """Asks all workers to close the connections whose robot_id, session_id, holder, key_hash are those given.
+    """Ask all workers to close the connections that have the given robot_id, session_id, holder and key_hash.
 
-    Best effort: with the layer away a worker finds a replaced key or holder by itself, at its next heartbeat.
+    This is best effort: if the layer is unreachable, a worker detects a replaced key or holder itself, at its next
+    heartbeat.
     """
     try:
         async_to_sync(tell_workers)(code=code, **of)

@@ -1,4 +1,4 @@
-"""From one database to another: small tables in one transaction; frames by teleop/frames/row_copy.py."""
+"""Copy one database to another: small tables in one transaction; frames by teleop/frames/row_copy.py."""
 
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
@@ -16,17 +16,17 @@ BATCH_ROWS = 10_000
 
 
 class NotACopy(Exception):
-    """The target holds something else than (a part of) the source."""
+    """The target contains other data than (a part of) the source."""
 
 
 def small_models() -> list[type[models.Model]]:
-    """All but frames: users, groups, tokens, robots, sessions, videos and what joins them."""
+    """Return all models but frames: users, groups, tokens, robots, sessions, videos and their join tables."""
     every = apps.get_models(include_auto_created=True)
     return [model for model in every if model is not TeleopFrame and not model._meta.proxy]
 
 
 def copy_small_tables() -> None:
-    """In place of what the target's migrations have put there; nothing, where the target has them already.
+    """Replace the rows that the target's migrations have added; do nothing if the target has the copy already.
 
     PostgreSQL's constraints are deferred to the commit, so the order of the tables does not matter.
     """
@@ -45,7 +45,7 @@ def copy_small_tables() -> None:
 
 
 def digest(model: type[models.Model], alias: str) -> str:
-    """Of all rows, by primary key."""
+    """Return a hash of all rows, ordered by primary key."""
     columns = [field.attname for field in model._meta.concrete_fields]
     return _digest(model._base_manager.using(alias).order_by("pk").values_list(*columns).iterator(BATCH_ROWS))
 
@@ -58,7 +58,7 @@ def _digest(rows: Iterable[tuple]) -> str:
 
 
 def set_sequences() -> None:
-    """So that new rows go on counting where the source has ended."""
+    """Set the id sequences, so that new rows get ids after the last ids of the source."""
     with connections[TARGET].cursor() as cursor:
         for statement in connections[TARGET].ops.sequence_reset_sql(no_style(), small_models()):
             cursor.execute(statement)
@@ -66,7 +66,7 @@ def set_sequences() -> None:
 
 
 def differences() -> Iterator[str]:
-    """The tables that are not the same in both, row by row and byte by byte."""
+    """Yield the tables that differ between both databases, compared row by row and byte by byte."""
     for model in small_models():
         if digest(model, SOURCE) != digest(model, TARGET):
             yield model._meta.db_table

@@ -5,8 +5,8 @@ from django.db import models
 class OrderedJSONField(models.Field):
     """JSON that keeps its key order: the order of joints is the order of the vector in training.
 
-    `json` on PostgreSQL (jsonb sorts keys, and costs 16.0 us a row where json costs 11.7), text elsewhere, with no
-    JSON_VALID check: what is written comes from a serialiser.
+    The type is `json` on PostgreSQL (jsonb sorts keys, and costs 16.0 us a row where json costs 11.7), else text. There
+    is no JSON_VALID check, as a serialiser writes the value.
     """
 
     empty_strings_allowed = False
@@ -18,7 +18,7 @@ class OrderedJSONField(models.Field):
         return None if value is None else orjson.dumps(value).decode()
 
     def from_db_value(self, value, expression, connection):
-        # psycopg decodes a json column by itself, where Django's JSONField would decode it once more and raise.
+        # psycopg decodes a json column by itself; Django's JSONField would decode the value once more and raise.
         return orjson.loads(value) if isinstance(value, str) else value
 
     def value_to_string(self, obj):

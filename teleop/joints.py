@@ -3,15 +3,15 @@ from typing import Any
 
 
 def joint_names(part: Any) -> list[str]:
-    """The joints of an observation or action, in the order of the vector, in both shapes that robots send.
+    """Return the joints of an observation or action in the order of the vector. Robots send two shapes:
 
-    LeRobot's flat `{"shoulder_pan.pos": 1.5}`, and `{"joint_positions": [6 floats]}`, whose joints have numbers only.
+    LeRobot's flat `{"shoulder_pan.pos": 1.5}`, and `{"joint_positions": [6 floats]}`, where joints have only numbers.
     """
     return [name for name, _ in _joints(part)]
 
 
 def joint_values(part: Any) -> list[float | None]:
-    """Their positions in the same order, None where it is no number."""
+    """Return the positions of the joints in the same order; None if a position is not a number."""
     return [value if type(value) in (int, float) else None for _, value in _joints(part)]
 
 

@@ -10,25 +10,27 @@ from teleop.fields import OrderedJSONField
 from teleop.querysets import TeleopFrameQuerySet, TeleopSessionQuerySet
 
 STAFF_LABELS = ("task", "success", "tags", "note")
-MARKS, MAX_MARKS = "marks", 1000  # of meta_info, and people's alone
+MARKS, MAX_MARKS = "marks", 1000  # in meta_info; only people change it
 PULSE_FRAMES = 300  # 5 s at 60 frames a second
 
 
 class SessionIsLive(Exception):
-    """A live session cannot be deleted: its robot would go on streaming into nothing."""
+    """A live session cannot be deleted, as its robot would continue to stream to a missing session."""
 
 
 class LabelChanged(Exception):
-    """Someone else was faster: meta_info is not what the one who changes it has seen."""
+    """Another client changed meta_info after this client had read it."""
 
 
 class TooManyMarks(Exception):
-    """There is a bound to what is read and written with each of them."""
+    """A session has MAX_MARKS marks; they are bounded, as each change reads and writes all of them."""
 
 
 class Pulse(NamedTuple):
-    """How the newest frames come in: frames a second by their timestamps, and how far the newest one is ahead of the
-    database's clock (negative: it is behind, or late). None where there are too few frames to tell.
+    """The rate and the skew of the newest frames.
+
+    rate_hz is frames a second by their timestamps. skew_s is the newest timestamp less the database's clock (negative:
+    the robot's clock is behind, or the frame is late). Each is None if there are too few frames.
     """
 
     rate_hz: float | None
@@ -36,10 +38,10 @@ class Pulse(NamedTuple):
 
 
 class TeleopSession(models.Model):
-    """One recording of one robot; `key` is the name its client gave it, by which it is resumed."""
+    """One recording of one robot; its client chooses `key`, and resumes the session by this key."""
 
-    id = models.AutoField(primary_key=True)  # 4 bytes, as it stands in every frame
-    # The unique key begins with robot, so an index of its own would be the same again.
+    id = models.AutoField(primary_key=True)  # 4 bytes, as every frame stores it
+    # The unique key begins with robot, so a separate index would be redundant.
     robot = models.ForeignKey(Robot, models.PROTECT, related_name="sessions", db_index=False)
     key = models.CharField(max_length=64)
     start_time = models.DateTimeField(db_default=Now())
@@ -47,13 +49,13 @@ class TeleopSession(models.Model):
     fps = models.IntegerField(default=60)
     frame_count = models.IntegerField(default=0)
     meta_info = models.JSONField(null=True, blank=True)
-    # Keys of meta_info that staff have set: what the robot says of them later does not count.
+    # Keys of meta_info that staff have set; later values from the robot are ignored.
     staff_labels = models.JSONField(default=list, blank=True, editable=False)
     # The connection that has the session now (or had it last). Only it writes end_time, frame_count and presence.
     holder = models.CharField(max_length=64, blank=True, default="", editable=False)
-    # By the database's clock; its holder's heartbeat too: a live session that no one updated for 30 s is stale.
+    # By the database's clock. The holder's heartbeat sets it too: a live session without an update for 30 s is stale.
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
-    # As teleop/quality/scores.py says; NULL: it is not computed yet, or the session was resumed since.
+    # Defined in teleop/quality/scores.py. NULL: it is not computed yet, or the session was resumed since.
     quality = models.JSONField(null=True, blank=True, editable=False)
 
     objects = TeleopSessionQuerySet.as_manager()
@@ -61,8 +63,8 @@ class TeleopSession(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["robot", "key"], name="session_key_of_robot")]
         indexes = [
-            # The sweep and "who is live" read a hundred rows of a hundred thousand. updated_at is not in it, so
-            # that a heartbeat stays a heap-only update.
+            # The sweep and the query for live sessions read a hundred rows of a hundred thousand. The index does not
+            # contain updated_at, so that a heartbeat stays a heap-only update.
             models.Index(fields=["robot"], condition=models.Q(end_time=None), name="live_sessions"),
             models.Index(fields=["-start_time", "-id"], name="sessions_newest_first"),
             models.Index(
@@ -81,7 +83,7 @@ class TeleopSession(models.Model):
 
     @property
     def labels(self) -> dict:
-        """None where there is none; a robot may have sent what is no label at all."""
+        """Return the labels, None if a label is missing; a robot may have sent a value of any type."""
         meta = self.meta_info if isinstance(self.meta_info, dict) else {}
         return {name: meta.get(name) for name in STAFF_LABELS}
 
@@ -91,7 +93,7 @@ class TeleopSession(models.Model):
 
     @property
     def effective_fps(self) -> float | None:
-        """Frames a second that are stored; None while it is live, as frame_count is behind its newest frames then."""
+        """Return the stored frames a second; None while the session is live, as frame_count lags behind then."""
         return (self.frame_count - 1) / self.duration_s if self.duration_s and self.frame_count else None
 
     @property
@@ -102,7 +104,7 @@ class TeleopSession(models.Model):
 
     @cached_property
     def frame_span(self) -> int:
-        """How many frames there would be if none were missing; a list reads it with its sessions."""
+        """Return the number of frames if none were missing; a list reads it with its sessions."""
         return TeleopFrame.objects.spans([self.pk])[self.pk]
 
     @cached_property
@@ -118,15 +120,15 @@ class TeleopSession(models.Model):
         return Pulse((len(moments) - 1) / seconds if seconds > 0 else None, (last - now).total_seconds())
 
     def keep_quality(self, quality: dict) -> bool:
-        """Unless the session was recorded again since it was read, which has changed its end or its frames."""
+        """Save the quality, unless the session was resumed since it was read, which changed its end or its frames."""
         unchanged = TeleopSession.objects.filter(pk=self.pk, end_time=self.end_time, frame_count=self.frame_count)
         return bool(unchanged.update(quality=quality, updated_at=Now()))
 
     def merge_meta(self, changes: dict, by_staff: bool = False) -> None:
-        """Merges shallowly, null removes a key; of task, success, tags and note the staff's word is the last, and marks
-        are not merged.
+        """Merge shallowly; null removes a key. Marks are not merged.
 
-        Changes the fields only: the caller holds the row's lock and saves.
+        A task, success, tags or note that staff have set is not changed by a robot. Only the fields change: the caller
+        holds the row's lock and saves.
         """
         meta, labels = dict(self.meta_info or {}), set(self.staff_labels)
         for name, value in changes.items():
@@ -142,7 +144,7 @@ class TeleopSession(models.Model):
 
     @property
     def peoples_meta(self) -> set[str]:
-        """The keys of meta_info that people have set: what its robot may neither change nor see."""
+        """Return the keys of meta_info that people have set; the robot may neither change nor see these keys."""
         return {MARKS, *self.staff_labels}
 
     @property
@@ -151,23 +153,23 @@ class TeleopSession(models.Model):
 
     @property
     def marks(self) -> list[dict]:
-        """Moments that people have marked, `{"timestamp": unix s, "note": str, "by": username}`, oldest first."""
+        """Return the moments that people marked, `{"timestamp": unix s, "note": str, "by": username}`, oldest first."""
         return (self.meta_info or {}).get(MARKS, [])
 
     def set_marks(self, marks: list[dict]) -> None:
-        """Raises TooManyMarks. Changes the field only, as merge_meta does."""
+        """Set the marks, in the field only, like merge_meta; raises TooManyMarks."""
         if len(marks) > MAX_MARKS:
             raise TooManyMarks(f"session {self.pk} has {MAX_MARKS} marks; no more expected")
         self.meta_info = (self.meta_info or {}) | {MARKS: sorted(marks, key=lambda mark: mark["timestamp"])}
 
     def check_meta_is(self, seen: dict) -> None:
-        """Raises LabelChanged; the caller holds the row's lock."""
+        """Raise LabelChanged if a key differs from `seen`; the caller holds the row's lock."""
         meta = self.meta_info or {}
         if changed := [name for name, value in seen.items() if meta.get(name) != value]:
             raise LabelChanged(f"{', '.join(changed)} of session {self.pk} changed since you have seen it")
 
     def save_meta(self) -> None:
-        """What was merged; updated_at tells those who follow the changes."""
+        """Save the merged meta_info; the new updated_at lets clients find the change."""
         self.updated_at = Now()
         self.save(update_fields=["meta_info", "staff_labels", "updated_at"])
         self.refresh_from_db(fields=["updated_at"])
@@ -177,27 +179,27 @@ class TeleopSession(models.Model):
             raise SessionIsLive(f"session {self.pk} is live; end it first")
 
     def delete(self, *args, actor: audit.Actor | None = None, **kwargs):
-        """Removes the frames in bounded batches, then the videos and the row; raises SessionIsLive.
+        """Remove the frames in bounded batches, then the videos and the row; raises SessionIsLive.
 
-        With `actor` it goes into the audit log, in the transaction that removes the row.
+        With `actor` the transaction that removes the row also adds an entry to the audit log.
         """
         self.check_not_live()
         self.frames.delete_in_batches()
         with transaction.atomic():
-            # An upload that is under way holds the row's lock until it is among the videos, or finds no row. The full
-            # lock, as the row goes: a frame that is inserted meanwhile has to wait, and is refused.
+            # A running upload holds the row's lock until its video is stored, or it finds no row. This takes the full
+            # lock, as the row is deleted: a frame that is inserted meanwhile has to wait, and is refused.
             TeleopSession.objects.select_for_update().filter(pk=self.pk).first()
             if actor:
                 audit.record(actor, audit.Action.DELETED, [self])
-            self.videos.all().delete()  # and their files, which the cascade would leave
+            self.videos.all().delete()  # and their files, which the cascade would not delete
             return super().delete(*args, **kwargs)
 
 
 class TeleopFrame(models.Model):
-    """One moment of a session: `data` is what the robot sent, less frame_index and timestamp, in its key order.
+    """One moment of a session: `data` is the robot's frame without frame_index and timestamp, in its key order.
 
-    An index and a constraint cost every insert (docs/performance.md): the unique key serves every query, and the
-    session's robot implies the frame's.
+    Each index and constraint slows every insert (docs/performance.md), so the unique key serves every query, and the
+    session's robot implies the frame's robot.
     """
 
     id = models.BigAutoField(primary_key=True)

@@ -1,4 +1,4 @@
-"""The wire protocol in constants (docs/protocol.md is its text). What has landed here only grows."""
+"""Constants of the wire protocol (docs/protocol.md describes it). Values are only added, never removed."""
 
 import re
 from enum import IntEnum, StrEnum
@@ -15,15 +15,15 @@ MAX_FRAME_INDEX = 2**31 - 1
 MIN_TIMESTAMP = 946_684_800  # 2000-01-01T00:00:00Z
 MAX_TIMESTAMP = 4_102_444_800  # 2100-01-01T00:00:00Z
 MIN_FPS, MAX_FPS, DEFAULT_FPS = 1, 1000, 60
-MAX_UNACKED = 6000  # 100 s at 60 FPS; what a client keeps to
+MAX_UNACKED = 6000  # 100 s at 60 FPS; a client keeps to this limit
 UNUSABLE_IN_A_ROW = 100
 
 PING_INTERVAL_S = 20
-PING_TIMEOUT_S = 40  # gone after 60 s in all
+PING_TIMEOUT_S = 40  # the connection is closed after 60 s in all
 
 
 class Close(IntEnum):
-    """Close codes."""
+    """Close codes for robots."""
 
     ENDED = 1000
     INVALID_UTF8 = 1007
@@ -37,7 +37,7 @@ class Close(IntEnum):
 
 
 class WatchClose(IntEnum):
-    """Close codes of those who watch (docs/live.md)."""
+    """Close codes for watchers (docs/live.md)."""
 
     RESTARTING = 1012
     OVERLOADED = 1013
@@ -46,7 +46,7 @@ class WatchClose(IntEnum):
     UNKNOWN_ROBOT = 4404
 
 
-# Close codes that no error message comes before: what is kept as the robot's last error.
+# Close codes without a preceding error message: code and detail to store as the robot's last error.
 FAULTS = {
     Close.INVALID_UTF8: ("invalid_utf8", "a text message was not valid UTF-8; closed with 1007"),
     Close.MESSAGE_TOO_BIG: ("message_too_big", f"a message was over {MAX_MESSAGE_BYTES} bytes; closed with 1009"),

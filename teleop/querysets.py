@@ -21,16 +21,16 @@ class TeleopSessionQuerySet(RowLockQuerySet):
         return self.filter(end_time=None)
 
     def stale(self):
-        """Live, but its holder has not been heard of for 30 s, by the database's clock: its worker was killed."""
+        """Select live sessions without a heartbeat for 30 s, by the database's clock: the worker was killed."""
         return self.live().filter(updated_at__lt=Now() - STALE_AFTER)
 
     def overlapping(self, begin: datetime | None = None, end: datetime | None = None):
-        """Those that are not over before `begin` and have begun before `end`; a live one is not over."""
+        """Select sessions that end at or after `begin` and start before `end`; a live session has no end yet."""
         sessions = self if end is None else self.filter(start_time__lt=end)
         return sessions if begin is None else sessions.filter(Q(end_time=None) | Q(end_time__gte=begin))
 
     def lasting(self, at_least: float | None = None, at_most: float | None = None):
-        """Ended, and as long as that in seconds."""
+        """Select ended sessions with a duration between these bounds, in seconds."""
         length = ExpressionWrapper(F("end_time") - F("start_time"), models.DurationField())
         sessions = self.alias(length=length)
         if at_least is not None:
@@ -38,11 +38,11 @@ class TeleopSessionQuerySet(RowLockQuerySet):
         return sessions if at_most is None else sessions.filter(length__lte=timedelta(seconds=at_most))
 
     def with_frame_span(self):
-        """Read frame_span with these sessions: two looks at the unique key each, in place of a query each."""
+        """Read frame_span with these sessions: two lookups in the unique key each, in place of a query each."""
         return self.annotate(frame_span=apps.get_model("teleop", "TeleopFrame").objects.span_of_outer_session())
 
     def with_cameras(self) -> list:
-        """These sessions, and the cameras of all in one query."""
+        """Return these sessions, and read the cameras of all of them in one query."""
         chunks = apps.get_model("videos", "VideoChunk").objects.filter(session__in=list(self)).order_by("camera_key")
         cameras = defaultdict(list)
         for session_id, camera in chunks.values_list("session_id", "camera_key").distinct():
@@ -52,19 +52,19 @@ class TeleopSessionQuerySet(RowLockQuerySet):
         return list(self)
 
     def seen_by(self, camera: str):
-        """Of which that camera has a video."""
+        """Select sessions that have a video of this camera."""
         chunks = apps.get_model("videos", "VideoChunk").objects
         return self.filter(Exists(chunks.filter(session=OuterRef("pk"), camera_key=camera)))
 
     def with_tag(self, tag: str):
         if connections[self.db].features.supports_json_field_contains:
             return self.filter(meta_info__tags__contains=[tag])
-        # SQLite has no containment; its json_each also takes a tag that stands alone for a list of one.
+        # SQLite has no containment operator; its json_each also reads a single tag as a list with one element.
         has_tag = "EXISTS (SELECT 1 FROM json_each(teleop_teleopsession.meta_info, '$.tags') WHERE value = %s)"
         return self.filter(RawSQL(has_tag, [tag], models.BooleanField()))  # nosec B611 # the tag is a parameter
 
     def with_quality(self, name: str, **bounds: float):
-        """`with_quality("jerk", lte=1000)`; not those where it is null, which PostgreSQL has before any number."""
+        """Select by `with_quality("jerk", lte=1000)`, without null, which PostgreSQL orders before any number."""
         found = self.filter(**{f"quality__{name}__{lookup}": bound for lookup, bound in bounds.items()})
         return found.exclude(**{f"quality__{name}": None})
 
@@ -72,14 +72,14 @@ class TeleopSessionQuerySet(RowLockQuerySet):
         return self.filter(end_time__isnull=False, quality__isnull=True).order_by("-start_time", "-id")
 
     def durations_s(self, task: str) -> list[float]:
-        """Of the newest ended sessions of this task that have frames."""
+        """Return the durations of the newest ended sessions of this task that have frames."""
         ended = self.filter(end_time__isnull=False, frame_count__gt=0, meta_info__task=task)
         moments = ended.order_by("-start_time", "-id").values_list("start_time", "end_time")[:MAX_DURATIONS]
         return [(end - start).total_seconds() for start, end in moments]
 
     def beside(self, session):
-        """The one before it and the one after it in the order of the lists, newest first; None where it is the last."""
-        # Not `newer OR as new and ...`: the index would be read from its end.
+        """Return the sessions before and after it in the order of the lists, newest first; None if there is none."""
+        # Not `newer OR as new and ...`: the database would read the index from its end.
         newer = self.filter(start_time__gte=session.start_time).exclude(
             start_time=session.start_time, pk__lte=session.pk
         )
@@ -89,7 +89,7 @@ class TeleopSessionQuerySet(RowLockQuerySet):
         return newer.order_by("start_time", "pk").first(), older.order_by("-start_time", "-pk").first()
 
     def with_keys(self, keys: Sequence[tuple[str, str]]):
-        """The sessions of these (robot_id, session key)."""
+        """Select the sessions of these (robot_id, session key)."""
         if not keys:
             return self.none()
         # As pairs: `robot IN (...) AND key IN (...)` would look up each robot with each key.
@@ -98,11 +98,11 @@ class TeleopSessionQuerySet(RowLockQuerySet):
         return self.filter(RawSQL(pairs, parameters, models.BooleanField()))  # nosec B611 # the keys are parameters
 
     def finish(self, bounds: Mapping[int, tuple] | None = None) -> int:
-        """End these sessions with what their stored frames say; return how many.
+        """End these sessions with the values from their stored frames; return the number of ended sessions.
 
         `bounds` are frame_count, first and last timestamp by session, as TeleopFrameQuerySet.bounds returns them;
-        without, they are read here. A session without frames ends when it began. Their quality is due. A session whose
-        row another client has locked is left as it is.
+        without `bounds` they are read here. A session without frames ends when it began. The quality of the sessions is
+        due. A session is not changed if another client has locked its row.
         """
         if bounds is None:
             bounds = self.model.frames.rel.related_model.objects.bounds(list(self.values_list("pk", flat=True)))
@@ -117,11 +117,11 @@ class TeleopSessionQuerySet(RowLockQuerySet):
         return len(rows)
 
     def held_by(self, holds):
-        """Those of these (session_id, holder) that still are; by their primary keys, as holder has no index."""
+        """Select the sessions that these holders still hold; by primary key, as holder has no index."""
         return self.filter(pk__in=[each.session_id for each in holds], holder__in=[each.holder for each in holds])
 
     def delete(self, actor: audit.Actor | None = None):
-        """Session by session, as each removes its frames in batches; raises SessionIsLive before anything is gone."""
+        """Delete session by session, as each removes its frames in batches; raises SessionIsLive before any delete."""
         sessions = list(self)
         for session in sessions:
             session.check_not_live()
@@ -134,9 +134,9 @@ class TeleopSessionQuerySet(RowLockQuerySet):
 
 
 class TeleopFrameQuerySet(models.QuerySet):
-    """All questions about the index, the time and the number of frames.
+    """All queries for the index, the time and the number of frames.
 
-    Their `data` is read in teleop/frames. A later storage format changes these two places
+    teleop/frames reads their `data`. A later storage format changes these two places
     (teleop/tests/test_frame_access.py).
     """
 
@@ -232,7 +232,7 @@ class TeleopFrameQuerySet(models.QuerySet):
         return self.filter(session_id=session_id, frame_index=frame_index).exists()
 
     def _of_outer_session(self, order: str, column: str) -> Subquery:
-        """Read `column` of the first frame in this order, of the session of the query that this becomes part of."""
+        """Read `column` of the first frame in this order; the session is that of the enclosing query."""
         return Subquery(self.filter(session=OuterRef("pk")).order_by(order).values(column)[:1])
 
     def _of_each(self, session_ids: Iterable[int], default, *expressions) -> dict:
@@ -244,10 +244,10 @@ class TeleopFrameQuerySet(models.QuerySet):
         return found
 
     def delete_in_batches(self) -> int:
-        """Of one session, in short transactions and past the ORM's collector: a million frames hold no lock for long.
+        """Delete one session's frames in short transactions without the ORM's collector, so that no lock is held long.
 
-        Each batch begins where the last has ended. From the session's beginning it would pass all that is deleted and
-        not yet vacuumed, again and again: 400,000 frames took 14 s in place of 2.4 (PostgreSQL).
+        Each batch begins where the last has ended. A batch from the session's beginning would scan all deleted rows
+        that are not yet vacuumed, again and again: 400,000 frames took 14 s in place of 2.4 (PostgreSQL).
         """
         deleted, rest = 0, self
         while (last := rest._nth_index(DELETE_BATCH)) is not None:

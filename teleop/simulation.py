@@ -1,4 +1,4 @@
-"""The pure parts of `simulate`: how an SO-101 moves, and what is counted of its acks."""
+"""The pure parts of `simulate`: the motion of an SO-101, and the statistics of its acks."""
 
 import math
 import random
@@ -35,7 +35,7 @@ class Swing(NamedTuple):
 
 
 class Arm:
-    """A leader and the follower it moves; the same number always moves alike, and no two numbers do."""
+    """A leader and its follower; a number always gives the same motion, different numbers give different ones."""
 
     def __init__(self, number: int) -> None:
         self._rng = random.Random(number)
@@ -54,7 +54,7 @@ class Arm:
         )
 
     def frame(self, elapsed_s: float) -> tuple[dict[str, float], dict[str, float]]:
-        """What LeRobot's get_observation (follower) and get_action (leader) give, flat and in their order."""
+        """Return values of LeRobot's get_observation (follower) and get_action (leader), flat and in their order."""
         observation, action = {}, {}
         for joint, swing in self._swings.items():
             noise = self._rng.uniform(-NOISE, NOISE)
@@ -64,7 +64,7 @@ class Arm:
 
 
 class Latencies:
-    """From `send` to ack, of the last second and of all; counted in whole ms, so that a day takes no more memory."""
+    """Latencies from `send` to ack, of the last second and in total; counted in whole ms to bound the memory."""
 
     def __init__(self) -> None:
         self.second: Counter[int] = Counter()
@@ -75,14 +75,14 @@ class Latencies:
         self._new_s += latencies_s
 
     def turn(self) -> None:
-        """A second is over."""
+        """End the current second: its latencies become `second` and are added to `total`."""
         self.second = Counter(round(latency_s * 1000) for latency_s in self._new_s)
         self.total += self.second
         self._new_s.clear()
 
 
 def percentile(counts: Counter[int], share: float) -> int:
-    """The lowest value that `share` of all do not exceed."""
+    """Return the lowest value that `share` of all values do not exceed."""
     left = share * counts.total()
     for value in sorted(counts):
         left -= counts[value]

@@ -1,4 +1,4 @@
-"""The staff's pages. They bring no data: their modules ask REST and the live sockets, which have their own rules."""
+"""Pages for staff. The pages contain no data: their scripts use REST and the live sockets, which check permissions."""
 
 from contextlib import suppress
 
@@ -16,7 +16,7 @@ from teleop.models import TeleopSession
 
 
 class StaffPage(PermissionRequiredMixin):
-    """For staff with `permission_required`: who is not logged in is sent to the admin's login, others get a 403."""
+    """A page for staff with `permission_required`; anonymous users are sent to the admin's login, others get a 403."""
 
     login_url = reverse_lazy("admin:login")
 
@@ -56,12 +56,12 @@ class LivePage(StaffPage, DetailView):
 
 
 class ReplayPage(StaffPage, DetailView):
-    """Behind the `?`: the filters of GET /sessions, in whose order `n` and `p` go on, and the moment `t`."""
+    """Replay. The query has a moment `t` and the filters of GET /sessions; `n` and `p` follow the order of these."""
 
     permission_required = ("teleop.view_teleopsession", "teleop.view_teleopframe", "videos.view_videochunk")
     queryset = TeleopSession.objects.select_related("robot")
     template_name = "teleop/replay.html"
-    context_object_name = "recording"  # `session` would be that of the login
+    context_object_name = "recording"  # `session` is the name of the login's session
 
     def get_object(self):
         try:
@@ -74,7 +74,7 @@ class ReplayPage(StaffPage, DetailView):
         query.pop("t", None)
         filters = SessionFilter(query, TeleopSession.objects.all())
         sessions = TeleopSession.objects.all()
-        with suppress(ValidationError):  # of filters that do not go together, none
+        with suppress(ValidationError):  # if filters contradict each other, none applies
             sessions = filters.qs if filters.is_valid() else sessions
         before, after = sessions.only("pk", "start_time").beside(self.object)
         context |= {"before": before, "after": after, "query": query.urlencode()}

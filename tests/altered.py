@@ -1,4 +1,4 @@
-"""A server that is altered for a test: impatient, with views of its own, or breaking its promise on purpose.
+"""A server that is altered for a test: with short timeouts, with extra views, or breaking a guarantee on purpose.
 
 python -m tests.altered HOW serve ...
 """
@@ -18,7 +18,7 @@ from tests.services import Server
 
 
 class Altered(Server):
-    """`how` is the name of one of the functions below."""
+    """A server altered by one of the functions below; `how` is its name."""
 
     def __init__(self, how: str, *args, **settings) -> None:
         super().__init__(*args, **settings)
@@ -30,7 +30,7 @@ class Altered(Server):
 
 
 def ack_before_commit() -> None:
-    """By a fifth of a second, as a server might that wants low latencies."""
+    """Acknowledge frames 0.2 s before their commit, as a server might do for low latencies."""
     from teleop.ingest.types import Outcome
     from teleop.ingest.writer import FrameWriter
 
@@ -51,7 +51,7 @@ def ack_before_commit() -> None:
 
 
 def end_a_task_once() -> None:
-    """The sweep ends as no task of a worker should, in the first process that runs with this database."""
+    """End the sweep with an error, unlike any regular task, in the first process that runs with this database."""
     from django.conf import settings
 
     from teleop.ingest.worker import Worker
@@ -79,7 +79,7 @@ def drop_one_in_10000() -> None:
 
 
 def kill_applications_soon() -> None:
-    """Daphne cancels what is still running at once when its client left, not after 10 s."""
+    """Make Daphne cancel an application as soon as its client disconnected, not after 10 s."""
     from teleop.server.daphne import Server
 
     start = Server.__init__
@@ -92,7 +92,7 @@ def kill_applications_soon() -> None:
 
 
 def open_slowly() -> None:
-    """Each robot's handshake waits for half a second."""
+    """Delay each robot's handshake by half a second."""
     from teleop.ingest.consumer import RobotConsumer
 
     serve = RobotConsumer._serve
@@ -111,10 +111,10 @@ def ping_often() -> None:
 
 
 def step_clock_on_request() -> None:
-    """GET /step-clock/SECONDS changes what time.time() says from then on."""
+    """Make GET /step-clock/SECONDS shift the values of time.time() from then on."""
     from teleop import protocol
 
-    assert "twisted" not in sys.modules  # it would keep the clock that it has imported
+    assert "twisted" not in sys.modules  # Twisted would keep the clock that it has imported
     clock, offset = time.time, 0
     time.time = lambda: clock() + offset
 

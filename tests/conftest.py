@@ -1,4 +1,4 @@
-"""What servers of several workers stand on."""
+"""Fixtures for servers with several workers."""
 
 from collections.abc import Iterator
 

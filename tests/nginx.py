@@ -1,4 +1,4 @@
-"""nginx as it is deployed, natively."""
+"""nginx with the deployed configuration, run natively."""
 
 import os
 import re
@@ -14,7 +14,7 @@ SLOW_S = 2
 
 
 class Nginx(Service):
-    """Debian's, with the configuration that docker-compose.yml mounts."""
+    """Debian's nginx, with the configuration that docker-compose.yml mounts."""
 
     def __init__(self, folder: Path, server: Server, media: Path) -> None:
         super().__init__(folder)

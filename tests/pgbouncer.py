@@ -1,4 +1,4 @@
-"""PgBouncer between the server and PostgreSQL, as hosted databases have it."""
+"""PgBouncer between the server and PostgreSQL, as at providers of hosted databases."""
 
 import os
 import shutil
@@ -11,8 +11,8 @@ import psycopg
 
 from tests.services import Postgres, Service, program, running
 
-# A client is given any idle connection of the pool for one transaction. `options` is what psycopg asks for at the
-# start of a session, and such a session is not the client's own.
+# PgBouncer gives a client any idle connection of the pool for one transaction. `options` holds the settings that
+# psycopg sends at the start of a session, and clients share these sessions.
 CONFIGURATION = """
 [databases]
 * = host=127.0.0.1 port={postgres_port}
@@ -30,7 +30,7 @@ ignore_startup_parameters = options
 
 
 class PgBouncer(Service):
-    """Debian's, in transaction mode, in front of all databases of one PostgreSQL."""
+    """Debian's PgBouncer, in transaction mode, in front of all databases of one PostgreSQL."""
 
     def __init__(self, database: Postgres, pool_size: int, folder: Path) -> None:
         super().__init__(folder)

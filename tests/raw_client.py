@@ -14,7 +14,7 @@ from tests.services import Server
 
 
 class RawClient:
-    """`handshake` is the request that opens the WebSocket; nothing is sent by itself, not even a pong."""
+    """A WebSocket client that sends nothing by itself, not even a pong; `handshake` is the request that opens it."""
 
     def __init__(self, server: Server, robot_id: str, mute: bool, host: str) -> None:
         self.socket = socket.create_connection((host, server.port), timeout=10)
@@ -24,7 +24,7 @@ class RawClient:
         self.handshake = b"".join(self._protocol.data_to_send())
 
     def frames(self) -> Iterator[Frame]:
-        """What comes, until the server closes or resets the connection."""
+        """Yield the received frames until the server closes or resets the connection."""
         while True:
             try:
                 data = self.socket.recv(65536)

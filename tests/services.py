@@ -1,8 +1,8 @@
-"""PostgreSQL, Redis and the server: real processes on free ports, with temporary folders, gone afterwards in any case.
+"""PostgreSQL, Redis and the server: real processes on free ports, with temporary folders, always removed afterwards.
 
     python -m tests.services COMMAND ...    runs COMMAND with DATABASE_URL and REDIS_URL of a new pair
 
-A test that stops, kills or freezes one starts its own (`with postgres() as database:`), as others use the pair's.
+A test that stops, kills or freezes a service starts its own (`with postgres() as database:`): the pair is shared.
 """
 
 import os
@@ -31,7 +31,7 @@ S = TypeVar("S", bound="Service")
 
 
 def wait_until(condition: Callable[[], T], timeout: float = 30, what: str = "") -> T:
-    """The first true value of `condition()`, asked every 20 ms; an AssertionError after `timeout` seconds."""
+    """Return the first true value of `condition()`, called every 20 ms; AssertionError after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):
         assert time.monotonic() < deadline, f"not within {timeout} s: {what or condition}"
@@ -40,7 +40,7 @@ def wait_until(condition: Callable[[], T], timeout: float = 30, what: str = "") 
 
 
 def free_port() -> int:
-    """Below those that the kernel gives to outgoing connections: a service that was away finds its own free again."""
+    """Return a port below the kernel's outgoing range, so that a service that restarts finds its port free again."""
     while True:
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", 10_000 + secrets.randbelow(20_000)))
@@ -51,7 +51,7 @@ class Service:
     """A process and its children, on a port of its own, its output in `log`."""
 
     stop_signal = signal.SIGTERM
-    runs_as: str | None = None  # a system user, if ours will not do
+    runs_as: str | None = None  # a system user, if the program refuses ours
     process: subprocess.Popen
 
     def __init__(self, folder: Path) -> None:
@@ -77,7 +77,7 @@ class Service:
         return [process.pid for process in self._processes()]
 
     def start(self) -> Self:
-        # Not even SIGKILL of the tests leaves one behind: the kernel then stops what they started.
+        # The kernel stops the service when the tests end, even by SIGKILL.
         command = ["setpriv", "--pdeathsig", self.stop_signal.name.removeprefix("SIG")]
         if self.runs_as:
             command += ["--reuid", self.runs_as, "--regid", self.runs_as, "--init-groups"]
@@ -89,7 +89,7 @@ class Service:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C is for the tests, which then stop it
+                start_new_session=True,  # Ctrl-C reaches only the tests, which then stop the service
             )
         try:
             wait_until(self._is_up, 30, f"{self.log.name} up")
@@ -99,7 +99,7 @@ class Service:
         return self
 
     def stop(self, how: signal.Signals | None = None, timeout: float = 15) -> int:
-        """Ask it to end, kill it if it does not; the exit code (negative: the signal that ended it)."""
+        """End the service, by SIGKILL after `timeout`; return the exit code (negative: the signal that ended it)."""
         if self.process.poll() is None:
             self.thaw()
             self.process.send_signal(how or self.stop_signal)
@@ -110,7 +110,7 @@ class Service:
             return self.process.returncode
 
     def terminate(self) -> None:
-        """Ask it to end and wait for nothing."""
+        """Send the stop signal and do not wait."""
         self.process.terminate()
 
     def restart(self) -> Self:
@@ -118,15 +118,15 @@ class Service:
         return self.start()
 
     def kill(self) -> None:
-        """SIGKILL to all its processes at once, as the kernel does when memory runs out, or a power cut."""
+        """Send SIGKILL to all its processes at once, like the kernel out of memory or a power cut."""
         self.freeze()
         killed = self._signal(signal.SIGKILL)
         self.process.wait()
-        # A container's PID 1 may reap no orphans: a zombie holds nothing any more and counts as gone.
+        # A container's PID 1 may reap no orphans: a zombie holds no resources and counts as ended.
         wait_until(lambda: not any(map(is_running, killed)), what="death")
 
     def freeze(self) -> None:
-        """SIGSTOP to all its processes; a second time to those born while the first went round."""
+        """Send SIGSTOP to all its processes, and again to those that were started during the first pass."""
         self._signal(signal.SIGSTOP)
         self._signal(signal.SIGSTOP)
 
@@ -155,7 +155,7 @@ class Service:
 
 
 class Postgres(Service):
-    """A cluster as PostgreSQL makes it (fsync and synchronous_commit on, 100 connections), its one user trusted."""
+    """A cluster with PostgreSQL's defaults (fsync and synchronous_commit on, 100 connections) and one trusted user."""
 
     stop_signal = signal.SIGINT  # "fast"; SIGTERM is "smart" and waits for clients, SIGQUIT "immediate"
 
@@ -225,12 +225,12 @@ class Redis(Service):
 
 
 class Server(Service):
-    """`manage.py serve`; `settings` are environment variables, over those of the tests."""
+    """`manage.py serve`; `settings` are environment variables that override those of the tests."""
 
     def __init__(self, folder: Path, *options: str, **settings: str) -> None:
         super().__init__(folder)
         self.options = options
-        # One robot's id stands for many in the tests of a server: it may connect as often as it likes.
+        # Tests of a server use one robot id for many robots: no rate limit on its connections.
         limits = {"HANDSHAKES_PER_ROBOT": "0", "NEW_SESSIONS_PER_ROBOT": "0"}
         self.settings = {"DEBUG": "0", "ROBOT_AUTH": "key"} | limits | settings
         self.url = f"http://127.0.0.1:{self.port}"
@@ -245,7 +245,7 @@ class Server(Service):
     def answers(self) -> bool:
         try:
             return urllib.request.urlopen(f"{self.url}/health", timeout=5).status == 200
-        except OSError:  # nobody listens yet, or 503
+        except OSError:  # nothing listens yet, or 503
             return False
 
 
@@ -280,7 +280,7 @@ def is_running(process: psutil.Process) -> bool:
 
 
 def program(name: str, *folders: Path) -> str:
-    """Debian keeps PostgreSQL's programs off the PATH."""
+    """Find a program also in `folders`: Debian keeps PostgreSQL's programs off the PATH."""
     found = shutil.which(name, path=os.pathsep.join([os.environ["PATH"], *map(str, folders)]))
     assert found, f"no {name}: sudo apt-get install postgresql redis-server pgbouncer (as root, `make test` does it)"
     return found
@@ -299,7 +299,7 @@ def main(command: list[str]) -> int:
             try:
                 return child.wait()
             except KeyboardInterrupt:
-                return child.wait()  # it had the Ctrl-C too and says what it has to say
+                return child.wait()  # the child received the Ctrl-C too and prints its summary
             finally:
                 child.terminate()
 

@@ -1,4 +1,4 @@
-"""Does it leak? 50 robots for 20 minutes against one worker on PostgreSQL: `make soak`, or with SOAK_MINUTES=60.
+"""Leak test: 50 robots for 20 minutes against one worker on PostgreSQL: `make soak`, or with SOAK_MINUTES=60.
 
 Twice a minute: RSS and descriptors of the server, ack p95, size of the database; in soak-report.md too. Exits with 1
 where RSS grows by 1 MB in 10 minutes or more after the warm-up, descriptors grow, or a frame is not stored.
@@ -23,7 +23,7 @@ from tests.services import Server, postgres
 MINUTES = float(os.environ.get("SOAK_MINUTES", "20"))
 ROBOTS = int(os.environ.get("SOAK_ROBOTS", "50"))
 SAMPLE_S = 30
-WARM_UP = 0.25  # of the run: pools fill, caches grow
+WARM_UP = 0.25  # share of the run: pools fill, caches grow
 MOST_MB_IN_10_MINUTES = 1.0
 
 

@@ -20,7 +20,7 @@ class Standby(Postgres):
         return [postgres_program("pg_basebackup"), f"--dbname={self.primary.url}", *options, "-D", self.folder / "data"]
 
     def follow(self) -> None:
-        """Make each commit on the primary wait for this standby, also while this standby is away.
+        """Make each commit on the primary wait for this standby, also while this standby is down.
 
         The setting is made after the copy, so the standby does not inherit it and commits alone once it is promoted.
         """
@@ -30,7 +30,7 @@ class Standby(Postgres):
         wait_until(lambda: self.primary.fetch_value(is_synchronous), what="a synchronous standby")
 
     def promote(self) -> None:
-        """Accept writes from now on; the primary must be gone, as nothing else keeps clients away from it."""
+        """Accept writes from now on; the primary must be stopped, as nothing else keeps clients off it."""
         self.execute("SELECT pg_promote()")
 
 
@@ -42,7 +42,7 @@ def standby_of(primary: Postgres) -> Iterator[Standby]:
 
 
 def url_of_both(primary: Postgres, standby: Standby) -> str:
-    """Return the URL of whichever of the two accepts writes.
+    """Return a URL of both servers; a client uses the one that accepts writes.
 
     The hosts stand in the query, as dj-database-url rejects `host1:port1,host2:port2` where a URL has its host.
     """
@@ -52,6 +52,6 @@ def url_of_both(primary: Postgres, standby: Standby) -> str:
 
 @contextmanager
 def postgres_pair() -> Iterator[tuple[Postgres, Standby]]:
-    """A primary and its synchronous standby."""
+    """Yield a primary and its synchronous standby."""
     with postgres() as primary, standby_of(primary) as standby:
         yield primary, standby

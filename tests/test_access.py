@@ -1,4 +1,4 @@
-"""Who may what: every URL and socket with each method, for each identity. What it says in words: docs/api.md.
+"""Permissions: every URL and socket with each method, for each identity. docs/api.md describes them in words.
 
 `arm` and `leg` send robots' keys; the sessions are arm's. The others are people: `none` is staff without permissions,
 `robots` and `sessions` are staff that may view robots or sessions and nothing else, and `closed` is a superuser whose
@@ -38,7 +38,7 @@ from videos.models import VideoChunk
 
 pytestmark = pytest.mark.once
 
-# People come by token. 400, 404, 409 and 415 answer somebody who was let in; a method that has no line answers 4xx.
+# People send tokens. 400, 404, 409 and 415 mean that the user was authorized; a method without a line answers 4xx.
 REST = """
 method path                                  anonymous arm leg none robots sessions viewer curator admin closed
 GET    /health                                     200 200 200  200    200      200    200     200   200    200
@@ -74,7 +74,7 @@ GET    /videos/{video}/content                     401 403 403  403    403      
 HEAD   /videos/{video}/content                     401 403 403  403    403      403    200     200   200    401
 """
 
-# People come by login. 302 is the way to the login for those who have none, and after a POST that did what it should.
+# People log in. 302 redirects to the login page without a login, and follows a POST that succeeded.
 PAGES = """
 method path                                         anonymous arm leg none robots sessions viewer curator admin closed
 GET    /                                                  302 302 302  403    403      403    200     200   200    302
@@ -195,7 +195,7 @@ METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 class Undo(Exception):
-    """Ends a transaction so that the request in it has changed nothing."""
+    """Error that rolls a transaction back, so that the request in it has changed nothing."""
 
 
 async def told_nobody(**notice: object) -> None:
@@ -204,13 +204,13 @@ async def told_nobody(**notice: object) -> None:
 
 @pytest.fixture(autouse=True)
 def _without_log(monkeypatch) -> None:
-    """Django writes each refusal down with a traceback, which takes as long as the request."""
+    """Turn logging off: Django logs each refusal with a traceback, which takes as long as the request."""
     monkeypatch.setattr(logging.root.manager, "disable", logging.CRITICAL)
 
 
 @pytest.fixture
 def places(settings, tmp_path, monkeypatch) -> dict[str, int]:
-    """The ids that stand in the paths."""
+    """Return the ids that stand in the paths."""
     cache.clear()
     settings.MEDIA_ROOT, settings.REFUSALS_PER_ADDRESS = tmp_path, 0
     monkeypatch.setattr(worker_messages, "tell_workers", told_nobody)
@@ -261,7 +261,7 @@ def clients(by_token: bool) -> dict[str, Client]:
 
 
 def status(client: Client, method: str, path: str, places: dict[str, int]) -> int:
-    """Send the request, and undo what it did."""
+    """Return the status of the request, and roll its changes back."""
     data = BODIES.get((method, path), {})
     options = {} if path.startswith("/admin") or method in ("GET", "HEAD") else {"content_type": "application/json"}
     if (method, path) == ("POST", "/videos"):
@@ -281,7 +281,7 @@ def lines(table: str) -> list[list[str]]:
 
 
 def answered(table: str, clients: dict[str, Client], places: dict[str, int]) -> list[list[str]]:
-    """Return the table's lines with the statuses that there are."""
+    """Return the table's lines with the statuses that the server answered."""
     return [
         [method, path, *(str(status(clients[who], method, path, places)) for who in WHO)]
         for method, path, *_ in lines(table)
@@ -314,7 +314,7 @@ def routes(resolver, prefix: str = "") -> Iterator[str]:
 
 
 def route(path: str) -> str:
-    """Return which route a path of the tables has."""
+    """Return the route of a path of the tables."""
     return resolve(path.format_map(defaultdict(lambda: 1))).route
 
 
@@ -330,7 +330,7 @@ def test_the_table_lists_every_websocket_path():
 
 
 class Door:
-    """Stands for the ingest worker: who is let in has no session to stream to."""
+    """Stub of the ingest worker: an admitted robot gets no session to stream to."""
 
     def __init__(self) -> None:
         self.handshakes = self

@@ -1,4 +1,4 @@
-"""Backup and restore by the very commands of docs/deploy.md, while a robot streams and after the database was lost."""
+"""Backup and restore by the exact commands of docs/deploy.md, while a robot streams and after loss of the database."""
 
 import os
 import re

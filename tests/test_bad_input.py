@@ -1,4 +1,4 @@
-"""Each bad message gets the answer that docs/protocol.md names for it, and costs no other frame its place."""
+"""Each bad message gets the answer that docs/protocol.md names for it, and no other frame is lost."""
 
 import json
 import random
@@ -16,7 +16,7 @@ DEEP = '{"a":' * 2000 + "1" + "}" * 2000
 
 
 def raw(observation: str) -> str:
-    """A frame whose observation no serialiser would write."""
+    """Return a frame with an observation that no serialiser would write."""
     return f'{{"frame_index":5,"timestamp":1703318400,"observation":{observation}}}'
 
 

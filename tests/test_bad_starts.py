@@ -1,4 +1,4 @@
-"""What `serve` does not start with, and says in one line; and what it starts with all the same."""
+"""Faults with which `serve` refuses to start, reported in one line, and faults with which it starts."""
 
 import os
 import subprocess
@@ -42,7 +42,7 @@ def test_it_reports_an_invalid_setting_in_one_line(name: str, value: str, said: 
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[Postgres]:
-    """That asks for a password."""
+    """Yield a PostgreSQL that asks for a password."""
     with postgres() as service:
         (service.folder / "data/pg_hba.conf").write_text(
             "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
@@ -82,7 +82,7 @@ def test_it_does_not_serve_before_the_migrations(database: Postgres):
 
 @pytest.fixture
 def begun(monkeypatch) -> list[str]:
-    """What `serve` would serve on."""
+    """Return the list of addresses that `serve` would serve on."""
     begun: list[str] = []
     monkeypatch.setattr(serve.Command, "serve", lambda self, host, port: begun.append(host))
     return begun
@@ -108,7 +108,7 @@ def test_it_reports_an_unwritable_media_root(transactional_db, settings, tmp_pat
 
 class WithoutRedis(Server):
     def answers(self) -> bool:
-        """Alive; /health names what is missing."""
+        """Return whether the server is alive; /health names the parts that are missing."""
         try:
             return urllib.request.urlopen(f"{self.url}/health/live", timeout=5).status == 200
         except OSError:

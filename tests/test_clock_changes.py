@@ -24,7 +24,7 @@ def url() -> Iterator[str]:
 
 @pytest.fixture
 def server(url: str) -> Iterator[Server]:
-    """It pings after a second, and waits five for the pong; a request has one second."""
+    """Yield a server that pings after 1 s and waits 5 s for the pong; a request may take 1 s."""
     with serving(url, how="step_clock_on_request") as server:
         yield server
 
@@ -46,7 +46,7 @@ def test_it_pings_and_closes_a_half_open_connection(server: Server, seconds: int
 
 
 def test_a_clock_step_does_not_shorten_the_pong_timeout(server: Server):
-    """Set ahead, the clock ended all connections that owed one at that moment."""
+    """When the clock was set ahead, the server closed all connections that still owed a pong."""
     with raw_client(server, "answers") as client:
         client.socket.sendall(client.handshake)
         ping = next(frame for frame in client.frames() if frame.opcode is Opcode.PING)

@@ -1,4 +1,4 @@
-"""Requests that wait for the database: what the others get meanwhile, and after their clients have left."""
+"""Requests that wait for the database: answers to other requests meanwhile, and after their clients disconnected."""
 
 import os
 import socket
@@ -46,7 +46,7 @@ def headers(server: Server) -> dict[str, str]:
 
 @contextmanager
 def locked_table(name: str) -> Iterator[None]:
-    """Hold up every statement that reads the table."""
+    """Lock the table, so that every statement that reads it waits."""
     with psycopg.connect(database_url()) as other:
         other.execute(f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE")
         yield

@@ -23,14 +23,14 @@ def url() -> Iterator[str]:
 
 
 def ports(server: Server) -> set[int]:
-    """The clients' ports of the sockets that the server has open."""
+    """Return the clients' ports of the sockets that the server has open."""
     connections = psutil.Process(server.pid).net_connections("tcp")
     return {connection.raddr.port for connection in connections if connection.raddr}
 
 
 @contextlib.contextmanager
 def frozen(server: Server) -> Iterator[None]:
-    """What happens meanwhile reaches the server all at once."""
+    """Freeze the server: all events of the block reach it at once when it continues."""
     server.freeze()
     try:
         yield
@@ -46,7 +46,7 @@ def greeted(client: RawClient) -> RawClient:
 
 @pytest.mark.parametrize("count", [1, 300], ids=["a frame", "as many as the window takes"])
 def test_a_reset_after_frames_closes_only_its_own_connection(url: str, count: int):
-    """The first write to such a socket raised "UVPoll closed", and ended all pings if it was a ping."""
+    """The first write to such a socket raised "UVPoll closed"; if it was a ping, it ended all pings."""
     with serving(url, how="ping_often") as server, raw_client(server, "stays") as other:
         greeted(other)
         with raw_client(server, f"is_killed_{count}") as client:
@@ -62,7 +62,7 @@ def test_a_reset_after_frames_closes_only_its_own_connection(url: str, count: in
 
 
 def test_it_serves_a_client_behind_many_idle_connections(url: str):
-    """Those that have sent nothing yet take no turn."""
+    """Connections that have sent nothing yet take no place in the queue of new connections."""
     with serving(url) as server, ExitStack() as stack:
         for _ in range(200):
             stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
@@ -93,7 +93,7 @@ has_ipv6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this mach
 @has_ipv6
 @pytest.mark.parametrize("host, address", [("::1", "::1"), ("127.0.0.1", "127.0.0.1")])
 def test_it_serves_on_ipv6_and_names_the_address_of_a_client(url: str, host: str, address: str):
-    """A socket for IPv6 takes IPv4 too, and limits and trusted proxies are for the address without `::ffff:`."""
+    """An IPv6 socket accepts IPv4 too; limits and trusted proxies use the address without `::ffff:`."""
     with (
         serving(url, "--host", "::", CONNECTIONS_PER_ADDRESS="1", ROBOT_AUTH_OPEN_ANYWHERE="1") as server,
         raw_client(server, "first", host=host) as first,

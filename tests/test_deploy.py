@@ -1,4 +1,4 @@
-"""docker-compose.yml against what the code needs, and its nginx, natively, in front of the server."""
+"""docker-compose.yml against the needs of the code, and its nginx, run natively, in front of the server."""
 
 import json
 import re
@@ -70,7 +70,7 @@ def test_robots_stream_through_nginx_and_cannot_spoof_their_address(nginx: Nginx
         robot.send(json.dumps({"frames": [frame(index) for index in range(10)]}))
         assert robot.recv(timeout=10) == '{"type":"ack","frame_index":9}'
     assert TeleopFrame.objects.count() == 10
-    # The test is at an address of TRUSTED_PROXIES, as a client is that comes by the gateway of the compose network.
+    # The test's address is in TRUSTED_PROXIES, like that of a client behind the gateway of the compose network.
     assert Robot.objects.get(pk="arm").ip_address == "127.0.0.1"
     wait_until(lambda: "/ws/log/arm" in nginx.output(), what="the access log")
     assert "very-secret" not in nginx.output()
@@ -87,7 +87,7 @@ def test_robot_connections_do_not_count_against_pages(nginx: Nginx):
 
 @pytest.fixture
 def chunk(nginx: Nginx) -> tuple[VideoChunk, dict[str, str]]:
-    """Uploaded through nginx, and an administrator's headers."""
+    """Return a video that was uploaded through nginx, and an administrator's headers."""
     headers = {"Authorization": f"Token {Token.objects.create(user=User.objects.create_superuser('admin'))}"}
     session = TeleopSession.objects.create(robot=Robot.objects.create(pk="arm"), key="morning-run")
     fields = {"session": session.pk, "camera_key": "front", "start_timestamp": START, "end_timestamp": START + 1}
@@ -107,16 +107,16 @@ def test_nginx_serves_ranges_of_a_video(nginx: Nginx, chunk):
     assert part.headers["Content-Range"] == f"bytes 4-7/{len(film())}"
     assert part.headers["X-Content-Type-Options"] == "nosniff"
     assert "default-src 'self'" in part.headers["Content-Security-Policy"]
-    assert ask(nginx, f"/protected-media/{video.file_path.name}", **headers).status == 404  # only the server may say so
-    assert part.headers["ETag"] != f'"{video.sha256}"'  # nginx's own: it was nginx that read the file
+    assert ask(nginx, f"/protected-media/{video.file_path.name}", **headers).status == 404  # only the server may
+    assert part.headers["ETag"] != f'"{video.sha256}"'  # the ETag is nginx's: nginx read the file
 
 
 def test_nginx_blocks_metrics_large_bodies_and_slow_requests(nginx: Nginx):
-    assert ask(nginx, "/metrics").status == 403  # it comes from this machine, but through a proxy
+    assert ask(nginx, "/metrics").status == 403  # the request comes from this machine, but through a proxy
     assert ask(nginx, "/robots", b"x" * (2**20 + 1), Content_Type="application/json").status == 413
     with socket.create_connection(("127.0.0.1", nginx.port), timeout=10 * SLOW_S) as slow:
         slow.sendall(b"GET /ws/log/arm HTTP/1.1\r\nHost: local")
-        assert slow.recv(1000)[:12] in (b"", b"HTTP/1.1 408")  # and that is all of it
+        assert slow.recv(1000)[:12] in (b"", b"HTTP/1.1 408")  # no more bytes follow
 
 
 def test_nginx_refuses_an_upload_without_a_key_before_its_body(start_server: Callable[..., Server], tmp_path: Path):
@@ -166,7 +166,7 @@ def test_compose_sets_the_required_environment_and_volumes(name: str):
     assert service["environment"]["DATABASE_URL"].split("@")[1].startswith("postgres:")
     assert re.fullmatch(r"redis://:\$\{REDIS_PASSWORD:\?.+\}@redis:6379/0", service["environment"]["REDIS_URL"])
     assert service["environment"]["SECRET_KEY"].startswith("${SECRET_KEY:?")  # without it compose does not start
-    # /tmp holds bodies of 2 GiB: as a tmpfs it would be memory.
+    # /tmp holds bodies of 2 GiB; a tmpfs would keep them in memory.
     assert service["volumes"] == ["media:" + service["environment"]["MEDIA_ROOT"], "/tmp"]
 
 
@@ -193,7 +193,7 @@ def test_it_trusts_only_the_address_of_nginx():
     config = COMPOSE["networks"]["default"]["ipam"]["config"][0]
     address = ip_address(COMPOSE["services"]["nginx"]["networks"]["default"]["ipv4_address"])
     assert address in ip_network(config["subnet"])
-    assert address not in ip_network(config["ip_range"])  # from which Docker gives addresses to the others
+    assert address not in ip_network(config["ip_range"])  # Docker gives the other containers addresses of this range
     assert str(address) != config["gateway"]
     for name in SERVERS:
         assert COMPOSE["services"][name]["environment"]["TRUSTED_PROXIES"] == str(address)
@@ -207,7 +207,7 @@ def test_it_confines_each_container(name: str):
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert 0 < service["pids_limit"] <= 512
     assert set(service.get("cap_add", [])) == (NGINX_CAPABILITIES if name == "nginx" else set())
-    if name not in SERVERS:  # whose user is in the Dockerfile
+    if name not in SERVERS:  # their user is in the Dockerfile
         assert "user" in service or name == "nginx"
     assert service.get("user") != "root"
 

@@ -1,4 +1,4 @@
-"""/schema and /docs: every endpoint is explained, and the page works where there is no internet."""
+"""/schema and /docs: every endpoint is explained, and the page works without internet access."""
 
 import re
 

@@ -26,7 +26,7 @@ def url() -> Iterator[str]:
 
 @pytest.fixture(scope="module", params=["", "open_slowly"], ids=["quick", "slow"])
 def server(url: str, request) -> Iterator[Server]:
-    """One that opens sessions at once, and one that takes half a second."""
+    """Yield a server that opens sessions at once, then one that takes half a second."""
     with serving(url, how=request.param) as server:
         yield server
 
@@ -43,7 +43,7 @@ def stored(url: str, robot_id: str) -> list[int]:
 
 
 def last_ack(client, index: int) -> int:
-    """The last acknowledged index, once it is `index` or the connection has ended."""
+    """Return the last acknowledged index, once it is `index` or the connection has ended."""
     last = -1
     for message in client.messages():
         assert message["type"] in ("session", "ack"), message
@@ -88,7 +88,7 @@ def test_it_stores_early_frames_of_a_mute_client(url: str, server: Server, robot
 
 
 def test_it_closes_a_connection_with_too_many_early_bytes(url: str, server: Server, robot_id: str):
-    """1.6 MB are no more than usual after the handshake was answered, and too many before that."""
+    """1.6 MB are accepted after the handshake was answered, and too many before that."""
     large = masked(*(frame(index, note="x" * 2**14) for index in range(100)))
     with raw_client(server, robot_id) as client:
         with suppress(ConnectionResetError, BrokenPipeError):
@@ -101,7 +101,7 @@ def test_it_closes_a_connection_with_too_many_early_bytes(url: str, server: Serv
 
 @pytest.mark.parametrize("early", [0, 1, 3])
 def test_it_keeps_the_order_of_messages_queued_before_the_accept(monkeypatch, early: int):
-    """An ASGI server without our `direct` may put them into the queue while the application decides."""
+    """An ASGI server without our `direct` may queue messages before the application has accepted."""
     received: list[str] = []
     disconnected: list[int | None] = []
     connection = SimpleNamespace(greet=lambda: None, receive=received.append)

@@ -1,4 +1,4 @@
-"""Handshakes that wait for the database: clients that leave meanwhile, robots that are deleted, and SIGTERM."""
+"""Handshakes that wait for the database: clients that disconnect meanwhile, deleted robots, and SIGTERM."""
 
 import time
 from collections.abc import Iterator
@@ -24,8 +24,8 @@ pytestmark = pytest.mark.postgresql
 
 HERE = "arm?session=morning-run"
 HEARTBEAT_S, END_S = 3, 5
-# What each conflicts with: the insert of a session, of a frame, the heartbeat of a robot. Frames lock their session's
-# row, which a table locked in this mode allows.
+# The locks conflict with the insert of a session, of a frame, and with the heartbeat of a robot. Frames lock their
+# session's row, which a table locked in this mode allows.
 SESSIONS = "LOCK TABLE teleop_teleopsession IN SHARE ROW EXCLUSIVE MODE"
 FRAMES = "LOCK TABLE teleop_teleopframe IN SHARE MODE"
 ROBOTS = "LOCK TABLE robots_robot IN SHARE ROW EXCLUSIVE MODE"
@@ -41,7 +41,7 @@ def _robots(transactional_db):
 
 @contextmanager
 def holding(server: Server, statement: str) -> Iterator[psycopg.Connection]:
-    """Execute it as another client, whose locks go with the block unless it ends its transaction before."""
+    """Execute the statement as another client, which holds its locks until the block or its transaction ends."""
     with psycopg.connect(server.settings["DATABASE_URL"]) as other:
         other.execute(statement)
         try:
@@ -63,7 +63,7 @@ def runs(pid: int) -> bool:
 
 
 class Handshake(NamedTuple):
-    """One that another thread waits for; `websocket.result()` raises InvalidStatus where it is refused."""
+    """A handshake that another thread waits for; `websocket.result()` raises InvalidStatus if the server refuses it."""
 
     end: socket
     websocket: Future[ClientConnection]
@@ -74,7 +74,7 @@ class Handshake(NamedTuple):
 
 
 class Handshakes:
-    """Robots that connect while the test goes on; they are disconnected when `stack` is closed."""
+    """Robots that connect in the background; closing `stack` disconnects them."""
 
     def __init__(self, server: Server, stack: ExitStack) -> None:
         self.server = server
@@ -94,7 +94,7 @@ class Handshakes:
         return self._stack.enter_context(robot)
 
     def arrive(self) -> None:
-        """What was sent to the server before has come up to its consumers: requests are answered in between."""
+        """Wait until all data sent so far has reached the consumers: the server answers requests in between."""
         for _ in range(3):
             assert requests.get(f"{self.server.url}/health/live", timeout=5).ok
 
@@ -106,7 +106,7 @@ def handshakes(server: Server) -> Iterator[Handshakes]:
 
 
 def outcome(handshake: Handshake) -> int:
-    """The HTTP status of a refusal, or the code that the server closes with."""
+    """Return the HTTP status of a refusal, or the close code of the server."""
     try:
         robot = handshake.websocket.result(timeout=15)
         robot.recv(timeout=END_S)
@@ -149,7 +149,7 @@ def test_it_leaves_no_live_session_after_an_aborted_handshake(server: Server, ha
 
 
 def test_an_aborted_handshake_leaves_the_session_to_its_owner(server: Server, handshakes: Handshakes):
-    """The owner's heartbeat comes while the handshake waits, and is written right after it."""
+    """The owner's heartbeat is due while the handshake waits, and is written right after the handshake."""
     with wire(server, HERE) as owner:
         owner.say(frame(0))
         owner.hear_ack(0)
@@ -181,13 +181,13 @@ def test_it_refuses_a_robot_deleted_during_its_handshake(server: Server, handsha
             admitted.say(frame(0))
             assert admitted.hear_ack(0) == []
         other.commit()
-    assert outcome(deleted) in (403, 1013)  # it may be told to come back before its row is unlocked
+    assert outcome(deleted) in (403, 1013)  # the server may answer 1013 before the row is unlocked
     assert outcome(handshakes.begin("arm")) == 403
     assert not Robot.objects.filter(pk="arm").exists()
 
 
 def backend_of(server: Server, statement: str) -> int:
-    """The server's database session that waits for what the statement locks."""
+    """Return the pid of the server's database session that waits for the statement's lock."""
     with holding(server, statement) as other:
         return wait_until(lambda: blocked_by(other), 10, "a session that waits")[0]
 

@@ -1,4 +1,4 @@
-"""/health on a real server whose PostgreSQL or Redis is frozen, gone, and there again."""
+"""/health on a real server with a PostgreSQL or Redis that is frozen, stopped and restarted."""
 
 import json
 import time
@@ -61,7 +61,7 @@ def test_it_names_a_frozen_service_within_1500_ms_and_recovers(own_server, datab
 
 
 def test_it_names_a_stopped_service_and_recovers(own_server, database, channels):
-    assert ask_of_the_database(own_server) == 401  # by a connection that PostgreSQL's restart breaks
+    assert ask_of_the_database(own_server) == 401  # on a connection that PostgreSQL's restart breaks
     for part, service in (("database", database), ("channel_layer", channels)):
         service.stop()
         wait_until(lambda: health(own_server)[0] == 503)

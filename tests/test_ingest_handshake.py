@@ -1,4 +1,4 @@
-"""Who is let in, and who gets a 403 and a line where staff can read it."""
+"""Accepted handshakes, and refused ones: a 403 and an error that staff can read."""
 
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -15,7 +15,7 @@ def _robots(transactional_db):
 
 
 def refused(server: Server, *args, **options) -> int:
-    """The HTTP status."""
+    """Return the HTTP status of the refusal."""
     with pytest.raises(InvalidStatus) as caught, wire(server, *args, **options):
         pass
     assert TeleopSession.objects.exclude(robot="bystander").count() == 0

@@ -57,7 +57,7 @@ def test_it_resumes_a_session_after_its_last_stored_frame(server: Server):
     with wire(server, HERE) as robot:
         robot.say(frame(0), frame(4))
         robot.hear_ack(4)
-        robot.websocket.socket.close()  # the network is gone
+        robot.websocket.socket.close()  # simulates a network failure
     with wire(server, HERE) as robot:
         assert robot.greeting["next_frame_index"] == 5
         robot.say({"frames": [frame(4), frame(5)]})
@@ -127,7 +127,7 @@ def test_a_session_ends_at_its_last_frame_after_a_disconnect(server: Server):
 
 
 def test_it_refuses_merged_meta_info_over_its_limit(server: Server):
-    """Connection by connection, as each may send 64 KiB."""
+    """Each connection may send 64 KiB; the merged meta_info of several connections exceeds the limit."""
     for name in ("a", "b"):
         with wire(server, HERE) as robot:
             robot.say({"type": "start", "meta_info": {name: "x" * 30_000}}, {"type": "end"})
@@ -164,7 +164,7 @@ def test_it_stores_frames_of_a_client_without_a_subprotocol(server: Server):
 
 
 def test_an_aborted_handshake_takes_no_session(server: Server):
-    """A process that was frozen finds both at once: the handshake, and that nobody waits for it any more."""
+    """A process that was frozen receives both at once: the handshake and the client's disconnect."""
     lines = [
         f"GET /ws/log/{HERE} HTTP/1.1",
         "Host: localhost",
@@ -183,6 +183,6 @@ def test_an_aborted_handshake_takes_no_session(server: Server):
                     given_up.sendall("\r\n".join(lines).encode())
         finally:
             server.thaw()
-        with wire(server, "bystander"):  # its handshake comes after those
+        with wire(server, "bystander"):  # its handshake is queued behind the aborted ones
             robot.say(frame(0))
             assert robot.hear_ack(0) == []

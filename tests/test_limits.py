@@ -1,4 +1,4 @@
-"""How many sockets a server takes, and what a flood of strangers costs the robots: on real servers."""
+"""Connection limits, and the effect of a flood of unknown clients on robots: on real servers."""
 
 import json
 import socket
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.once
 
 @pytest.fixture(scope="module")
 def small(_server: Server) -> Iterator[Server]:
-    """Takes 2 connections of a robot, 4 of an address, 5 in all; 192.0.2.x are its robots, through a proxy."""
+    """Yield a server with limits of 2 connections a robot, 4 an address, 5 in all; robots are 192.0.2.x, by a proxy."""
     limits = {"CONNECTIONS_PER_ROBOT": "2", "CONNECTIONS_PER_ADDRESS": "4", "CONNECTIONS_PER_WORKER": "5"}
     limits |= {"HTTP_CONNECTIONS_PER_ADDRESS": "40", "HTTP_REQUESTS_PER_ADDRESS": "10"}
     settings = {"DATABASE_URL": _server.settings["DATABASE_URL"], "TRUSTED_PROXIES": "127.0.0.1"}
@@ -42,7 +42,7 @@ def fleet(server: Server, connected: ExitStack, *robots: str, address: str) -> l
 
 
 def refused(server: Server, robot: str, address: str) -> tuple[int, str]:
-    """The HTTP status, and what was said."""
+    """Return the HTTP status and the body of the refusal."""
     with pytest.raises(InvalidStatus) as caught, ExitStack() as connected:
         fleet(server, connected, robot, address=address)
     response = caught.value.response
@@ -94,7 +94,7 @@ def test_it_refuses_a_flood_of_wrong_keys_with_429(small: Server):
 
     with bystander(small), ThreadPoolExecutor(2) as guessing:
         answers = list(guessing.map(guess, range(200)))
-    assert answers.count(403) <= 21  # two are asked about at a time
+    assert answers.count(403) <= 21  # the server checks two at a time
     assert set(answers) == {403, 429}
 
 
@@ -164,7 +164,7 @@ def test_it_answers_all_pipelined_requests(small: Server):
 
 @pytest.mark.parametrize("path", ["/health/live", "/robots", "/videos"])
 def test_it_refuses_a_chunked_body_with_411(small: Server, path: str):
-    """Two connections sent chunks of a byte, and nobody got an answer any more."""
+    """Two connections sent one-byte chunks, and no client got an answer any more."""
     head = f"POST {path} HTTP/1.1\r\nTransfer-Encoding: chunked"
     with bystander(small), ExitStack() as stack:
         connection = ask(small, "192.0.2.14", head, stack)
@@ -183,7 +183,7 @@ def test_a_handshake_with_a_body_is_refused(small: Server):
 
 @pytest.fixture(scope="module")
 def direct(_server: Server) -> Iterator[Server]:
-    """Clients come to it without a proxy; it takes 100 connections of an address."""
+    """Yield a server without a proxy that accepts 100 connections of an address."""
     limits = {"CONNECTIONS_PER_ADDRESS": "100", "HTTP_CONNECTIONS_PER_ADDRESS": "100"}
     server = Server(_server.folder, DATABASE_URL=_server.settings["DATABASE_URL"], **limits)
     yield server.start()
@@ -210,5 +210,5 @@ def test_idle_connections_of_an_address_do_not_block_its_robots(direct: Server):
         with bystander(direct):
             for connection in idle[:5]:
                 connection.settimeout(10)
-                assert connection.recv(1) == b""  # closed for the others
+                assert connection.recv(1) == b""  # closed to make room for newer ones
         assert counted(direct, "idle_connections") >= 5

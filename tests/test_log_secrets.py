@@ -1,4 +1,4 @@
-"""A key is in no line of the server's output, however it came and whatever was wrong with it."""
+"""No line of the server's output contains a key, however it was sent and however it was wrong."""
 
 import json
 import secrets
@@ -21,7 +21,7 @@ RIGHT, WRONG = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
 
 @pytest.fixture(scope="module")
 def server(_server: Server) -> Iterator[Server]:
-    """Of each of its lines an object; with a page that fails and says all it knows."""
+    """Yield a server that logs JSON lines, and has a page that fails with all its details in the error."""
     url = _server.settings["DATABASE_URL"]
     server = Altered("serve_test_views", _server.folder, DATABASE_URL=url, LOG_FORMAT="json")
     yield server.start()

@@ -1,4 +1,4 @@
-"""The counts of several workers are one count, and outlive a worker that was killed."""
+"""The counts of several workers are added up, and include those of a killed worker."""
 
 import re
 import urllib.request
@@ -13,14 +13,14 @@ def read(server) -> dict[str, float]:
     try:
         with urllib.request.urlopen(f"{server.url}/metrics", timeout=10) as answer:
             lines = re.findall(r"^(\w+(?:{[^}]*})?) (\S+)$", answer.read().decode(), re.MULTILINE)
-    except OSError:  # a worker that was killed has taken the connection with it
+    except OSError:  # the connection was at the worker that was killed
         return {}
     return {name: float(value) for name, value in lines}
 
 
 def test_it_sums_the_metrics_of_all_workers():
     with sqlite_file() as url, redis() as channels, serving(url, "--workers", "2", redis_url=channels.url) as server:
-        for number in range(8):  # by chance on both
+        for number in range(8):  # the kernel chooses the worker; eight requests reach both
             with wire(server, f"robot_{number}", key=None) as robot:
                 robot.say(frame(0), frame(1), "nonsense")
                 robot.hear_ack(1)

@@ -1,4 +1,4 @@
-"""What one robot does costs the others no ack, and the log few lines."""
+"""One misbehaving robot costs the others no ack, and the log few lines."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ def _robots(transactional_db):
 
 
 def log_lines(server: Server, since: int) -> list[str]:
-    """What the server has logged of the robot."""
+    """Return the lines that the server has logged about the robot."""
     return [line for line in server.output()[since:].splitlines() if "arm" in line]
 
 
@@ -52,7 +52,7 @@ def test_it_closes_only_the_client_over_the_pending_limit_with_1013(start_server
     assert code == 1013
     with wire(server, "arm?session=morning-run") as robot:
         assert robot.greeting["next_frame_index"] == len(stored())
-    assert stored() == list(range(len(stored())))  # what is stored is a prefix of what was sent
+    assert stored() == list(range(len(stored())))  # the stored frames are a prefix of the sent ones
 
 
 def test_a_connection_lost_with_pending_frames_delays_no_other_robot(server: Server):
@@ -102,7 +102,7 @@ def test_it_pauses_reading_from_an_abusive_client(server: Server, reason: str, f
 
 @pytest.fixture(scope="module")
 def strict(_server: Server) -> Iterator[Server]:
-    """A robot may connect 20 times, then once a minute, and begin 3 sessions a minute."""
+    """Yield a server on which a robot may connect 20 times, then once a minute, and begin 3 sessions a minute."""
     limits = {"HANDSHAKES_PER_ROBOT": "1", "NEW_SESSIONS_PER_ROBOT": "3"}
     server = Server(_server.folder, DATABASE_URL=_server.settings["DATABASE_URL"], **limits)
     yield server.start()
@@ -167,7 +167,7 @@ def test_it_refuses_an_unencrypted_websocket_if_https_is_on(start_server):
 @pytest.mark.parametrize(
     "peer, forwarded, is_let_in",
     [
-        ("127.0.0.1", "https", False),  # a stranger may write what he likes
+        ("127.0.0.1", "https", False),  # not a trusted proxy: the header is ignored
         ("192.0.2.1", "https", True),
         ("192.0.2.1", "http", False),
         ("192.0.2.1", "", False),

@@ -1,4 +1,4 @@
-"""Dashboard and alerts ask for metrics that there are."""
+"""Dashboard and alerts query only metrics that exist."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`manage.py move_to`: from a SQLite file to a real PostgreSQL, and on from where it was ended."""
+"""`manage.py move_to`: from a SQLite file to a real PostgreSQL, and resuming after an interruption."""
 
 import os
 import sqlite3

@@ -1,4 +1,4 @@
-"""ROBOT_AUTH=open: what a stranger on the network can do with it."""
+"""ROBOT_AUTH=open: the possible actions of an unknown client on the network."""
 
 import json
 
@@ -57,7 +57,7 @@ def test_it_limits_new_robots_per_address(start_server):
                 refused.append(refusal.response)
         assert [response.status_code for response in refused] == [429, 429]
         assert "NEW_ROBOTS_PER_ADDRESS" in json.loads(refused[0].body)["detail"]
-        for robot_id, address in (("new_0", "2001:db8::1"), ("other", "192.0.2.8")):  # known, or from elsewhere
+        for robot_id, address in (("new_0", "2001:db8::1"), ("other", "192.0.2.8")):  # known, or another address
             with wire(server, robot_id, key=None, additional_headers={"X-Forwarded-For": address}):
                 pass
     assert sorted(Robot.objects.values_list("pk", flat=True)) == ["bystander", "new_0", "new_1", "new_2", "other"]

@@ -1,4 +1,4 @@
-"""Who sends or reads slowly, or says nothing, is let go, and costs the robots no ack. Here after one second."""
+"""Closed connections of clients that send or read slowly, or are silent (here after 1 s); robots lose no ack."""
 
 import socket
 import time
@@ -25,7 +25,7 @@ def impatient() -> Iterator[Server]:
 
 
 def is_let_go(server: Server, begin: bytes, trickle: bytes, every_s: float = 0.05) -> bool:
-    """Within five seconds, while a byte comes now and then."""
+    """Return whether the server closes the connection within 5 s while `trickle` is sent every `every_s` seconds."""
     deadline = time.monotonic() + 5
     with socket.create_connection(("127.0.0.1", server.port)) as slow:
         slow.sendall(begin)
@@ -63,8 +63,8 @@ def test_it_accepts_a_long_upload_at_a_steady_rate(impatient: Server):
     connection.endheaders()
     for _ in range(20):
         connection.send(b"x" * 5000)
-        time.sleep(0.1)  # two seconds in all, where one of silence is the end
-    assert connection.getresponse().status == 403  # by its end: a form without its CSRF token
+        time.sleep(0.1)  # 2 s in all; the server closes after 1 s of silence
+    assert connection.getresponse().status == 403  # the body was read to its end: a form without CSRF token
 
 
 def test_it_closes_a_response_that_the_client_does_not_read(impatient: Server):
@@ -92,6 +92,6 @@ def test_it_acknowledges_frames_beside_1000_idle_connections(impatient: Server):
 
 
 def test_the_handshake_timeout_exceeds_the_open_timeout():
-    """Past the one timeout the socket is cut, past the other a robot is told 403, never to come back."""
+    """Past the handshake timeout the server closes the socket; past the connect timeout it sends a final 403."""
     server = Daphne(None, socket.socket())
     assert OPEN_TIMEOUT_S < server.websocket_handshake_timeout < server.websocket_connect_timeout

@@ -1,4 +1,4 @@
-"""The server behind PgBouncer in transaction mode, where nothing that a session sets outlives the transaction."""
+"""The server behind PgBouncer in transaction mode, where no setting of a session outlives the transaction."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -37,7 +37,7 @@ def server(bouncer: PgBouncer) -> Iterator[Server]:
 
 
 def limits_of_all_sessions(bouncer: PgBouncer) -> set[tuple[str, ...]]:
-    """Ask each of the pool's sessions: one transaction holds one of them."""
+    """Return the limits of each of the pool's sessions: one open transaction holds one session."""
     with ExitStack() as stack:
         clients = [stack.enter_context(psycopg.connect(bouncer.url)) for _ in range(bouncer.pool_size)]
         return {tuple(client.execute(f"SHOW {name}").fetchone()[0] for name in LIMITS) for client in clients}

@@ -1,4 +1,4 @@
-"""Quality is computed beside the server: it comes when a session has ended, and its process goes with its worker's."""
+"""Quality is computed in a process beside the server, after a session has ended; it ends with its worker."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ def duration_s() -> float | None:
 
 
 def process_of(server: Server) -> psutil.Process | None:
-    """Once it is Python: until then it has its parent's command line, then those of `nice` and `setpriv`."""
+    """Return the process once it is Python: before, its command line is its parent's, then `nice` and `setpriv`."""
     children = psutil.Process(server.pid).children()
     return next((child for child in children if child.cmdline()[:3] == COMMAND[-3:]), None)
 

@@ -1,4 +1,4 @@
-"""REST on a real server while a robot streams: what staff do reaches its socket."""
+"""REST on a real server while a robot streams: actions of staff reach the robot's connection."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from tests.wire import frame, register, wire
 
 @pytest.fixture
 def api(server: Server):
-    """`api("POST", "/robots/arm/key")` as an administrator: the status and the answer."""
+    """Return a function: `api("POST", "/robots/arm/key")` as an administrator gives the status and the answer."""
     token = Token.objects.create(user=User.objects.create_superuser("admin"))
 
     def call(method: str, path: str) -> SimpleNamespace:
@@ -64,7 +64,7 @@ def test_health_reports_the_state_of_the_writer(api, streaming):
 
 @pytest.mark.postgresql
 def test_requests_share_a_few_connections(api, streaming):
-    """The pool's four, the writer's own and health's own, however many ask."""
+    """The pool has four; the writer and health have one each, for any number of requests."""
     for _ in range(30):
         for path in ("/health", "/robots", "/sessions?limit=10"):
             api("GET", path)

@@ -1,6 +1,6 @@
-"""Every endpoint in /schema is asked odd things, with all of schemathesis' checks.
+"""Unusual requests to every endpoint of /schema, with all of schemathesis' checks.
 
-`SCHEMA_CASES=200 pytest tests/test_schema.py` asks thousands.
+`SCHEMA_CASES=200 pytest tests/test_schema.py` sends thousands.
 """
 
 import os
@@ -29,8 +29,8 @@ TOKEN = "a" * 40
 ACCEPTED = ["2xx", "401", "403", "404", "409", "429", "503"]
 REFUSED = ["4xx", "503"]
 
-# What OpenAPI has no words for: parameters that go together (`from` is before `to`, a cursor is one that was given), a
-# file that is a video, a range that it has, and strings without NUL (robots/tests/test_rest_robots.py sends those).
+# OpenAPI cannot express parameters that depend on each other (`from` is before `to`, a cursor that the server gave),
+# files that are videos, valid ranges, and strings without NUL (robots/tests/test_rest_robots.py sends NUL).
 CONFIG = {
     "headers": {"Authorization": f"Token {TOKEN}"},
     "generation": {"allow-x00": False},
@@ -63,11 +63,11 @@ schema = schemathesis.openapi.from_wsgi("/schema", get_wsgi_application(), confi
 def _administrator(transactional_db):
     Token.objects.create(user=User.objects.create_superuser("schemathesis"), key=TOKEN)
     yield
-    database_connection().close()  # of /health, which would keep PostgreSQL from dropping the tests' database
+    database_connection().close()  # /health's connection would keep PostgreSQL from dropping the tests' database
 
 
 def existing(path: str) -> str | int:
-    """The id of a thing that is there, as it may just have been deleted."""
+    """Return the id of an existing object, as the last one may just have been deleted."""
     robot, _ = Robot.objects.get_or_create(pk="robot_A.json", defaults={"meta_info": {"site": "lab 2"}})
     if path.startswith("/robots"):
         return robot.pk
@@ -97,7 +97,7 @@ def test_it_conforms_to_the_schema(case):
 
 
 def test_it_conforms_to_the_schema_over_a_sequence_of_requests():
-    """What was made is there, and what was deleted is gone."""
+    """Created objects can be read, and deleted objects answer 404."""
 
     class Story(schema.as_state_machine()):
         def setup(self):

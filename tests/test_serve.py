@@ -1,4 +1,4 @@
-"""`manage.py serve` as a process among others: its port, its workers, how they come and go."""
+"""`manage.py serve` as a process: its port, and the start, end and replacement of its workers."""
 
 import os
 import signal
@@ -19,12 +19,12 @@ from tests.chaos.stage import serving
 from tests.services import ROOT, Redis, Server, wait_until
 from tests.wire import wire
 
-REDIS = "redis://127.0.0.1:1/0"  # is asked for nothing by a server that does not start
+REDIS = "redis://127.0.0.1:1/0"  # a server that does not start never connects to it
 
 
 @pytest.fixture(scope="module")
 def lasting(url: str, channels: Redis) -> Iterator[Server]:
-    """For the tests that leave it as it is."""
+    """Yield a server shared by the tests that do not change it."""
     with serving(url, "--workers", "2", redis_url=channels.url) as server:
         yield server
 
@@ -36,7 +36,7 @@ def server(url: str, channels: Redis) -> Iterator[Server]:
 
 
 def refused(*options: str) -> str:
-    """What `serve` says when it does not start."""
+    """Return the message of a `serve` that does not start."""
     with pytest.raises(CommandError) as refusal:
         call_command("serve", *options)
     return str(refusal.value)
@@ -53,7 +53,7 @@ def test_it_reports_a_port_in_use_in_one_line_and_exits_with_1():
 
 @pytest.mark.django_db
 def test_it_refuses_a_port_in_use_by_workers(lasting: Server, settings):
-    """Sockets that share a port would divide its connections without a word."""
+    """Sockets that share a port would divide its connections without an error."""
     settings.REDIS_URL = REDIS
     assert "Address already in use" in refused("--port", str(lasting.port), "--workers", "2")
     assert "Address already in use" in refused("--port", str(lasting.port))
@@ -82,7 +82,7 @@ def test_workers_are_the_parents_only_children_and_in_its_session(lasting: Serve
 
 
 class Announced(Server):
-    """Up is what it says itself."""
+    """A server that counts as up once it has logged so."""
 
     def answers(self) -> bool:
         return "serving on" in self.output()
@@ -122,13 +122,13 @@ def test_a_killed_worker_is_replaced(server: Server):
 
 
 def test_connections_spread_over_the_workers(lasting: Server):
-    """By a hash of their ports: of 400, beyond 40 : 60 once in 20,000 runs."""
+    """The kernel hashes the ports: 400 connections split worse than 40 : 60 once in 20,000 runs."""
     wait_until(lambda: len(dealt(lasting)) == 2, what="both take connections")
     assert min(dealt(lasting, 400).values()) > 0.4 * 400
 
 
 def dealt(server: Server, connections: int = 20) -> Counter[int]:
-    """How many of new connections each worker has."""
+    """Count how many of the new connections each worker has."""
     with ExitStack() as stack:
         ends = [stack.enter_context(create_connection(("127.0.0.1", server.port))) for _ in range(connections)]
         ports = {end.getsockname()[1] for end in ends}
@@ -141,7 +141,7 @@ def dealt(server: Server, connections: int = 20) -> Counter[int]:
                 if each.raddr and each.raddr.port in ports
             )
 
-        with suppress(AssertionError):  # a worker that was just killed may have taken one with it
+        with suppress(AssertionError):  # one may have been at a worker that was just killed
             wait_until(lambda: taken().total() == connections, 3)
         return taken()
 
@@ -157,7 +157,7 @@ def test_a_signal_to_the_parent_stops_all_workers(server: Server, number: signal
 
 
 def test_a_killed_parent_leaves_no_worker(server: Server):
-    """They would keep the port, and nobody would replace or end them."""
+    """Such workers would keep the port, and no parent would replace or end them."""
     both = workers(server)
     psutil.Process(server.pid).kill()
     wait_until(lambda: not any(map(is_alive, both)), what="the workers' end")

@@ -1,4 +1,4 @@
-"""What `serve` does otherwise than stock Daphne, on a real server."""
+"""Differences between `serve` and stock Daphne, on a real server."""
 
 import http.client
 import socket
@@ -72,7 +72,7 @@ def test_it_closes_all_descriptors_after_a_reader_disconnects(server: Server):
 
 
 def test_an_exception_in_a_stream_closes_the_connection(server: Server):
-    for _ in range(2):  # stock Daphne's check of its applications stops with the first
+    for _ in range(2):  # in stock Daphne the first exception stops the check of its applications
         begun = time.monotonic()
         cut_off = pytest.raises((http.client.IncompleteRead, ConnectionResetError))
         with closing(request(server, "/break-off")) as response, cut_off:
@@ -88,7 +88,7 @@ def test_it_serves_static_files(server: Server):
 
 
 def test_it_disconnects_a_robot_that_does_not_read(server: Server):
-    """Each batch is answered with 600 refusals: half a gigabyte in all, were they kept."""
+    """The server answers each batch with 600 refusals: 0.5 GB in all if it kept them."""
     bad = {"frames": [{"frame_index": index} for index in range(600)]}
     before = rss(server)
     with socket.create_connection(("127.0.0.1", server.port)) as plain:
@@ -99,7 +99,7 @@ def test_it_disconnects_a_robot_that_does_not_read(server: Server):
 
 
 def test_it_disconnects_a_client_that_answers_no_ping(url: str):
-    """Pinged after one second, gone one later; who answers and is silent otherwise stays."""
+    """The server pings after 1 s and disconnects 1 s later; a client that sends only pongs stays connected."""
     with serving(url, how="ping_often") as server, wire(server, key=None) as other, wire(server, key=None) as dead:
         begun = time.monotonic()
         dead.websocket.protocol.send_frame = lambda frame: None
@@ -110,7 +110,7 @@ def test_it_disconnects_a_client_that_answers_no_ping(url: str):
 
 
 def test_it_closes_no_connection_because_of_its_age():
-    """Stock Daphne says 1000 after a day, which tells a robot that it is done."""
+    """Stock Daphne closes with 1000 after a day, which a robot takes for the end of its session."""
     protocol = WebSocketProtocol()
     protocol.server = Daphne(None, socket.socket())
     protocol.socket_opened, protocol.last_ping = -(10**6), time.monotonic()

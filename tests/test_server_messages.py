@@ -1,4 +1,4 @@
-"""However a robot's messages are cut up on their way, the server takes them as they were sent."""
+"""The server receives messages as the robot sent them, however the network splits their bytes."""
 
 import json
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def in_fragments(message: dict, *between: bytes) -> bytes:
 
 
 def put(robot: Wire, *pieces: bytes) -> None:
-    """On the socket as they are, a TCP segment each."""
+    """Write the pieces to the socket unchanged, each in its own TCP segment."""
     for piece in pieces:
         robot.websocket.socket.sendall(piece)
 
@@ -60,7 +60,7 @@ def test_it_reads_a_message_split_over_many_segments(robot: Wire, size: int):
 
 @pytest.mark.parametrize("size", [0, 125 - 85, 126 - 85, 200, 65_400, 66_000, 200_000, 2**20 - 200])
 def test_it_reads_messages_of_every_length(robot: Wire, size: int):
-    """Lengths of 7, 16 and 64 bits; what is longer than a frame may be stands in meta_info or is refused as such."""
+    """Lengths have 7, 16 or 64 bits; a message over the limit of a frame is meta_info or is refused."""
     put(robot, encoded(frame(0, observation={"note": "x" * size})), encoded(frame(1)))
     refused = [message["code"] for message in robot.hear_ack(1) if message["type"] == "error"]
     assert refused == (["frame_too_large"] if size > 65_450 else [])

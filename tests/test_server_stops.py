@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: what was received is stored and acknowledged, everyone is told, and the process ends in time."""
+"""SIGTERM and SIGINT: received frames are stored and acknowledged, clients get a close, the process ends in time."""
 
 import http.client
 import signal
@@ -51,7 +51,7 @@ def test_it_exits_with_0_on_a_signal(url: str, number: signal.Signals):
 def test_it_acknowledges_received_frames_and_closes_with_1012(url: str, number: signal.Signals):
     with serving(url, INGEST_FLUSH_INTERVAL_MS="1000") as server, wire(server, "tells", key=None) as robot:
         robot.say(*[frame(index) for index in range(500)])
-        robot.websocket.ping().wait(5)  # answered after all that was sent before it
+        robot.websocket.ping().wait(5)  # the pong follows all messages sent before the ping
         end(server, number)
         code, heard = robot.hear_close()
         assert (code, acks(heard)) == (1012, [499])
@@ -94,7 +94,7 @@ def refuses(server: Server) -> bool:
 
 
 def test_it_exits_while_the_database_is_frozen(database: tuple[Postgres, str]):
-    """It takes nothing new, acknowledges nothing that is not stored, and tells the robots to come back."""
+    """The server accepts no new frames, acknowledges only stored ones, and asks the robots to try again later."""
     service, url = database
     with serving(url) as server, wire(server, key=None) as robot, wire(server, key=None, mute=True) as mute:
         robot.say(frame(0))
@@ -139,7 +139,7 @@ def is_let_in(server: Server) -> bool:
 
 
 def test_it_closes_with_1013_over_its_pending_limit_and_stores_the_rest(database: tuple[Postgres, str]):
-    """A mebibyte may wait, an eighth of it from one robot: of 256 bytes and its data each frame."""
+    """1 MiB may be pending, an eighth of it from one robot; a frame counts as 256 bytes plus its data."""
     service, url = database
     here = "sheds?session=morning-run"
     with serving(url, INGEST_MAX_PENDING_BYTES=str(2**20)) as server:

@@ -1,4 +1,4 @@
-"""The services that the tests stand on do what their names say."""
+"""The services that the tests use behave as their names say."""
 
 import os
 import signal
@@ -48,13 +48,13 @@ def test_it_keeps_databases_apart(database: Postgres):
 
 @pytest.fixture
 def public_folder():
-    """Takes what a killed run cannot remove; `tmp_path` is closed to the user that PostgreSQL runs as."""
+    """Yield a folder for files that a killed run cannot remove; PostgreSQL's user cannot read `tmp_path`."""
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         yield folder
 
 
-# Not a shell's sleep: a shell that is interrupted before it has started one waits for it nevertheless.
+# Not a shell's sleep: a shell that is interrupted before it has started `sleep` still waits for it.
 SLEEP = "import time; print('up', flush=True); time.sleep(60)"
 
 
@@ -66,7 +66,7 @@ def test_services_end_with_the_test_run(end: signal.Signals, public_folder: str)
     assert run.stdout.readline() == b"up\n"
     services = psutil.Process(run.pid).children()[:2]
     assert [service.name() for service in services] == ["postgres", "redis-server"]
-    os.killpg(run.pid, end)  # as Ctrl-C does it: all of the group at once
+    os.killpg(run.pid, end)  # like Ctrl-C: the whole group at once
     wait_until(lambda: not any(map(psutil.Process.is_running, services)), what="their end")
 
 

@@ -1,4 +1,4 @@
-"""A web request waits for one statement 30 s at most; robots' frames and commands as long as it takes."""
+"""A web request waits at most 30 s for one statement; robots' frames and commands wait without limit."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""A worker that has lost a part of itself starts anew, and its robots go on."""
+"""A worker that has lost one of its tasks restarts, and its robots continue."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A session changes hands between two workers: nothing that the old one holds is lost or stored late."""
+"""A second worker takes a session over: no frame that the old worker holds is lost or stored late."""
 
 from collections.abc import Iterator
 
@@ -38,7 +38,7 @@ def test_it_greets_after_the_other_worker_has_stored_its_pending_frames(server: 
     first, second = two_workers(server)
     with wire_at(server, first, f"stores?session={SESSION}") as old:
         old.say(*[frame(index) for index in range(60)])
-        old.websocket.ping().wait(5)  # answered after all that was sent before it
+        old.websocket.ping().wait(5)  # the pong follows all messages sent before the ping
         with wire_at(server, second, f"stores?session={SESSION}") as new:
             assert new.greeting["next_frame_index"] == 60
             assert old.hear_close()[0] == 4409
@@ -64,7 +64,7 @@ def test_it_greets_soon_if_the_other_worker_is_stopped(server: Server):
 
 
 def test_it_drops_frames_that_the_other_worker_cannot_store(server: Server, database: tuple[Postgres, str]):
-    """A trigger that answers "locked" for the session's frames: the old worker has parked them."""
+    """A trigger answers "locked" for the session's frames, so that the old worker has parked them."""
     first, second = two_workers(server)
     with wire_at(server, first, f"parked?session={SESSION}") as old:
         old.say(frame(0))

@@ -1,4 +1,4 @@
-"""Who may watch robots live, and what a page gets: on a real server."""
+"""Permission to watch robots live, and the messages to a page: on a real server."""
 
 import time
 
@@ -37,7 +37,7 @@ def headers() -> dict[str, str]:
 
 
 def refused(server: Server, path: str, headers: dict[str, str], **options) -> int:
-    """The HTTP status."""
+    """Return the HTTP status of the refusal."""
     with pytest.raises(InvalidStatus) as caught, watching(server, path, headers, **options):
         pass
     return caught.value.response.status_code
@@ -162,7 +162,7 @@ def test_it_reports_the_number_of_missed_frames_to_a_slow_page(server: Server, h
 
 @pytest.fixture(scope="module")
 def asking_often(_server: Server):
-    """Asks again every fifth of a second who is logged in."""
+    """Yield a server that checks logins again every 0.2 s."""
     with serving(_server.settings["DATABASE_URL"], how="ask_for_logins_often", ROBOT_AUTH="key") as altered:
         yield altered
 

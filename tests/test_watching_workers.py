@@ -1,4 +1,4 @@
-"""A page and a robot at different workers, and what becomes of the page when Redis goes."""
+"""A page and a robot at different workers, and the behaviour of the page without Redis."""
 
 from collections.abc import Iterator
 from itertools import count, takewhile
@@ -41,13 +41,13 @@ def headers(transactional_db) -> dict[str, str]:
 
 @pytest.mark.django_db
 def test_the_parent_has_no_threads(two_workers: Server):
-    """They are not there after a fork: a worker would wait for ever for what they were to do."""
+    """Threads do not survive a fork: a worker would wait for ever for their results."""
     assert psutil.Process(two_workers.pid).num_threads() == 1
 
 
 def test_a_page_receives_each_frame_once_at_any_worker(two_workers: Server, headers):
     one, another = (worker.pid for worker in workers(two_workers))
-    for _ in range(5):  # closed before it has joined the group
+    for _ in range(5):  # the page closes before the worker has joined the group
         with watching_at(two_workers, another, "live/far", headers):
             pass
     with (
@@ -73,7 +73,7 @@ def test_workers_publish_only_while_a_page_watches(two_workers: Server, channels
     sent = count()
 
     def is_silent() -> bool:
-        """For a second."""
+        """Return whether no message arrives for 1 s."""
         return listener.get_message(timeout=1) is None
 
     with Fleet(two_workers.url, Ledger(), count=2) as fleet:

@@ -1,4 +1,4 @@
-"""Two workers as one fleet: what happens at one reaches a robot at the other, with Redis and without."""
+"""Two workers as one fleet: an event at one reaches a robot at the other, with Redis and without."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ from tests.wire import Wire, frame, wire
 from tests.workers import holders, rss, wire_at
 
 AT_ONCE_S = 1
-HEARTBEAT_S = 3 + 2  # and what a busy machine needs
+HEARTBEAT_S = 3 + 2  # and reserve for a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def server(url: str, channels: Redis) -> Iterator[Server]:
 
 
 def manage(server: Server, *command: str) -> str:
-    """What it prints; as staff would, in a process of its own."""
+    """Run a command in its own process, as staff would, and return its output."""
     whole = [sys.executable, "manage.py", *command]
     environment = server.environment()
     return subprocess.run(whole, cwd=ROOT, env=environment, check=True, stdout=-1, text=True, timeout=30).stdout.strip()
@@ -40,7 +40,7 @@ def seconds_to_close(robot: Wire) -> tuple[int, float]:
 
 
 def take_over(server: Server, path: str) -> float:
-    """Seconds until the worker of the old connection has closed it for a new one at the other worker."""
+    """Return the seconds until the old worker has closed its connection for a new one at the other worker."""
     one, another = (worker.pid for worker in workers(server))
     with wire_at(server, one, path) as old, wire_at(server, another, path) as new:
         old_closed = seconds_to_close(old)
@@ -51,7 +51,7 @@ def take_over(server: Server, path: str) -> float:
 
 
 def test_a_take_over_reaches_the_other_worker_at_once(server: Server):
-    for _ in range(3):  # one heartbeat may come at once too, by chance
+    for _ in range(3):  # by chance, one heartbeat may come at once
         assert take_over(server, "taken?session=morning-run") < AT_ONCE_S
 
 
@@ -82,7 +82,7 @@ def test_a_replaced_key_disconnects_a_robot_at_any_worker(url: str, channels: Re
 
 
 def test_it_notices_a_take_over_without_redis_by_the_second_heartbeat(url: str):
-    """Two servers on one database, as two machines."""
+    """Two servers share one database, like two machines."""
     path = "far?session=morning-run"
     with serving(url) as one, serving(url) as another, wire(one, path, key=None) as old, wire(another, path, key=None):
         code, seconds = seconds_to_close(old)

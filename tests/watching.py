@@ -1,4 +1,4 @@
-"""A page as plain as its protocol: it asks and is answered, or does neither."""
+"""A minimal client of the watch protocol: it requests an update and receives it, or does neither."""
 
 import json
 from collections.abc import Iterator
@@ -37,13 +37,13 @@ class Watcher:
             return closed.rcvd.code if closed.rcvd else 1006
 
     def frames(self) -> Iterator[tuple[int, float, dict]]:
-        """One after another, for ever."""
+        """Yield one frame after another, without end."""
         while True:
             yield from self.next()["frames"]
 
 
 def login(user: User) -> dict[str, str]:
-    """The header that a browser sends after the admin's login."""
+    """Return the header that a browser sends after the admin's login."""
     client = Client()
     client.force_login(user)
     return {"Cookie": f"sessionid={client.cookies['sessionid'].value}"}
@@ -51,7 +51,7 @@ def login(user: User) -> dict[str, str]:
 
 @contextmanager
 def watching(server: Server, path: str, headers: dict[str, str], origin=ORIGIN, **options) -> Iterator[Watcher]:
-    """`path` is what follows /ws/; `options` are websockets' own."""
+    """Open a page's connection; `path` follows /ws/, `options` are those of websockets."""
     options = {"origin": origin, "additional_headers": headers, "compression": None, "close_timeout": 1} | options
     with connect(f"{server.ws_url}/ws/{path}", **options) as websocket:
         yield Watcher(websocket)

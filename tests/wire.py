@@ -1,4 +1,4 @@
-"""A robot as plain as the protocol allows, websockets and JSON, so that it can misbehave; and one that behaves."""
+"""A minimal robot of websockets and JSON that can misbehave, and a robot that behaves correctly."""
 
 import json
 import threading
@@ -17,7 +17,7 @@ T0 = 1703318400
 
 
 class Wire:
-    """One connection, greeted unless it is mute."""
+    """One connection; it has read the greeting unless it is mute."""
 
     def __init__(self, websocket: ClientConnection):
         self.websocket = websocket
@@ -28,21 +28,21 @@ class Wire:
             self.websocket.send(json.dumps(message) if isinstance(message, dict) else message)
 
     def hear(self, kind: str = "") -> dict:
-        """The next message; with `kind` the next of that type."""
+        """Return the next message; with `kind`, the next of that type."""
         while True:
             message = json.loads(self.websocket.recv(timeout=10))
             if kind in ("", message["type"]):
                 return message
 
     def hear_ack(self, frame_index: int) -> list[dict]:
-        """What came before the ack of this index."""
+        """Return the messages before the ack of this index."""
         heard = []
         while (message := self.hear()) != {"type": "ack", "frame_index": frame_index}:
             heard.append(message)
         return heard
 
     def hear_close(self) -> tuple[int, list[dict]]:
-        """The close code, and what came before it."""
+        """Return the close code and the messages before it."""
         heard = []
         try:
             while True:
@@ -53,7 +53,7 @@ class Wire:
 
 @contextmanager
 def wire(server: Server, path: str = "arm", key: str | None = KEY, mute: bool = False, **options) -> Iterator[Wire]:
-    """`path` is what follows /ws/log/; `options` are websockets' own."""
+    """Connect a robot; `path` follows /ws/log/, `options` are those of websockets."""
     options = {"additional_headers": {"Authorization": f"Bearer {key}"} if key else {}} | options
     subprotocols = None if mute else ["teleop.v1"]
     url = f"{server.ws_url}/ws/log/{path}"
@@ -77,7 +77,7 @@ def stored(robot_id: str = "arm") -> list[int]:
 
 @contextmanager
 def bystander(server: Server) -> Iterator[None]:
-    """Another robot streams meanwhile, and every one of its frames is acknowledged and stored."""
+    """Stream from another robot meanwhile, and check that each of its frames is acknowledged and stored."""
     stop = threading.Event()
     sent = acked = -1
     errors = []

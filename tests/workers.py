@@ -1,4 +1,4 @@
-"""Connections to a certain one of a server's workers."""
+"""Connections to a chosen worker of a server."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from tests.wire import Wire, wire
 
 
 def holder(server: Server, local: socket) -> int | None:
-    """The pid of the worker that has the other end."""
+    """Return the pid of the worker that has the other end."""
     port = local.getsockname()[1]
     for worker in workers(server):
         if any(each.raddr and each.raddr.port == port for each in worker.net_connections("tcp")):
@@ -21,7 +21,7 @@ def holder(server: Server, local: socket) -> int | None:
 
 
 def holders(server: Server, connections: int = 20) -> Counter[int]:
-    """How many of new connections each worker has; the kernel deals them out by their ports."""
+    """Count how many of the new connections each worker has; the kernel distributes them by their ports."""
     with ExitStack() as stack:
         ends = [stack.enter_context(create_connection(("127.0.0.1", server.port))) for _ in range(connections)]
         return Counter(wait_until(lambda end=end: holder(server, end), what="accepted") for end in ends)
@@ -29,7 +29,7 @@ def holders(server: Server, connections: int = 20) -> Counter[int]:
 
 @contextmanager
 def connected_to(server: Server, pid: int) -> Iterator[socket]:
-    """A connection that this worker has accepted."""
+    """Yield a connection that this worker has accepted."""
     with ExitStack() as stack:
         while True:
             end = stack.enter_context(create_connection(("127.0.0.1", server.port)))
@@ -40,14 +40,14 @@ def connected_to(server: Server, pid: int) -> Iterator[socket]:
 
 @contextmanager
 def wire_at(server: Server, pid: int, path: str, key: str | None = None) -> Iterator[Wire]:
-    """A robot at this worker."""
+    """Connect a robot to this worker."""
     with connected_to(server, pid) as end, wire(server, path, key, sock=end) as robot:
         yield robot
 
 
 @contextmanager
 def watching_at(server: Server, pid: int, path: str, headers: dict[str, str]) -> Iterator[Watcher]:
-    """A page at this worker."""
+    """Connect a page to this worker."""
     with connected_to(server, pid) as end, watching(server, path, headers, sock=end) as page:
         yield page
 

@@ -14,13 +14,13 @@ from videos.models import VideoChunk
 
 @admin.register(VideoChunk)
 class VideoChunkAdmin(admin.ModelAdmin):
-    """To look at and to delete: a chunk is what its upload was found to be, so it is not written by hand."""
+    """Admin to view and delete chunks: a chunk describes the file that was uploaded, so people do not edit it."""
 
     filterset_class = VideoFilter
     list_display = ["id", "player", "of_session", "of_robot", "camera_key", "starts", "lasts", "file_size"]
     list_filter = [Sidebar]
     sortable_by = ["id", "starts", "file_size"]
-    list_per_page = 20  # each is asked for its first picture
+    list_per_page = 20  # the browser loads the first picture of each
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     fields = ["player", "of_session", "of_robot", "camera_key", "starts", "lasts", "file_size", "stored_as", "sha256"]
@@ -32,7 +32,7 @@ class VideoChunkAdmin(admin.ModelAdmin):
         return False
 
     def get_ordering(self, request):
-        """Each by an index: the newest first, those of a session camera by camera as they follow each other."""
+        """Order by an index: the newest first, or the chunks of one session by camera and time."""
         return ["camera_key", "start_timestamp"] if request.GET.get("session") else ["-pk"]
 
     @admin.display(description="video")
@@ -62,4 +62,4 @@ class VideoChunkAdmin(admin.ModelAdmin):
 
     @admin.display(description="file")
     def stored_as(self, chunk):
-        return chunk.file_path.name  # as a field it would be a link to where nothing is served
+        return chunk.file_path.name  # as a field it would be a link to a path that is not served

@@ -1,4 +1,4 @@
-"""A video's bytes over HTTP: ranges, conditions, and nginx in our place where there is one."""
+"""Send a video's bytes over HTTP, with ranges and conditions, or let nginx send them if there is one."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ from videos.models import VideoChunk
 from videos.ranges import BadRange, parse_range
 
 BLOCK_BYTES = 2**18
-# One value, and not whatever the header says: who can set it themselves learns of no other place behind nginx.
+# A constant, not the header's value: a client that can set the header must not reach another location behind nginx.
 ACCEL_LOCATION = "/protected-media/"
 MEDIA_TYPE = "video/mp4"
 
@@ -26,7 +26,7 @@ class FileGone(APIException):
 
 
 class AnythingIsAccepted(BaseContentNegotiation):
-    """A player asks for `video/*`, and its errors are JSON all the same."""
+    """Content negotiation for any media type: a player asks for `video/*`, and receives errors as JSON nevertheless."""
 
     def select_parser(self, request, parsers):
         return parsers[0]
@@ -36,7 +36,7 @@ class AnythingIsAccepted(BaseContentNegotiation):
 
 
 class FileBytes:
-    """`count` bytes of an open file from where it stands, never more than a block of them in memory."""
+    """Iterator over `count` bytes of an open file from its position, with at most one block in memory."""
 
     def __init__(self, file, count: int):
         self.file, self.count = file, count
@@ -46,12 +46,12 @@ class FileBytes:
         while left:
             block = await asyncio.to_thread(self.file.read, min(left, BLOCK_BYTES))
             if not block:
-                raise EOFError(f"{self.file.name} ends {left} bytes early")  # the response must break off
+                raise EOFError(f"{self.file.name} ends {left} bytes early")  # the server must abort the response
             left -= len(block)
             yield block
 
     def close(self) -> None:
-        """Django calls it when the response is over, or its reader gone."""
+        """Close the file; Django calls this when the response has ended or the client has disconnected."""
         self.file.close()
 
 
@@ -64,7 +64,7 @@ def content_of(chunk: VideoChunk, request) -> HttpResponseBase:
         response["ETag"] = etag
     name = f"session-{chunk.session_id}-{chunk.camera_key}-{chunk.pk}.mp4"
     response["Content-Disposition"] = f'inline; filename="{name}"'
-    response["Cache-Control"] = "private, no-cache"  # may be kept, and is asked for by its ETag
+    response["Cache-Control"] = "private, no-cache"  # a cache may store it, and revalidates it by its ETag
     return response
 
 
@@ -74,7 +74,7 @@ def _is_behind_nginx(request) -> bool:
 
 
 def _by_nginx(chunk: VideoChunk) -> HttpResponse:
-    """nginx sends the file, and answers conditions and ranges, with an ETag of its own."""
+    """Let nginx send the file and answer conditions and ranges, with an ETag of its own."""
     redirect = {"X-Accel-Redirect": ACCEL_LOCATION + quote(chunk.file_path.name)}
     return HttpResponse(content_type=MEDIA_TYPE, headers=redirect)
 
@@ -94,7 +94,7 @@ def _by_us(chunk: VideoChunk, request, etag: str) -> HttpResponseBase:
     file = _open(chunk)
     file.seek(part_or_all.start)
     body = FileBytes(file, len(part_or_all) if request.method == "GET" else 0)
-    release_connection()  # now, not when the last byte was sent
+    release_connection()  # now, not after the last byte
     status = 200 if part is None else 206
     return StreamingHttpResponse(body, status=status, content_type=MEDIA_TYPE, headers=headers)
 

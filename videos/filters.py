@@ -16,7 +16,7 @@ class VideoFilter(django_filters.FilterSet):
 
     @classmethod
     def get_filters(cls):
-        """With `from`, which Python does not take for a name."""
+        """Add `to` and `from`, as Python does not accept `from` as a name."""
         return super().get_filters() | {
             "from": MomentFilter(method="by_from", help_text="Not over at this moment (ISO 8601)."),
             "to": MomentFilter(method="by_to", help_text="Begun before this moment; later than `from`."),

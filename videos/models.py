@@ -10,18 +10,18 @@ from teleop.models import TeleopSession
 from videos.querysets import VideoChunkQuerySet
 
 FOLDER = "videos"
-# As LeRobot names cameras: `observation.images.front`. It names a folder, so no dot begins it, ends it or follows one.
+# As LeRobot names cameras: `observation.images.front`. It names a folder: no dot begins it, ends it or follows a dot.
 CAMERA_KEY = r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*"
 MAX_CAMERA_KEY = 100
 TOUCH_S = 0.001  # one chunk's end and the next one's start are computed apart, from times in milliseconds or in floats
 
 
 class SessionGone(Exception):
-    """The session was deleted while its video came in."""
+    """The session was deleted while its video was uploaded."""
 
 
 class Overlap(Exception):
-    """Another chunk of that camera has a part of that time."""
+    """Another chunk of the same camera has a part of the same time."""
 
     def __init__(self, other: "VideoChunk"):
         when = f"{other.start_timestamp} to {other.end_timestamp}"
@@ -62,10 +62,10 @@ class VideoChunk(models.Model):
         return self.file_path.storage
 
     def keep(self, file, actor: audit.Actor | None = None) -> "tuple[VideoChunk, bool]":
-        """Stores the file and then the row: what is stored now, and whether it is new; raises Overlap, SessionGone.
+        """Store the file and then the row; return the stored chunk and whether it is new; raises Overlap, SessionGone.
 
-        The file goes first, as a copy of 2 GiB must not hold up whoever waits for a lock; a crash between the two
-        leaves a file without a row, which clean_media finds.
+        The file is stored first, as other transactions must not wait for a lock while 2 GiB are copied. A crash between
+        the two steps leaves a file without a row, which clean_media finds.
         """
         self.robot_id = self.session.robot_id
         self.size, self.sha256 = file.size, hashlib.file_digest(file, "sha256").hexdigest()
@@ -81,8 +81,11 @@ class VideoChunk(models.Model):
 
     @transaction.atomic
     def _insert_or_find(self, actor: audit.Actor | None) -> "VideoChunk":
-        """Of two uploads at once the second waits for the session's row, and sees what the first has stored."""
-        # no_key: a plain FOR UPDATE would hold up the robot's frames, whose foreign key takes a lock on this row.
+        """Insert the chunk, or return the same chunk if it is stored already.
+
+        Of two uploads at once the second waits for the session's row, and then finds the chunk of the first.
+        """
+        # no_key: a plain FOR UPDATE would block the robot's frames, as their foreign key takes a lock on this row.
         if not TeleopSession.objects.select_for_update(no_key=True).filter(pk=self.session_id):
             raise SessionGone
         others = VideoChunk.objects.filter(session_id=self.session_id, camera_key=self.camera_key)
@@ -101,9 +104,9 @@ class VideoChunk(models.Model):
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
     def delete(self, *args, **kwargs):
-        """The file goes once the row is gone for good: if the transaction is rolled back, both are still there."""
+        """Delete the row, and its file after the commit: if the transaction is rolled back, both remain."""
         deleted, storage, name = super().delete(*args, **kwargs), self.storage, self.file_path.name
-        # robust: a file that cannot be deleted is logged, and left to clean_media.
+        # robust: if the file cannot be deleted, Django logs the error, and clean_media can delete the file later.
         transaction.on_commit(lambda: storage.delete(name), robust=True)
         return deleted
 

@@ -1,4 +1,4 @@
-"""What a crash leaves: files that no row names, and rows whose file is missing."""
+"""Find the remains of a crash: files that no row names, and rows with a missing file."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -9,7 +9,10 @@ from videos import models, uploads
 
 
 def files_without_row(before: datetime) -> Iterator[str]:
-    """Last written before `before`: an upload that is coming in, or waits for its row, is no orphan."""
+    """Yield files that no row names and that were last written before `before`.
+
+    An upload that is in progress, or waits for its row, is no orphan.
+    """
     for folder, files in _walk(default_storage, uploads.FOLDER, models.FOLDER):
         named = _named_by_rows(folder)
         for file in files:
@@ -35,7 +38,7 @@ def _walk(storage: Storage, *folders: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _named_by_rows(folder: str) -> set[str]:
-    """By session and camera, which have an index; file_path has none."""
+    """Return the files that rows name in this folder, by session and camera: file_path has no index, these have one."""
     _, _, within = folder.partition(f"{models.FOLDER}/")
     session_id, _, camera_key = within.partition("/")
     if not session_id.isdecimal():

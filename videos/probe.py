@@ -1,6 +1,6 @@
-"""What a file says of itself, read by FFmpeg in a process of its own: a file of 600 bytes may ask for 2 GB.
+"""Read a video's length with FFmpeg in a separate process, as a file of 600 bytes may request 2 GB of memory.
 
-As a program, `python probe.py FILE` prints JSON; it imports nothing of Django's, which takes longer than FFmpeg.
+The program `python probe.py FILE` prints JSON. It imports nothing of Django, as that takes longer than FFmpeg.
 """
 
 import errno
@@ -12,27 +12,27 @@ import sys
 import threading
 from pathlib import Path
 
-MEMORY_BYTES = 128 * 2**20  # private and writable; a film takes 20 MB
-MAX_PICTURES = 500_000  # four hours and a half at 30 a second; they take 7 s
+MEMORY_BYTES = 128 * 2**20  # private and writable memory; a film takes 20 MB
+MAX_PICTURES = 500_000  # 4.5 hours at 30 a second; reading them takes 7 s
 CPU_S = 10
-TIMEOUT_S = 20  # where there is little processor time, the file is not to blame
+TIMEOUT_S = 20  # a timeout means that the server has little processor time, not that the file is bad
 AT_A_TIME, MAX_WAITING, WAIT_S = 2, 20, 20
 COMMAND = ["nice", "-n", "5", "setpriv", "--pdeathsig", "KILL", sys.executable, "-I", __file__]
 
 
 class NoVideo(Exception):
-    """Why a file is not the video it was said to be."""
+    """The file is not the video that the upload describes; the message gives the reason."""
 
 
 class ProbesBusy(Exception):
-    """The file could not be looked at now."""
+    """The file cannot be probed now."""
 
 
 places, waiting = threading.BoundedSemaphore(AT_A_TIME), threading.BoundedSemaphore(MAX_WAITING)
 
 
 def seconds_of_video(path: str | Path) -> float:
-    """From the first picture's time to the end of the last; raises NoVideo, and ProbesBusy.
+    """Return the time from the first picture to the end of the last one; raises NoVideo and ProbesBusy.
 
     The caller holds no connection to the database meanwhile.
     """
@@ -81,11 +81,11 @@ def main(path: str) -> None:
 
 
 def _seconds(path: str) -> float:
-    """Every packet is read, none decoded: a header may promise pictures that were cut off."""
+    """Read every packet and decode none: a header may list pictures that were cut off."""
     import av
 
     try:
-        # The format is not guessed: a playlist (HLS) would have FFmpeg open whatever files and addresses it lists.
+        # The format is not guessed: a playlist (HLS) would make FFmpeg open all files and addresses that it lists.
         with av.open(f"file:{path}", format="mp4", container_options={"protocol_whitelist": "file"}) as container:
             if not container.streams.video:
                 raise NoVideo("it has no video stream")
@@ -102,7 +102,7 @@ def _seconds(path: str) -> float:
 def _span(packets) -> float:
     begin, end = float("inf"), float("-inf")
     for packet in packets:
-        if packet.pts is None:  # the last one, which only says that there are no more
+        if packet.pts is None:  # the last packet, which only marks the end
             continue
         if packet.is_corrupt:
             raise NoVideo("it breaks off")

@@ -8,9 +8,9 @@ class BadRange(Exception):
 
 
 def parse_range(header: str, size: int) -> range | None:
-    """Which bytes of `size` are asked for; None is all of them; raises BadRange.
+    """Return the requested range of `size` bytes, or None for all of them; raises BadRange.
 
-    Another unit, and several ranges at once, are answered with the whole, as RFC 9110 allows.
+    Another unit, and several ranges at once, are answered with the whole file, as RFC 9110 allows.
     """
     unit, _, asked = header.partition("=")
     if unit.strip().lower() != "bytes" or "," in asked:

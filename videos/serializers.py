@@ -15,7 +15,7 @@ from videos.probe import NoVideo, ProbesBusy, seconds_of_video
 
 MAX_ID = 2**31 - 1
 CAMERA_EXPECTED = "camera_key is %(value).40s; letters, digits, _ and -, with single dots between, expected"
-TOLERANCE_S, TOLERANCE = 1.0, 0.05  # cameras keep the rate they were set to less well than clocks keep time
+TOLERANCE_S, TOLERANCE = 1.0, 0.05  # a camera's frame rate is less accurate than a clock
 
 
 class UploadsBusy(APIException):
@@ -44,7 +44,7 @@ class VideoSerializer(serializers.ModelSerializer):
 
 
 class TimestampField(serializers.FloatField):
-    """Unix seconds, as text."""
+    """Field of unix seconds as text."""
 
     def __init__(self, **options):
         super().__init__(min_value=MIN_TIMESTAMP, max_value=MAX_TIMESTAMP, **options)
@@ -85,7 +85,8 @@ class UploadSerializer(StrictFields, serializers.Serializer):
     def validate_session(self, value) -> TeleopSession:
         session = TeleopSession.objects.filter(pk=value).first()
         robot = self.context.get("robot")
-        # To a robot another one's session is as one that does not exist: which ids do is not its business.
+        # A robot gets the same answer for another robot's session as for an unknown id, so that it cannot find out
+        # which ids exist.
         if session is None or (robot and session.robot_id != robot.pk):
             raise ValidationError(no_such_session(value))
         return session
@@ -108,7 +109,7 @@ class UploadSerializer(StrictFields, serializers.Serializer):
         return VideoChunk(**{name: self.validated_data[name] for name in names})
 
     def probe(self) -> None:
-        """Last, as it reads the whole file: whoever may not upload here has been told by then."""
+        """Check the video's length; called last, as it reads the whole file, after refusals for lack of permission."""
         data = self.validated_data
         said = data["end_timestamp"] - data["start_timestamp"]
         try:
@@ -117,7 +118,7 @@ class UploadSerializer(StrictFields, serializers.Serializer):
             raise ValidationError({"file": [f"file is no video: {error}"]}) from None
         except ProbesBusy as error:
             from teleop.monitoring.counters import (
-                REQUESTS_REFUSED,  # here, as `serve` has to name prometheus-client's folder first
+                REQUESTS_REFUSED,  # here, as `serve` has to set prometheus-client's folder first
             )
 
             REQUESTS_REFUSED.labels("uploads_busy").inc()

@@ -1,4 +1,4 @@
-"""Where an upload waits while it comes in, and what is looked at before it is kept."""
+"""Receive an upload into a temporary file, and check the disk space before the file is kept."""
 
 import errno
 import tempfile
@@ -12,8 +12,8 @@ from rest_framework.exceptions import APIException
 from teleop.monitoring.disk_reserve import CHECK_EVERY_BYTES, shortage
 from teleop.protocol import MAX_DATA_BYTES
 
-FOLDER = "uploads"  # in MEDIA_ROOT: an upload is kept by a rename, and clean_media finds what a crash has left
-MAX_FORM_BYTES = MAX_DATA_BYTES  # what the fields beside the file, and the boundaries, may add
+FOLDER = "uploads"  # in MEDIA_ROOT: an upload is kept by a rename, and clean_media finds the remains of a crash
+MAX_FORM_BYTES = MAX_DATA_BYTES  # bound of the fields beside the file and the boundaries
 
 
 class DiskFull(APIException):
@@ -22,13 +22,13 @@ class DiskFull(APIException):
 
 
 def check_room(size: int = 0) -> None:
-    """Refuse an upload whose file would take what is kept for frames."""
+    """Refuse an upload if its file would use disk space that is reserved for frames."""
     if detail := shortage(in_media=size):
         raise DiskFull(detail)
 
 
 class IncomingFile(TemporaryUploadedFile):
-    """Django's own ends in the client's suffix: one of 300 letters is a name that no file system takes."""
+    """Temporary file with a fixed suffix: Django's has the client's, and no file system accepts one of 300 letters."""
 
     def __init__(self, name, content_type, size, charset, content_type_extra=None):
         folder = Path(settings.MEDIA_ROOT, FOLDER)
@@ -38,7 +38,7 @@ class IncomingFile(TemporaryUploadedFile):
 
 
 class UploadHandler(TemporaryFileUploadHandler):
-    """To disk, whatever the size: Django keeps up to 2.5 MB in memory."""
+    """Upload handler that writes every size to disk: Django keeps up to 2.5 MB in memory."""
 
     _bytes_until_check = CHECK_EVERY_BYTES
 
@@ -47,7 +47,7 @@ class UploadHandler(TemporaryFileUploadHandler):
         self.file = IncomingFile(self.file_name, self.content_type, 0, self.charset, self.content_type_extra)
 
     def receive_data_chunk(self, raw_data, start):
-        """Look again while it is written: other uploads may come in at the same time."""
+        """Check the disk space again while the file is written: other uploads may arrive at the same time."""
         try:
             self._bytes_until_check -= len(raw_data)
             if self._bytes_until_check < 0:

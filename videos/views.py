@@ -77,7 +77,7 @@ class VideoViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Dest
         upload.is_valid(raise_exception=True)
         chunk, file = upload.chunk(), upload.validated_data["file"]
         self.check_object_permissions(request, chunk.session)
-        release_connection()  # reading 2 GiB takes a while, and others need it
+        release_connection()  # reading 2 GiB takes long, and other requests need the connection
         upload.probe()
         try:
             kept, is_new = chunk.keep(file, actor=audit.actor_of(request))
@@ -112,7 +112,7 @@ class VideoViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Dest
 
 
 def check_length(request) -> None:
-    """Look at the size before anything of the body is read."""
+    """Check the size before any part of the body is read."""
     if "Transfer-Encoding" in request.headers:
         raise LengthRequired
     length = request.META.get("CONTENT_LENGTH") or "0"

@@ -26,14 +26,14 @@ FLUSH_ON_ERROR_S = 2.0
 
 
 class AsyncRobotClient:
-    """Streams one session of one robot; connects, comes back and resends by itself.
+    """Streams one session of one robot; connects, reconnects and resends by itself.
 
     `session` names the session to resume after the process has restarted; without it a new one is begun. `on_ack`
-    gets the seconds from `send` to acknowledgement of each frame acknowledged, `on_error` every TeleopError; both are
+    gets the seconds from `send` to acknowledgement of each acknowledged frame, `on_error` every TeleopError; both are
     called from the event loop and must be quick.
 
-    As a context manager it ends the session on leaving; on leaving by an exception it sends what it can within two
-    seconds and leaves the session open, to be resumed.
+    As a context manager it ends the session at the end of the block. If the block raises an exception, the client sends
+    held frames for two seconds at most and keeps the session open, to be resumed.
     """
 
     def __init__(
@@ -66,13 +66,13 @@ class AsyncRobotClient:
             on_error=on_error,
         )
         self._connect_timeout_s = connect_timeout_s
-        # Pings notice a dead server only while the buffer has room: websockets waits for that before it times one.
+        # Pings detect a dead server only while the buffer has room: websockets waits for room before it times a ping.
         self._stall_s = ping_interval_s + ping_timeout_s
         self._connect = connect(
             websocket_url(url, robot_id, self.session),
             additional_headers=key_header(key),
             subprotocols=[Subprotocol(SUBPROTOCOL)],
-            compression=None,  # costs more CPU than the bytes are worth at 60 small messages a second
+            compression=None,  # compression costs more CPU than the bytes are worth at 60 small messages a second
             open_timeout=connect_timeout_s,
             ping_interval=ping_interval_s,
             ping_timeout=ping_timeout_s,
@@ -82,7 +82,7 @@ class AsyncRobotClient:
         self._writable = asyncio.Event()
         self._progress = asyncio.Event()
 
-    # The robot's side
+    # Calls of the robot's program
 
     def start(self) -> Self:
         if self._task is None:
@@ -98,14 +98,14 @@ class AsyncRobotClient:
     ) -> int | None:
         """Hold one frame for sending and return its index, or None if it was dropped: memory full, or stopped.
 
-        Never waits. Raises ValueError for what the server would refuse: NaN, over 64 KiB, no object.
+        Never waits. Raises ValueError for a frame that the server would refuse: NaN, over 64 KiB, no object.
         """
         index = self.hold(observation, action, timestamp, **extra)
         self.wake()
         return index
 
     def hold(self, observation: Any, action: Any = None, timestamp: float | None = None, **extra: Any) -> int | None:
-        """`send` for another thread, which then has to see that `wake` is called in the event loop."""
+        """Do `send` for another thread, which then must cause a call of `wake` in the event loop."""
         if self._task is None or self._task.cancelled():
             raise ClientClosed("the client is not running: `start()` it, or use it as a context manager")
         return self.protocol.send(observation, action, time.time() if timestamp is None else timestamp, extra)
@@ -118,17 +118,17 @@ class AsyncRobotClient:
         return self.protocol.stats
 
     async def wait_connected(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        """Wait for the server's greeting. Raises TeleopTimeout, or what has stopped the client."""
+        """Wait for the server's greeting. Raises TeleopTimeout, or the error that has stopped the client."""
         await self._wait(lambda: self.protocol.greeted, timeout, "connected")
 
     async def flush(self, timeout: float | None = 30.0) -> None:  # noqa: ASYNC109
-        """Wait until every frame is acknowledged or refused. Raises TeleopTimeout, or what has stopped the client."""
+        """Wait until every frame is acknowledged or refused. Raises TeleopTimeout, or the error that stopped it."""
         await self._wait(lambda: not self.protocol.pending, timeout, "all acknowledged")
 
     async def end(self, timeout: float | None = 30.0, meta_info: dict[str, Any] | None = None) -> int:  # noqa: ASYNC109
-        """End the session once everything is stored, and close; the server's count of its frames.
+        """End the session once everything is stored, and close; return the server's count of its frames.
 
-        Raises TeleopTimeout (call it again to wait longer), or what has stopped the client.
+        Raises TeleopTimeout (call it again to wait longer), or the error that has stopped the client.
         """
         self.protocol.end(meta_info)
         self.wake()
@@ -137,7 +137,7 @@ class AsyncRobotClient:
         return self.protocol.frame_count or 0
 
     async def close(self) -> None:
-        """Close without ending the session. Frames not acknowledged are forgotten: `flush` first."""
+        """Close without ending the session. Unacknowledged frames are discarded: `flush` first."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -159,7 +159,7 @@ class AsyncRobotClient:
         finally:
             await self.close()
 
-    # The connection's side
+    # Connection
 
     async def _wait(self, condition: Callable[[], bool], timeout_s: float | None, what: str) -> None:
         try:
@@ -185,7 +185,7 @@ class AsyncRobotClient:
             self._progress.set()
 
     async def _connect_once(self) -> float | None:
-        """One connection, from handshake to close; the seconds to wait before the next."""
+        """Run one connection, from handshake to close; return the seconds to wait before the next."""
         try:
             connection = await self._connect
             try:
@@ -197,12 +197,12 @@ class AsyncRobotClient:
         except (OSError, InvalidHandshake) as error:
             return self.protocol.closed(CODE_NETWORK, repr(error))
         except Exception as error:
-            # Whatever this is, the robot's frames are worth another attempt.
+            # The cause is unknown, but the robot's frames are worth another attempt.
             logger.exception("unexpected")
             return self.protocol.closed(CODE_NETWORK, repr(error))
 
     async def _close(self, connection: ClientConnection) -> None:
-        """Politely if the server listens; `close` alone would wait for a full buffer without bound."""
+        """Close with a handshake if the server reads; `close` alone would wait for a full buffer without bound."""
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await connection.close()
@@ -220,7 +220,7 @@ class AsyncRobotClient:
         return self.protocol.closed(code, reason)
 
     async def _read(self, connection: ClientConnection) -> tuple[int, str]:
-        """Everything the server says; its close code and reason."""
+        """Receive all messages of the server; return its close code and reason."""
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 self._receive(await connection.recv())
@@ -248,4 +248,4 @@ class AsyncRobotClient:
         except TimeoutError:
             connection.transport.abort()
         except ConnectionClosed:
-            pass  # the reader has its code
+            pass  # _read has its code

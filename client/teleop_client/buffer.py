@@ -1,4 +1,4 @@
-"""The frames that the server has not acknowledged yet."""
+"""Hold the frames that the server has not acknowledged yet."""
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ class Frame:
     index: int
     data: bytes
     queued_at: float
-    message: int = 0  # number of the message it was last written in; 0: never written, so no server can have it
+    message: int = 0  # number of the message that last contained it; 0: never written, so the server cannot have it
 
 
 class FrameBuffer:
     """Frames in index order: first those on the wire, then those that wait.
 
-    When `max_frames` or `max_bytes` are held, the newest frame is refused: what is held may be on the wire already, so
-    dropping the oldest would save nothing there, and one gap at the end of an outage is what a reader can see and
-    trim. The frame's index is used up, so the server counts the gap.
+    With `max_frames` or `max_bytes` held, the newest frame is refused: held frames may be on the wire already, so
+    dropping the oldest would save nothing there, and a reader can see and trim one gap at the end of an outage. The
+    frame's index is used up, so the server counts the gap.
 
-    Any thread may call `add`; everything else belongs to one.
+    Any thread may call `add`; one thread calls all other methods.
     """
 
     def __init__(self, max_frames: int, max_bytes: int) -> None:
@@ -52,21 +52,21 @@ class FrameBuffer:
 
     @property
     def first_unsent(self) -> int:
-        """Index, or NONE."""
+        """Return the first index, or NONE."""
         return self._unsent[0].index if self._unsent else NONE
 
     @property
     def first_in_flight(self) -> int:
-        """Index, or NONE."""
+        """Return the first index, or NONE."""
         return next(iter(self._in_flight), NONE)
 
     @property
     def last_in_flight(self) -> int:
-        """Index, or -1."""
+        """Return the last index, or -1."""
         return next(reversed(self._in_flight), -1)
 
     def add(self, data: bytes, now: float) -> int | None:
-        """Index of the new frame, or None if there was no room for it."""
+        """Add a frame; return its index, or None if there was no room for it."""
         with self._lock:
             index = self._next_index
             self._next_index += 1
@@ -79,7 +79,7 @@ class FrameBuffer:
             return index
 
     def take(self, count: int, max_bytes: int, message: int) -> list[Frame]:
-        """Up to `count` frames, the first whatever its size, to be written in message number `message`."""
+        """Return up to `count` frames, the first of any size, to be written in message number `message`."""
         taken: list[Frame] = []
         with self._lock:
             while self._unsent and len(taken) < count:
@@ -93,7 +93,7 @@ class FrameBuffer:
         return taken
 
     def pop_through(self, index: int) -> list[Frame]:
-        """Frames on the wire up to `index`, no longer held."""
+        """Remove and return the frames on the wire up to `index`."""
         popped: list[Frame] = []
         with self._lock:
             while self.first_in_flight <= index:
@@ -102,7 +102,7 @@ class FrameBuffer:
         return popped
 
     def pop_matching(self, index: int | None, message: int | None) -> list[Frame]:
-        """The frame on the wire with `index`, or those written in `message` if `index` is None; no longer held."""
+        """Remove and return the frame on the wire with `index`, or those written in `message` if `index` is None."""
         with self._lock:
             if index is not None:
                 popped = [self._in_flight.pop(index)] if index in self._in_flight else []
@@ -114,13 +114,13 @@ class FrameBuffer:
         return popped
 
     def rewind(self) -> None:
-        """The connection is gone: everything waits again, oldest first."""
+        """Handle a lost connection: all frames wait again, oldest first."""
         with self._lock:
             self._unsent.extendleft(reversed(self._in_flight.values()))
             self._in_flight.clear()
 
     def pop_stored(self, next_frame_index: int) -> list[Frame]:
-        """Waiting frames below `next_frame_index` that were written once, so that the server has them."""
+        """Remove and return waiting frames below `next_frame_index` that were written once: the server has them."""
         popped: list[Frame] = []
         with self._lock:
             while self.first_unsent < next_frame_index and self._unsent[0].message:
@@ -129,7 +129,7 @@ class FrameBuffer:
         return popped
 
     def shift(self, first_index: int) -> None:
-        """Number everything from `first_index` on: an earlier process has stored what is below in this session."""
+        """Renumber all frames from `first_index` on: an earlier process has stored lower indexes in this session."""
         with self._lock:
             self._next_index += first_index
             for frame in self._unsent:

@@ -1,4 +1,4 @@
-"""What goes onto the wire: the address, a frame's JSON, and the messages made of frames. Pure."""
+"""Encode for the wire: the address, a frame's JSON, and the messages made of frames. Pure."""
 
 import json
 import math
@@ -17,12 +17,12 @@ _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 _ROBOT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _SESSION = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _YEAR_2000, _YEAR_2100 = 946684800.0, 4102444800.0
-# Keys that would turn a frame into something else on the wire.
+# Keys that would give a frame another meaning on the wire.
 _RESERVED = {"frame_index", "frames"}
 
 
 def websocket_url(url: str, robot_id: str, session: str) -> str:
-    """Address of a robot's session on the server at `url` (ws, wss, http or https; a path is kept as prefix)."""
+    """Return the address of a robot's session at `url` (ws, wss, http or https; a path is kept as prefix)."""
     parts = urlsplit(url)
     if parts.scheme not in _SCHEMES or not parts.hostname or parts.query or parts.fragment:
         raise ValueError(f"url is {url!r}; ws://host:port or http://host:port expected")
@@ -35,18 +35,18 @@ def websocket_url(url: str, robot_id: str, session: str) -> str:
 
 
 def key_header(key: str | None) -> dict[str, str] | None:
-    """The robot's key as a header; a line break, as files end with, is refused here and not by a proxy on the way."""
+    """Return the robot's key as a header. A line break, as at the end of a file, is refused here, not by a proxy."""
     if key and not re.fullmatch(r"[!-~]+", key):
         raise ValueError("key has blanks, line breaks or non-ASCII characters")
     return {"Authorization": f"Bearer {key}"} if key else None
 
 
 def _plain(value: Any) -> Any:
-    """numpy and torch values as Python's own, without importing either."""
+    """Convert numpy and torch values to Python's own, without importing either."""
     if not hasattr(value, "tolist"):
         raise TypeError(f"{type(value).__name__} is not JSON")
     if getattr(value, "nbytes", 0) > MAX_FRAME_BYTES:
-        # An image would take longer than the robot's 16.7 ms to become a list that is refused anyway.
+        # Converting an image to a list, which is refused anyway, would take longer than the robot's 16.7 ms.
         raise ValueError(f"array of {value.nbytes} bytes; images are uploaded as video")
     return value.tolist()
 
@@ -55,7 +55,7 @@ _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=
 
 
 def _culprit(value: Any, path: str) -> str | None:
-    """Path and value of the first leaf that JSON cannot carry; looked for only once encoding has failed."""
+    """Return path and value of the first leaf that JSON cannot carry; called only after encoding has failed."""
     if isinstance(value, dict):
         found = (_culprit(v, f"{path}.{k}" if path else str(k)) for k, v in value.items())
     elif isinstance(value, (list, tuple)):
@@ -71,7 +71,7 @@ def _culprit(value: Any, path: str) -> str | None:
 
 
 def encode_object(value: dict[str, Any]) -> bytes:
-    """Compact JSON. Raises ValueError that names the key of a value JSON cannot carry (NaN, infinity, objects)."""
+    """Return compact JSON. Raises ValueError with the key of a value that JSON cannot carry (NaN, infinity, object)."""
     try:
         return _encode(value).encode()
     except (TypeError, ValueError) as error:
@@ -79,7 +79,7 @@ def encode_object(value: dict[str, Any]) -> bytes:
 
 
 def encode_data(observation: Any, action: Any, timestamp: float, extra: dict[str, Any]) -> bytes:
-    """A frame without its index: `"timestamp":...,"observation":...}`. Raises ValueError on what no server stores."""
+    """Return a frame without its index: `"timestamp":...,"observation":...}`. Raises ValueError if not storable."""
     if not (math.isfinite(timestamp) and _YEAR_2000 <= timestamp < _YEAR_2100):
         raise ValueError(f"timestamp is {timestamp}; unix seconds between 2000 and 2100 expected")
     if reserved := _RESERVED & extra.keys():
@@ -97,7 +97,7 @@ def encode_data(observation: Any, action: Any, timestamp: float, extra: dict[str
 
 
 def control_message(kind: str, meta_info: dict[str, Any] | None = None, **fields: Any) -> bytes:
-    """A `start` or `end`. Raises ValueError if meta_info is over 64 KiB or no JSON."""
+    """Return a `start` or `end`. Raises ValueError if meta_info is over 64 KiB or no JSON."""
     if len(encode_object(meta_info or {})) > MAX_FRAME_BYTES:
         raise ValueError(f"meta_info is over {MAX_FRAME_BYTES} bytes")
     return encode_object({"type": kind} | fields | ({"meta_info": meta_info} if meta_info else {}))
@@ -105,7 +105,7 @@ def control_message(kind: str, meta_info: dict[str, Any] | None = None, **fields
 
 def start_message(fps: int, meta_info: dict[str, Any] | None) -> bytes:
     if not 1 <= fps <= MAX_FPS:
-        # The server would refuse it, and take the session for one of 60 FPS.
+        # The server would refuse this fps, and assume 60 FPS for the session.
         raise ValueError(f"fps is {fps}; 1 to {MAX_FPS} expected")
     return control_message("start", meta_info, fps=fps)
 

@@ -1,8 +1,8 @@
-"""All errors in one tree. Some are raised, some only handed to `on_error`; each docstring says which."""
+"""All errors in one tree. Some are raised, some only passed to `on_error`; each docstring says which."""
 
 
 class TeleopError(Exception):
-    """What everything below is."""
+    """Base class of all errors below."""
 
 
 class ClientClosed(TeleopError):
@@ -10,11 +10,11 @@ class ClientClosed(TeleopError):
 
 
 class TeleopTimeout(TeleopError, TimeoutError):
-    """Raised when a call did not get done in the time given; the client goes on trying until it is closed."""
+    """Raised when a call did not finish in the given time; the client continues until it is closed."""
 
 
 class Fatal(TeleopError):
-    """The client has stopped: handed to `on_error` once, then raised by every call that waits."""
+    """The client has stopped: passed to `on_error` once, then raised by every call that waits."""
 
 
 class HandshakeRefused(Fatal):
@@ -30,15 +30,15 @@ class SessionTaken(Fatal):
 
 
 class SessionEnded(Fatal):
-    """The server ended the session while frames were still held here (staff can do that)."""
+    """The server ended the session while this client still held frames (staff can end a session)."""
 
 
 class DisconnectedByStaff(TeleopError):
-    """Reported only: staff disconnected the robot (4403); the client comes back after a minute."""
+    """Reported only: staff disconnected the robot (4403); the client reconnects after a minute."""
 
 
 class MessageRefused(TeleopError):
-    """Reported only: the server refused a message that is no frame, or closed because of one."""
+    """Reported only: the server refused a message that is not a frame, or closed because of such a message."""
 
 
 class AcknowledgedFramesLost(TeleopError):

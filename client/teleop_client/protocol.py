@@ -1,8 +1,8 @@
 """The protocol without I/O: events in, messages and delays out.
 
-A front-end calls `connected`, feeds `receive`, writes what `next_message` gives until it gives None, and calls `closed`
-or `refused` when the connection is gone or was never made: they return the seconds to wait before the next one, or
-None when there shall be none.
+A front-end calls `connected`, feeds `receive`, writes the messages of `next_message` until it returns None, and calls
+`closed` or `refused` when the connection is lost or was not made. These two return the seconds to wait before the
+next connection, or None if there shall be no other.
 """
 
 import json
@@ -19,13 +19,13 @@ from .reporting import Reporter, Stats
 
 logger = logging.getLogger("teleop_client")
 
-# 100 ms at 60 FPS: fewer waiting frames are a late timer, not a client that has fallen behind.
+# 100 ms at 60 FPS: fewer waiting frames mean a late timer, not a client that is behind.
 BATCH_FROM_FRAMES = 6
 BARE_END = encoding.control_message("end")
 
 
 class ClientProtocol:
-    """One session of one robot over any number of connections. `clock` and `rng` are arguments for the tests."""
+    """State machine of one session of one robot, over any number of connections. Tests pass `clock` and `rng`."""
 
     def __init__(
         self,
@@ -59,10 +59,10 @@ class ClientProtocol:
         self._messages = 0
         self._start_sent = self._end_sent = False
 
-    # The robot's side
+    # Calls of the robot's program
 
     def send(self, observation: Any, action: Any, timestamp: float, extra: dict[str, Any]) -> int | None:
-        """Hold a frame for sending; its index, or None if it was dropped. Any thread may call this."""
+        """Hold a frame for sending; return its index, or None if it was dropped. Any thread may call this."""
         if self._end is not None:
             raise errors.ClientClosed("the session has been ended")
         data = encoding.encode_data(observation, action, timestamp, extra)
@@ -74,7 +74,7 @@ class ClientProtocol:
         return index
 
     def end(self, meta_info: dict[str, Any] | None = None) -> None:
-        """Ask for the session's end, after everything held has been sent."""
+        """Request the session's end, after all held frames are sent."""
         if self._end is None:
             self._end = encoding.control_message("end", meta_info)
 
@@ -95,14 +95,14 @@ class ClientProtocol:
             reconnects=max(self._connections - 1, 0),
         )
 
-    # The connection's side
+    # Calls of the connection
 
     def connected(self) -> None:
         self.greeted = self._start_sent = self._end_sent = False
         self._messages = 0
 
     def next_message(self) -> bytes | None:
-        """The next message to write on this connection, as UTF-8, or None if there is nothing to write now."""
+        """Return the next message to write on this connection, as UTF-8, or None if there is nothing to write now."""
         if not self.greeted or self.done:
             return None
         message = self._next_control() or self._next_frames()
@@ -131,7 +131,7 @@ class ClientProtocol:
         return encoded[0] if len(encoded) == 1 else encoding.batch_message(encoded)
 
     def receive(self, text: str | bytes) -> None:
-        """A message from the server. One that makes no sense is logged and left: the protocol may grow."""
+        """Handle a message from the server. An unusable message is logged and ignored: the protocol may grow."""
         try:
             message = json.loads(text)
             match message["type"]:
@@ -150,7 +150,7 @@ class ClientProtocol:
         next_frame_index, self._max_unacked = int(message["next_frame_index"]), max(int(message["max_unacked"]), 1)
         self.session_id = message["session_id"]
         if not self._connections:
-            # Frames of this process can only be new, whatever numbers an earlier one has used in this session.
+            # Frames of this process are always new, whichever indexes an earlier process has used in this session.
             self._buffer.shift(next_frame_index)
             self._last_stored = next_frame_index - 1
         elif next_frame_index <= self._last_stored:
@@ -180,7 +180,7 @@ class ClientProtocol:
         if not frames:
             self._reporter.report(errors.MessageRefused(f"message {message.get('message')} refused: {code}: {detail}"))
         if code == "invalid_end" and self._end not in (None, BARE_END):
-            # The session shall end all the same: without what was wrong in it.
+            # The session shall still end: send `end` again without the invalid part.
             self._end, self._end_sent = BARE_END, False
 
     def _refuse(self, frames: list[Frame], code: str, detail: str) -> None:
@@ -189,7 +189,7 @@ class ClientProtocol:
             self._reporter.report(errors.FrameRefused(frame.index, code, detail))
 
     def _on_ended(self, frame_count: int) -> None:
-        """It acknowledges nothing: staff may have ended the session while frames, and our own `end`, were under way."""
+        """Handle `ended`. It acknowledges nothing: staff may end a session with frames, and our `end`, in flight."""
         self.frame_count = frame_count
         if self.pending or self._end is None:
             self._stop(
@@ -197,7 +197,7 @@ class ClientProtocol:
             )
 
     def closed(self, code: int, reason: str = "") -> float | None:
-        """The connection is gone, or was not made (1006)."""
+        """Handle a connection that was lost, or was not made (1006)."""
         if code in reconnect.CODES_AT_FAULT:
             self._find_fault(code, reason)
         self.greeted = False
@@ -215,21 +215,21 @@ class ClientProtocol:
         return self._back_off(f"connection closed: {code} {reason}")
 
     def refused(self, status: int) -> float | None:
-        """The handshake was answered with an HTTP error."""
+        """Handle a handshake that was answered with an HTTP error."""
         if status >= 500 or status in reconnect.STATUS_LATER:
             return self._back_off(f"HTTP {status} at the handshake")
         error = errors.HandshakeRefused(
             f"HTTP {status} at the handshake: check the key, the robot's id and the address"
         )
         if self._connections:
-            # It was right once, so someone may put it right again while the frames are still held here.
+            # An earlier handshake succeeded, so the setup may be repaired while this client still holds the frames.
             self._reporter.report(error)
             return self._backoff.slow()
         self._stop(error)
         return None
 
     def _find_fault(self, code: int, reason: str) -> None:
-        """Which of the messages in flight was at fault, the code does not say: send them again one by one, and see."""
+        """Find the message in flight that was at fault, which the code does not name: send them again one by one."""
         if code == reconnect.CODE_TOO_BIG:
             self._batch_bytes = max(self._batch_bytes // 2, encoding.MAX_FRAME_BYTES)
         if self._buffer.first_in_flight <= self._careful_through:

@@ -1,4 +1,4 @@
-"""When to come back: what each close code asks for, and how long to wait."""
+"""When to reconnect: the action for each close code, and the seconds to wait."""
 
 import random
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ CODES_STOP: dict[int, tuple[type[Fatal], str]] = {
     4401: (KeyRevoked, "the robot's key was revoked"),
     4409: (SessionTaken, "another connection took the session"),
 }
-# HTTP statuses below 500 that say "later", not "no".
+# HTTP statuses below 500 that mean "later", not "no".
 STATUS_LATER = {408, 425, 429}
 
 
 @dataclass(frozen=True)
 class Delays:
-    """Seconds before the next connection; the jitter keeps a fleet from returning as one.
+    """Seconds before the next connection; the jitter keeps a fleet from reconnecting at the same time.
 
-    `staff` is stretched by up to a tenth, the others are cut by up to half.
+    Up to a tenth is added to `staff`; up to half is cut from the others.
     """
 
     first: float = 0.5  # doubles with every failure ...
@@ -34,7 +34,7 @@ DEFAULT_DELAYS = Delays()
 
 
 class Backoff:
-    """Doubles with every failure until `reset`, which is due once the server has acknowledged something."""
+    """Delay that doubles with every failure until `reset`, which is due after an acknowledgement of the server."""
 
     def __init__(self, delays: Delays, rng: random.Random) -> None:
         self._delays = delays

@@ -1,4 +1,4 @@
-"""What is counted, logged and told to the robot's own code."""
+"""Count, log, and report to the robot's own code."""
 
 import logging
 from collections.abc import Callable
@@ -12,14 +12,14 @@ logger = logging.getLogger("teleop_client")
 
 @dataclass(frozen=True)
 class Stats:
-    """Counted in frames: sent = acked + refused + pending; dropped ones found no room and are not in sent."""
+    """Counts of frames: sent = acked + refused + pending; dropped frames found no room and are not in sent."""
 
     sent: int
     acked: int
     refused: int
     dropped: int
     pending: int
-    lost: int  # acknowledged, and gone from the server
+    lost: int  # acknowledged, but the server no longer has them
     reconnects: int
     last_error: str | None
 
@@ -47,7 +47,7 @@ class Reporter:
 
     @staticmethod
     def _call(callback: Callable[[Any], None] | None, argument: Any) -> None:
-        """A fault in the robot's code must not cost it the connection."""
+        """A fault in the robot's code must not break its connection."""
         try:
             if callback:
                 callback(argument)

@@ -1,4 +1,4 @@
-"""The client for a robot's own loop: the asyncio client in a thread of its own."""
+"""The client for a robot's own loop: it runs the asyncio client in a separate thread."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class RobotClient:
-    """Same arguments, methods and context manager as AsyncRobotClient, without `await`, for any thread.
+    """Client with the arguments, methods and context manager of AsyncRobotClient, without `await`, for any thread.
 
     `on_ack` and `on_error` are called from the client's own thread.
     """
@@ -28,7 +28,7 @@ class RobotClient:
     def start(self) -> Self:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            # A daemon: a robot's program that forgets to close must still be able to exit.
+            # A daemon thread: a robot's program that forgets to close must still be able to exit.
             self._thread = Thread(target=self._loop.run_forever, name=f"teleop {self.robot_id}", daemon=True)
             self._thread.start()
             self._call(self._start())

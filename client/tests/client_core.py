@@ -1,4 +1,4 @@
-"""A core with a fake clock and a short way to talk to it."""
+"""A core with a fake clock and short methods to exchange messages with it."""
 
 import json
 import random
@@ -26,7 +26,7 @@ class Core(ClientProtocol):
         self.receive(json.dumps(message))
 
     def greet(self, next_frame_index=0, max_unacked=6000):
-        """Connect, be greeted, and get the `start` out of the way."""
+        """Connect, greet the core, and take the `start` from it."""
         self.connected()
         self.say(type="session", session_id=17, session="s", next_frame_index=next_frame_index, max_unacked=max_unacked)
         assert self.written(1)[0]["type"] == "start"
@@ -39,12 +39,12 @@ class Core(ClientProtocol):
         self.say(type="error", code=code, message=message, frame_index=frame_index, detail="why")
 
     def written(self, most=None):
-        """What the core writes now, as objects."""
+        """Return the messages that the core writes now, as objects."""
         messages = []
         while (most is None or len(messages) < most) and (message := self.next_message()) is not None:
             messages.append(json.loads(message))
         return messages
 
     def write_frames(self, most=None):
-        """Indexes of the frames in each message that the core writes now."""
+        """Return the indexes of the frames in each message that the core writes now."""
         return [[f["frame_index"] for f in m.get("frames", [m])] for m in self.written(most)]

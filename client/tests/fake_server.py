@@ -1,4 +1,4 @@
-"""A server for the tests: speaks the protocol over real sockets, stores in dicts, and can be told to misbehave."""
+"""A server for the tests: it speaks the protocol over real sockets, stores in dicts, and has switches for faults."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 
 
 class FakeServer:
-    """What it stores outlives `stop`, as a database does; `start` comes back on the same port."""
+    """A server with data that outlives `stop`, as in a database; `start` uses the same port again."""
 
     def __init__(self, max_unacked: int = 6000) -> None:
         self.sessions: dict[str, dict[int, dict[str, Any]]] = {}
@@ -21,7 +21,7 @@ class FakeServer:
         self.paths: list[str] = []
         self.max_unacked = max_unacked
         self.port = 0
-        self.status: int | None = None  # answer the handshake with this
+        self.status: int | None = None  # the HTTP status with which to answer the handshake
         self.greet = True
         self.ack = True
         self.end = True
@@ -49,13 +49,13 @@ class FakeServer:
     async def stop(self, code: int = 1012) -> None:
         assert self._server
         for connection in self.connections:
-            if not connection.transport.is_reading():  # it would wait for an answer that it does not read
+            if not connection.transport.is_reading():  # close() would wait for an answer that it does not read
                 connection.transport.abort()
         self._server.close(code=code)
         await self._server.wait_closed()
 
     def kill(self) -> None:
-        """As kill -9 does: no close frame, and no one listens any more."""
+        """Stop like kill -9: no close frame, and no listening socket any more."""
         assert self._server
         self._server.close(close_connections=False)
         for connection in self.connections:
@@ -129,7 +129,7 @@ async def _numbered(connection: ServerConnection) -> AsyncIterator[tuple[int, st
 
 
 async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
-    """Wait for what no event tells of."""
+    """Wait for a condition that no event signals."""
     async with asyncio.timeout(within_s):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.002)

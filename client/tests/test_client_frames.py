@@ -1,4 +1,4 @@
-"""What goes onto the wire, and what is refused before it does."""
+"""Encode frames for the wire, and refuse invalid frames before sending."""
 
 import json
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ def frame(observation=None, action=None, timestamp=NOW, **extra):
 
 
 class Array(SimpleNamespace):
-    """As numpy's arrays and scalars are: no JSON, but `tolist` and `nbytes`."""
+    """A value like numpy's arrays and scalars: not JSON, but with `tolist` and `nbytes`."""
 
     def tolist(self):
         return self.value

@@ -11,7 +11,7 @@ def core():
 
 
 def greeted_before_start(**options):
-    """A core that was greeted with nothing written yet, two frames held."""
+    """Return a core that was greeted, has written nothing yet, and holds two frames."""
     core = Core(**options)
     core.put(2)
     core.connected()
@@ -96,7 +96,7 @@ def test_it_drops_the_newest_frame_at_max_held_frames():
     core.greet()
     core.write_frames()
     core.ack(1)
-    assert core.put() == [3]  # the server sees the gap
+    assert core.put() == [3]  # the server detects the gap
     assert (core.stats.sent, core.stats.dropped) == (3, 1)
 
 

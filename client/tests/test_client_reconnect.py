@@ -1,4 +1,4 @@
-"""Between connections: what is sent again, what each close code means, and how long to wait."""
+"""Between connections: which frames are sent again, the meaning of each close code, and the seconds to wait."""
 
 import logging
 
@@ -18,7 +18,7 @@ from teleop_client import (
 
 @pytest.fixture
 def core():
-    """Five frames on the wire, the first two acknowledged."""
+    """Return a core with five frames on the wire, the first two acknowledged."""
     core = Core().greet()
     core.put(5)
     core.write_frames()
@@ -138,7 +138,7 @@ def test_it_finds_the_refused_message_by_sending_one_at_a_time(core, code):
     assert core.greet(2).write_frames() == [[2]]
     core.ack(2)
     assert core.write_frames() == [[3]]
-    core.closed(code)  # so it was frame 3
+    core.closed(code)  # so frame 3 was at fault
     assert [type(e) for e in core.errors] == [MessageRefused, FrameRefused]
     assert core.errors[1].frame_index == 3
     core.greet(3)

@@ -1,4 +1,4 @@
-"""Both front-ends over real sockets, against a server that dies, comes back, cuts the line and says nothing."""
+"""Both front-ends over real sockets, against a server that dies, restarts, cuts the connection or sends nothing."""
 
 import asyncio
 import functools
@@ -94,7 +94,7 @@ async def test_it_reconnects_after_a_server_crash(connect):
         await until(lambda: client.stats.acked > 50)
         server.kill()
         send(client, 200)
-        # asyncio's words for a refused connection, or uvloop's.
+        # asyncio's text for a refused connection, or uvloop's.
         await until(lambda: re.search("Connect call failed|Connection refused", str(client.stats.last_error)))
         await server.start()
         assert await client.end(5) == 400
@@ -198,7 +198,7 @@ async def test_it_reconnects_if_no_greeting_arrives_in_time(connect):
 
 @pytest.fixture
 def deaf(monkeypatch):
-    """A server that no longer reads, but whose socket is open."""
+    """Return a server that no longer reads, but keeps its socket open."""
     monkeypatch.setattr("teleop_client.aio.CLOSE_TIMEOUT_S", 0.05)
     server = FakeServer()
     server.read = False

@@ -1,4 +1,4 @@
-"""What the robots send: frames of ~500 bytes, in the report's shape."""
+"""Build the frames that robots send: ~500 bytes each, in the report's shape."""
 
 import json
 import random
@@ -7,7 +7,7 @@ FPS = 60
 
 
 def template(rng: random.Random) -> bytes:
-    """A frame with %d and %.3f left for frame_index and timestamp: to build each anew would load the generator."""
+    """Return a frame with %d and %.3f for frame_index and timestamp: building each anew would load the generator."""
 
     def values(length: int, most: float) -> list[float]:
         return [rng.uniform(-most, most) for _ in range(length)]
@@ -19,7 +19,7 @@ def template(rng: random.Random) -> bytes:
 
 
 def message(frame: bytes, first_index: int, count: int, timestamp: float) -> bytes:
-    """One frame, or a batch of `count` that were captured up to now."""
+    """Return one frame, or a batch of the `count` frames that were captured up to now."""
     if count == 1:
         return frame % (first_index, timestamp)
     frames = (frame % (first_index + n, timestamp - (count - 1 - n) / FPS) for n in range(count))

@@ -1,6 +1,6 @@
-"""The load generator, a process of its own: `python -m loadtest.generator.generate '{"host": ..., "robots": 10, ...}'`.
+"""Run the load generator as a process: `python -m loadtest.generator.generate '{"host": ..., "robots": 10, ...}'`.
 
-Prints a line of JSON when something happens: `connecting`, `second` once a second while it measures, and `done`.
+Prints JSON lines as events: `connecting`, `second` once a second while it measures, and `done`.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 import gevent
 import locust.runners
 from gevent.event import Event
-from locust.env import Environment  # first: it patches what the others import
+from locust.env import Environment  # first: Locust patches modules that the other imports use
 
 from loadtest.generator import users
 from loadtest.generator.frames import FPS
@@ -24,7 +24,7 @@ from loadtest.generator.measure import distribution, percentile, quantiles, roun
 SPAWN_RATE = 40  # robots a second, while they connect
 CONNECT_TIMEOUT_S = 30
 DRAIN_S = 20
-GRACE_S = 0.15  # for the last frames' acks to count as answered in time
+GRACE_S = 0.15  # time for the last frames' acks, which still count as answered in time
 ROBOTS_PER_API_USER = 5
 SCENARIOS = {
     "robots": (users.RobotUser, users.ApiUser),
@@ -121,7 +121,7 @@ class Generator:
         say(phase="second", **self.seconds[-1])
 
     def _drain(self) -> None:
-        """Robots end by themselves: they wait for what is not acknowledged, and for the server's own count."""
+        """Wait for the robots, which end by themselves after their last ack and the server's own count."""
         say(phase="draining")
         deadline = time.monotonic() + DRAIN_S
         while time.monotonic() < deadline and not self.was_stopped:
@@ -133,7 +133,7 @@ class Generator:
         return sum(getattr(robot, name, 0) for robot in users.robots)
 
     def _answered_frames(self) -> int:
-        """And, of the mixed user, requests, as the report counted them."""
+        """Count answered frames and also, for the mixed user, requests, as the report did."""
         answered = self._count("acked" if self.streaming is users.RobotUser else "sent")
         if self.streaming is users.MixedUser:
             answered += sum(map(len, self.answers_ms.values()))
@@ -178,9 +178,9 @@ def main() -> None:
         generator.was_stopped = True
 
     signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C, and then ends this process
     generator.run()
-    os._exit(0)  # a greenlet that waits for a server that is gone holds nobody up
+    os._exit(0)  # exit at once: a greenlet that waits for a stopped server would block a normal exit
 
 
 if __name__ == "__main__":

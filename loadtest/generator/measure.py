@@ -1,14 +1,14 @@
-"""Numbers from lists of numbers; pure."""
+"""Compute numbers from lists of numbers; pure."""
 
 from collections.abc import Sequence
 
-BOTTLENECK_CPU = 0.9  # of a core: gevent has one, and near its end it is late with everything
-BOTTLENECK_SLIP_MS = 1000 / 60  # p95: a frame late by a whole frame is no 60 FPS load
-BUSY_MACHINE_CPU = 0.25  # of a core: who shares its cores with other work measures that too
+BOTTLENECK_CPU = 0.9  # of a core: gevent uses one core, and near 100 % everything in it is late
+BOTTLENECK_SLIP_MS = 1000 / 60  # p95: if a frame is late by a whole frame, the load is no longer 60 FPS
+BUSY_MACHINE_CPU = 0.25  # of a core: with other work on the same cores, a run measures that work too
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
-    """The lowest value that `share` of all do not exceed (nearest rank); None of nothing."""
+    """Return the lowest value that `share` of all do not exceed (nearest rank); None if there are no values."""
     if not values:
         return None
     ordered = sorted(values)
@@ -25,13 +25,13 @@ def quantiles(values: Sequence[float]) -> dict[str, float | None]:
 
 
 def distribution(values: Sequence[float], points: int = 100) -> list[float]:
-    """The value at each percent from 0 to 100: a cumulative distribution to plot."""
+    """Return the value at each percent from 0 to 100: a cumulative distribution to plot."""
     ordered = sorted(values)
     return [round(ordered[round(n / points * (len(ordered) - 1))], 2) for n in range(points + 1)] if ordered else []
 
 
 def bottleneck(cpu: float, slip_p95_ms: float, others_cpu: float = 0.0) -> str | None:
-    """Why this run says nothing of the server: the generator, or the rest of the machine, bounded it; else None."""
+    """Return the reason if the generator or other work on the machine bounded this run, not the server; else None."""
     if cpu > BOTTLENECK_CPU:
         return f"the generator was the bottleneck: it used {cpu:.0%} of its core (more than {BOTTLENECK_CPU:.0%})"
     if others_cpu > BUSY_MACHINE_CPU:

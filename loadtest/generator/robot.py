@@ -1,5 +1,5 @@
-"""A robot's half of teleop.v1 under gevent, told apart from Locust: it keeps what is not acknowledged, comes back when
-the connection is lost, and tells its `listener` what it saw. Not for robots: those have `client/`.
+"""The robot's half of teleop.v1 under gevent, without Locust: it keeps unacknowledged frames, reconnects after a lost
+connection, and reports each event to its `listener`. Real robots use `client/` instead.
 """
 
 import json
@@ -34,7 +34,7 @@ class Robot:
     def __init__(self, url: str, listener: Listener) -> None:
         self.url = url
         self.sent = self.acked = self.refused = 0
-        self.frame_count: int | None = None  # what the server has stored, as it said at the end
+        self.frame_count: int | None = None  # the number of stored frames, from the server's answer to `end`
         self.unacked: deque[Unacked] = deque()
         self._listener = listener
         self._acked_index = -1
@@ -43,7 +43,7 @@ class Robot:
         self._is_ending = False
 
     def connect(self) -> None:
-        """Raises OSError or websocket.WebSocketException."""
+        """Connect to the server. Raises OSError or websocket.WebSocketException."""
         opened = websocket.create_connection(self.url, timeout=CONNECT_TIMEOUT_S, subprotocols=["teleop.v1"])
         greeting = json.loads(opened.recv())
         opened.settimeout(None)
@@ -59,17 +59,17 @@ class Robot:
             self._reader = gevent.spawn(self._read)
 
     def send(self, message: bytes, first_index: int, frames: int) -> float:
-        """The seconds that the socket's send() took; while the connection is lost the message waits for the next."""
+        """Send a message; return the seconds in send(). If disconnected, the message waits for the next connection."""
         began = time.perf_counter()
         self.unacked.append(Unacked(first_index + frames - 1, frames, began, message))
         self.sent += frames
         if self._socket is not None:
-            with suppress(OSError, websocket.WebSocketException):  # the reader finds out too, and connects again
+            with suppress(OSError, websocket.WebSocketException):  # the reader notices it too, and reconnects
                 self._socket.send(message)
         return time.perf_counter() - began
 
     def end(self, timeout_s: float) -> None:
-        """Waits until the server has said how many frames it has."""
+        """Wait until the server has sent the number of frames that it stored."""
         self._is_ending = True
         if self._socket is not None:
             with suppress(OSError, websocket.WebSocketException):
@@ -116,7 +116,7 @@ class Robot:
             self._listener.acked(message, (now - message.sent_at) * 1000)
 
     def _lost(self, opcode: int | None, payload: bytes | str) -> bool:
-        """Whether it is connected again."""
+        """Reconnect; return whether the robot is connected again."""
         code = int.from_bytes(payload[:2], "big") if opcode == websocket.ABNF.OPCODE_CLOSE else 1006
         self._socket.shutdown()
         self._socket = None
@@ -130,7 +130,7 @@ class Robot:
 
 
 class MuteRobot:
-    """The report's robot: it asks for no subprotocol, is sent nothing, and so learns nothing."""
+    """The report's robot: it asks for no subprotocol, so the server sends it nothing and it has no acks."""
 
     def __init__(self, url: str, listener: Listener) -> None:
         self.url = url
@@ -154,7 +154,7 @@ class MuteRobot:
         return time.perf_counter() - began
 
     def end(self, timeout_s: float) -> None:
-        """The server closes after the last commit; a robot that reads nothing cannot be told more."""
+        """Wait for the close, which the server sends after the last commit; this robot receives nothing else."""
         with suppress(OSError, websocket.WebSocketException):
             self._socket.send('{"type":"end"}')
         self._reader.join(timeout_s)
@@ -167,4 +167,4 @@ class MuteRobot:
     def _answer_pings(self) -> None:
         with suppress(OSError, websocket.WebSocketException):
             while self._socket.connected:
-                self._socket.recv()  # answers pings by itself
+                self._socket.recv()  # recv() answers pings by itself

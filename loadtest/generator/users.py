@@ -1,4 +1,4 @@
-"""Locust users: robots and API clients. `manage.py loadtest` drives them; so does Locust by itself:
+"""Locust users: robots and API clients. `manage.py loadtest` starts them, and Locust alone can do so too:
 
     locust -f loadtest/generator/users.py --host http://127.0.0.1:8000 RobotUser ApiUser
 
@@ -23,10 +23,10 @@ SEND = "send() of a frame"
 END_TIMEOUT_S = 15
 
 numbers = itertools.count()
-robots: list[Robot | MuteRobot] = []  # all that connected, in this process
+robots: list[Robot | MuteRobot] = []  # all robots that connected, in this process
 robot_ids: list[str] = []
-slips_s: list[float] = []  # how late each message was sent, by its own schedule
-sends_s: list[float] = []  # what send() alone took
+slips_s: list[float] = []  # delay of each message behind its own schedule
+sends_s: list[float] = []  # time that send() alone took
 
 
 @events.init_command_line_parser.add_listener
@@ -37,7 +37,7 @@ def add_arguments(parser) -> None:
 
 
 class Streaming(User):
-    """Sends on a fixed schedule, whatever the server does: frame n is due n / 60 s after the first."""
+    """A robot that sends on a fixed schedule, however slow the server is: frame n is due n / 60 s after the first."""
 
     abstract = True
     wait_time = constant(0)
@@ -64,7 +64,7 @@ class Streaming(User):
     def stream(self) -> None:
         frame, count = template(self._rng), self.options.frames_per_message
         interval_s = count / FPS
-        begin = time.perf_counter() + self._rng.random() * interval_s  # not all at the same moment
+        begin = time.perf_counter() + self._rng.random() * interval_s  # spread the starts
         most = self.options.frames // count if self.options.frames else None
         for n in range(most) if most else itertools.count():
             due = begin + n * interval_s
@@ -78,7 +78,7 @@ class Streaming(User):
         return self.robot.send(content, first_index, self.options.frames_per_message)
 
     def on_stop(self) -> None:
-        if hasattr(self, "robot"):  # else it never connected
+        if hasattr(self, "robot"):  # else the robot never connected
             self.robot.close()
 
     def failed(self, what: str) -> None:
@@ -86,7 +86,7 @@ class Streaming(User):
 
 
 class RobotUser(Streaming):
-    """A robot that speaks teleop.v1: the response time of a frame is from send() to the ack that says: committed."""
+    """A robot that speaks teleop.v1: a frame's response time is from send() to the ack, which follows the commit."""
 
     def connect(self, url: str) -> Robot:
         robot = Robot(f"{url}?session={uuid.uuid4()}", self)
@@ -98,7 +98,7 @@ class RobotUser(Streaming):
 
 
 class ReportRobotUser(Streaming):
-    """The report's robot: it reads nothing, so all that it can time is its own send()."""
+    """The report's robot: it reads nothing, so it can time only its own send()."""
 
     def connect(self, url: str) -> MuteRobot:
         robot = MuteRobot(url, self)
@@ -129,7 +129,7 @@ class Api(FastHttpUser):
 
 
 class ApiUser(Api):
-    """One for five robots: somebody's dashboard."""
+    """An API client like a dashboard; there is one for five robots."""
 
     wait_time = between(1, 3)
 
@@ -159,8 +159,8 @@ class ApiUser(Api):
 
 
 class MixedUser(Api):
-    """The report's own user, for a like-for-like run: frames and requests in turn, each after a pause of 10-50 ms, so
-    what it sends falls with what the server can take (a closed loop; the others are open).
+    """The report's own user, for a like-for-like run: frames and requests in turn, each after a pause of 10-50 ms. Its
+    load falls when the server is slower (a closed loop; the other users are open).
     """
 
     wait_time = between(0.01, 0.05)

@@ -1,4 +1,4 @@
-"""--cost: what a robot costs on rented machines, from a run's CPU and memory and a dated list of prices."""
+"""Compute --cost: the price of a robot on rented machines, from a run's CPU and memory and a dated list of prices."""
 
 import json
 from pathlib import Path
@@ -7,12 +7,12 @@ from loadtest.report.sections import NAMES, Section
 
 PRICES = Path(__file__).parent / "prices.json"
 MONTH_H = 730
-MOST_CPU = 0.8  # past it --find-max calls nothing stable
+MOST_CPU = 0.8  # above this share --find-max calls no run stable
 MOST_MEMORY = 0.8
 
 
 def basis(rows: list[dict]) -> list[dict]:
-    """For each database the run with the most robots that met its target."""
+    """Return, for each database, the run with the most robots that met its target."""
     best: dict[str, dict] = {}
     for row in rows:
         if (
@@ -25,7 +25,7 @@ def basis(rows: list[dict]) -> list[dict]:
 
 
 def robots(row: dict, cpus: float, machine: dict, share: float) -> int:
-    """How many this machine holds at `share` of its CPU, scaled from a run on `cpus`; 0 where memory is too small."""
+    """Return how many robots this machine holds at `share` of its CPU, scaled from `cpus`; 0 if memory is too small."""
     per_robot = row["cpu"] / 100 * cpus / row["robots"]
     fits = row["memory_mb"] < machine["memory_mb"] * MOST_MEMORY
     return int(machine["vcpus"] * share * MOST_CPU / per_robot) if fits else 0

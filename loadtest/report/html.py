@@ -1,4 +1,4 @@
-"""report.md and report.html of the same sections; pure but for the two files."""
+"""Write report.md and report.html from the same sections; pure but for the two files."""
 
 from html import escape
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Line charts as inline SVG, in the page's own colours; pure."""
+"""Draw line charts as inline SVG, in the page's own colours; pure."""
 
 from collections.abc import Sequence
 from html import escape
@@ -9,7 +9,7 @@ Series = dict[str, Sequence[tuple[float, float | None]]]
 
 
 def line_chart(title: str, x_unit: str, y_unit: str, series: Series, bound: float | None = None) -> str:
-    """`bound` is drawn as a dashed line: what a target allows. A point without a value is left out."""
+    """Draw one chart. `bound` is a dashed line: the target's limit. A point without a value is left out."""
     lines = {name: [(x, y) for x, y in points if y is not None] for name, points in series.items()}
     lines = {name: points for name, points in lines.items() if points}
     if not lines:
@@ -35,7 +35,7 @@ def line_chart(title: str, x_unit: str, y_unit: str, series: Series, bound: floa
 
 
 def axis(y_most: float, bottom: float, right: float) -> str:
-    """Four lines across, each with its value."""
+    """Draw four horizontal lines, each with its value."""
     parts = []
     for step in range(5):
         y = bottom - step / 4 * (bottom - TOP)
@@ -49,7 +49,7 @@ def label(x: float, y: float, text: str, anchor: str = "start") -> str:
 
 
 def nice(value: float) -> float:
-    """The next round number that four steps divide evenly."""
+    """Return the next round number that four steps divide evenly."""
     if value <= 0:
         return 1
     power = 10.0 ** (len(f"{value:.0f}") - 1)

@@ -1,5 +1,5 @@
-"""What the report published of its server (FastAPI, SQLAlchemy), and what ours must do. Its latencies are the time of
-the client's send() alone: it acknowledges nothing.
+"""The numbers that the report published of its server (FastAPI, SQLAlchemy), and the targets for ours. The report's
+latencies are the time of the client's send() alone: its server acknowledges nothing.
 """
 
 from typing import NamedTuple
@@ -31,14 +31,14 @@ PUBLISHED_CPU_PERCENT, PUBLISHED_MEMORY_MB = "76-84", 520
 
 
 class Target(NamedTuple):
-    """Each is an upper bound, but the rate."""
+    """Limits of the report's server. Each is an upper bound, except the rate."""
 
     p95_ms: float
     cpu: float
     memory_mb: float = 200
     db_connections: int = 10
     failures: int = 0
-    rate_percent: float = 99.5  # 100, less what rounding the moments of the first and last ack takes
+    rate_percent: float = 99.5  # 100, less the error from rounding the times of the first and last ack
 
 
 def target(database: str, robots: int) -> Target:
@@ -46,6 +46,6 @@ def target(database: str, robots: int) -> Target:
     return Target(p95_ms=60 if database == "postgres" and is_small else 100, cpu=60 if is_small else 90)
 
 
-# What --find-max calls stable, and at the limit; past that it breaks.
+# --find-max calls the first bound stable and the second the limit; past the second the server counts as broken.
 STABLE_P95_MS, STABLE_CPU = 100, 80
 LIMIT_P95_MS, LIMIT_FAILURES_SHARE, LIMIT_RATE_PERCENT = 150, 0.01, 95

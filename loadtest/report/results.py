@@ -1,4 +1,4 @@
-"""results.json, and what stands beside it in details.json; pure but for the two files."""
+"""Write and read results.json, and the details beside it in details.json; pure but for the two files."""
 
 import json
 import os

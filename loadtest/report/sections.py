@@ -1,4 +1,4 @@
-"""The report's tables, as data that Markdown and HTML are made of; pure."""
+"""The report's tables, as data from which Markdown and HTML are made; pure."""
 
 from typing import NamedTuple
 
@@ -92,7 +92,7 @@ def throughput_row(detail: dict) -> Cells:
 
 
 def title(detail: dict) -> str:
-    """What tells a row from its neighbours: "50", or "50, 6 frames a message"."""
+    """Return the label that tells a row from its neighbours: "50", or "50, 6 frames a message"."""
     return detail["run"].partition(", ")[2].replace(" robots", "", 1)
 
 

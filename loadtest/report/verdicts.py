@@ -1,4 +1,4 @@
-"""Whether a run was sound, and whether it met its target; pure."""
+"""Decide whether a run was sound, and whether it met its target; pure."""
 
 from loadtest.generator.frames import FPS
 from loadtest.report import published
@@ -8,7 +8,7 @@ FAILED, NONE = "failed", "no verdict"  # its counts disagree; the generator was 
 
 
 def problems(run: dict) -> list[str]:
-    """Why the counts of a run do not agree; empty if it was sound."""
+    """Return why the counts of a run do not agree; empty if the run was sound."""
     sent, acked, stored = run["sent"], run["acked"], run["stored"]
     found = []
     if not sent:
@@ -31,7 +31,7 @@ def rate_percent(run: dict) -> float:
 
 
 def missed(run: dict) -> list[str]:
-    """The target's parts that a sound run missed; what could not be measured counts as met."""
+    """Return the target's parts that a sound run missed; a number that was not measured counts as met."""
     target = published.target(run["database"], run["robots"])
     found = []
     for name in ("p95_ms", "cpu", "memory_mb", "db_connections"):
@@ -45,7 +45,7 @@ def missed(run: dict) -> list[str]:
 
 
 def is_close(run: dict) -> bool:
-    """Not what was asked for, but what the report calls at the limit."""
+    """Check the bounds that the report calls "at the limit", which are wider than the target."""
     return (
         run["p95_ms"] is not None
         and run["p95_ms"] < published.LIMIT_P95_MS
@@ -65,7 +65,7 @@ def verdict(run: dict, is_sound: bool, bottleneck: str | None) -> str:
 
 
 def level(run: dict) -> str:
-    """What --find-max asks of a run: stable, limit, broken, or no verdict."""
+    """Return the verdict on a run for --find-max: stable, limit, broken, or no verdict."""
     if run["verdict"] in (FAILED, NONE):
         return "broken" if run["verdict"] == FAILED else NONE
     is_full = rate_percent(run) >= 99.5

@@ -1,4 +1,4 @@
-"""A fresh database for each run, what it holds in the end, and what it costs meanwhile."""
+"""A fresh database for each run, the count of its rows at the end, and its resource use meanwhile."""
 
 import os
 import sqlite3
@@ -17,7 +17,7 @@ FRAMES = "SELECT count(*) FROM teleop_teleopframe"
 
 
 class Database:
-    """Its name in the report, and the DATABASE_URL that the server gets."""
+    """A database with its name in the report, and the DATABASE_URL for the server."""
 
     def __init__(self, name: str, url: str, file: Path | None = None, process: Postgres | None = None) -> None:
         self.name, self.url, self.process = name, url, process
@@ -31,7 +31,7 @@ class Database:
             return connection.execute(FRAMES).fetchone()[0]
 
     def connections(self) -> int | None:
-        """Those of the server; SQLite has none."""
+        """Count the server's connections; None for SQLite, which has none."""
         if self._file:
             return None
         with psycopg.connect(self.url) as connection:

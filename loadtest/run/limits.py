@@ -1,4 +1,4 @@
-"""Holds the server to --cpus and --memory: a cgroup where we may make one, else CPU affinity alone."""
+"""Limit the server to --cpus and --memory: by a cgroup if this process may make one, else by CPU affinity alone."""
 
 import math
 import os
@@ -16,7 +16,7 @@ EMPTY_TIMEOUT_S = 5
 
 
 class Cores(NamedTuple):
-    """Which cores are whose; the same for both where there are too few to part them."""
+    """Cores of the server and of everything else; they overlap if there are too few cores."""
 
     server: list[int]
     others: list[int]
@@ -35,7 +35,7 @@ def cores(cpus: float) -> Cores:
 
 
 class Limits:
-    """What the server is held to; `how` says by what means."""
+    """The limits of the server; `how` names the mechanism."""
 
     def __init__(self, groups: list[Path], server_cores: list[int], how: str, are_whole: bool) -> None:
         self.how = how
@@ -44,7 +44,7 @@ class Limits:
         self._cores = server_cores
 
     def apply(self, pid: int) -> None:
-        """To this process and those it will start; call it before it starts any."""
+        """Limit this process and its future children; call it before the process starts any."""
         psutil.Process(pid).cpu_affinity(self._cores)
         for group in self._groups:
             (group / "cgroup.procs").write_text(str(pid))
@@ -53,7 +53,7 @@ class Limits:
 @contextmanager
 def limits(cpus: float, memory_bytes: int, root: Path = CGROUPS) -> Iterator[Limits]:
     server_cores = cores(cpus).server
-    quota = cpus != len(server_cores)  # whole cores need none: affinity is exact
+    quota = cpus != len(server_cores)  # whole cores need no quota: affinity is exact
     affinity = f"affinity to core {', '.join(map(str, server_cores))}"
     groups: list[Path] = []
     try:
@@ -72,7 +72,7 @@ def limits(cpus: float, memory_bytes: int, root: Path = CGROUPS) -> Iterator[Lim
 
 
 def make_groups(root: Path, cpus: float | None, memory_bytes: int, made: list[Path]) -> int:
-    """Fills `made`; the version of the cgroups. Raises OSError where we may not."""
+    """Fill `made`; return the cgroup version. Raises OSError without the permission."""
     name = f"teleop-loadtest-{os.getpid()}"
     if (root / "cgroup.controllers").exists():
         (root / "cgroup.subtree_control").write_text("+cpu +memory")
@@ -95,7 +95,7 @@ def remove(groups: list[Path]) -> None:
     while groups:
         group, deadline = groups.pop(), time.monotonic() + EMPTY_TIMEOUT_S
         while group.exists() and time.monotonic() < deadline:
-            with suppress(OSError):  # it still holds a process that ends
+            with suppress(OSError):  # the cgroup still holds a process that is ending
                 group.rmdir()
                 break
             time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""What is run, with what."""
+"""The runs to do, with their settings."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,7 +8,7 @@ SCENARIOS = ["robots", "report", "mixed"]
 
 @dataclass(frozen=True)
 class Run:
-    """One row of the report."""
+    """The settings of one run, which is one row of the report."""
 
     database: str
     robots: int
@@ -16,7 +16,7 @@ class Run:
     frames_per_message: int = 1
     duration_s: int = 30
     scenario: str = "robots"
-    settings: dict[str, str] = field(default_factory=dict)  # of the server, beside its own
+    settings: dict[str, str] = field(default_factory=dict)  # options for the server, beside its own
 
     def __str__(self) -> str:
         details = [f"{self.workers} workers"] if self.workers > 1 else []
@@ -31,7 +31,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Options:
-    """What holds for all runs of one command."""
+    """Options that hold for all runs of one command."""
 
     runs: list[Run]
     cpus: float = 1.0
@@ -40,4 +40,4 @@ class Options:
     token: str = ""
     postgres_url: str = ""
     output: Path = Path("loadtest-report")
-    server_command: tuple[str, ...] = ("manage.py", "serve", "--port", "0")  # tests put worse servers in its place
+    server_command: tuple[str, ...] = ("manage.py", "serve", "--port", "0")  # tests put sabotaged servers in its place

@@ -1,4 +1,4 @@
-"""A fresh database made ready: `python -m loadtest.run.prepare` migrates it and prints the API clients' token."""
+"""Prepare a fresh database: `python -m loadtest.run.prepare` migrates it and prints the API clients' token."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ def main() -> None:
     from django.contrib.auth import get_user_model
     from rest_framework.authtoken.models import Token
 
-    user = get_user_model().objects.create_superuser("loadtest")  # no password: the token is its only way in
+    user = get_user_model().objects.create_superuser("loadtest")  # no password: only the token gives access
     sys.stdout.write(Token.objects.create(user=user).key)
 
 

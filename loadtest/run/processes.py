@@ -1,4 +1,4 @@
-"""The processes of a run: PostgreSQL, Redis, the server, the generator. None outlives this one, whatever ends it."""
+"""The processes of a run: PostgreSQL, Redis, the server, the generator. None outlives this one, however it ends."""
 
 import os
 import re
@@ -23,14 +23,14 @@ INSTEAD = {"initdb": ", or give --postgres-url of one that runs"}
 
 
 class Unusable(Exception):
-    """Something that the load test needs is not there; one line says what."""
+    """Raised if a program that the load test needs is missing; the message is one line."""
 
 
 class Process:
-    """A program and its children, its output in a file of `folder`."""
+    """A program and its children, with its output in a file of `folder`."""
 
     stop_signal = signal.SIGTERM
-    runs_as: str | None = None  # a system user, if ours will not do
+    runs_as: str | None = None  # a system user, if the program cannot run as ours
 
     def __init__(self, name: str, folder: Path, cores: list[int] | None = None) -> None:
         self.name = name
@@ -39,7 +39,7 @@ class Process:
         self._cores = cores
 
     def start(self, command: list[str | Path], env: dict[str, str], output: int | None = None) -> None:
-        # Not even SIGKILL of this process leaves one behind: the kernel then stops what it started.
+        # Even after SIGKILL of this process, the kernel stops the programs that it started.
         guard = ["setpriv", "--pdeathsig", self.stop_signal.name.removeprefix("SIG")] if shutil.which("setpriv") else []
         guard += ["--reuid", self.runs_as, "--regid", self.runs_as, "--init-groups"] if guard and self.runs_as else []
         with self.log.open("wb") as log:
@@ -50,7 +50,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output or log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C is for this process, which then ends the others
+                start_new_session=True,  # this process handles Ctrl-C, and then ends the others
             )
         if self._cores:
             psutil.Process(self.process.pid).cpu_affinity(self._cores)
@@ -92,7 +92,7 @@ class Process:
 
 
 class Postgres(Process):
-    """A cluster as PostgreSQL makes it: fsync and synchronous_commit on, 100 connections."""
+    """A cluster with PostgreSQL's defaults: fsync and synchronous_commit on, 100 connections."""
 
     stop_signal = signal.SIGINT  # "fast"; SIGTERM is "smart" and waits for clients
 
@@ -122,7 +122,7 @@ class Postgres(Process):
 
 
 class Redis(Process):
-    """The channel layer that several workers need; writes nothing to disk."""
+    """Redis as the channel layer that several workers need; it writes nothing to disk."""
 
     def __enter__(self) -> "Redis":
         port = free_port()
@@ -137,7 +137,7 @@ class Redis(Process):
 
 
 class Server(Process):
-    """`manage.py serve`, or whatever `command` is, held to its limits."""
+    """`manage.py serve`, or another `command`, under its limits."""
 
     def __init__(self, folder: Path, limits: Limits, env: dict[str, str], command: list[str]) -> None:
         super().__init__("server", folder)
@@ -187,7 +187,7 @@ def answers(url: str) -> bool:
 
 
 def program(name: str) -> str:
-    """Debian keeps PostgreSQL's programs off the PATH."""
+    """Find PostgreSQL's programs, which Debian keeps off the PATH."""
     folders = [os.environ["PATH"], *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))]
     found = shutil.which(name, path=os.pathsep.join(folders))
     if not found:

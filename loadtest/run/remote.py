@@ -1,4 +1,4 @@
-"""Is --host a server that can be load-tested? Asked before anything is sent to it."""
+"""Check that the server at --host can be load-tested, before sending load to it."""
 
 import json
 import urllib.error
@@ -13,7 +13,7 @@ TIMEOUT_S = 5
 
 
 def check_host(options: Options) -> None:
-    """Raises Unusable."""
+    """Check the server. Raises Unusable."""
     if not options.host:
         return
     try:
@@ -33,7 +33,7 @@ def check_host(options: Options) -> None:
 
 
 def check_door(host: str) -> None:
-    """A robot that sends nothing leaves a session without frames, which tells whether robots are let in."""
+    """Connect a robot that sends nothing: a session without frames shows whether the server accepts robots."""
     try:
         websocket.create_connection(
             f"{host.replace('http', 'ws', 1)}/ws/log/loadtest_0?session=loadtest-probe", timeout=TIMEOUT_S

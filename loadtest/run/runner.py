@@ -1,4 +1,4 @@
-"""One run from a fresh database to its row: start, drive, sample, count, clean up."""
+"""Do one run from a fresh database to its row: start, drive, sample, count, clean up."""
 
 import json
 import subprocess
@@ -17,17 +17,17 @@ from loadtest.run.plan import Options, Run
 from loadtest.run.processes import Postgres, Process, Redis, Server, Unusable
 from loadtest.run.sampling import Sampler
 
-SLACK_S = 90  # connecting and draining, past which a generator is ended
+SLACK_S = 90  # for connecting and draining; after it the runner ends the generator
 Watch = Callable[[Run, dict], None]
 
 
 class Bench:
-    """What outlives a run: the limits, PostgreSQL and Redis, each started when first needed."""
+    """Resources that outlive a run: the limits, PostgreSQL and Redis, each started when first needed."""
 
     def __init__(self, options: Options, watch: Watch) -> None:
         self.options = options
         self.cores: Cores = cores(options.cpus)
-        self.details: list[dict] = []  # of each run: its row, and all that the report plots
+        self.details: list[dict] = []  # of each run: its row, and all data that the report plots
         self.databases: set[str] = set()  # with their versions
         self.was_interrupted = False
         self._watch = watch
@@ -48,7 +48,7 @@ class Bench:
         self._stack.__exit__(*error)
 
     def run(self, run: Run) -> dict:
-        """Its row; what is known of it stands in `details`, also when it was interrupted."""
+        """Return the run's row. The data so far is in `details`, also after an interruption."""
         detail = {"run": str(run), "scenario": run.scenario, "settings": run.settings, "seconds": []}
         with ExitStack() as stack:
             if self.options.host:
@@ -70,7 +70,7 @@ class Bench:
 
     @property
     def how(self) -> str:
-        """How the server was limited, in words."""
+        """Describe in words how the server was limited."""
         if self.limits is None:
             return "none: the server was started elsewhere"
         shared = "" if self.cores.are_parted else "; generator and database share these cores with the server"
@@ -143,7 +143,7 @@ class Bench:
             generator.stop()
 
     def _lines(self, generator: Process) -> Iterator[str]:
-        """Ctrl-C ends the load; what the generator has measured by then still comes."""
+        """Wait for the generator. Ctrl-C ends the load, and the generator still reports its numbers up to then."""
         while True:
             try:
                 line = generator.process.stdout.readline()

@@ -1,4 +1,4 @@
-"""What the server and its database use while robots stream, sampled once a second."""
+"""Sample once a second the resources that the server and its database use while robots stream."""
 
 from contextlib import suppress
 
@@ -10,7 +10,7 @@ from loadtest.run.processes import Process
 
 
 class Usage:
-    """CPU of a process and its children, those that have ended included."""
+    """CPU of a process and its children, including children that have ended."""
 
     def __init__(self, process: Process | None) -> None:
         self._process = process
@@ -19,7 +19,7 @@ class Usage:
         self._last: dict[int, float] = {}
 
     def sample(self) -> tuple[float, float] | None:
-        """CPU seconds since the last sample, and MB of memory now; None of a process that is not ours."""
+        """Return CPU seconds since the last sample, and MB of memory now; None without a process of ours."""
         if self._process is None:
             return None
         now, rss = {}, 0
@@ -38,13 +38,13 @@ class Usage:
 
 
 class Sampler:
-    """Peaks and sums over all workers; what is not ours to look into stays None."""
+    """Peaks and sums over all workers; values of processes that are not ours stay None."""
 
     def __init__(self, server: Process | None, database: Database | None) -> None:
         self._database = database
         self._server, self._db = Usage(server), Usage(database.process if database else None)
         self.is_local = server is not None
-        self._busy_s = [0.0, 0.0]  # of all cores, when it began and ended
+        self._busy_s = [0.0, 0.0]  # of all cores, at begin and end
         self.peak_memory_mb: float | None = None
         self.peak_connections: int | None = None
 
@@ -54,12 +54,12 @@ class Sampler:
         self._busy_s[0] = busy_s()
 
     def second(self) -> dict:
-        """The numbers of the second that is over, for the plots: CPU in percent of one core."""
+        """Return the numbers of the last second, for the plots: CPU in percent of one core."""
         server, db = self._server.sample(), self._db.sample()
         if server:
             self.peak_memory_mb = max(self.peak_memory_mb or 0, round(server[1], 1))
         if self._database:
-            with suppress(psycopg.Error):  # out of connections: the run shows it by other means
+            with suppress(psycopg.Error):  # PostgreSQL has no free connection; other numbers of the run show this
                 found = self._database.connections()
                 self.peak_connections = found if found is None else max(self.peak_connections or 0, found)
         return {
@@ -73,20 +73,20 @@ class Sampler:
         self.second()
 
     def others_cpu(self, seconds: float, generator_cpu: float) -> float:
-        """Cores that were busy with something else than this load test."""
+        """Return the cores that were busy with work other than this load test."""
         begun, ended = self._busy_s
         return max(0.0, (ended - begun - self._server.used_s - self._db.used_s) / seconds - generator_cpu)
 
     def cpu_percent(self, cpus: float, seconds: float) -> float | None:
-        """Of the CPUs that the server may use."""
+        """Return the server's CPU as percent of the CPUs that it may use."""
         return round(self._server.used_s / seconds / cpus * 100, 1) if self._server.is_ours else None
 
     def db_cpu_percent(self, seconds: float) -> float | None:
-        """Of one core."""
+        """Return the database's CPU as percent of one core."""
         return round(self._db.used_s / seconds * 100, 1) if self._db.is_ours else None
 
 
 def busy_s() -> float:
-    """Of all cores; what a hypervisor gave to others counts too."""
+    """Return the busy seconds of all cores; time that a hypervisor gave to other guests counts too."""
     times = psutil.cpu_times()
     return sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0)

@@ -1,4 +1,4 @@
-"""A row as a good run leaves it, for tests that change one thing of it."""
+"""The row of a good run, for tests that change one value in it."""
 
 GOOD = {
     "database": "postgres",
@@ -31,7 +31,7 @@ QUANTILES = {"p50": 1.0, "p95": 2.0, "p99": 3.0, "p100": 4.0}
 
 
 def detail(**changes) -> dict:
-    """What the report is made of, of one run."""
+    """Return the report's input for one run."""
     row = GOOD | changes
     return {
         "run": f"{row['database']}, {row['robots']} robots",

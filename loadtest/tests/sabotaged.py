@@ -1,4 +1,4 @@
-"""`manage.py serve` made worse, to show that a load test notices: `python -m loadtest.tests.sabotaged MODE --port 0`
+"""Sabotage `manage.py serve`, to test that a load test notices: `python -m loadtest.tests.sabotaged MODE --port 0`
 
 drop    acknowledges every frame and stores all but one of a hundred
 early   acknowledges frames long before it commits them, and is killed once
@@ -17,7 +17,7 @@ from tests.services import free_port
 
 SLOW_S = 0.25
 GROUPS_HELD_BACK = 30
-KILLED_AFTER_S = 1.5  # from the first frames
+KILLED_AFTER_S = 1.5  # counted from the first frames
 
 
 def drop(write):
@@ -66,7 +66,7 @@ def serve(mode: str, arguments: list[str]) -> None:
 
 
 def serve_twice(arguments: list[str]) -> None:
-    """A supervisor: after the kill the server comes back, and is honest from then on."""
+    """Supervise the server: after the kill, start it again without the sabotage."""
     arguments[arguments.index("--port") + 1] = str(free_port())
     for mode in ("early", "honest"):
         child = subprocess.Popen([sys.executable, "-m", "loadtest.tests.sabotaged", mode, *arguments, "--alone"])

@@ -1,4 +1,4 @@
-"""Real servers, some of them sabotaged, and the real generator."""
+"""Run load tests with real servers, some of them sabotaged, and the real generator."""
 
 import json
 import os
@@ -23,7 +23,7 @@ KEYS = [
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen:
-    """The command; with a temporary folder of its own, so that no other load test is in its way."""
+    """Run the command with a temporary folder of its own, so that no other load test blocks it."""
     command = [sys.executable, "manage.py", "loadtest", "--database", "sqlite", "--output", folder / "out", *arguments]
     env = {**os.environ, "TMPDIR": str(folder)}
     return subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -32,13 +32,13 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen:
 def command_lines(parent: psutil.Process) -> str:
     found = []
     for each in parent.children(recursive=True):
-        with suppress(psutil.NoSuchProcess):  # it ended meanwhile
+        with suppress(psutil.NoSuchProcess):  # the process ended meanwhile
             found += each.cmdline()
     return " ".join(found)
 
 
 def against(mode: str, robots: int = 5, duration_s: int = 3) -> dict:
-    """What a run against a sabotaged server finds."""
+    """Return the problems that a run against a sabotaged server finds."""
     command = ("-m", "loadtest.tests.sabotaged", mode, "--port", "0")
     options = Options(runs=[], server_command=command)
     with Bench(options, watch=lambda run, said: None) as bench:
@@ -76,7 +76,7 @@ def test_it_detects_a_slow_server():
     found = against("slow")
     assert found["problems"] == []
     assert found["row"]["p95_ms"] > 250
-    assert found["row"]["verdict"] in ("missed", "no verdict")  # the latter where other tests keep the machine busy
+    assert found["row"]["verdict"] in ("missed", "no verdict")  # the second one if other tests keep the machine busy
 
 
 def test_ctrl_c_stops_all_processes_and_writes_partial_results(tmp_path):
@@ -85,7 +85,7 @@ def test_ctrl_c_stops_all_processes_and_writes_partial_results(tmp_path):
     wait_until(lambda: "loadtest.generator.generate" in command_lines(family), 30)
     children = family.children(recursive=True)
     with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(3)  # until it measures
+        process.wait(3)  # until the command measures
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=30)
     assert process.returncode == 1, said

@@ -8,7 +8,7 @@ from loadtest.tests.rows import GOOD
 
 
 def server(stable: int, limit: int, generator: int = 10_000):
-    """A server that is stable up to so many robots, and at the limit up to so many."""
+    """Return the levels of a server that is stable up to `stable` robots and at the limit up to `limit` robots."""
     asked = []
 
     def level(robots: int) -> str:

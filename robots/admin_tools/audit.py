@@ -1,4 +1,4 @@
-"""The audit log in the admin: what is changed there, the history page of each object, and the list of all entries."""
+"""Audit log in the admin: the changes made there, the history page of each object, and the list of all entries."""
 
 from typing import Any
 
@@ -15,12 +15,12 @@ HIDDEN = "***"
 
 
 class AuditedAdmin(ModelAdmin):
-    """Records changes in the audit log in place of Django's LogEntry. The site makes it a base of each ModelAdmin."""
+    """Base that the site adds to each ModelAdmin; it records changes in the audit log in place of Django's LogEntry."""
 
     object_history_template = "admin/audit_history.html"
 
     def construct_change_message(self, request, form, formsets, add=False):
-        """Return the changed values, for log_addition and log_change; Django's message names the fields alone."""
+        """Return the changed values for log_addition and log_change; Django's message has only the fields' names."""
         fields = {field.name for field in [*self.opts.fields, *self.opts.many_to_many]}
         names = fields.intersection(form.changed_data) - {"password"}
         before = {name: _plain(form.initial.get(name)) for name in names if not add}
@@ -35,7 +35,7 @@ class AuditedAdmin(ModelAdmin):
             audit.record(audit.actor_of(request), audit.Action.CHANGED, [obj], message)
 
     def log_deletions(self, request, queryset):
-        """Leave it to the deletion: Django's action has no transaction around this and the deletion."""
+        """Record nothing: delete_queryset does it, as Django's action has no transaction around both calls."""
 
     def delete_model(self, request, obj):
         with transaction.atomic():
@@ -61,7 +61,7 @@ class AuditedAdmin(ModelAdmin):
 
 
 def _plain(value: Any) -> Any:
-    """Return a form's value as JSON takes it; of a form's initial values a foreign key is a primary key already."""
+    """Return a form's value as JSON accepts it; in a form's initial values a foreign key is already a primary key."""
     if isinstance(value, models.Model):
         return value.pk
     if isinstance(value, models.QuerySet | list) and any(isinstance(each, models.Model) for each in value):

@@ -1,4 +1,4 @@
-"""Values as the admin's pages show them; whatever a robot has sent is shown as text."""
+"""Format values for the admin's pages; every value that a robot has sent is shown as text."""
 
 import json
 from datetime import datetime
@@ -13,7 +13,7 @@ UNITS = [("d", 86400), ("h", 3600), ("min", 60), ("s", 1)]
 
 
 def moment(at: datetime | None, precision: str = "s") -> str:
-    """To the second or, with `ms`, the millisecond; teleop/localtime.js turns it into the reader's own time."""
+    """Format a time to the second or, with `ms`, the millisecond; teleop/localtime.js converts it to local time."""
     if at is None:
         return NOTHING
     utc = at.isoformat(" ", "milliseconds" if precision == "ms" else "seconds").removesuffix("+00:00")
@@ -29,7 +29,7 @@ def ago(at: datetime | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """`12.3 s`, `4:05` or `1:04:05`."""
+    """Format a duration as `12.3 s`, `4:05` or `1:04:05`."""
     if seconds is None:
         return NOTHING
     if seconds < 60:
@@ -43,7 +43,7 @@ def fixed(value: float | None, digits: int = 0) -> str:
 
 
 def number(shown: str) -> SafeString:
-    """To the right, so that digits stand below each other."""
+    """Align a number to the right, so that digits stand below each other."""
     return format_html('<span class="number">{}</span>', shown)
 
 
@@ -60,20 +60,20 @@ def link(url: str, text: Any) -> SafeString:
 
 
 def text(value: Any) -> str:
-    """In one line."""
+    """Return a value as text in one line."""
     if value is None:
         return NOTHING
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def clipped(value: Any) -> SafeString:
-    """In one line of bounded length, the whole on hover."""
+    """Show a value in one line of at most 200 characters, and up to 2000 characters on hover."""
     whole = text(value)
     return format_html('<span class="clipped" title="{}">{}</span>', whole[:2000], whole[:200])
 
 
 def data(value: Any) -> str:
-    """JSON over several lines, its keys in the order in which they came."""
+    """Format JSON over several lines, with its keys in the order in which they arrived."""
     if value is None:
         return NOTHING
     return format_html('<pre class="data">{}</pre>', json.dumps(value, indent=2, ensure_ascii=False))

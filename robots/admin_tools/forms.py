@@ -10,7 +10,7 @@ from robots.models import Robot
 
 
 class StrictDecoder(json.JSONDecoder):
-    """As REST takes JSON: not all that Python reads can be stored."""
+    """JSON decoder with the rules of REST, as Python's own decoder accepts values that cannot be stored."""
 
     def decode(self, text):
         try:

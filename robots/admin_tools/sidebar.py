@@ -4,8 +4,9 @@ from rest_framework.exceptions import ValidationError
 
 
 class Sidebar(ListFilter):
-    """The filters of a REST list as one form beside the admin's: the same names and bounds, and no list of choices
-    that grows with the tables.
+    """Form beside the admin's list, with all filters of the REST list.
+
+    The names and bounds are the same, and no list of choices grows with the tables.
     """
 
     title = "values"
@@ -30,12 +31,12 @@ class Sidebar(ListFilter):
         return list(self.filterset.base_filters)
 
     def choices(self, changelist):
-        """What the form has to keep of the query: search and order."""
+        """Return the parameters of the query that the form has to keep: search and order."""
         names = self.expected_parameters()
         return [{"name": name, "value": value} for name, value in changelist.params.items() if name not in names]
 
     def queryset(self, request, queryset):
-        """Nothing where a value is refused: the form says why."""
+        """Filter the rows; return none if a value is refused, as the form then shows the reason."""
         if not self.form.is_valid():
             return queryset.none()
         try:

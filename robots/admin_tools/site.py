@@ -1,4 +1,4 @@
-"""The admin's site. Every ModelAdmin, of other packages too, answers only the queries that its pages offer."""
+"""Admin site on which every ModelAdmin, of other packages too, answers only the queries that its pages offer."""
 
 from django.contrib import messages
 from django.contrib.admin import AdminSite, FieldListFilter, ListFilter
@@ -15,7 +15,7 @@ DATE_PARTS = ("year", "month", "day")
 
 
 class OfferedQueries:
-    """Refuses lookups that no filter of the list offers.
+    """Mixin that refuses lookups that no filter of the list offers.
 
     Django admits any lookup on a model's own fields. On SQLite `?key__regex=` runs Python's `re`, which holds the GIL:
     one such request stopped the whole server.
@@ -32,7 +32,7 @@ class OfferedQueries:
         return dates.union(*(each.expected_parameters() for each in filters))
 
     def _filter_of(self, item, request) -> ListFilter:
-        """As ChangeList makes it of an item of list_filter: a class, a field, or a pair of field and class."""
+        """Build the filter of a list_filter item as ChangeList does: of a class, a field, or a field with a class."""
         if callable(item):
             return item(request, {}, self.model, self)
         path, make = item if isinstance(item, tuple | list) else (item, FieldListFilter.create)
@@ -40,7 +40,7 @@ class OfferedQueries:
         return make(field, request, {}, self.model, self, field_path=path)
 
     def get_search_results(self, request, queryset, search_term):
-        """Bound the search: each word is a condition of its own on every field that is searched."""
+        """Bound the search, as each word adds a condition on every field that is searched."""
         words = len(list(smart_split(search_term)))
         if len(search_term) <= MAX_SEARCH_LENGTH and words <= MAX_SEARCH_WORDS:
             return super().get_search_results(request, queryset, search_term)
@@ -52,7 +52,7 @@ class OfferedQueries:
 
 class LoginForm(AdminAuthenticationForm):
     def clean(self):
-        """Say why the login is refused where Django's message could only say that it failed."""
+        """Give the reason for a refused login, as Django's message could only report the failure."""
         if LoginAttempts(self.request, self.cleaned_data.get("username") or "").are_too_many:
             count_refused("logins")
             self.request.has_too_many_logins = True
@@ -62,13 +62,13 @@ class LoginForm(AdminAuthenticationForm):
 
 class Site(AdminSite):
     site_header = site_title = "LeRobot Backend"
-    enable_nav_sidebar = False  # the header has the pages, and wide tables have the room
+    enable_nav_sidebar = False  # the header links the pages, and wide tables need the room
     login_form = LoginForm
 
     def register(self, model_or_iterable, admin_class=None, **options):
-        """Register a class of our own in place of `admin_class`, so that no ModelAdmin can forget its bounds."""
+        """Register a subclass in place of `admin_class`, so that every ModelAdmin has the bounds and the audit log."""
         admin_class = admin_class or AuditedAdmin
-        # AuditedAdmin after the class, which may override its methods.
+        # AuditedAdmin comes after the class, so that the class may override its methods.
         bases = tuple(dict.fromkeys((OfferedQueries, admin_class, AuditedAdmin)))
         bounded = type(admin_class.__name__, bases, {"__module__": admin_class.__module__})
         super().register(model_or_iterable, bounded, **options)

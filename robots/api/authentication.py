@@ -1,4 +1,4 @@
-"""Who asks: a robot by its key, a person or program by a token, a person by the login of the pages."""
+"""Authenticate a robot by its key, a person or program by a token, a person by the login of the pages."""
 
 from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
@@ -15,7 +15,10 @@ from robots.models import Robot
 
 
 class RobotKeyAuthentication(authentication.BaseAuthentication):
-    """`Authorization: Bearer KEY`: request.auth is the Robot; request.user is nobody, as a robot is in no group."""
+    """Authentication by `Authorization: Bearer KEY`: request.auth is the Robot.
+
+    request.user is an AnonymousUser, as a robot is in no group.
+    """
 
     def authenticate(self, request):
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
@@ -25,7 +28,7 @@ class RobotKeyAuthentication(authentication.BaseAuthentication):
         robot = Robot.objects.with_key(key.strip())
         if robot is not None:
             return AnonymousUser(), robot
-        if settings.ROBOT_AUTH == "open":  # no key is asked for, so a wrong one counts as none
+        if settings.ROBOT_AUTH == "open":  # no key is required, so a wrong key counts as none
             return None
         raise AuthenticationFailed("the key is no robot's; it may have been replaced")
 
@@ -34,7 +37,7 @@ class RobotKeyAuthentication(authentication.BaseAuthentication):
 
 
 class TokenAuthentication(authentication.TokenAuthentication):
-    """`Authorization: Token T`, as /auth/token gives it."""
+    """Authentication by `Authorization: Token T`, with T from /auth/token."""
 
     def authenticate(self, request):
         if request.headers.get("Authorization", "").lower().startswith("token"):
@@ -55,10 +58,10 @@ class TokenAuthentication(authentication.TokenAuthentication):
 
 
 class LoginBackend(ModelBackend):
-    """Passwords, for REST and the pages alike: who failed too often is not even looked at."""
+    """Password check for REST and the pages; after too many failures the password is not compared."""
 
     def authenticate(self, request, username=None, password=None, **kwargs):
-        if request is None:  # a command, not a stranger
+        if request is None:  # a command, not a client
             return super().authenticate(request, username, password, **kwargs)
         attempts = LoginAttempts(request, username or "")
         if not attempts.begin():

@@ -36,7 +36,7 @@ class DatabaseAway(APIException):
 
     @classmethod
     def of(cls, error: OperationalError | InterfaceError) -> "DatabaseAway":
-        """Count and name the case that all connections of the pool are in use; the server is well then."""
+        """Count and name the case that all connections of the pool are in use; the server itself is healthy then."""
         if not isinstance(error.__cause__, PoolTimeout):
             return cls()
         from robots.api.throttling import count_refused
@@ -50,8 +50,8 @@ class DatabaseAway(APIException):
 
 
 def handle(error: Exception, context: dict):
-    """What models and the database raise, as the status that a client can act upon."""
-    # They read the settings, which name modules that import this one.
+    """Convert exceptions of models and the database to a status that a client can act upon."""
+    # These modules read the settings, which name modules that import this one.
     from rest_framework.views import exception_handler
 
     from robots.api.throttling import count_refusal
@@ -62,13 +62,13 @@ def handle(error: Exception, context: dict):
             error = Conflict(f"it has {len(error.protected_objects)} rows that need it: {', '.join(sorted(held))}")
         case OperationalError() | InterfaceError():
             error = DatabaseAway.of(error)
-        case AuthenticationFailed():  # before any throttle was asked
+        case AuthenticationFailed():  # raised before any throttle ran
             count_refusal(context["request"])
     return exception_handler(error, context)
 
 
 def server_error(request):
-    """An error outside REST. What only says that the database is away is a 503, for a browser too."""
+    """Answer an error outside REST; if the database is unreachable, answer 503, for a browser too."""
     error = sys.exc_info()[1]
     if isinstance(error, OperationalError | InterfaceError):
         away = DatabaseAway.of(error)
@@ -77,14 +77,14 @@ def server_error(request):
 
 
 def not_found(request, exception):
-    """For a path that is none: a program gets JSON here too, a browser its page."""
+    """Answer an unknown path: a program receives JSON here too, a browser a page."""
     if "text/html" in request.headers.get("Accept", ""):
         return defaults.page_not_found(request, exception)
     return JsonResponse({"detail": "there is nothing at this path"}, status=404)
 
 
 def bad_request(request, exception):
-    """What Django itself refuses: a host that is not ours, a header or a form past its bounds."""
+    """Answer a request that Django itself refuses: for an unknown host, or a header or a form past its bounds."""
     if "text/html" in request.headers.get("Accept", ""):
         return defaults.bad_request(request, exception)
     return JsonResponse({"detail": "the request is not acceptable"}, status=400)

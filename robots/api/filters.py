@@ -8,7 +8,7 @@ from robots.models import AuditEntry, Robot
 
 
 class StrictFilterBackend(DjangoFilterBackend):
-    """A misspelt filter is refused: passed over, it would answer with everything."""
+    """Filter backend that refuses a misspelt filter: if it were ignored, the answer would hold all rows."""
 
     def filter_queryset(self, request, queryset, view):
         if getattr(view, "detail", False):
@@ -34,7 +34,7 @@ class RobotFilter(django_filters.FilterSet):
 
 
 class AuditFilter(django_filters.FilterSet):
-    """Of the admin's list."""
+    """Filters of the admin's list of audit entries."""
 
     actor = django_filters.CharFilter(max_length=200, help_text="Exactly this username, robot's id or command.")
     actor_type = django_filters.ChoiceFilter(choices=AuditEntry.ActorType.choices)

@@ -5,7 +5,7 @@ MAX_OFFSET = 2**31 - 1
 
 
 class Pages(LimitOffsetPagination):
-    """`limit` and `offset`; a value out of bounds is refused, where DRF would quietly take another."""
+    """Pagination by `limit` and `offset` that refuses a value out of bounds; DRF would silently use another."""
 
     default_limit = 100
     max_limit = 1000

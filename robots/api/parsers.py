@@ -11,14 +11,14 @@ NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # behind an even number of backsl
 
 
 class StrictJSONParser(ORJSONParser):
-    """JSON of which everything can be stored: orjson refuses NaN, Infinity and lone surrogates, this one NUL."""
+    """JSON parser that accepts only storable values: orjson refuses NaN, Infinity and lone surrogates, this one NUL."""
 
     def parse(self, stream, media_type=None, parser_context=None):
         body = stream.read(MAX_BODY_BYTES + 1)
         if len(body) > MAX_BODY_BYTES:
             raise TooLarge(f"the body is over {MAX_BODY_BYTES} bytes, the most that is read of JSON")
         try:
-            value = orjson.loads(body)  # UTF-8 whatever the charset says, as JSON has no other
+            value = orjson.loads(body)  # UTF-8 in spite of another charset, as JSON has no other
         except orjson.JSONDecodeError as error:
             raise ParseError(f"the body is not JSON: {error}") from None
         if NUL.search(body):

@@ -1,4 +1,4 @@
-"""Who may what. The table is in docs/api.md; the groups `viewer` and `curator` come with the migrations."""
+"""Check permissions. The table is in docs/api.md; the migrations create the groups `viewer` and `curator`."""
 
 from django.conf import settings
 from django.middleware.csrf import CsrfViewMiddleware
@@ -9,16 +9,16 @@ from robots.models import Robot
 
 VIEW = ["%(app_label)s.view_%(model_name)s"]
 CHANGE = ["%(app_label)s.change_%(model_name)s"]
-# What the pages that show robots live need, and their sockets: they show sessions, and the newest frames.
+# Needed for the pages that show robots live, and for their sockets: they show sessions, and the newest frames.
 WATCH = ("robots.view_robot", "teleop.view_teleopsession", "teleop.view_teleopframe")
 
 
 class Permissions(DjangoModelPermissions):
-    """People need the model permissions that the admin asks for too.
+    """Require of people the same model permissions as the admin.
 
-    A view that shows more than its model names the permissions for that in `also_needed`. A robot's key opens a view's
-    `robot_methods`, for objects with its robot_id. With ROBOT_AUTH=open everyone may read, and use a view's
-    `open_methods`.
+    A view that shows more than its model names the further permissions in `also_needed`. A robot's key permits a view's
+    `robot_methods`, for objects with this robot's robot_id. With ROBOT_AUTH=open every client may read, and use a
+    view's `open_methods`.
     """
 
     perms_map = {**DjangoModelPermissions.perms_map, "GET": VIEW, "HEAD": VIEW}
@@ -39,13 +39,13 @@ class Permissions(DjangoModelPermissions):
 
 
 class MayChange(Permissions):
-    """For what changes a part of the thing, whatever the method."""
+    """Require the change permission for POST and DELETE too, where they change only a part of an object."""
 
     perms_map = {**Permissions.perms_map, "POST": CHANGE, "DELETE": CHANGE}
 
 
 def check_origin(request) -> None:
-    """Refuse what another site's page sends without any credentials, as a browser lets every page post a form."""
+    """Refuse a request without credentials from another site's page, as a browser lets every page post a form."""
     if request.method in SAFE_METHODS or request.auth or request.user.is_authenticated:
         return
     origin = request.headers.get("Origin")

@@ -3,9 +3,9 @@ from rest_framework.renderers import JSONRenderer as StandardJSONRenderer
 
 
 class JSONRenderer(ORJSONRenderer):
-    """orjson, and the standard library for what orjson will not write.
+    """JSON renderer with orjson, and with the standard library for values that orjson does not write.
 
-    That is nesting past 254 levels and integers past 64 bits: a robot's meta_info may hold both, and one such session
+    These are nesting past 254 levels and integers past 64 bits: a robot's meta_info may hold both, and one such session
     must not make the list unreadable.
     """
 

@@ -2,7 +2,7 @@ from rest_framework.routers import SimpleRouter
 
 
 class Router(SimpleRouter):
-    """A path has no slash at its end; with one it works too, without a redirect, which would lose a POST's body."""
+    """Router of paths without a slash at the end; a slash works too, as a redirect would lose a POST's body."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""What drf-spectacular cannot see by itself: the errors that every endpoint has, and that unknown fields are one."""
+"""Add facts that drf-spectacular cannot detect: the errors of every endpoint, and the refusal of unknown fields."""
 
 import hashlib
 import threading
@@ -16,7 +16,7 @@ class Problem(serializers.Serializer):
 
 
 def problem(description: str) -> OpenApiResponse:
-    """An error of one endpoint; those of all are below."""
+    """Describe an error of one endpoint; ERRORS has the errors of all endpoints."""
     return OpenApiResponse(Problem, description)
 
 
@@ -43,7 +43,7 @@ ERRORS = {
 
 
 def without_trailing_slash(endpoints, **kwargs):
-    """A slash at the end is optional; the documented path has none."""
+    """Remove the optional slash at the end, so that the documented path has none."""
     return [(path.rstrip("/"), *rest) for path, *rest in endpoints]
 
 
@@ -53,7 +53,7 @@ def with_components(result, **kwargs):
 
 
 class Schema(AutoSchema):
-    """Adds the errors that the machinery answers with, in place of a list on each view."""
+    """Schema of a view with the errors that the framework answers with, in place of a list on each view."""
 
     def get_operation(self, *args, **kwargs):
         operation = super().get_operation(*args, **kwargs)
@@ -93,7 +93,7 @@ _rendering = threading.Lock()
 def rendered_schema(renderer: type) -> tuple[bytes, str]:
     """Return the schema as that renderer writes it, and its ETag.
 
-    It is made once a process: YAML takes 0.3 s. The generator is not made for several threads.
+    Each process renders the schema once: YAML takes 0.3 s. The lock is needed as the generator is not thread-safe.
     """
     with _rendering:
         return _rendered(renderer)

@@ -15,7 +15,7 @@ def check_meta(value: dict) -> dict:
 
 
 class StrictCharField(serializers.CharField):
-    """Takes strings as they are: DRF would make one of a number and strip blanks."""
+    """Field that accepts only strings, unchanged: DRF would convert a number to a string and strip blanks."""
 
     def __init__(self, **kwargs):
         super().__init__(**{"trim_whitespace": False} | kwargs)
@@ -34,7 +34,7 @@ class StrictBooleanField(serializers.BooleanField):
 
 
 class StrictFields:
-    """A serializer that refuses fields it does not know; those that are read-only are passed over, as in any PUT."""
+    """A serializer that refuses unknown fields; it ignores read-only fields, as in any PUT."""
 
     def to_internal_value(self, data):
         if isinstance(data, dict) and (unknown := [name for name in data if name not in self.fields]):
@@ -50,7 +50,7 @@ class LastErrorSerializer(serializers.Serializer):
 
 
 class RobotSerializer(StrictFields, serializers.ModelSerializer):
-    # Without the look whether the id is taken: two at once would both find it free. The insert knows.
+    # No check that the id is free: two requests at once would both find it free. The insert detects a conflict.
     id = StrictCharField(max_length=64, validators=Robot._meta.get_field("id").validators)
     meta_info = serializers.DictField(required=False, allow_null=True, help_text="A JSON object of at most 64 KiB.")
     last_error = serializers.SerializerMethodField(help_text="Why it was last refused, or its frame was; null: never.")
@@ -80,7 +80,7 @@ class RobotSerializer(StrictFields, serializers.ModelSerializer):
         return attrs
 
     def update(self, robot, validated_data):
-        """Save the given fields alone: all of them would put back a key or a heartbeat of before."""
+        """Save only the given fields: saving all of them would restore an older key or heartbeat."""
         given = {name: value for name, value in validated_data.items() if name != "id"}  # a robot keeps its id
         for name, value in given.items():
             setattr(robot, name, value)

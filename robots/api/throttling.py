@@ -1,6 +1,6 @@
-"""How often a stranger may ask, how often a login may fail, and how often a key or token may be wrong.
+"""Limit the requests of anonymous clients, failed logins, and wrong keys or tokens.
 
-Counted by the address that a trusted proxy has seen, so X-Forwarded-For buys nobody more.
+Requests count for the address that a trusted proxy has seen, so a forged X-Forwarded-For does not raise a limit.
 """
 
 import hashlib
@@ -25,23 +25,23 @@ def address_of(request) -> str:
 
 
 def count_refused(code: str) -> None:
-    """Count a request that is answered with 429, or with 503 as too much is under way."""
+    """Count a request that is answered with 429, or with 503 because too many requests are in progress."""
     from robots.counters import REQUESTS_REFUSED
 
     REQUESTS_REFUSED.labels(code).inc()
 
 
 def count(key: str, window_s: int) -> int:
-    """One more of these; how many there are since the window's first."""
+    """Add one to the counter `key`; return its value, which counts from the first event of the window."""
     cache.add(key, 0, window_s)
     try:
         return cache.incr(key)
-    except ValueError:  # the window ended between the two
+    except ValueError:  # the window ended between the two calls
         return 1
 
 
 def count_stranger(request) -> bool:
-    """False: there were too many requests of the address."""
+    """Count an anonymous request; return False if its address has sent too many."""
     if count(f"anonymous:{address_of(request)}", ANONYMOUS_WINDOW_S) <= ANONYMOUS_REQUESTS:
         return True
     count_refused("anonymous")
@@ -49,7 +49,7 @@ def count_stranger(request) -> bool:
 
 
 def check_refusals(request) -> None:
-    """Raise Throttled where keys or tokens of this address were wrong too often: the database is not asked again."""
+    """Raise Throttled if keys or tokens of this address were wrong too often, without another database query."""
     limit = settings.REFUSALS_PER_ADDRESS
     if limit and cache.get(f"refusals:{address_of(request)}", 0) >= limit:
         count_refused("refusals")
@@ -64,7 +64,7 @@ def count_refusal(request) -> None:
 
 
 class AnonymousThrottle(BaseThrottle):
-    """For those who say nothing of who they are; a robot with its key, a token and a login are not counted."""
+    """Throttle of anonymous requests; a robot with its key, a token and a login are not counted."""
 
     def allow_request(self, request, view):
         return bool(request.auth or request.user.is_authenticated) or count_stranger(request)
@@ -74,10 +74,11 @@ class AnonymousThrottle(BaseThrottle):
 
 
 class LoginAttempts:
-    """The logins that one address has tried for one name; an attempt counts as failed until it has succeeded.
+    """Login attempts of one address for one name; an attempt counts as failed until it has succeeded.
 
-    Counted before the password is looked at: of a hundred guesses sent at once, five are. A name that fails everywhere
-    may still log in from an address where it did so before, so that guessing does not keep its person out.
+    An attempt is counted before the password is compared: of a hundred guesses sent at once, five are compared. A name
+    that has failed too often over all addresses may still log in from an address where it logged in before, so that
+    guessing does not lock out its person.
     """
 
     def __init__(self, request, name: str):
@@ -101,24 +102,24 @@ class LoginAttempts:
         return bool(cache.get(self._known))
 
     def begin(self) -> bool:
-        """False: this one is too many."""
-        counts = {key: count(key, LOGIN_WINDOW_S) for key in self._bounds}  # each, also when one says no
+        """Count an attempt; return False if this attempt exceeds a bound."""
+        counts = {key: count(key, LOGIN_WINDOW_S) for key in self._bounds}  # count all, also if one is over its bound
         if any(counts[key] > bound for key, bound in self._bounds.items()):
-            return False  # not counted below: one address alone must not use up the bound of all
+            return False  # not counted below: one address alone must not use up the bound of all addresses
         return count(self._everywhere, LOGIN_WINDOW_S) <= FAILED_LOGINS_EVERYWHERE or self._is_known
 
     def succeeded(self) -> None:
         name_here, address = self._bounds
         cache.delete(name_here)
         for key in (address, self._everywhere):
-            with suppress(ValueError):  # its window has ended
+            with suppress(ValueError):  # the window has ended
                 if cache.get(key, 0) > 0:
                     cache.decr(key)
         cache.set(self._known, True, KNOWN_ADDRESS_S)
 
 
 class FailedLogins(BaseThrottle):
-    """429 at once, where the login itself could only say that it failed."""
+    """Throttle that answers 429 at once, as the login itself could only report its failure."""
 
     def allow_request(self, request, view):
         name = request.data.get("username") if isinstance(request.data, dict) else None

@@ -1,4 +1,4 @@
-"""How long a token lives: TOKEN_AGE_DAYS, and no longer than its person's password or account."""
+"""Limit a token's lifetime to TOKEN_AGE_DAYS, and to the lifetime of its person's password and account."""
 
 from datetime import timedelta
 
@@ -20,7 +20,7 @@ def is_too_old(token: Token) -> bool:
 
 @transaction.atomic
 def token_of(user: User) -> Token:
-    """Return the user's token, a new one in place of one that is too old.
+    """Return the user's token, or a new token if the stored one is too old.
 
     Raises WrongLogin if the password has changed since it was checked: the new token would outlive the old password.
     """
@@ -43,7 +43,7 @@ def look_at_changes(sender, instance: User, raw: bool, update_fields: frozenset[
 
 @receiver(post_save, sender=User)
 def end_tokens(sender, instance: User, **kwargs) -> None:
-    """After the save, so that no token is made of the old password in between."""
+    """Delete the user's tokens after the save, so that no token is made with the old password in between."""
     if instance.__dict__.pop("tokens_end", False):
         Token.objects.filter(user=instance).delete()
 
@@ -54,6 +54,6 @@ def _is_closed_or_has_another_password(user: User, update_fields: frozenset[str]
     stored = User.objects.filter(pk=user.pk).values_list("password", flat=True).first()
     if stored is None or stored == user.password:
         return False
-    # A login hashes the password anew where the hasher's parameters have changed; Django forgets the text before.
+    # A login hashes the password again if the hasher's parameters have changed; Django clears the raw text before.
     is_same_password = update_fields == {"password"} and user._password is None and user.has_usable_password()
     return not is_same_password

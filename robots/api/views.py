@@ -66,7 +66,8 @@ class RobotViewSet(ModelViewSet):
         queryset = super().get_queryset()
         if self.action not in ("update", "partial_update"):
             return queryset
-        # The audit log's "before" is what this request replaces. no_key: frames that are inserted do not wait.
+        # With the lock, the audit log's "before" is the value that this request replaces. no_key: inserts of frames do
+        # not wait.
         return queryset.select_for_update(no_key=True)
 
     def perform_create(self, serializer):
@@ -139,7 +140,7 @@ class TokenView(ObtainAuthToken):
 
 
 class SchemaView(SpectacularAPIView):
-    """JSON, or YAML by the Accept header; the same for everyone."""
+    """OpenAPI schema as JSON, or as YAML by the Accept header; the same for every client."""
 
     renderer_classes = [OpenApiJsonRenderer2, OpenApiYamlRenderer2]
     api_version = settings.VERSION
@@ -150,12 +151,12 @@ class SchemaView(SpectacularAPIView):
         content, etag = rendered_schema(type(renderer))
         response = HttpResponse(content, content_type=renderer.media_type)
         response["Content-Disposition"] = f'inline; filename="{self._get_filename(request, self.api_version)}"'
-        response["Cache-Control"] = "public, no-cache"  # may be kept, and is asked for by its ETag
+        response["Cache-Control"] = "public, no-cache"  # a cache may store it, and revalidates it by its ETag
         response["ETag"] = etag
         return get_conditional_response(request, etag, response=response)
 
 
-# Swagger UI styles itself inline and draws its icons from data; its script is a file (Split).
+# Swagger UI has inline styles, and icons in data URLs; its script is a file (Split).
 @method_decorator(
     csp_update({"style-src": ["'self'", "'unsafe-inline'"], "img-src": ["'self'", "data:"]}), name="dispatch"
 )

@@ -9,10 +9,10 @@ from robots.storage_format import UnsupportedFormat, check_format
 
 
 class FormatCheckedCommand(BaseCommand):
-    """Base of all commands here: it refuses a database with a later storage format, before anything else.
+    """Base class of all commands: it refuses a database with a later storage format before anything else.
 
-    A command that cannot ask the database refuses too, as nobody knows whether it may go on when the database is back.
-    With `needs_database = False` it runs all the same.
+    A command that cannot read the format refuses too, as the format may be unsupported when the database is back. With
+    `needs_database = False` the command runs even if the database cannot be used.
     """
 
     needs_database: ClassVar[bool] = True

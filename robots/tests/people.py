@@ -1,4 +1,4 @@
-"""Who asks, in the tests of REST: an APIClient for each, and one for the robots `arm` and `leg`."""
+"""Fixtures for the tests of REST: an APIClient for each kind of user, and for the robots `arm` and `leg`."""
 
 from importlib import import_module
 
@@ -6,7 +6,7 @@ import django
 import pytest
 from django.apps import apps
 
-django.setup()  # conftest.py files are read before pytest-django does it
+django.setup()  # pytest reads conftest.py files before pytest-django calls setup()
 
 from django.contrib.auth.models import Group, User  # noqa: E402
 from django.core.cache import cache  # noqa: E402
@@ -30,10 +30,10 @@ def client_with(authorization: str) -> APIClient:
 
 
 def person(name: str, group: str = "", **fields) -> APIClient:
-    """By token, as a program would come."""
+    """Return a client that authenticates by token, as a program would."""
     user = User.objects.create_user(name, **fields)
     if group:
-        # A test on a real server empties all tables, what the migrations have put there too.
+        # A test on a real server empties all tables, including the rows that migrations have created.
         import_module("robots.migrations.0002_groups").seed(apps, None)
         user.groups.add(Group.objects.get(name=group))
     return client_with(f"Token {Token.objects.create(user=user)}")
@@ -51,7 +51,7 @@ def anonymous(db) -> APIClient:
 
 @pytest.fixture
 def outsider(db) -> APIClient:
-    """Has a token, and is in no group."""
+    """Return a client of a user with a token and no group."""
     return person("outsider")
 
 
@@ -72,11 +72,11 @@ def admin(db) -> APIClient:
 
 @pytest.fixture
 def arm(db) -> APIClient:
-    """The robot whose session it is."""
+    """Return a client with the key of the robot that owns the session."""
     return robot_client("arm")
 
 
 @pytest.fixture
 def leg(db) -> APIClient:
-    """Another robot."""
+    """Return a client with the key of another robot."""
     return robot_client("leg")

@@ -1,4 +1,4 @@
-"""Who looks at the admin, in the tests: a client for each, logged in."""
+"""Fixtures for the tests of the admin: a logged-in client for each kind of user."""
 
 import pytest
 from django.test import Client
@@ -14,7 +14,7 @@ def client_of(user: User) -> Client:
 
 @pytest.fixture
 def staff_viewer(db) -> Client:
-    """May look at everything and change nothing."""
+    """Return a client of staff with permission to view everything and change nothing."""
     return client_of(staff("viewer", "viewer"))
 
 
@@ -30,7 +30,7 @@ def staff_admin(db) -> Client:
 
 @pytest.fixture
 def staff_outsider(db) -> Client:
-    """Is staff, and in no group."""
+    """Return a client of staff without a group."""
     return client_of(staff("outsider"))
 
 

@@ -24,7 +24,7 @@ def arm(db) -> Robot:
 
 @pytest.fixture
 def closed(monkeypatch) -> list:
-    """What the workers were told to close."""
+    """Return the list of connections that the workers were asked to close."""
     told = []
     monkeypatch.setattr(robots_admin, "close_connections", lambda code, **of: told.append((code, of)))
     monkeypatch.setattr(models.worker_messages, "close_connections", lambda code, **of: told.append((code, of)))

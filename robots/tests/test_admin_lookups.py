@@ -62,7 +62,7 @@ def test_it_refuses_every_lookup_without_a_filter(root, model, model_admin):
 )
 def test_it_refuses_a_viewers_disallowed_lookup_before_querying_data(staff_viewer, query, django_assert_num_queries):
     make_session(key="a" * 32)
-    with django_assert_num_queries(4):  # of the login: who it is, and what they may
+    with django_assert_num_queries(4):  # the login's: session, user, permissions
         assert staff_viewer.get("/admin/teleop/teleopsession/", query).status_code == 400
 
 

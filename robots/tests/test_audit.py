@@ -1,4 +1,4 @@
-"""The audit log: who changed what, over REST, in the admin and by commands."""
+"""The audit log: users and their changes over REST, in the admin and by commands."""
 
 from importlib import import_module
 from io import StringIO
@@ -30,13 +30,13 @@ ROBOTS, ENTRIES = "/admin/robots/robot/", "/admin/robots/auditentry/"
 
 @pytest.fixture(autouse=True)
 def closed(monkeypatch) -> None:
-    """No channel layer is needed."""
+    """Replace the requests to close connections, so that no channel layer is needed."""
     for module in ("robots.admin", "robots.worker_messages", "teleop.api.views", "teleop.admin.sessions"):
         monkeypatch.setattr(f"{module}.close_connections", lambda code, **of: None)
 
 
 def entries() -> list[tuple]:
-    """Of each entry: who, what, the object and the changes."""
+    """Return the user, action, object and changes of each entry."""
     return [
         (each.who, each.action, each.model, each.object_id, each.changes) for each in AuditEntry.objects.order_by("pk")
     ]
@@ -206,7 +206,7 @@ def test_it_truncates_long_values(arm):
 def test_put_does_not_overwrite_a_concurrently_issued_key(admin, monkeypatch):
     robot, keys = Robot.objects.create(pk="arm"), []
     robot.issue_key()
-    # Between the moment when the request has read the robot and the moment when it saves.
+    # After the request has read the robot and before it saves.
     monkeypatch.setattr(
         "robots.api.serializers.RobotSerializer.validate",
         lambda serializer, values: keys.append(Robot.objects.get(pk="arm").issue_key()) or values,

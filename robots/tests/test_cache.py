@@ -1,4 +1,4 @@
-"""The counts that workers share: in Redis, and in each process while Redis is away."""
+"""The counts that workers share: in Redis, and in each process while Redis is unavailable."""
 
 import time
 
@@ -19,7 +19,7 @@ def service():
 
 @pytest.fixture
 def shared(service, monkeypatch):
-    """The cache of one request; another request has another."""
+    """Yield a function that makes a cache as one request has it; each request has its own."""
     monkeypatch.setattr(RedisOrLocalCache, "_away_until", 0.0)
     yield lambda: RedisOrLocalCache(service.url, {})
     service.thaw()

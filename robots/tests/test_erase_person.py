@@ -30,14 +30,14 @@ def erase(*arguments: str) -> str:
 
 
 def everything() -> str:
-    """All that is stored of people, as text."""
+    """Return all stored data about people, as text."""
     models = (User, Token, LogEntry, AuditEntry, TeleopSession, Robot)
     return "\n".join(str(list(model.objects.values())) for model in models)
 
 
 @pytest.fixture
 def session():
-    """A session that ada and bob have labelled and marked; a robot's operator is Ada, too."""
+    """Make a session that ada and bob have labelled and marked; a robot's operator is Ada, too."""
     session = make_session()
     for name in ("ada", "bob"):
         client = person(name, "curator", email=f"{name}@example.org")
@@ -66,7 +66,7 @@ def test_it_erases_the_account_and_the_name_only(session):
         "2 entries of the admin's earlier log",
         "1 sessions with the name in meta_info",
     ):
-        assert said.count(f"  {line}\n") == 2, said  # what will be, and what was
+        assert said.count(f"  {line}\n") == 2, said  # the announcement and the result
     session.refresh_from_db()
     assert session.marks == [MARK | {"by": name} for name in ("removed user", "bob")]
     assert session.labels["task"] == "Fold b" and session.meta_info["operator"] == "removed user"

@@ -1,4 +1,4 @@
-"""Whose X-Forwarded-Proto counts, and what a cache may keep."""
+"""Trust in X-Forwarded-Proto, and the answers that a cache may keep."""
 
 from ipaddress import ip_network
 

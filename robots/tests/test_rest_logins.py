@@ -1,4 +1,4 @@
-"""Tokens, keys and logins, and how often they may be wrong."""
+"""Tokens, keys and logins, and the limits on failed attempts."""
 
 from datetime import timedelta
 from io import StringIO
@@ -25,7 +25,7 @@ PASSWORD = "a long password"
 @pytest.fixture(autouse=True)
 def _quick_and_without_a_past(settings):
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}  # no one else's
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}  # not shared
     cache.clear()
 
 
@@ -71,7 +71,7 @@ def change_by_themselves(user: User) -> None:
 
 
 def set_in_the_shell(user: User) -> None:
-    user.set_password(PASSWORD)  # even to the same again
+    user.set_password(PASSWORD)  # also if the password is the same
     user.save()
 
 
@@ -116,7 +116,7 @@ def test_a_token_stays_valid_after_a_login_and_other_changes(ada, settings):
     token = log_in().json()["token"]
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.ScryptPasswordHasher", *settings.PASSWORD_HASHERS]
     before = User.objects.get().password
-    assert log_in().json()["token"] == token  # hashes the password anew
+    assert log_in().json()["token"] == token  # rehashes the password
     assert User.objects.get().password != before
     ada.refresh_from_db()
     ada.email = "ada@lab.example"
@@ -208,7 +208,7 @@ def test_it_counts_failed_logins_per_ipv6_64_network(ada):
 
 
 def test_it_counts_ipv4_mapped_addresses_separately(ada):
-    """A socket that listens on `::` reports them so."""
+    """A socket that listens on `::` reports IPv4 addresses in this form."""
     for _ in range(5):
         log_in(password="wrong", REMOTE_ADDR="::ffff:10.0.0.8")
     assert log_in(REMOTE_ADDR="10.0.0.8").status_code == 429
@@ -222,7 +222,7 @@ def test_it_throttles_failed_logins_of_a_username_across_addresses(ada, monkeypa
     statuses = [log_in(password="wrong", REMOTE_ADDR=address).status_code for address in addresses for _ in range(5)]
     assert statuses == [401] * 10 + [429] * 5
     assert log_in(REMOTE_ADDR="10.1.1.1").status_code == 429
-    # Ada is not kept out where she has logged in before, nor is anyone else.
+    # Ada can still log in from an address where she has logged in before, and other users from any address.
     assert log_in(REMOTE_ADDR="10.9.9.9").status_code == 200
     User.objects.create_user("bob", password=PASSWORD)
     assert log_in("bob", REMOTE_ADDR="10.1.1.1").status_code == 200

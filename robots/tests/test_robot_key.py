@@ -12,7 +12,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def closed(monkeypatch):
-    """The connections asked to be closed, as (code, {...})."""
+    """Return the list of requests to close connections, as (code, {...})."""
     closed = []
     monkeypatch.setattr(worker_messages, "close_connections", lambda code, **of: closed.append((code, of)))
     return closed

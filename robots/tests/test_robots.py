@@ -1,4 +1,4 @@
-"""Who a robot is: its key, what is kept of its errors, and whether it was heard of."""
+"""The Robot model: its key, its last error, and whether it still sends heartbeats."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""/schema is rendered once, for however many ask at once."""
+"""/schema is rendered once for any number of concurrent requests."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,7 +13,7 @@ YAML = {"Accept": "application/yaml"}
 
 @pytest.fixture
 def renderings(monkeypatch) -> list:
-    """What is rendered from now on."""
+    """Return a list to which each rendering from now on is added."""
     rendered = []
     render = OpenApiYamlRenderer2.render
 

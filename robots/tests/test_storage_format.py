@@ -81,7 +81,7 @@ def test_it_runs_every_command_on_its_own_format(name: str):
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("command", [["prune", "--older-than", "1d"], ["serve"], ["serve", "--workers", "2"]])
 def test_it_reports_the_refusal_in_one_line(command: list[str]):
-    """`serve --workers` before it forks: a worker that ends is replaced, and the command would not return."""
+    """`serve --workers` checks before it forks: it replaces a worker that ends, so the command would not return."""
     store(SUPPORTED + 1)
     end = manage(*command, DATABASE_URL=database_url(), REDIS_URL="redis://127.0.0.1:1/0")
     assert (end.returncode, end.stdout, end.stderr) == (1, "", f"CommandError: {SENTENCE}\n")

@@ -5,15 +5,15 @@ from teleop.models import TeleopFrame
 
 class SessionChangeList(ChangeList):
     def get_results(self, request):
-        """With the cameras of the page's sessions in one query, where their property would take one each."""
+        """Read the cameras of the page's sessions in one query; the property would take one query per session."""
         super().get_results(request)
         self.result_list = self.result_list.with_cameras()
 
 
 class FrameChangeList(ChangeList):
-    """Pages by key: rows are neither counted nor skipped, so that the last page is as quick as the first.
+    """Keyset pages: rows are neither counted nor skipped, so that the last page is as quick as the first.
 
-    The frames of a session by frame_index, from its first on; those of all sessions by id, from the newest back.
+    The frames of one session are ordered by frame_index, ascending; the frames of all sessions by id, descending.
     """
 
     @property
@@ -21,7 +21,7 @@ class FrameChangeList(ChangeList):
         return bool(self.filter_params.get("session"))
 
     def get_ordering(self, request, queryset):
-        """Exactly an index each: with the primary key after frame_index, as Django has it, a session is sorted."""
+        """Order by exactly one index; Django would add the primary key, and the database would sort the session."""
         return ["frame_index"] if self._of_session else ["-pk"]
 
     def get_results(self, request):

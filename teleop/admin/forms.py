@@ -15,8 +15,10 @@ class TaskForm(forms.Form):
 
 
 class LabelForm(forms.ModelForm):
-    """A session's labels. With what was shown in hidden inputs: who saves a note leaves the task as it is by now, and
-    is told where someone else has changed what they change too.
+    """A session's labels, with the shown values in hidden inputs.
+
+    A user who saves a note does not overwrite a task that another user has changed meanwhile. If both users change the
+    same label, the second one gets an error.
     """
 
     task = forms.CharField(widget=AdminTextInputWidget, max_length=500, strip=False, required=False)
@@ -37,7 +39,7 @@ class LabelForm(forms.ModelForm):
             self.initial[name] = self._shown(name, instance.labels[name])
 
     def _shown(self, name: str, value):
-        """A robot may have sent anything: it is shown as text."""
+        """Return the value to show; a robot may have sent any type, which is shown as text."""
         if name == "success":
             return value if isinstance(value, bool) else None
         if name == "tags" and isinstance(value, list):
@@ -54,7 +56,7 @@ class LabelForm(forms.ModelForm):
         return cleaned
 
     def _check(self, changes: MetaChangesSerializer) -> None:
-        """What REST would refuse."""
+        """Add the errors with which REST would refuse these changes."""
         try:
             changes.is_valid(raise_exception=True)
             session = deepcopy(self.instance)

@@ -11,7 +11,7 @@ from teleop.models import TeleopFrame
 
 @admin.register(TeleopFrame)
 class TeleopFrameAdmin(admin.ModelAdmin):
-    """Read-only: what a robot sent is evidence."""
+    """Read-only admin of frames, as the data that a robot sent is evidence."""
 
     filterset_class = FrameFilter
     list_display = ["id", "of_session", "of_robot", "frame_index", "at", "data_in_short"]

@@ -32,7 +32,7 @@ QUALITY = {
 
 
 class SessionColumns(admin.ModelAdmin):
-    """What is shown of a session, in the list and on its page."""
+    """Columns of a session, in the list and on its page."""
 
     @admin.display(description="robot", ordering="robot_id")
     def of_robot(self, session):
@@ -84,7 +84,7 @@ class SessionColumns(admin.ModelAdmin):
 
     @admin.display(description="quality")
     def quality_in_words(self, session):
-        """Of what is known, in words: missing frames and the duration have columns of their own."""
+        """Describe the known quality numbers; missing frames and the duration have their own columns."""
         known = {name: value for name, value in (session.quality or {}).items() if value is not None}
         said = [words.format(known[name]) for name, words in QUALITY.items() if name in known]
         return display.clipped(", ".join(said) or None)
@@ -141,7 +141,7 @@ class TeleopSessionAdmin(SessionColumns):
         self._label(request, obj.pk, form.labels)
 
     def log_change(self, request, obj, message):
-        """Leave it to save_model, which sees the values under the row's lock."""
+        """Do nothing: save_model records the change, as it reads the values under the row's lock."""
 
     def delete_model(self, request, obj):
         obj.delete(actor=audit.actor_of(request))
@@ -150,9 +150,9 @@ class TeleopSessionAdmin(SessionColumns):
         queryset.delete(actor=audit.actor_of(request))
 
     def _label(self, request, session_id: int, labels: dict) -> TeleopSession | None:
-        """As a PATCH would: under the row's lock, held for this session alone; raises ValidationError."""
+        """Label one session like a PATCH, under the lock of only this session's row; raises ValidationError."""
         with transaction.atomic():
-            # no_key: a plain FOR UPDATE would hold up the session's frames, whose foreign key locks this row too.
+            # no_key: a plain FOR UPDATE would block the session's frames, as their foreign key locks this row too.
             session = TeleopSession.objects.select_for_update(no_key=True).filter(pk=session_id).first()
             if session is not None:
                 changes = SessionChangeSerializer(session, data={"meta_info": labels})
@@ -195,7 +195,7 @@ class TeleopSessionAdmin(SessionColumns):
         self.message_user(request, f"Ending {display.count(len(live), 'live session')}.", messages.SUCCESS)
 
     def get_deleted_objects(self, objs, request):
-        """Said in counts: Django would collect all frames to list them."""
+        """Return counts; Django would collect all frames to list them."""
         sessions = TeleopSession.objects.filter(pk__in=[session.pk for session in objs])
         videos = apps.get_model("videos", "VideoChunk").objects.filter(session__in=sessions)
         of_videos = videos.aggregate(count=Count("pk"), size=Sum("size"))
@@ -213,10 +213,10 @@ class TeleopSessionAdmin(SessionColumns):
         return [*names, *more], counts, set(), live
 
     def delete_view(self, request, object_id, extra_context=None):
-        """Not in one transaction, as Django's is: each batch of frames lets others write."""
+        """Delete without the single transaction of Django's view: others can write after each batch of frames."""
         try:
             return self._delete_view(request, object_id, extra_context)
-        except SessionIsLive as error:  # since the page asked
+        except SessionIsLive as error:  # it went live after the page asked for confirmation
             return self._refused(request, error)
 
     def response_action(self, request, queryset):

@@ -1,4 +1,4 @@
-"""What /schema shows beside the endpoints."""
+"""Examples that /schema shows with the endpoints."""
 
 from drf_spectacular.utils import OpenApiExample
 

@@ -17,7 +17,7 @@ BOOLEANS = [("true", "true"), ("false", "false")]
 
 
 class MomentField(IsoDateTimeField):
-    """What is out of bounds for a frame is as good as the bound itself; databases do not know every moment."""
+    """A time, clamped to the range that a frame can have, as databases do not support every time."""
 
     def clean(self, value):
         moment = super().clean(value)
@@ -28,19 +28,19 @@ class MomentFilter(django_filters.IsoDateTimeFilter):
     field_class = MomentField
 
     def __init__(self, **kwargs):
-        super().__init__(widget=forms.TextInput({"data-moment": ""}), **kwargs)  # a picker, by teleop/localtime.js
+        super().__init__(widget=forms.TextInput({"data-moment": ""}), **kwargs)  # teleop/localtime.js adds a picker
 
 
 @extend_schema_field(bool)
 class BooleanFilter(django_filters.TypedChoiceFilter):
-    """`true` or `false`: django-filter's own takes anything else for no filter."""
+    """A filter by `true` or `false`; django-filter's own ignores any other value."""
 
     def __init__(self, **kwargs):
         super().__init__(choices=BOOLEANS, coerce="true".__eq__, **kwargs)
 
 
 class QualityFilter(django_filters.NumberFilter):
-    """By one number of the sessions' quality; those without it pass no bound."""
+    """A filter by one number of the sessions' quality; sessions without this number never match."""
 
     def __init__(self, name: str, lookup: str, most: float, help_text: str):
         self.name, self.lookup = name, lookup
@@ -51,7 +51,7 @@ class QualityFilter(django_filters.NumberFilter):
 
 
 class WholeFilter(django_filters.NumberFilter):
-    """django-filter's own takes 1.5 for a number, and finds nothing."""
+    """A filter by an integer; django-filter's own accepts 1.5 and finds nothing."""
 
     field_class = forms.IntegerField
 
@@ -63,7 +63,7 @@ class IdFilter(WholeFilter):
 
 
 class FrameFilter(django_filters.FilterSet):
-    """Of the admin's list: what an index finds."""
+    """Filters of the admin's list; an index serves each of them."""
 
     session = IdFilter(method="by_session")
     from_index = WholeFilter(method="by_index", min_value=0, max_value=MAX_FRAME_INDEX)
@@ -113,7 +113,7 @@ class SessionFilter(django_filters.FilterSet):
 
     @classmethod
     def get_filters(cls):
-        """With `from`, which Python does not take for a name."""
+        """Add `from`, which is a reserved word in Python."""
         return super().get_filters() | {
             "from": MomentFilter(method="by_from", help_text="Not over before this moment (ISO 8601)."),
             "to": MomentFilter(method="by_to", help_text="Begun before this moment; later than `from`."),

@@ -1,4 +1,4 @@
-"""Moments of a session that people have marked, kept in its meta_info: over REST."""
+"""REST endpoints for a session's marks: moments that people have marked, stored in its meta_info."""
 
 from django.db import transaction
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
@@ -22,7 +22,7 @@ MARKS = OpenApiExample(
     "All marks",
     SLIP | {"by": "ada"},
     response_only=True,
-    status_codes=["200", "201"],  # of a list, each
+    status_codes=["200", "201"],  # of one element of the list
 )
 TIMESTAMP = OpenApiParameter("timestamp", float, OpenApiParameter.PATH, description="The mark's, in unix seconds.")
 
@@ -46,7 +46,7 @@ class MarkSerializer(StrictFields, serializers.Serializer):
 
 
 class MarksMixin:
-    """Of the sessions' viewset, whose get_queryset locks the row for these."""
+    """Actions of the sessions' viewset; its get_queryset locks the row for these actions."""
 
     @extend_schema(
         summary="Mark a moment",
@@ -55,7 +55,7 @@ class MarksMixin:
         request=MarkSerializer,
         responses={201: MarkSerializer(many=True), 409: problem("It has 1000 marks.")},
         examples=[MARK, MARKS],
-        filters=False,  # those are of the list of sessions
+        filters=False,  # the filters belong to the list of sessions
     )
     @action(detail=True, methods=["post"], permission_classes=[MayChange], pagination_class=None)
     def marks(self, request, pk):

@@ -10,11 +10,11 @@ from teleop.models import MARKS, STAFF_LABELS, TeleopSession
 
 MAX_TAGS = 50
 LABEL_FIELDS = ("meta_info", "staff_labels")
-MAX_LISTED_META = 4096  # bytes; of up to 64 KiB each, a page of a thousand sessions was 59 MB and took 400 MB
+MAX_LISTED_META = 4096  # bytes; with up to 64 KiB each, a page of a thousand sessions was 59 MB and took 400 MB
 
 
 class StoredBytes(Func):
-    """The length of a JSON column as text. The size that PostgreSQL stores is known without reading the value."""
+    """The length of a JSON column as text. PostgreSQL knows the stored size without reading the value."""
 
     output_field = IntegerField()
     template = (
@@ -27,7 +27,7 @@ class StoredBytes(Func):
 
 
 def as_listed(sessions: QuerySet) -> QuerySet:
-    """Leave large meta_info in the database: `listed_meta_info` is null then, and `meta_info_left_out` true."""
+    """Leave large meta_info in the database: then `listed_meta_info` is null and `meta_info_left_out` is true."""
     size = StoredBytes("meta_info")
     short = When(LessThanOrEqual(size, MAX_LISTED_META), then=F("meta_info"))
     return sessions.defer("meta_info").annotate(
@@ -39,7 +39,7 @@ def as_listed(sessions: QuerySet) -> QuerySet:
 
 
 class QualitySerializer(serializers.Serializer):
-    """As teleop/quality/scores.py defines it; null is what too few frames do not tell."""
+    """Quality as teleop/quality/scores.py defines it; a number is null if there are too few frames to compute it."""
 
     idle_share = serializers.FloatField(allow_null=True, help_text="Share of the time in which no joint moves, 0 to 1.")
     jerk = serializers.FloatField(
@@ -60,7 +60,7 @@ class QualitySerializer(serializers.Serializer):
 
 
 class SessionSerializer(serializers.ModelSerializer):
-    """A session as the lists show it, of the queryset of `as_listed`."""
+    """A session in a list, from the queryset of `as_listed`."""
 
     live = serializers.BooleanField(source="is_live", read_only=True, help_text="It is being recorded now.")
     duration_s = serializers.FloatField(
@@ -107,7 +107,7 @@ class JointsSerializer(serializers.Serializer):
 
 
 class SessionDetailSerializer(SessionSerializer):
-    """A session by itself: also what is read from its frames and videos."""
+    """A single session, with the values that are read from its frames and videos."""
 
     effective_fps = serializers.FloatField(
         read_only=True, allow_null=True, help_text="Frames a second that are stored, by their own timestamps."
@@ -134,7 +134,7 @@ class SessionDetailSerializer(SessionSerializer):
 
 
 class OwnSessionSerializer(SessionDetailSerializer):
-    """A session as its robot may see it: without what people have added, and what was found of it for them."""
+    """A session as its robot may see it: without the labels and marks that people added, and without quality."""
 
     def to_representation(self, session):
         shown = super().to_representation(session)
@@ -142,7 +142,7 @@ class OwnSessionSerializer(SessionDetailSerializer):
 
 
 class MetaChangesSerializer(serializers.Serializer):
-    """The labels have types; any other key is the client's own."""
+    """Changes of meta_info. The labels have types; any other key belongs to the client."""
 
     task = StrictCharField(max_length=500, required=False, allow_null=True)
     success = StrictBooleanField(required=False, allow_null=True)
@@ -158,7 +158,7 @@ class MetaChangesSerializer(serializers.Serializer):
 
 
 class SessionChangeSerializer(StrictFields, serializers.Serializer):
-    """Saved as `save(actor=...)`, in a transaction that has locked the session's row."""
+    """A change of a session. Call `save(actor=...)` in a transaction that has locked the session's row."""
 
     meta_info = MetaChangesSerializer(
         required=False, help_text="Merged into what there is, key by key; null removes a key."
@@ -171,7 +171,7 @@ class SessionChangeSerializer(StrictFields, serializers.Serializer):
 
     def update(self, session, validated_data):
         actor, seen = validated_data["actor"], validated_data.get("seen", {})
-        if actor.type == audit.ActorType.ROBOT:  # a robot would find out by guessing what people have said
+        if actor.type == audit.ActorType.ROBOT:  # a robot could find out by guessing which labels people have set
             seen = {name: value for name, value in seen.items() if name not in session.peoples_meta}
         session.check_meta_is(seen)
         if "meta_info" in validated_data:
@@ -185,7 +185,7 @@ class SessionChangeSerializer(StrictFields, serializers.Serializer):
 
 
 class PulseSerializer(serializers.Serializer):
-    """The session that is being recorded."""
+    """The current state of the session that is being recorded."""
 
     id = serializers.IntegerField()
     key = serializers.CharField()
@@ -209,7 +209,7 @@ class RobotStatusSerializer(serializers.Serializer):
 
 
 class WriterSerializer(serializers.Serializer):
-    """Of the process that answers; each worker has its own."""
+    """State of the writer in the process that answers; each worker has its own writer."""
 
     status = serializers.CharField()
     pending_frames = serializers.IntegerField(help_text="Received and not committed yet.")

@@ -81,10 +81,10 @@ class LiveView(ForEveryone):
 @require_safe
 @never_cache
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Prometheus' text, for this machine and for whoever has METRICS_TOKEN."""
+    """Return the metrics as Prometheus text, to this machine and to clients with METRICS_TOKEN."""
     if not _may_read_metrics(request):
         raise PermissionDenied("/metrics is for this machine, and for who has METRICS_TOKEN")
-    from teleop.monitoring.exporter import page  # here, as `serve` has to name prometheus-client's folder first
+    from teleop.monitoring.exporter import page  # here, as `serve` has to set prometheus-client's folder first
 
     return HttpResponse(page(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -93,7 +93,7 @@ def _may_read_metrics(request: HttpRequest) -> bool:
     given = request.headers.get("Authorization", "").encode()
     if settings.METRICS_TOKEN and secrets.compare_digest(given, f"Bearer {settings.METRICS_TOKEN}".encode()):
         return True
-    # A proxy on this machine is not this machine's: what it forwards carries the header.
+    # A request forwarded by a proxy on this machine does not come from this machine; it carries the header.
     address = request.META.get("REMOTE_ADDR") or ""
     return "X-Forwarded-For" not in request.headers and _is_loopback(address)
 
@@ -193,11 +193,11 @@ class SessionViewSet(
         if self.action == "list":
             return as_listed(queryset)
         if self._is_robots_change:
-            # Another robot's session is answered as one that does not exist: which ids do is not the robot's business.
+            # Another robot's session gets the same answer as a missing one, so a robot cannot learn which ids exist.
             queryset = queryset.filter(robot=self.request.auth)
         if self.action not in ("partial_update", "marks", "unmark"):
             return queryset
-        # no_key: a plain FOR UPDATE would hold up the session's frames, whose foreign key locks this row too.
+        # no_key: a plain FOR UPDATE would block the session's frames, as their foreign key locks this row too.
         return queryset.select_for_update(no_key=True)
 
     @transaction.atomic

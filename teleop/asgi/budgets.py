@@ -1,4 +1,4 @@
-"""How much one robot may ask of a worker: so much at once, and so much a second on average."""
+"""Token buckets: the amount that one name may use at once, and a second on average."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,7 @@ MAX_NAMES = 10_000
 
 
 class Budget:
-    """A token bucket. `burst` may be spent at once; it fills up again by `per_s`, and may be overdrawn."""
+    """A token bucket. `burst` may be spent at once. The bucket refills at `per_s` a second, and may be overdrawn."""
 
     def __init__(self, per_s: float, burst: float, clock: Callable[[], float] = time.monotonic):
         self._per_s, self._burst, self._clock = per_s, burst, clock
@@ -26,7 +26,7 @@ class Budget:
 
 
 class Budgets:
-    """A budget for each name, which outlives the connections that spend it."""
+    """A budget for each name. A budget outlives the connections that spend it."""
 
     def __init__(self, per_s: float, burst: float, clock: Callable[[], float] = time.monotonic):
         self._new = lambda: Budget(per_s, burst, clock)
@@ -34,7 +34,7 @@ class Budgets:
 
     def of(self, name: str) -> Budget:
         if name not in self._budgets:
-            if len(self._budgets) >= MAX_NAMES:  # forget those that nobody would miss
+            if len(self._budgets) >= MAX_NAMES:  # remove full budgets: new ones are equal
                 self._budgets = {name: budget for name, budget in self._budgets.items() if not budget.is_full}
             self._budgets[name] = self._new()
         return self._budgets[name]

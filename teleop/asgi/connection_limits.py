@@ -1,6 +1,6 @@
-"""How many WebSockets there may be at a time, and how often an address may be refused.
+"""Limits for the number of WebSockets at a time, and for the refusals of one address.
 
-Each process counts by itself, and only when a connection begins and ends: nothing here costs a frame anything.
+Each process counts by itself, and only when a connection begins and ends: no code here runs for each frame.
 """
 
 import logging
@@ -23,7 +23,7 @@ REFUSALS_WINDOW_S = 60
 
 
 class LimitExceeded(HandshakeRefused):
-    """Not now: the HTTP status says whether it is the one who asks (429) or the server that is full (503)."""
+    """A refusal for now. Its HTTP status says if the client is over its limit (429) or the server is full (503)."""
 
     def __init__(self, status: int, code: str, detail: str):
         super().__init__(code, detail)
@@ -31,7 +31,7 @@ class LimitExceeded(HandshakeRefused):
 
 
 class ConnectionLimit:
-    """Counts who is here by what they have in common, and raises LimitExceeded past the limit; 0 is no limit."""
+    """A count of connections by a common key. Past the limit it raises LimitExceeded. 0 means no limit."""
 
     def __init__(self, limit: int, status: int, code: str, detail: str):
         self._limit, self._status, self._code, self._detail = limit, status, code, detail
@@ -51,9 +51,9 @@ class ConnectionLimit:
 
 
 class RefusalRateLimit:
-    """How often each address was refused since the minute began; past the limit it is not even listened to.
+    """The number of refusals of each address since the minute began. Past the limit its handshakes are not checked.
 
-    A handshake costs a look into the database, in the thread that commits the frames: who guesses keys gets few.
+    A handshake costs a database query in the thread that commits the frames, so a client that guesses keys gets few.
     """
 
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic):
@@ -74,7 +74,7 @@ class RefusalRateLimit:
 
 
 class NewRobots:
-    """How many robots each address has registered since the minute began, where a robot may register itself."""
+    """The number of robots that each address registered since the minute began, if robots may register themselves."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
@@ -102,11 +102,11 @@ watchers = ConnectionLimit(
 people = ConnectionLimit(
     settings.WATCHERS_PER_PERSON, 429, "person_full", "this person watches {} pages (WATCHERS_PER_PERSON)"
 )
-refusals = RefusalRateLimit(settings.REFUSALS_PER_ADDRESS)  # the server asks it too, before a handshake costs anything
+refusals = RefusalRateLimit(settings.REFUSALS_PER_ADDRESS)  # http_channel checks it too, before the handshake
 
 
 class ConnectionLimitMiddleware:
-    """The ASGI application for WebSockets, which sees no more of them than it may: the others are told why."""
+    """A wrapper of the ASGI application for WebSockets. It refuses those past a limit, and names the limit."""
 
     def __init__(self, application: Callable):
         self._application = application
@@ -149,14 +149,14 @@ def address_of(scope: dict) -> str:
 
 
 def came_by_tls(scope: dict) -> bool:
-    """As Django judges a request: a key that was sent in the clear is known to others, and must not seem to work."""
+    """Return True if Django would call it secure: a key sent in clear text is exposed, and must not seem to work."""
     headers = dict(scope["headers"])
     peer = (scope.get("client") or [None])[0]
     return is_secure(peer, scope.get("scheme", "ws"), headers.get(b"x-forwarded-proto", b"").decode("latin1"))
 
 
 async def refuse(scope: dict, send: Callable, refusal: LimitExceeded) -> None:
-    """Before accept. An ASGI server without the extension would answer 403, which tells a robot never to come back."""
+    """Refuse before accept. Without the extension an ASGI server answers 403, after which a robot never reconnects."""
     if "websocket.http.response" not in scope.get("extensions", {}):
         if refusal.status == HTTPStatus.FORBIDDEN:
             await send({"type": "websocket.close"})

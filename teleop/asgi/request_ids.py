@@ -1,4 +1,4 @@
-"""Each HTTP request has an id: in its answer, and in every line that is logged while it is handled."""
+"""Ids of HTTP requests: in each answer, and in every line that is logged during the request."""
 
 import re
 import uuid
@@ -12,14 +12,14 @@ current: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
 def request_id_of(given: bytes) -> bytes:
-    """The one that nginx gave it, or a new one."""
+    """Return the id that nginx gave to the request, or a new id."""
     return given if WELL_FORMED.fullmatch(given) else uuid.uuid4().hex.encode()
 
 
 def with_request_ids(application: Callable) -> Callable:
-    """Around Django rather than one of its middlewares: what it streams and what fails in it is in here too.
+    """Wrap the application. A Django middleware would not cover Django's streams and its failures.
 
-    The context is the request's own: a server makes a task for each, and Django's threads get a copy.
+    Each request has its own context: a server makes a task for each request, and Django's threads get a copy.
     """
 
     async def handle(scope: dict, receive: Callable, send: Callable[[dict], Awaitable[None]]) -> None:

@@ -1,4 +1,4 @@
-"""Django's requests: how many are worked on at a time, and that each runs to its end."""
+"""Execution of Django's requests: a limited number at a time, and each runs to its end."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,20 +18,20 @@ UPLOAD, HEALTH = ("POST", "/videos"), "/health"
 
 
 class Requests:
-    """The ASGI application for HTTP, whose requests wait for their turn and run to their end.
+    """The ASGI application for HTTP. Its requests wait for their turn and run to their end.
 
     Each request has a thread. When 250 came at once, the event loop waited for Python's lock behind all of them, and
-    the acks of robots for 0.2 s. A request has a turn until its response begins, so that streams need none. Uploads
-    have bounds of their own, as they may wait for a probe, and health checks have to answer in time.
+    the acks of robots waited for 0.2 s. A request has a turn until its response begins, so that streams need none.
+    Uploads have their own limits, as they may wait for a probe. Health checks need no turn: they must answer in time.
 
-    Daphne cancels a request whose client has left again and again until it is over. Django then does not close the
-    connection of a thread that still waits for its statement, and the pool never gets it back.
+    If a client disconnects, Daphne cancels its request again and again until the request ends. Django then does not
+    close the connection of a thread that still waits for its statement, and the pool never gets the connection back.
     """
 
     def __init__(self, application: Callable) -> None:
         self._application = application
         self._turns = asyncio.Semaphore(MAX_AT_WORK)
-        self._running: set[asyncio.Task] = set()  # the event loop alone would let a task be collected
+        self._running: set[asyncio.Task] = set()  # the event loop holds no strong reference to a task
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         task = asyncio.create_task(self._run(scope, receive, send))

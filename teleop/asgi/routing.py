@@ -15,13 +15,13 @@ def for_staff(consumer):
 
 
 async def refuse(scope, receive, send):
-    """The last route: without it an unknown path would be an exception, and HTTP 500."""
+    """Close the handshake of an unknown path. Without this last route it would be an exception, and HTTP 500."""
     await receive()
     await send({"type": "websocket.close"})
 
 
 websocket_urlpatterns = [
-    # Anything after /ws/log/ comes here, so that a bad id gets a clear answer; likewise with /ws/live/.
+    # Every path that begins with /ws/log/ matches, so that a bad id gets a clear answer; likewise with /ws/live/.
     re_path(r"^ws/log/(?P<robot_id>.*)$", for_robots(RobotConsumer())),
     re_path(r"^ws/live/(?P<robot_id>.*)$", for_staff(LiveConsumer())),
     re_path(r"^ws/fleet$", for_staff(FleetConsumer())),

@@ -1,10 +1,10 @@
-"""Frames as columns: bytes in, Arrow tables out; no Django, no I/O.
+"""Convert frames to columns: bytes in, Arrow tables out; no Django, no I/O.
 
-Arrow and NumPy are 50 MB in a process, so this is imported by the request that first wants columns.
+Arrow and NumPy take 50 MB in a process, so the first request that needs columns imports this module.
 
-The memory for a block is bounded whatever names its frames have. Arrow takes 4 KB for each name that it infers: 60
-frames with 4,501 names of their own took 1 GB. So some frames are read by Python first, and Arrow is given their names
-and infers none.
+The memory for a block is bounded for any names in its frames. Arrow takes 4 KB for each name that it infers: 60 frames
+with 4,501 names of their own took 1 GB. So Python reads some frames first, and passes their names to Arrow, which then
+infers none.
 """
 
 from collections.abc import Iterable, Iterator
@@ -65,7 +65,7 @@ def tables(block: bytes, fields: Iterable[str] = ()) -> Iterator[pa.Table]:
 
 
 def portable_tables(block: bytes, fields: Iterable[str] = ()) -> Iterator[pa.Table]:
-    """The same by Python, frame by frame: 15 us each with Python's lock held, where Arrow takes 3 without it."""
+    """Convert a block in Python, frame by frame: 15 us each with Python's lock held; Arrow takes 3 without the lock."""
     rows: list[dict[str, float]] = []
     names: dict[str, None] = {}
     numbers = 0
@@ -97,7 +97,7 @@ def _python_table(names: Iterable[str], rows: list[dict[str, float]]) -> pa.Tabl
 
 
 class _List:
-    """A list as one name; its numbers are columns."""
+    """A list, sampled under one name; each of its numbers becomes a column."""
 
     def __init__(self) -> None:
         self.item: pa.DataType | None = None
@@ -105,8 +105,8 @@ class _List:
 
 
 def _sampled_names(block: bytes) -> dict[str, Any]:
-    """Return the names of some of the frames: by each its Arrow type, or a dict for an object, or a _List."""
-    if b"null" in block:  # Arrow misreads lists that begin with it: of [null, 1.5] it makes [1.5, 0.0]
+    """Sample some frames; map each name to its Arrow type, to a dict for an object, or to a _List."""
+    if b"null" in block:  # Arrow misreads lists that begin with null: it reads [null, 1.5] as [1.5, 0.0]
         raise NotUniform
     names: dict[str, Any] = {}
     for place in range(SAMPLED_FRAMES):
@@ -151,7 +151,7 @@ def _scalar(value: Any) -> pa.DataType:
 
 
 def _nodes(names: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield all names, dotted, with what they stand for."""
+    """Yield all names, dotted, each with its kind."""
     for name, kind in names.items():
         yield f"{prefix}{name}", kind
         if type(kind) is dict:
@@ -174,7 +174,7 @@ def _count_columns(names: dict[str, Any], fields: Iterable[str]) -> int:
 
 
 def _halves(block: bytes) -> tuple[bytes, bytes]:
-    """Of two frames or more."""
+    """Split a block of two frames or more at a line."""
     middle = block.find(b"\n", len(block) // 2, -1) + 1 or block.rfind(b"\n", 0, -1) + 1
     return block[:middle], block[middle:]
 

@@ -1,4 +1,4 @@
-"""The `data` of single frames as Python values, and its size; a session's frames are read by text.py."""
+"""Read the `data` of single frames as Python values, and its size; sql.py reads a session's frames."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ DATA_BYTES = {"postgresql": "pg_column_size(data)", "sqlite": "length(CAST(data 
 
 
 def data_of(frame: TeleopFrame) -> dict[str, Any]:
-    """Return what the robot sent in this frame, less frame_index and timestamp, in its key order."""
+    """Return the robot's frame without frame_index and timestamp, in its key order."""
     return frame.data
 
 

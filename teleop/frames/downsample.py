@@ -1,4 +1,4 @@
-"""Columns thinned for plots, so that peaks survive and gaps stay gaps."""
+"""Downsample columns for plots, so that peaks survive and gaps stay gaps."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -12,10 +12,10 @@ from teleop.frames.fields import HEAD, TooManyColumns
 from teleop.frames.sql import FrameRange, blocks
 from teleop.models import TeleopFrame
 
-# Over an hour at 60 a second is read whole, in two seconds. Of more only so many are, in less than one, as to go
-# from index entry to index entry costs 12 us a frame.
+# MAX_FRAMES, over an hour at 60 frames a second, are all read in two seconds. Of more frames only MAX_PICKED are read,
+# in less than one second, as stepping from index entry to index entry costs 12 us a frame.
 MAX_FRAMES, MAX_PICKED = 250_000, 60_000
-MAX_COLUMNS = 64  # with as many frames 128 MB of doubles
+MAX_COLUMNS = 64  # 128 MB of doubles with MAX_FRAMES frames
 GAP = 2.5  # times the usual step between two frames: one frame that is missing is two steps
 MAX_ANCHORS, MAX_GAPS = 500, 500
 
@@ -29,7 +29,7 @@ class Series(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """`stride` is 1, or only every so manieth frame was looked at; what is shorter than that is not seen.
+    """Columns for a plot. If `stride` is above 1, only every stride-th frame was read, and shorter events are not seen.
 
     `anchors` are pairs of frame_index and timestamp: between two of them frames come at a steady rate, unless there is
     one of the `gaps`, pairs of timestamps.
@@ -42,7 +42,7 @@ class Picture(NamedTuple):
 
 
 def read_series(frames: FrameRange, fields: Iterable[str], points: int) -> Picture:
-    """Raises TooManyColumns."""
+    """Read the columns that the fields select; raise TooManyColumns if there are more than MAX_COLUMNS."""
     parts: list[pa.Table] = []
     selected: dict[str, None] = {}
     frames = frames._replace(stride=_stride(frames))
@@ -61,13 +61,13 @@ def read_series(frames: FrameRange, fields: Iterable[str], points: int) -> Pictu
 
 
 def _stride(frames: FrameRange) -> int:
-    """1, unless there are so many frames that looking at all of them would take seconds."""
+    """Return 1, unless there are so many frames that reading all of them would take seconds."""
     count = TeleopFrame.objects.count_between(frames.session_id, frames.start, frames.stop)
     return 1 if count <= MAX_FRAMES else -(-count // MAX_PICKED)
 
 
 def landmarks(indexes: np.ndarray, timestamps: np.ndarray) -> tuple[list, list]:
-    """The anchors and the gaps, of very many the longest. Of a clock that was set back, the time it had reached."""
+    """Return the anchors and the longest gaps. If the clock was set back, the highest time so far is used."""
     timestamps = np.maximum.accumulate(timestamps)
     before = _before_gaps(timestamps)
     longest = np.argsort(timestamps[before] - timestamps[before + 1], kind="stable")[:MAX_GAPS]
@@ -79,13 +79,13 @@ def landmarks(indexes: np.ndarray, timestamps: np.ndarray) -> tuple[list, list]:
 
 
 def _before_gaps(timestamps: np.ndarray) -> np.ndarray:
-    """Positions of the last frames before a gap."""
+    """Return the positions of the last frames before a gap."""
     steps = np.diff(timestamps)
     return np.flatnonzero(steps > GAP * np.median(steps)) if len(steps) else np.array([], int)
 
 
 def thin(name: str, timestamps: np.ndarray, values: np.ndarray, points: int) -> Series:
-    """At most `points` of them; where frames, or this column's values, are missing for long, a NaN besides."""
+    """Keep at most `points` values, and add a NaN where frames or this column's values are missing for long."""
     is_there = ~np.isnan(values)
     timestamps, values = timestamps[is_there], values[is_there]
     if len(values) < 2:

@@ -1,4 +1,4 @@
-"""A whole session as a stream, in bounded memory: JSON lines here, Parquet in a module of its own."""
+"""Stream a whole session in bounded memory: JSON lines here, Parquet in `parquet.py`."""
 
 import asyncio
 import threading
@@ -16,31 +16,32 @@ from teleop.models import TeleopFrame
 T = TypeVar("T")
 
 PIECE_BYTES = 2**16
-# One thread works on frames at a time, for however many downloads and plots: the event loop, and so the robots' acks,
-# share the core and Python's lock with it.
+# One thread works on frames at a time, however many downloads and plots there are: the event loop, which sends the
+# robots' acks, shares the core and Python's lock with this thread.
 working = threading.BoundedSemaphore(1)
 
 
 class FramesGone(Exception):
-    """The session was deleted while it was read: the response must break off, not look complete."""
+    """The session was deleted while it was read: the response must be aborted, so that it does not look complete."""
 
 
 async def json_lines(frames: FrameRange, fields: Iterable[str] = ()) -> AsyncIterator[bytes]:
-    """The database's text as it stands, or what the fields select of it."""
+    """Yield the database's text unchanged, or the parts of it that the fields select."""
     async for block in converted(frames, lambda block: _selected(block, fields) if fields else block):
         yield block
 
 
 async def converted(frames: FrameRange, convert: Callable[[bytes], T]) -> AsyncIterator[T]:
-    """What `convert` makes of each block, in the request's own thread.
+    """Yield the result of `convert` for each block; `convert` runs in the request's own thread.
 
-    The next block is read while the reader takes this one; after that nothing is held, however long that takes.
+    The next block is read while the client receives this one. Then no thread or connection is held, however slowly the
+    client reads.
     """
 
     def read_and_convert() -> tuple[bytes, T | None]:
         with working:
             block = read_block(frames)
-            release_connection()  # before what takes time
+            release_connection()  # before the slow conversion
             return block, convert(block) if block else None
 
     first = None
@@ -53,17 +54,19 @@ async def converted(frames: FrameRange, convert: Callable[[bytes], T]) -> AsyncI
             ahead = asyncio.ensure_future(database_sync_to_async(read_and_convert)())
             yield result
     finally:
-        # Where the reader has gone: its thread ends with the block, and the event loop would stand still for it.
+        # If the client disconnected: the thread ends only with its block, and the event loop would block on it.
         await asyncio.gather(ahead, return_exceptions=True)
-    # Deleting begins at the lowest index, so if the first frame is there, all that were read were all there were.
+    # Deleting begins at the lowest index, so if the first frame is still stored, no frame was missed.
     is_stored = database_sync_to_async(TeleopFrame.objects.is_stored)
     if first is not None and not await is_stored(frames.session_id, first):
         raise FramesGone(f"session {frames.session_id} was deleted while it was read")
 
 
 async def in_pieces(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """With a turn of the event loop after each: the server sends while it is given more, and the robots' frames are not
-    held up. In whole blocks 500 MB took 9.6 s, most of it waiting for a socket that had long been empty.
+    """Split the content into pieces and yield to the event loop after each.
+
+    The server sends a piece while it receives the next, and the robots' frames are not delayed. In whole blocks 500 MB
+    took 9.6 s, most of it waiting for a socket whose buffer was already empty.
     """
     async with aclosing(content):
         async for part in content:

@@ -1,4 +1,4 @@
-"""The names that are in a frame: dotted, `observation.shoulder_pan.pos` or `observation.joint_positions.0`."""
+"""Names in a frame, dotted: `observation.shoulder_pan.pos` or `observation.joint_positions.0`."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -7,7 +7,7 @@ HEAD = ("frame_index", "timestamp")
 
 
 class TooManyColumns(Exception):
-    """Frames with thousands of numbers make no table."""
+    """The fields select more numbers than a table may have columns."""
 
     def __init__(self, count: int, most: int):
         self.count, self.most = count, most
@@ -15,12 +15,12 @@ class TooManyColumns(Exception):
 
 
 def is_selected(name: str, fields: Iterable[str]) -> bool:
-    """A field stands for itself and all that is below it; no fields stand for all."""
+    """Return True if a field is this name or a parent of it, or if there are no fields."""
     return not fields or any(name == field or name.startswith(f"{field}.") for field in fields)
 
 
 def select(value: dict[str, Any], fields: Iterable[str], prefix: str = "") -> dict[str, Any]:
-    """Of a frame what the fields name, in its place and order; a list is taken as a whole."""
+    """Return the selected parts of a frame, in their place and order; a list is selected as a whole."""
     selected = {}
     for key, part in value.items():
         name = f"{prefix}{key}"
@@ -32,7 +32,7 @@ def select(value: dict[str, Any], fields: Iterable[str], prefix: str = "") -> di
 
 
 def names_of(value: Any, prefix: str = "") -> Iterator[str]:
-    """All names in a frame that a field may be: of objects, and of the numbers of lists."""
+    """Yield all names in a frame that a field can select: the keys of objects and the indexes of lists."""
     parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, part in parts:
         name = f"{prefix}{key}"
@@ -41,7 +41,7 @@ def names_of(value: Any, prefix: str = "") -> Iterator[str]:
 
 
 def numbers_of(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
-    """All numbers in a frame with their names, true and false as 1 and 0; whatever else is in it is passed over."""
+    """Yield all numbers in a frame with their names, true and false as 1 and 0; other values are skipped."""
     match value:
         case dict():
             parts = value.items()

@@ -1,4 +1,4 @@
-"""Pages of frames by keyset: no OFFSET and no COUNT, so the last page of a million frames costs what the first does."""
+"""Keyset pages of frames. No OFFSET and no COUNT: the last page of a million frames costs as much as the first."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -18,20 +18,20 @@ MAX_NAMES_SHOWN = 60
 
 
 class Page(NamedTuple):
-    """Lines, each with its session's id, and whether there may be more behind the last."""
+    """Lines, each with its session's id; `has_more` if more lines may follow the last one."""
 
     lines: list[tuple[int, bytes]]
     has_more: bool
 
     @property
     def last(self) -> tuple[int, int]:
-        """The session and the index that it ends with."""
+        """Return the session id and the index of the last line."""
         session_id, line = self.lines[-1]
         return session_id, last_index(line)
 
 
 def read_page(ranges: Iterable[FrameRange], limit: int) -> Page:
-    """It ends early where its frames are large; then there is more, or the next page is empty."""
+    """Read a page; it ends early if its frames are large, and then the next page has more frames or is empty."""
     lines: list[tuple[int, bytes]] = []
     size = 0
     for frames in ranges:
@@ -44,7 +44,7 @@ def read_page(ranges: Iterable[FrameRange], limit: int) -> Page:
 
 
 def ranges_of(robot: Robot, begin: datetime | None, end: datetime | None, cursor: str = "") -> Iterator[FrameRange]:
-    """The robot's sessions that overlap the times, oldest first, from where the cursor stands."""
+    """Yield the robot's sessions that overlap the times, oldest first, from the cursor's position."""
     sessions = robot.sessions.overlapping(begin, end).order_by("start_time", "pk")
     start = 0
     if cursor:
@@ -59,20 +59,20 @@ def ranges_of(robot: Robot, begin: datetime | None, end: datetime | None, cursor
 
 
 def frames_of(page: Page, fields: Iterable[str]) -> list[Any]:
-    """What the JSON renderer writes: the lines as they stand, or what the fields select of them."""
+    """Return the frames for the JSON renderer: the stored lines, or the parts of them that the fields select."""
     if not fields:
         return [orjson.Fragment(line) for _, line in page.lines]
     return [select(orjson.loads(line), (*HEAD, *fields)) for _, line in page.lines]
 
 
 def frames_with_session(page: Page) -> list[dict[str, Any]]:
-    """`session_id` first; and ours, whatever a robot may have sent by that name."""
+    """Return frames with the server's `session_id` first; it replaces a key of that name from a robot."""
     ours = [({"session_id": session_id}, orjson.loads(line)) for session_id, line in page.lines]
     return [session | frame | session for session, frame in ours]
 
 
 def check_fields(fields: Iterable[str], session_id: int, lines: Iterable[bytes] = ()) -> None:
-    """Raises where a field is neither in these lines nor in the first or the last frame of the session."""
+    """Raise ValidationError if a field is neither in these lines nor in the session's first or last frame."""
     unknown, names = list(fields), {}
     for line in itertools.chain(lines, _ends(session_id)):
         if not unknown:

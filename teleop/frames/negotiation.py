@@ -6,7 +6,7 @@ from robots.api.renderers import JSONRenderer
 
 
 class JSONLinesRenderer(BaseRenderer):
-    """A media type to choose; the view streams it."""
+    """A media type for negotiation; the view streams the content itself."""
 
     media_type = "application/x-ndjson"
     format = "jsonl"
@@ -17,12 +17,12 @@ class ParquetRenderer(BaseRenderer):
     format = "parquet"
 
 
-RENDERERS = [JSONRenderer, JSONLinesRenderer, ParquetRenderer]  # who takes anything gets the first
+RENDERERS = [JSONRenderer, JSONLinesRenderer, ParquetRenderer]  # a client that accepts any type gets the first
 FORMATS = [renderer.format for renderer in RENDERERS]
 
 
 class FormatNegotiation(DefaultContentNegotiation):
-    """`?format=` goes before the Accept header, as a link in a page can set no header."""
+    """Negotiation in which `?format=` overrides the Accept header, as a link in a page cannot set a header."""
 
     def select_renderer(self, request, renderers, format_suffix=None):
         wanted = request.query_params.get("format")
@@ -35,7 +35,7 @@ class FormatNegotiation(DefaultContentNegotiation):
 
 
 class NegotiatedMixin:
-    """For views that stream what is not JSON; their errors are JSON whatever was asked for."""
+    """Mixin for views that stream other formats than JSON; their errors are JSON in any format."""
 
     content_negotiation_class = FormatNegotiation
     renderer_classes = RENDERERS

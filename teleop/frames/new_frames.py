@@ -1,4 +1,4 @@
-"""Requests that wait until a live session has new frames: one query every POLL_S for all of them."""
+"""Wait for new frames of live sessions: one query every POLL_S for all waiting requests."""
 
 import asyncio
 from collections.abc import Iterable
@@ -14,14 +14,14 @@ POLL_S = 0.25
 
 
 class State(NamedTuple):
-    """Of a session: is_live is read before next_index, so that what is committed before it ends is not missed."""
+    """State of a session. is_live is read before next_index, so no frame committed before the end is missed."""
 
     is_live: bool
     next_index: int
 
 
 class NewFrames:
-    """Of one event loop. The query has a thread of its own, as a request's thread ends with the request."""
+    """Waiting requests of one event loop. The query has its own thread, as a request's thread ends with the request."""
 
     def __init__(self) -> None:
         self._waiting: dict[asyncio.Future[State], tuple[int, int]] = {}
@@ -33,7 +33,7 @@ class NewFrames:
         found = asyncio.get_running_loop().create_future()
         self._waiting[found] = session_id, start
         if self._task is None or self._task.done():
-            # A context of its own: that of a request would run the query in the request's thread.
+            # A new context: the context of a request would run the query in the request's thread.
             self._task = asyncio.create_task(self._poll(), context=Context())
         try:
             async with asyncio.timeout(timeout_s):
@@ -49,7 +49,7 @@ class NewFrames:
             sessions = {session_id for session_id, _ in self._waiting.values()}
             try:
                 states = await asyncio.get_running_loop().run_in_executor(self._thread, states_of, sessions)
-            except Exception as error:  # the requests fail, as if each had asked
+            except Exception as error:  # the requests fail, as if each had run the query itself
                 self._fail(error)
                 continue
             for found, (session_id, start) in self._waiting.items():
@@ -64,7 +64,7 @@ class NewFrames:
 
 
 def states_of(session_ids: Iterable[int]) -> dict[int, State]:
-    """A session that was deleted is not live."""
+    """Read the states of these sessions; a deleted session is not live."""
     try:
         live = set(TeleopSession.objects.live().filter(pk__in=session_ids).values_list("pk", flat=True))
         next_indexes = TeleopFrame.objects.next_indexes(session_ids)

@@ -1,4 +1,4 @@
-"""What may stand behind the `?` of the frames' endpoints: checked here, one error names parameter, value and bound."""
+"""Query parameters of the frame endpoints. Each error names the parameter, the value and the bound."""
 
 from datetime import UTC, datetime
 from math import isnan
@@ -25,7 +25,7 @@ MOMENT_EXPECTED = "ISO 8601 (its + written as %2B) or unix seconds expected"
 
 
 class WholeField(serializers.IntegerField):
-    """An integer; the error names value and bounds, where DRF's names one bound."""
+    """An integer whose error names the value and both bounds; DRF's error names one bound."""
 
     def __init__(self, low: int, high: int, **options):
         self.bounds = low, high
@@ -45,7 +45,7 @@ class WholeField(serializers.IntegerField):
 
 @extend_schema_field(OpenApiTypes.STR)
 class FieldsField(serializers.CharField):
-    """`observation.joint_positions,action`."""
+    """A comma-separated list of names: `observation.joint_positions,action`."""
 
     def __init__(self, **options):
         most = MAX_FIELDS * (MAX_FIELD_LENGTH + 1)
@@ -60,7 +60,7 @@ class FieldsField(serializers.CharField):
 
 @extend_schema_field(MOMENT)
 class MomentField(serializers.DateTimeField):
-    """ISO 8601 (UTC, unless it says otherwise) or unix seconds; what no frame can have is as good as the bound."""
+    """A time in ISO 8601 (UTC without an offset) or unix seconds; clamped to the range that a frame can have."""
 
     def to_internal_value(self, data):
         try:
@@ -79,7 +79,7 @@ class MomentField(serializers.DateTimeField):
 
 
 class Parameters(StrictFields, serializers.Serializer):
-    """Refuses what it does not know: a misspelt parameter would be passed over in silence."""
+    """Parameters that refuse unknown names; DRF would silently ignore a misspelt parameter."""
 
 
 class SpanParameters(Parameters):
@@ -95,7 +95,7 @@ class SpanParameters(Parameters):
 
 
 class FramesParameters(SpanParameters):
-    """`context["format"]` is what was negotiated."""
+    """Parameters of a session's frames; `context["format"]` is the negotiated format."""
 
     stride = WholeField(
         1, MAX_STRIDE, default=1, help_text="n: only the first frame at or after start, start + n, start + 2n..."
@@ -124,7 +124,7 @@ class FramesParameters(SpanParameters):
 
 
 class RobotFramesParameters(Parameters):
-    """With `from`, which Python does not take for a name."""
+    """Parameters of a robot's frames. `get_fields` adds `from`, which is a reserved word in Python."""
 
     limit = WholeField(1, MAX_FRAMES, default=DEFAULT_FRAMES, help_text="Frames a page.")
     cursor = serializers.RegexField(

@@ -1,4 +1,4 @@
-"""A whole session as Parquet, a column a number, handed out as it is written."""
+"""Stream a whole session as Parquet, one column per number, while the file is being written."""
 
 import io
 from collections.abc import AsyncIterator, Iterable
@@ -15,14 +15,14 @@ GROUP_FRAMES, GROUP_CELLS = 2**16, 2**21  # a row group: 13 MB of doubles with 2
 
 
 def check_columns(frames: FrameRange, fields: Iterable[str]) -> None:
-    """Raise TooManyColumns by the first and the last frames, while the response can still say so."""
+    """Check the first and the last frames; raise TooManyColumns while the response can still be an error."""
     last = frames._replace(start=max(frames.start, frames.stop - BLOCK_FRAMES))
     for _ in session_tables(filter(None, map(read_block, dict.fromkeys([frames, last]))), fields):
         pass
 
 
 async def parquet(frames: FrameRange, fields: Iterable[str] = ()) -> AsyncIterator[bytes]:
-    """Reads the frames twice: first for the columns, as a file has one schema and joints may come and go half-way."""
+    """Read the frames twice, first for the columns: a file has one schema, and joints may differ between frames."""
     columns: dict[str, pa.DataType] = dict(HEAD)
     async for schemas in converted(frames, lambda block: [table.schema for table in tables(block, fields)]):
         for schema in schemas:
@@ -36,7 +36,7 @@ async def parquet(frames: FrameRange, fields: Iterable[str] = ()) -> AsyncIterat
 
 
 class Pieces(io.RawIOBase):
-    """A file of which only what was written since the last `take` is kept."""
+    """A file that keeps only the bytes written since the last `take`."""
 
     def __init__(self):
         self._pieces: list[bytes] = []
@@ -55,7 +55,7 @@ class Pieces(io.RawIOBase):
 
 
 class ParquetStream:
-    """A Parquet file, handed out as it is written; columns that a part of the frames has not are null there."""
+    """A Parquet file, returned in parts while it is written; a column is null for frames without its number."""
 
     def __init__(self, schema: pa.Schema):
         self._empty = schema.empty_table()

@@ -1,7 +1,7 @@
-"""How many requests there may be at a time that take long: downloads, and requests that wait for frames.
+"""Limit the number of concurrent long requests: downloads, and requests that wait for frames.
 
-Import this where a request is answered, not when the URLs are loaded: it imports the counters, and `serve` has to set
-the folder of prometheus-client before.
+Import this module where a request is answered, not when the URLs are loaded: it imports the counters, and `serve` has
+to set the folder of prometheus-client before.
 """
 
 import threading
@@ -36,9 +36,9 @@ class TooManyAtATime(APIException):
 
 
 class Place:
-    """A request's place, until `release` is called or nobody has the place any more.
+    """A request's place, held until `release` is called or the object is no longer referenced.
 
-    If a client leaves while its view runs, Django drops the response without closing it.
+    If a client disconnects while its view runs, Django drops the response without closing it.
     """
 
     def __init__(self, limit: "RequestLimit", stack: ExitStack):
@@ -51,12 +51,12 @@ class Place:
     __del__ = release
 
     def held_for(self, content: AsyncIterable[bytes]) -> "Held":
-        """Return the content of a response, which has the place until the response is over or its reader has left."""
+        """Return the content of a response; it holds the place until the response ends or its client disconnects."""
         return Held(content, self)
 
 
 class RequestLimit:
-    """Bounds requests of one kind, by client and in this worker process. Views run in threads, so there is a lock."""
+    """A limit for requests of one kind, per client and per worker process. Views run in threads, so it has a lock."""
 
     def __init__(self, code: str, kind: str, by_client: str, by_worker: str):
         self.lock = threading.RLock()  # the garbage collector may release a place while this thread has the lock
@@ -81,7 +81,7 @@ class RequestLimit:
 
 
 class Held:
-    """The content of a response, with its place."""
+    """The content of a response, which holds a place until it is closed."""
 
     def __init__(self, content: AsyncIterable[bytes], place: Place):
         self._content, self._place = content, place
@@ -90,7 +90,7 @@ class Held:
         return aiter(self._content)
 
     def close(self) -> None:
-        """Django calls it."""
+        """Release the place; Django calls this when the response ends."""
         self._place.release()
 
 

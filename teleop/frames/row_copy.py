@@ -1,4 +1,4 @@
-"""Frames from one database to another as whole rows, in batches that can be gone on with (`manage.py move_to`)."""
+"""Copy frames from one database to another as whole rows, in batches; can be resumed (`manage.py move_to`)."""
 
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -18,12 +18,12 @@ def count(alias: str) -> int:
 
 
 def last_id(alias: str) -> int:
-    """Return the highest id, by which copying goes on; 0 without frames."""
+    """Return the highest id, after which copying resumes; 0 without frames."""
     return _number("SELECT coalesce(max(id), 0) FROM teleop_teleopframe", alias)
 
 
 def copy(source: str, target: str, progress: Callable[[int], None]) -> None:
-    """Copy by id what the target has not yet, a transaction a batch; `progress` is called with each batch's rows."""
+    """Copy the missing rows by id, one transaction per batch; call `progress` with the number of rows of each batch."""
     statement = f"COPY {TABLE} ({', '.join(COLUMNS)}) FROM STDIN"
     with connections[target].cursor() as cursor:
         for batch in _batches(source, after=last_id(target)):
@@ -34,12 +34,12 @@ def copy(source: str, target: str, progress: Callable[[int], None]) -> None:
 
 
 def rows(alias: str) -> Iterator[tuple]:
-    """Yield all rows by id, as the database has them: `timestamp` is naive UTC, `data` text in its keys' order."""
+    """Yield all rows by id, as stored: `timestamp` is naive UTC, `data` is text in its key order."""
     return chain.from_iterable(_batches(alias))
 
 
 def set_sequence(alias: str) -> None:
-    """Let new frames be numbered from the last one on."""
+    """Set the id sequence, so that new frames get ids after the last one."""
     with connections[alias].cursor() as cursor:
         for statement in connections[alias].ops.sequence_reset_sql(no_style(), [TeleopFrame]):
             cursor.execute(statement)

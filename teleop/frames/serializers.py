@@ -1,11 +1,11 @@
-"""What the answers look like, for the schema: frames are written as the text they are stored as."""
+"""Serializers that describe the responses in the schema; a response writes frames as their stored text."""
 
 from drf_spectacular.utils import OpenApiExample
 from rest_framework import serializers
 
 
 class FrameSerializer(serializers.Serializer):
-    """As its robot sent it (docs/protocol.md): also with whatever other keys it had."""
+    """A frame as its robot sent it (docs/protocol.md), with all other keys that the robot sent."""
 
     frame_index = serializers.IntegerField()
     timestamp = serializers.FloatField(help_text="When it was captured, in unix seconds.")

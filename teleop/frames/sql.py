@@ -1,4 +1,4 @@
-"""Frames as JSON text, a line each, as their robot sent them: the SQL that is written by hand for reading."""
+"""Read frames as JSON text, one line each, as their robot sent them, by handwritten SQL."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,11 +13,11 @@ BLOCK_FRAMES = 4096
 BLOCK_BYTES = 4 * 2**20  # a frame may have 64 KiB, so that 4096 could be 256 MiB; a stream holds two blocks
 LINE_BEGINS = b'{"frame_index":'
 
-# The unix seconds and `data` of a line. A control character, which JSON never holds as it is, marks the brace that
-# has to go: substr() counts characters, and takes longer than all the rest of a line (1.5 us of 2.9).
+# The unix seconds and `data` of a line. A control character, which JSON never contains unescaped, marks the brace to
+# remove: substr() counts characters, and takes longer than all the rest of a line (1.5 us of 2.9).
 LINES = {
     "postgresql": "date_part('epoch', timestamp) || E',\\x01' || data::text",
-    # strftime rounds to milliseconds, so it sees none.
+    # strftime rounds to milliseconds, so it is given the timestamp without its fraction.
     "sqlite": "strftime('%%s', substr(timestamp, 1, 19)) || substr(timestamp || '.000000', 20, 7) || ',\x01' || data",
 }
 
@@ -25,7 +25,7 @@ LINES = {
 class FrameRange(NamedTuple):
     """Frames of one session: indexes from `start` to before `stop`, at times from `begin` to before `end`.
 
-    With a stride of n it is the first frame at or after start, start + n, start + 2n...; times do not count then.
+    With a stride of n it is the first frame at or after start, start + n, start + 2n...; times are ignored then.
     """
 
     session_id: int
@@ -36,24 +36,24 @@ class FrameRange(NamedTuple):
     end: datetime | None = None
 
     def after(self, block: bytes):
-        """What is left when this block was read."""
+        """Return the rest of the range after this block."""
         return self._replace(start=self.following(last_index(block)))
 
     def following(self, index: int) -> int:
-        """Where to go on after this frame."""
+        """Return the index at which reading continues after this frame."""
         return self.start + ((index - self.start) // self.stride + 1) * self.stride
 
 
 def read_block(frames: FrameRange, limit: int = BLOCK_FRAMES) -> bytes:
-    """The first `limit` frames of the range, or as many as make 4 MiB: `{"frame_index":0,"timestamp":1703318400.0,...`.
+    """Read the first `limit` frames, or as many as fill 4 MiB: `{"frame_index":0,"timestamp":1703318400.0,...`.
 
-    Keyset paging: what comes next is found through the unique key, so a reader who takes an hour holds neither a
-    connection nor a snapshot meanwhile.
+    Keyset paging: the unique key finds the next frames, so a client that reads for an hour holds neither a connection
+    nor a snapshot meanwhile.
     """
     lines, size = [], 0
     with closing(_lines(*_query(frames, limit))) as found:
         for line in found:
-            # Line by line: in a whole block the same takes 2 us a frame, as it leaves the processor's cache.
+            # Line by line: replacing in a whole block takes 2 us a frame, as the block exceeds the processor's cache.
             lines.append(line.replace(b"\x01{", b"", 1))
             size += len(line)
             if size >= BLOCK_BYTES:
@@ -66,7 +66,7 @@ def read_lines(frames: FrameRange, limit: int) -> list[bytes]:
 
 
 def blocks(frames: FrameRange) -> Iterator[bytes]:
-    """All of the range; between two blocks the connection is back in the pool."""
+    """Yield all blocks of the range; between two blocks the connection is back in the pool."""
     while block := read_block(frames):
         release_connection()
         yield block
@@ -74,7 +74,7 @@ def blocks(frames: FrameRange) -> Iterator[bytes]:
 
 
 def release_connection() -> None:
-    """Gives this thread's connection back to the pool, for others; Django would keep it until the request has ended."""
+    """Return this thread's connection to the pool; Django would keep it until the request has ended."""
     if not connection.in_atomic_block:
         close_old_connections()
 
@@ -112,8 +112,10 @@ def _every(frames: FrameRange) -> tuple[str, list]:
 
 
 def _strided(frames: FrameRange, limit: int) -> tuple[str, list]:
-    """From index entry to index entry. `frame_index % stride = 0` would read all that it leaves out, and PostgreSQL
-    takes it for rare, so it would rather sort the session than follow the index: 300 ms a block, in place of 20.
+    """Build a query that steps from index entry to index entry.
+
+    `frame_index % stride = 0` would read all skipped frames too. PostgreSQL estimates that this condition is rarely
+    true, so it would sort the session instead of following the index: 300 ms a block, in place of 20.
     """
     start, stride = frames.start, frames.stride
     among = f"SELECT min(frame_index) FROM teleop_teleopframe WHERE session_id = %s AND frame_index < {frames.stop:d}"  # nosec B608
@@ -133,9 +135,9 @@ def _lines(sql: str, parameters: list) -> Iterator[bytes]:
 
 
 def _copy(sql: str, parameters: list) -> Iterator[bytes]:
-    """1.3 us a frame, where fetching rows takes 2.6. Who stops reading cancels the rest.
+    """Read by COPY: 1.3 us a frame, where fetching rows takes 2.6. Closing the iterator cancels the rest.
 
-    COPY doubles backslashes, and JSON text holds nothing else that it would escape.
+    COPY doubles backslashes, and JSON text contains no other character that COPY escapes.
     """
     statement = f"COPY ({connection.ops.compose_sql(sql, parameters)}) TO STDOUT"
     with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(statement) as copy:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def parquet(frames: FrameRange, fields: Iterable[str]) -> AsyncIterator[bytes]:
-    from teleop.frames import parquet  # 50 MB of Arrow, which a worker that only takes frames never needs
+    from teleop.frames import parquet  # 50 MB of Arrow, which a worker that only receives frames never needs
 
     try:
         parquet.check_columns(frames, fields)
@@ -84,7 +84,7 @@ class SessionFramesView(NegotiatedMixin, FramesView):
     def get(self, request, pk):
         kind = request.accepted_renderer.format
         parameters = self.parameters(FramesParameters, format=kind)
-        place = self.place(kind, parameters["wait"])  # first, so that what is refused costs no query
+        place = self.place(kind, parameters["wait"])  # first, so that a refused request costs no query
         session = self.get_object()
         frames = FrameRange(session.pk, parameters["start"], parameters["stop"], parameters["stride"])
         if kind != "json":
@@ -96,15 +96,15 @@ class SessionFramesView(NegotiatedMixin, FramesView):
         return Response(self.body(page, frames, parameters, session.is_live))
 
     def place(self, kind: str, wait: int) -> "request_limits.Place | None":
-        """Raise TooManyAtATime if there is none for a request that takes long."""
-        from teleop.frames import request_limits  # here, as it imports the counters
+        """Take a place if the request takes long; raise TooManyAtATime if no place is free."""
+        from teleop.frames import request_limits  # here, as request_limits imports the counters
 
         if self.request.method != "GET" or (kind == "json" and not wait):
             return None
         return (request_limits.waits if kind == "json" else request_limits.downloads).take(self.request)
 
     def body(self, page: Page, frames: FrameRange, parameters: dict, is_live: bool) -> dict:
-        """`is_live` as it was before the frames were read: what is committed before a session ends is not missed."""
+        """Build the body. `is_live` was read before the frames, so no frame committed before the end is missed."""
         last = page.last[1] if page.lines else frames.start - 1
         if "after" in parameters:
             following = self.url_with("after", last) if page.has_more or is_live else None
@@ -113,7 +113,7 @@ class SessionFramesView(NegotiatedMixin, FramesView):
         return {"results": frames_of(page, parameters["fields"]), "next": following}
 
     async def wait(self, frames: FrameRange, parameters: dict) -> AsyncIterator[bytes]:
-        """The body once there are frames. Meanwhile the request has no database connection."""
+        """Yield the body once there are frames. Meanwhile the request has no database connection."""
         state = await new_frames().wait(frames.session_id, frames.start, parameters["wait"])
         page = Page([], False)
         if state:
@@ -121,7 +121,7 @@ class SessionFramesView(NegotiatedMixin, FramesView):
         yield JSONRenderer().render(self.body(page, frames, parameters, state is None or state.is_live))
 
     def stream(self, session, frames: FrameRange, fields, place) -> StreamingHttpResponse:
-        """Up to the newest frame there is by now, so that of a live session ends too."""
+        """Stream up to the frame that is newest now, so that the stream of a live session ends too."""
         renderer = self.request.accepted_renderer
         check_fields(fields, session.pk)
         frames = frames._replace(stop=min(frames.stop, session.frames.next_index()))
@@ -132,7 +132,7 @@ class SessionFramesView(NegotiatedMixin, FramesView):
 
 
 def streaming(content, content_type: str) -> StreamingHttpResponse:
-    """The view's own connection goes back now, not when the last byte was sent."""
+    """Build a streaming response; the view's connection returns to the pool now, not after the last byte."""
     release_connection()
     return StreamingHttpResponse(content, content_type=content_type)
 

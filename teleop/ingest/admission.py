@@ -1,4 +1,4 @@
-"""Who may stream, and whose session it is: blocking calls for groups of handshakes, in the database threads."""
+"""Authenticate robots and assign sessions: blocking calls for groups of handshakes, in the database threads."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ new_robots = NewRobots()
 
 
 def authenticate(handshakes: Sequence[Handshake]) -> list[str | HandshakeRefused]:
-    """Return for each handshake the hash of the key that lets it in ("" where none is asked for), or the refusal."""
+    """Return for each handshake the hash of its accepted key ("" if no key is required), or the refusal."""
     if settings.ROBOT_AUTH == "open":
         return _bound_new_robots(handshakes)
     with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, writes=False):
@@ -28,7 +28,7 @@ def authenticate(handshakes: Sequence[Handshake]) -> list[str | HandshakeRefused
 
 
 def _bound_new_robots(handshakes: Sequence[Handshake]) -> list[str | HandshakeRefused]:
-    """Where any robot registers itself, refuse those of an address that has registered too many within the minute."""
+    """In open mode, refuse new robots of an address that has registered too many within the minute."""
     robot_ids = {each.robot_id for each in handshakes}
     with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, writes=False):
         known = set(Robot.objects.filter(pk__in=robot_ids).values_list("pk", flat=True))
@@ -42,9 +42,10 @@ def _bound_new_robots(handshakes: Sequence[Handshake]) -> list[str | HandshakeRe
 
 
 def claim(handshakes: Sequence[Handshake], key_hashes: Sequence[str]) -> list[Claim | None]:
-    """Make each robot's session of that key if there is none, and give it to the handshake's holder.
+    """Create each robot's session of that key if it is missing, and assign it to the handshake's holder.
 
-    A few statements for all; no two handshakes may name the same session. None: another client has locked the row.
+    A few statements serve all handshakes; no two handshakes may name the same session. A result is None if another
+    client has locked the session's row.
     """
     with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS):
         robot_ids = {each.robot_id for each in handshakes}
@@ -53,7 +54,7 @@ def claim(handshakes: Sequence[Handshake], key_hashes: Sequence[str]) -> list[Cl
             Robot.objects.bulk_create([Robot(pk=pk) for pk in sorted(robot_ids - known)], ignore_conflicts=True)
         keys = {(each.robot_id, each.session_key): each for each in handshakes}
         existing = set(TeleopSession.objects.with_keys(list(keys)).values_list("robot_id", "key"))
-        # Only those that are missing: ON CONFLICT would wait for a transaction that is just deleting the session.
+        # Insert only missing sessions: ON CONFLICT would wait for a transaction that is just deleting the session.
         TeleopSession.objects.bulk_create(
             [_session(each) for key, each in keys.items() if key not in existing], ignore_conflicts=True
         )
@@ -74,7 +75,7 @@ def claim(handshakes: Sequence[Handshake], key_hashes: Sequence[str]) -> list[Cl
 
 
 def existing_sessions(handshakes: Sequence[Handshake]) -> list[bool]:
-    """Return for each handshake whether its session is there already."""
+    """Return for each handshake whether its session exists already."""
     keys = [(each.robot_id, each.session_key) for each in handshakes]
     with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, writes=False):
         existing = set(TeleopSession.objects.with_keys(keys).values_list("robot_id", "key"))
@@ -100,7 +101,7 @@ def _claim(handshake: Handshake, key_hash: str, session: TeleopSession | None) -
 def next_frame_indexes(session_ids: Sequence[int]) -> list[int]:
     """Return for each session its highest stored frame_index + 1.
 
-    A robot takes what lies below for acknowledged, so a synchronous standby must have it: see wait_for_standby.
+    A robot takes all lower indexes for acknowledged, so a synchronous standby must have them: see wait_for_standby.
     """
     with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, writes=False):
         indexes = TeleopFrame.objects.next_indexes(session_ids)
@@ -111,7 +112,7 @@ def next_frame_indexes(session_ids: Sequence[int]) -> list[int]:
 def give_back(claims: Sequence[Claim]) -> list[bool | None]:
     """Undo these claims; return False where another handshake has taken the session since, None where it is locked.
 
-    A session that was live goes back to its holder, which still has frames of it; any other one ends.
+    A session that was live returns to its previous holder, which still has frames of it; any other session ends.
     """
     by_id = {claim.lease.session_id: claim for claim in claims}
     with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS):

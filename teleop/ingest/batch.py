@@ -13,11 +13,12 @@ class _Call(NamedTuple):
 
 
 class Batch:
-    """Runs calls that wait for the database together: `await batch(item)` returns the item's result.
+    """Queue that runs waiting database calls together: `await batch(item)` returns the item's result.
 
-    `run_all(items)` returns a result for each of at most `most` items with different keys. None as a result says that
-    a row is locked: that item is tried again soon, and holds up no other one. If the calls fail together for a reason
-    that may be one item's own, they are run one by one. A result whose caller was cancelled is given to `discard`.
+    `run_all(items)` returns a result for each of at most `most` items with different keys. None as a result means that
+    a row is locked: the batch tries that item again soon, and the item delays no other one. If the calls fail together
+    for a reason that may be one item's own, the batch runs them one by one. `discard` gets the result of a cancelled
+    caller.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Batch:
         return await call.result
 
     async def cancel(self, error: Exception) -> None:
-        """Let all calls fail with this error at once; return when what has begun is over, its results discarded."""
+        """Fail all calls with this error at once; return when the running calls are over, and discard their results."""
         calls, self._calls = [*self._calls, *self._running], []
         for call in calls:
             if not call.result.done():

@@ -15,18 +15,18 @@ from teleop.protocol import FAULTS, MAX_NESTED, MAX_UNACKED, UNUSABLE_IN_A_ROW, 
 
 logger = logging.getLogger(__name__)
 
-# Estimates of CPU time, for the budget that a robot has for what is not stored (teleop/server/websocket.py).
+# Estimates of CPU time, for a robot's budget of messages that are not stored (teleop/server/websocket.py).
 REFUSAL_US = 20
 IGNORED_US = 20
 BYTE_US, NESTED_US = 0.03, 0.3  # of JSON: bytes, and lists and objects
 USUAL_BYTES_PER_NESTED = 32
-LARGE_MESSAGE_BYTES = 2**14  # from here on lists and objects are counted before the message is parsed
+LARGE_MESSAGE_BYTES = 2**14  # from this size on, lists and objects are counted before the message is parsed
 
 
 class Transport(Protocol):
-    """Where a connection's answers go; none of these waits."""
+    """Output of a connection's answers; none of these methods waits."""
 
-    is_mute: bool  # the client never reads: it is sent nothing but the close
+    is_mute: bool  # the client never reads: the server sends it only the close
 
     def send(self, message: str) -> None: ...
     def send_ack(self, frame_index: int) -> None: ...
@@ -34,16 +34,16 @@ class Transport(Protocol):
 
 
 class FrameObserver(Protocol):
-    """Who is told of a connection's frames while it is watched (teleop/ingest/live_tap.py)."""
+    """Observer of a connection's frames while the connection is watched (teleop/ingest/live_tap.py)."""
 
     def received(self, frame: Frame) -> None: ...
     def committed(self, frame_index: int) -> None: ...
 
 
 class RobotConnection:
-    """What one robot has said on one connection, in order, and what it is owed for it. No I/O of its own.
+    """State machine of one robot's connection (no I/O).
 
-    Once anything was given up (`give_up`), nothing later is taken: what is stored is a prefix of what was sent.
+    After `give_up` the connection takes no later frame: the stored frames are a prefix of the sent frames.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class RobotConnection:
         self._unusable_in_a_row = 0
         self._uncharged = 0  # refusals that `receive` has not returned as waste yet
         self._last_index = -1
-        # What presence has yet to write down.
+        # Values that presence has not written yet.
         self._refusals = 0
         self._first_timestamp: datetime | None = None
         self._fps: int | None = None
@@ -93,7 +93,7 @@ class RobotConnection:
         )
 
     def receive(self, message: bytes | str) -> float:
-        """One message from the robot. Return an estimate of the CPU time that it wasted, in microseconds."""
+        """Process one message from the robot; return an estimate of the CPU time that it wasted, in microseconds."""
         if not self.is_taking:
             return IGNORED_US
         self.messages += 1
@@ -127,9 +127,9 @@ class RobotConnection:
         return 0
 
     def _waste_us(self, message: bytes | str, items: int) -> float:
-        """Return how long the refusals since the last message took, and parsing what was refused of this one.
+        """Return the time of the refusals since the last message, and of parsing this message's refused part.
 
-        Lists and objects take most of the time. More of them than frames usually have count even if they are stored.
+        Lists and objects take most of the time. More of them than frames usually have count even if stored.
         """
         refusals, self._uncharged = self._uncharged, 0
         size, nested = len(message), _count_nested(message)
@@ -164,17 +164,17 @@ class RobotConnection:
             self._merge(start.meta_info)
 
     def _merge(self, meta_info: dict) -> None:
-        self._meta_info = self._meta_info | meta_info  # a new one, as a heartbeat may hold the old one
+        self._meta_info = self._meta_info | meta_info  # a new dict, because a heartbeat may hold the old one
 
     def _refuse(self, code: Code, detail: str, frame_index: int | None = None) -> None:
         self._note_refusal(code, detail, frame_index, self.messages)
 
     def refused(self, refused: Refused) -> None:
-        """The database's refusal; which message the frame came in is not known any more."""
+        """Report the database's refusal. `message` is null: the originating message is unknown here."""
         self._note_refusal(refused.code, refused.detail, refused.row.frame_index, None)
 
     def meta_refused(self, detail: str) -> None:
-        """With what there was it was too much; which message it came in is not known any more."""
+        """Report that the merged meta_info exceeds its limit. `message` is null: its message is unknown here."""
         self._note_refusal(Code.INVALID_START, detail, None, None)
 
     def _note_refusal(self, code: Code, detail: str, frame_index: int | None, message: int | None) -> None:
@@ -194,7 +194,7 @@ class RobotConnection:
             self._transport.send_ack(rows[-1].frame_index)
 
     def recounted(self, stored_before: int) -> None:
-        """Correct frame_count: so many frames were stored before this connection, in place of what the lease says."""
+        """Correct frame_count: `stored_before` frames precede this connection, in place of the lease's number."""
         self.frame_count += stored_before - self.lease.frame_count
 
     def ended(self, frame_count: int) -> None:
@@ -202,13 +202,15 @@ class RobotConnection:
         self.give_up(Close.ENDED)
 
     def note_fault(self, code: int | None) -> None:
-        """The server closed with this code; where no error was sent, staff find the reason here."""
+        """Record the fault behind a close with this code, so that staff find the reason where no error was sent."""
         if code in FAULTS:
             self._last_error = FAULTS[code]
 
     def begin_shutdown(self) -> None:
-        """The server is stopping. A mute client cannot be told what it has to send again, so what it sends until it
-        has answered the close is taken.
+        """Stop taking messages because the server is stopping; a mute client's connection is closed instead.
+
+        A mute client cannot learn which messages to send again, so its messages are taken until it has answered the
+        close.
         """
         if self._transport.is_mute:
             self._transport.close(Close.RESTARTING)
@@ -216,17 +218,17 @@ class RobotConnection:
             self.is_taking = False
 
     def give_up(self, code: Close) -> None:
-        """Takes nothing more and closes; what was taken before is still stored."""
+        """Stop taking messages and close the connection; frames that were taken before are still stored."""
         self.is_taking = False
         if self.close_code is None:
             self.close_code = code
             try:
                 self._transport.close(code)
-            except Exception:  # the socket has just gone; whoever closes it may be another robot's handshake
+            except Exception:  # the socket has just closed; the caller may be another robot's handshake
                 logger.exception("robot %s: could not close the connection with %d", self.robot_id, code)
 
     def heartbeat(self) -> Heartbeat:
-        """What presence is to write down; `heartbeat_saved` says that it has."""
+        """Return the values that presence has to write; `heartbeat_saved` confirms the write."""
         return Heartbeat(
             self.session_id,
             self.robot_id,
@@ -240,8 +242,8 @@ class RobotConnection:
         )
 
     def heartbeat_saved(self, saved: Heartbeat) -> None:
-        """Forget what is written down; what came meanwhile stays for the next heartbeat."""
-        if saved.refusals:  # a line a heartbeat, however much a robot misbehaves
+        """Forget the written values; values that came meanwhile stay for the next heartbeat."""
+        if saved.refusals:  # one line per heartbeat, however much a robot misbehaves
             logger.warning("robot %s: %d refused, the last: %s", self.robot_id, saved.refusals, saved.error)
         self._refusals -= saved.refusals
         if self._first_timestamp == saved.first_timestamp:
@@ -264,7 +266,7 @@ class RobotConnection:
 
 @cache
 def _refused(code: Code) -> Counter:
-    return counters.REFUSED.labels(code.value)  # to look it up is a third of the cost of a refusal
+    return counters.REFUSED.labels(code.value)  # the lookup is a third of the cost of a refusal
 
 
 def _count_nested(message: bytes | str) -> int:
@@ -273,7 +275,7 @@ def _count_nested(message: bytes | str) -> int:
 
 
 def _check_nested(message: bytes | str) -> None:
-    """Refuse what would hold up all robots: to parse 1 MiB of empty lists takes 0.1 s."""
+    """Refuse a message that would delay all robots: parsing 1 MiB of empty lists takes 0.1 s."""
     nested = _count_nested(message)
     if nested > MAX_NESTED:
         detail = f"the message holds {nested} [ and {{; at most {MAX_NESTED} expected"

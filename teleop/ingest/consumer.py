@@ -18,11 +18,11 @@ from teleop.protocol import SESSION_KEY, SUBPROTOCOL, Close
 
 logger = logging.getLogger(__name__)
 
-TURNS = 8  # of the event loop, until what is in a socket has come up through Twisted and Daphne
+TURNS = 8  # event-loop iterations, until a disconnect in the socket has passed through Twisted and Daphne
 
 
 class DaphneTransport:
-    """Answers at once, through what our own server puts into the scope (teleop/server/websocket.py)."""
+    """Transport that sends at once, by the object that our server puts into the scope (teleop/server/websocket.py)."""
 
     is_mute = False
 
@@ -38,10 +38,10 @@ class DaphneTransport:
 
 
 class AsgiTransport:
-    """Answers through any ASGI server: in order, by one task at a time, so that nobody waits for a slow reader.
+    """Transport for any ASGI server: one task at a time sends in order, so that no caller waits for a slow reader.
 
-    Acks are cumulative: one that was not sent yet gives way to the next. Nothing overtakes one: what `ended` finds
-    unacknowledged, a client takes for not stored.
+    Acks are cumulative: the next ack replaces one that was not sent yet. No message overtakes an ack: a client takes
+    frames that are unacknowledged at `ended` for not stored.
     """
 
     is_mute = False
@@ -87,7 +87,7 @@ class AsgiTransport:
 
 
 class NullTransport:
-    """For the client that asked for no subprotocol, and never reads: it is sent nothing but the close."""
+    """Transport for a client that asked for no subprotocol and never reads: it sends only the close."""
 
     is_mute = True
 
@@ -106,16 +106,16 @@ def ack(frame_index: int) -> str:
 
 
 class RobotConsumer:
-    """`/ws/log/<robot_id>`: docs/protocol.md.
+    """ASGI application that serves `/ws/log/<robot_id>`: docs/protocol.md.
 
-    An ASGI application with a receive loop of its own: Channels' dispatch waits for a thread on every message, which
-    costs 100 us a frame. The loop never waits for anything but the next message, as the server's queue has no bound.
+    It has a receive loop of its own: Channels' dispatch waits for a thread on every message, which costs 100 us a
+    frame. The loop waits only for the next message, because the server's queue has no bound.
     """
 
     async def __call__(self, scope, receive, send) -> None:
         await receive()  # websocket.connect
         robot_id = scope["url_route"]["kwargs"]["robot_id"]
-        first = asyncio.ensure_future(receive())  # until it is accepted nothing can come but that the client has left
+        first = asyncio.ensure_future(receive())  # before accept, the only possible event is a disconnect
         try:
             with connection_limits.robots.hold(robot_id):
                 await self._serve(robot_id, scope, first, receive, send)
@@ -167,7 +167,7 @@ class RobotConsumer:
         try:
             try:
                 await send(accept)
-            finally:  # even if this fails or is cancelled, the session has an owner that releases it
+            finally:  # even if accept fails or is cancelled, the session has an owner that releases it
                 connection = worker.connect(lease, NullTransport(transport) if mute else transport)
             connection.greet()
             if direct:
@@ -199,7 +199,7 @@ def _robot_key(headers: dict[str, str], query: dict[str, list[str]]) -> str | No
 
 
 class RobotOriginValidator(OriginValidator):
-    """Web pages are not robots: a browser sends Origin, and only an allowed host's is let in; robots send none."""
+    """Check that refuses web pages: a browser sends Origin, which must name an allowed host; robots send none."""
 
     def valid_origin(self, parsed_origin):
         return parsed_origin is None or self.validate_origin(parsed_origin)

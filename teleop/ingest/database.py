@@ -10,10 +10,10 @@ logger = logging.getLogger(__name__)
 
 
 class DatabaseThread:
-    """Runs blocking calls one after another in one thread, with a database connection of its own.
+    """Thread that runs blocking calls one after another, with a database connection of its own.
 
-    `prepare` is called first, in the thread, and `recover(error, failures_in_a_row)` after each call that failed. It is
-    a daemon thread: a database that never answers must not keep the process from ending.
+    The thread calls `prepare` first, and `recover(error, failures_in_a_row)` after each call that failed. It is a
+    daemon thread: a database that never answers must not keep the process from ending.
     """
 
     def __init__(self, name: str, prepare: Callable[[], object], recover: Callable[[Exception, int], object]):
@@ -26,13 +26,13 @@ class DatabaseThread:
         self._thread.start()
 
     async def __call__(self, function: Callable, *args: Any) -> Any:
-        """The function's result or exception. A caller that is cancelled does not stop a call that has begun."""
+        """Return the function's result or raise its exception. Cancelling a caller does not stop a running call."""
         future = asyncio.get_running_loop().create_future()
         self._calls.put((future, function, args))
         return await future
 
     def problem(self, stuck_after_s: float) -> str | None:
-        """Say in a few words what is wrong with the thread, if anything: it is dead, or one call takes too long."""
+        """Describe the thread's problem, if there is one: the thread is dead, or one call takes too long."""
         if not self._thread.is_alive():
             return "its database thread has died"
         busy_since = self._busy_since  # the thread may end the call at any moment

@@ -26,17 +26,17 @@ logger = logging.getLogger(__name__)
 
 OPEN_TIMEOUT_S = 10
 MAX_GROUP = 100
-HANDSHAKES_AT_ONCE = 20  # the connections that a robot may have, when the server was away
+HANDSHAKES_AT_ONCE = 20  # the connections that a robot may have, after the server was unreachable
 
 InThread = Callable[..., Awaitable[Any]]
 
 
 class DatabaseAway(Exception):
-    """The database did not answer in time; the robot may come back."""
+    """The database did not answer in time; the robot may try again later."""
 
 
 class ServerRestarting(Exception):
-    """The server stops; the robot may come back."""
+    """The server stops; the robot may try again later."""
 
 
 class Abandoned(Exception):
@@ -49,7 +49,7 @@ class _Waiting(NamedTuple):
 
 
 class Handshakes:
-    """Gives robots that connect their sessions, all that wait at a time in a few statements.
+    """Service that assigns sessions to connecting robots, to all that wait at a time in a few statements.
 
     `read` and `write` run a blocking call in a database thread. `opening` are the holders that have no connection yet.
     """
@@ -78,7 +78,7 @@ class Handshakes:
         self._returns = Batch(self._give_back_all, most=MAX_GROUP, key=lambda claim: claim.lease.session_id)
         self._takeovers = Takeovers(worker_name, self._ask_to_let_go)
         self._tasks: set[asyncio.Task] = set()
-        # By robot, and only of handshakes with the robot's key: a stranger must not spend them.
+        # By robot, and only for handshakes with the robot's key: a stranger must not spend the robot's budgets.
         self._accepted = Budgets(settings.HANDSHAKES_PER_ROBOT / 60 or inf, HANDSHAKES_AT_ONCE)
         self._new_sessions = Budgets(settings.NEW_SESSIONS_PER_ROBOT / 60 or inf, settings.NEW_SESSIONS_PER_ROBOT)
 
@@ -96,11 +96,11 @@ class Handshakes:
         address: str | None,
         has_left: Callable[[], bool],
     ) -> SessionLease:
-        """Authenticate the robot and take its session from whichever connection has it.
+        """Authenticate the robot and take its session from the connection that has it, if any.
 
         Raises HandshakeRefused (also LimitExceeded), DatabaseAway, ServerRestarting, and Abandoned if the client
-        disconnected meanwhile. The session stays with its holder then: the next connection of the client may have it,
-        and would be closed with 4409. A lease that is returned ends with `opened`.
+        disconnected meanwhile. After Abandoned the session stays with its holder: the holder may be the client's next
+        connection, which would be closed with 4409. A caller that gets a lease must call `opened`.
         """
         if self._accepted.of(robot_id).wait_s(1):
             limit = settings.HANDSHAKES_PER_ROBOT
@@ -147,7 +147,7 @@ class Handshakes:
         return claim.lease._replace(next_frame_index=next_frame_index, is_counted=not claim.was_live)
 
     def opened(self, holder: str) -> bool:
-        """The handshake is over; return whether another one has taken its session meanwhile."""
+        """End the handshake; return whether another one has taken its session meanwhile."""
         self._opening.discard(holder)
         if not self._opening:
             self._nothing_opens.set()
@@ -164,9 +164,9 @@ class Handshakes:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def let_go(self, connection: RobotConnection) -> None:
-        """Close a connection whose session is taken over; return when its frames are stored or dropped.
+        """Close a connection after a takeover of its session; return when its frames are stored or dropped.
 
-        Raises StillHeld: the database has them in hand and does not answer.
+        Raises StillHeld if the frames are in a database call that does not return.
         """
         connection.give_up(Close.TAKEN_OVER)
         try:
@@ -181,7 +181,7 @@ class Handshakes:
             raise StillHeld("the database has frames of the old connection in hand and does not answer") from error
 
     def on_close_request(self, holder: str, reply_to: str) -> None:
-        """Another worker has taken the session of this holder, if it is one of ours."""
+        """Hand over the session of this holder to another worker, if the holder is one of this worker's."""
         if holder in self._opening:
             self._superseded.add(holder)
             self._in_background(self._answer(reply_to, holder, DONE))
@@ -231,7 +231,7 @@ class Handshakes:
         return results
 
     async def _refuse_new_sessions(self, handshakes: Sequence[Handshake], results: list[Any]) -> None:
-        """Of robots that have begun too many sessions, let those go on that resume one."""
+        """Refuse new sessions of robots that have begun too many; handshakes that resume a session pass."""
         limited = [
             place
             for place, each in enumerate(handshakes)

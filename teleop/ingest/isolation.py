@@ -1,4 +1,4 @@
-"""A group of frames that failed as a whole: find the rows at fault and store all others, in one transaction."""
+"""Find the rows at fault in a group that failed as a whole, and store all others, in one transaction."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -10,13 +10,13 @@ from teleop.ingest.types import Outcome, Refused, Row
 from teleop.models import TeleopFrame, TeleopSession
 from teleop.protocol import MAX_FRAME_INDEX, Code
 
-LOCK_TIMEOUT_MS = 10  # sessions with a locked row are left out before; this is for rows that another worker inserts
+LOCK_TIMEOUT_MS = 10  # sessions with a locked row are excluded before; this is for rows that another worker inserts
 MAX_SUSPECTS = 64  # of one group: each costs a few round trips, while the frames of all others wait
-FAILURES_BEFORE_GIVING_UP = 3  # sessions that failed for nobody's fault, with no row stored: the trouble is general
+FAILURES_BEFORE_GIVING_UP = 3  # sessions that failed with no row at fault and no row stored: the trouble is general
 
 # PostgreSQL's error classes that can be a row's own fault: data, integrity, WITH CHECK OPTION, a limit is exceeded.
 ROW_FAULT_CLASSES = ("22", "23", "44", "54")
-RAISE_EXCEPTION = "P0001"  # a trigger of the operator's says no
+RAISE_EXCEPTION = "P0001"  # a trigger of the operator refuses the row
 INSUFFICIENT_PRIVILEGE = "42501"
 ROW_SECURITY_CHECK = "ExecWithCheckOptions"  # the function that raises 42501 for a row; a missing GRANT has another
 
@@ -24,24 +24,24 @@ Insert = Callable[[Sequence[Row]], None]
 
 
 def write(rows: Sequence[Row], inserts: Sequence[Insert]) -> Outcome:
-    """Store what can be stored of a group, in one transaction.
+    """Store all rows of a group that can be stored, in one transaction.
 
-    - A row that is stored already, with the same timestamp, counts as stored; with another one it is refused.
+    - A row that is stored already, with the same timestamp, counts as stored; with another timestamp it is refused.
     - A row is refused if the error is the row's fault and the database accepts another row: one of this group, or else
       a copy of one that is stored. Otherwise the trouble is general, and refusing would lose data.
-    - A session whose row is locked waits, and so do the rows of a session from the first that fails for another
-      reason: what is stored stays a prefix of what was sent.
+    - A session with a locked row waits, and so do the rows of a session from the first that fails for another
+      reason: the stored frames stay a prefix of the sent frames.
 
     `inserts` store rows within the transaction: they are tried in turn with all rows, the last one with parts. Raises
-    the database's error if nothing was stored or refused.
+    the database's error if no row was stored or refused.
     """
     group = _Group(inserts)
     with bounded_transaction(LOCK_TIMEOUT_MS):
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
-                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # an error at COMMIT would not say which row it means
-                # Held to the end, as no rolled back part would: a trigger that is dropped between two rows would make
-                # the first one look at fault.
+                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # an error at COMMIT would not name its row
+                # Held to the end; a rolled back savepoint would release its lock, and a trigger that is dropped between
+                # two rows would make the first one look at fault.
                 cursor.execute(f"LOCK TABLE {TeleopFrame._meta.db_table} IN ROW EXCLUSIVE MODE")
         group.store(rows)
         wait_for_standby()
@@ -49,7 +49,7 @@ def write(rows: Sequence[Row], inserts: Sequence[Insert]) -> Outcome:
 
 
 class _Group:
-    """What is known of the rows of one group; a method that stores adds to it."""
+    """State of the rows of one group; each method that stores rows adds to it."""
 
     def __init__(self, inserts: Sequence[Insert]):
         self._inserts = inserts
@@ -97,7 +97,7 @@ class _Group:
                 raise self._error
 
     def _store_prefix(self, rows: Sequence[Row]) -> bool:
-        """Store one session's rows up to the first that has to wait; return whether none has to."""
+        """Store one session's rows up to the first that has to wait; return whether no row has to wait."""
         if len(self._suspects) >= MAX_SUSPECTS:
             self._wait(rows, "many rows before are at fault")
             return False
@@ -129,7 +129,7 @@ class _Group:
                 insert(list(new.values()))
                 stored = before | TeleopFrame.objects.timestamps(list(new))
             if missing := [key for key in new if key not in stored]:
-                # ON CONFLICT DO NOTHING passes over any unique key, a sequence that lags behind its table too.
+                # ON CONFLICT DO NOTHING skips conflicts of any unique key, also if a sequence lags behind its table.
                 raise IntegrityError(f"frame {missing[0][1]} of session {missing[0][0]} was not stored")
         self._inserted += len(new)
         for key, row in zip(_keys(rows), rows, strict=True):
@@ -159,7 +159,7 @@ def _keys(rows: Sequence[Row]) -> list[tuple[int, int]]:
 
 
 def is_rows_fault(error: DatabaseError) -> bool:
-    """Tell whether the error can be the fault of the row itself, by PostgreSQL's SQLSTATE or Django's class of it."""
+    """Return whether the error can be the fault of the row itself, by PostgreSQL's SQLSTATE or Django's error class."""
     code = sqlstate(error)
     if code == INSUFFICIENT_PRIVILEGE:
         return getattr(error.__cause__, "diag", None) is not None and (
@@ -171,7 +171,7 @@ def is_rows_fault(error: DatabaseError) -> bool:
 
 
 def _lock_sessions(session_ids: list[int]) -> tuple[set[int], set[int]]:
-    """Return the sessions that exist, and those of them whose row another transaction has locked.
+    """Return the sessions that exist, and those of them with a row that another transaction has locked.
 
     The lock is the one that each frame's foreign key takes: labelling a session does not block it, deleting does.
     """
@@ -191,12 +191,12 @@ def _lock_sessions(session_ids: list[int]) -> tuple[set[int], set[int]]:
 
 
 def _accepts_a_copy(suspect: Row) -> bool:
-    """Try to store a copy of the session's last frame under a free index (of the last of all, if it has none)."""
+    """Try to store a copy of the session's last frame, or else of the newest frame of all, under a free index."""
     template = TeleopFrame.objects.of_session(suspect.session_id).last_frame() or TeleopFrame.objects.newest_frame()
     if template is None:
         return False
     next_index = TeleopFrame.objects.of_session(template.session_id).next_index()
-    free_index = max(next_index, suspect.frame_index + 1)  # not the suspect's, which may be what is refused
+    free_index = max(next_index, suspect.frame_index + 1)  # not the suspect's index, which may be the fault
     free_index = free_index if free_index <= MAX_FRAME_INDEX else -1
     try:
         with transaction.atomic():

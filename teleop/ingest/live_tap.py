@@ -1,4 +1,4 @@
-"""The worker's half of the live path: while someone watches, what its robots send goes to the channel layer too."""
+"""Send frames of watched robots to the channel layer too: the worker's half of the live path."""
 
 import asyncio
 import logging
@@ -16,30 +16,30 @@ from teleop.joints import joint_values
 logger = logging.getLogger(__name__)
 
 GROUP = "live"
-LEASE_S = 15  # what watchers renew every five
+LEASE_S = 15  # watchers renew a lease every 5 s
 TICK_S = 0.1
 RATE_S = 2
-MAX_TICK_BYTES = 2**18  # of one robot's frames: 6 in 100 ms are 3 KB, a robot that has a backlog sends without end
+MAX_TICK_BYTES = 2**18  # of one robot's frames: 6 in 100 ms are 3 KB, a robot with a backlog sends without end
 VALUES = 12
 
 
 class RobotSnapshot(NamedTuple):
-    """One robot in a message to the watchers; what is bytes is JSON, put together here and only spliced by them."""
+    """State of one robot in a message to the watchers; bytes are JSON, built here and only spliced by the watchers."""
 
     robot_id: str
     session_id: int
     holder: str  # the connection, which counts `numbered`
-    numbered: int  # frames so far that were to be sent: where it grew by more than `frames` holds, some fell out
+    numbered: int  # frames so far that were to be sent: if it grew by more than `frames` holds, some were dropped
     state: bytes  # members of an object
     values: bytes
     frames: list[bytes]
 
 
 class Tap:
-    """Sends every 100 ms one message with all watched robots of this worker, and nothing while nobody watches.
+    """Sender of one message every 100 ms with all watched robots of this worker; without watchers it sends none.
 
-    A lease is for the frames of one robot, or for a summary of all, and ends by itself where it is not renewed. One
-    message is under way at a time: while the layer takes none, frames wait in what `LiveSampler` has room for.
+    A lease is for the frames of one robot, or for a summary of all, and expires if it is not renewed. One message is
+    in transit at a time: while the layer takes none, `LiveSampler` keeps frames up to its bound.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Tap:
         self._connections = connections
         self._send = send
         self._clock = clock
-        self._leases: dict[str | None, float] = {}  # until when, by robot; None: all of them
+        self._leases: dict[str | None, float] = {}  # time of expiry by robot; None: all robots
         self._renewed = asyncio.Event()
         self._sending: asyncio.Task | None = None
         self._is_failing = False
@@ -63,7 +63,7 @@ class Tap:
         self._renewed.set()
 
     def attach(self, connection: RobotConnection) -> None:
-        """At once, not with the next tick, so that a new session is seen from its first frame."""
+        """Start or stop watching at once, not with the next tick: watchers see a new session from its first frame."""
         has_frames = connection.robot_id in self._leases
         if has_frames or None in self._leases:
             connection.watched = connection.watched or LiveSampler(connection, self._clock)
@@ -84,7 +84,7 @@ class Tap:
             self._renewed.clear()
 
     def is_leased(self) -> bool:
-        """Lets go of what is not watched any more."""
+        """Remove expired leases; return whether any lease is left."""
         now = self._clock()
         leases = {of: until for of, until in self._leases.items() if until > now}
         if len(leases) < len(self._leases):
@@ -105,13 +105,13 @@ class Tap:
             await self._send({"type": "live", "robots": list(map(tuple, reports))})
             self._is_failing = False
         except Exception as error:  # redis-py, sockets and the layer each have errors of their own
-            if not self._is_failing:  # ten times a second is too often to say it
+            if not self._is_failing:  # ten times a second is too often to log it
                 logger.warning("could not send live frames through the channel layer: %s", error)
             self._is_failing = True
 
 
 class LiveSampler:
-    """What one connection has received since the last report: the newest frames of it, up to MAX_TICK_BYTES."""
+    """Sample of one connection since the last report: the newest frames received, up to MAX_TICK_BYTES."""
 
     def __init__(self, connection: RobotConnection, clock: Callable[[], float]):
         self.has_frames = False
@@ -170,14 +170,14 @@ class LiveSampler:
         )
 
     def _rate_hz(self) -> float | None:
-        """Frames a second of the last two, from receipt to receipt, so that batches count as what they hold."""
+        """Return the frames per second of the last 2 s, from receipt to receipt: each frame of a batch counts."""
         then, received = self._history[0]
         seconds = max(self._received_at, self._clock() - RATE_S / 4) - then
         self._history.append((self._received_at, self._received))
         return round((self._received - received) / seconds, 1) if seconds > RATE_S / 4 else None
 
     def _ack_lag_s(self) -> float | None:
-        """Of the newest commit, or how long a frame waits by now, if that is more: the database may be away."""
+        """Return the newest commit's lag, or a frame's wait until now if longer: the database may be unreachable."""
         waits_s = self._clock() - self._waiting[1] if self._waiting else 0.0
         return max(self._lag_s or 0.0, waits_s) or None
 

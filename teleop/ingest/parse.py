@@ -1,4 +1,4 @@
-"""Bytes in, a frozen value out, a Refusal on bad input. No Django, no I/O."""
+"""Parse bytes into a frozen value, or raise Refusal on bad input. No Django, no I/O."""
 
 from typing import Any, NamedTuple
 
@@ -38,7 +38,7 @@ class End(NamedTuple):
 
 
 class Refusal(Exception):
-    """Input that is refused: the error code, field, value and bound in words, the frame's index where it is known."""
+    """Error for refused input: the code; field, value and bound in words; the frame's index where it is known."""
 
     def __init__(self, code: Code, detail: str, frame_index: int | None = None):
         super().__init__(code, detail, frame_index)
@@ -52,7 +52,7 @@ Message = Frame | list[Frame | Refusal] | Start | End
 
 
 def parse(message: bytes | str) -> Message:
-    """One WebSocket message; raises Refusal where nothing of it can be used."""
+    """Parse one WebSocket message; raise Refusal if no part of it can be used."""
     try:
         value = orjson.loads(message)
     except orjson.JSONDecodeError as error:
@@ -80,14 +80,14 @@ def _frame(value: dict[str, Any]) -> Frame:
     if "observation" not in value and "action" not in value:
         raise Refusal(Code.INVALID_FRAME, "observation and action are missing; one of them expected", index)
     try:
-        # A copy: orjson's bytes keep the 4 KB that it wrote into, and a frame may wait for the database for minutes.
+        # A copy: orjson's bytes keep the 4 KB buffer of the write, and a frame may wait for the database for minutes.
         data = bytes(memoryview(orjson.dumps(value)))
     except orjson.JSONEncodeError as error:
         raise Refusal(Code.INVALID_FRAME, f"the frame is nested too deep: {error}", index) from None
     if len(data) > MAX_DATA_BYTES:
         detail = f"the frame is {len(data)} bytes as compact JSON; at most {MAX_DATA_BYTES} expected"
         raise Refusal(Code.FRAME_TOO_LARGE, detail, index)
-    # Each name is followed by `":`, so that the names themselves are counted only where there may be too many.
+    # Each name is followed by `":`: the names themselves are counted only if there may be too many.
     may_have_too_many = len(data) > MAX_FRAME_NAMES * LEAST_NAME_BYTES and data.count(b'":') > MAX_FRAME_NAMES
     if may_have_too_many and (names := _count_names(value)) > MAX_FRAME_NAMES:
         detail = f"the frame has {names} names; at most {MAX_FRAME_NAMES} expected"
@@ -147,7 +147,7 @@ def _meta_info(value: dict[str, Any], code: Code) -> dict[str, Any]:
 
 
 def _count_names(value: Any) -> int:
-    """Count the keys that stand for something else than an object that has names itself; a list is one name."""
+    """Count the keys with a value other than an object that has names itself; a list is one name."""
     count = 0
     pending = [value]
     while pending:
@@ -162,7 +162,7 @@ def _count_names(value: Any) -> int:
 
 
 def _has_nul(value: Any) -> bool:
-    """Looks through the value itself: `\\u0000` in its JSON may also be a backslash that was escaped."""
+    """Search the value itself for NUL: `\\u0000` in its JSON may also be a backslash that was escaped."""
     pending = [value]
     while pending:
         match pending.pop():
@@ -177,7 +177,7 @@ def _has_nul(value: Any) -> bool:
 
 
 def _named(value: Any) -> str:
-    """The value as an error names it: what kind of thing it is, or its short JSON."""
+    """Return the name of a value for an error message: its kind, or its short JSON."""
     match value:
         case None:
             return "null or missing"

@@ -1,6 +1,6 @@
-"""What workers write down of their connections: heartbeats, releases, the sweep, refusals. Blocking calls.
+"""Write the state of a worker's connections: heartbeats, releases, the sweep, refusals. Blocking calls.
 
-Each is a few statements, however many robots there are, and leaves out rows that another client has locked.
+Each call is a few statements, however many robots there are, and skips rows that another client has locked.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,15 +18,15 @@ from teleop.protocol import Code
 LOCK_TIMEOUT_MS = 500
 STATEMENT_TIMEOUT_MS = 5_000
 COUNT_TIMEOUT_MS = 60_000  # a session of many millions of frames
-MAX_SWEPT = 200  # sessions a turn; the rest follows with the next
+MAX_SWEPT = 200  # sessions per sweep; the next sweep ends the rest
 
 Bounds = Mapping[int, tuple]
 
 
 def heartbeat(heartbeats: Sequence[Heartbeat]) -> HeartbeatResult:
-    """Write frame counts and what robots have said of their sessions, each if its holder still has it.
+    """Write frame counts and the robots' data on their sessions, each if its holder still has the session.
 
-    A holder that is alive after all takes its session back from the sweep that ended it.
+    A holder that is alive after all reopens its session after a sweep has ended it.
     """
     by_holder = {each.holder: each for each in heartbeats}
     robot_ids = {each.robot_id for each in heartbeats}
@@ -46,7 +46,7 @@ def heartbeat(heartbeats: Sequence[Heartbeat]) -> HeartbeatResult:
             {pk: Robot.Status.ERROR if pk in failing else Robot.Status.ONLINE for pk in sorted(robot_ids)}
         )
         _record_errors(heartbeats)
-        # Without a lock: a session that is locked is not lost.
+        # This query takes no lock: a session that is locked is not lost.
         holders = set(saved.values())
         if len(saved) < len(heartbeats):
             holders = set(mine.values_list("holder", flat=True))
@@ -75,7 +75,7 @@ def count_below(ranges: Sequence[tuple[int, int]]) -> list[int]:
 def release(releases: Sequence[Release], bounds: Bounds) -> list[int | None]:
     """End the sessions that these holders still have; return the frame_count of each, None where its row is locked.
 
-    A holder that was replaced leaves its session alone, but if the session has ended meanwhile it is counted again, as
+    A replaced holder does not change its session, but if the session has ended meanwhile it is counted again, because
     frames of the old connection may have been stored since. A session that was deleted has 0 frames.
     """
     lasts = [each.last for each in releases]
@@ -88,7 +88,7 @@ def release(releases: Sequence[Release], bounds: Bounds) -> list[int | None]:
         news, refused = _news(list(mine.values()))
         TeleopSession.objects.update_each(("fps", "meta_info"), [(pk, *each) for pk, each in news.items()])
         _record_errors(lasts)
-        # The message that said too much is answered by nobody any more, so staff read it with the robot.
+        # No connection is left to answer a meta_info that is too large, so staff read the error with the robot.
         Robot.objects.record_errors(
             {last.robot_id: (Code.INVALID_END, refused[last.holder]) for last in lasts if last.holder in refused}
         )
@@ -103,15 +103,15 @@ def release(releases: Sequence[Release], bounds: Bounds) -> list[int | None]:
 
 
 def stale_sessions() -> list[int]:
-    """Return sessions whose holder gave no sign for 30 s: its worker was killed or is stopped."""
+    """Return live sessions without a heartbeat of their holder for 30 s: its worker was killed or is stopped."""
     with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, writes=False):
         return list(TeleopSession.objects.stale().values_list("pk", flat=True)[:MAX_SWEPT])
 
 
 def sweep(bounds: Bounds) -> int:
-    """End those of these sessions that are still stale; return how many.
+    """End those of these sessions that are still stale; return their number.
 
-    A holder that is alive after all reopens its own with its next heartbeat.
+    A holder that is alive after all reopens its session with its next heartbeat.
     """
     with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS):
         stale = TeleopSession.objects.stale().filter(pk__in=list(bounds))
@@ -126,16 +126,16 @@ def is_quality_due() -> bool:
 
 
 def note_refusals(refusals: Mapping[str, HandshakeRefused]) -> None:
-    """Keep why handshakes were refused, by robot, where staff can read it."""
+    """Keep the reasons of refused handshakes, by robot, where staff can read them."""
     with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS):
         Robot.objects.record_errors({pk: (refusal.code, refusal.detail) for pk, refusal in refusals.items()})
 
 
 def _news(heartbeats: Sequence[Heartbeat]) -> tuple[dict[int, tuple], dict[str, str]]:
-    """Merge what robots have said into their sessions, whose rows are locked.
+    """Merge the robots' fps and meta_info into their sessions; the caller has locked the rows.
 
-    Returns `(fps, meta_info)` by session, None for what stays, and by holder why its meta_info is refused: the parser
-    bounds one message, and only here it is known what many have made of it.
+    Returns `(fps, meta_info)` by session, None for a value that stays, and by holder the reason why its meta_info is
+    refused: the parser bounds one message, and only here the merged result of many is known.
     """
     said = {each.session_id: each for each in heartbeats if each.meta_info or each.fps}
     news, refused = {}, {}

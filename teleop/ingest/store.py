@@ -1,4 +1,4 @@
-"""Groups of frames into the table: the fast path, with the SQL that is written by hand, each with its reason.
+"""Write groups of frames into the table: the fast path, with hand-written SQL and the reason for each statement.
 
 All of it runs in the frame thread. Costs: docs/performance.md. A group that fails goes to teleop/ingest/isolation.py.
 """
@@ -21,10 +21,10 @@ from teleop.models import TeleopFrame
 
 POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01, in unix microseconds
 
-# A row that another client has locked must not hold up the frames of all others for long.
+# A row that another client has locked must not delay the frames of all others for long.
 LOCK_TIMEOUT_MS = 50
 COPY_ROWS = b"COPY teleop_teleopframe (session_id, frame_index, timestamp, robot_id, data) FROM STDIN (FORMAT BINARY)"
-# Statements in one message are one transaction, so the limits cost no round trip, and end with it.
+# Statements in one message are one transaction, so the limits cost no round trip, and end with the transaction.
 COPY_GROUP = b"SET LOCAL lock_timeout = %d; SET LOCAL statement_timeout = 0; %b" % (LOCK_TIMEOUT_MS, COPY_ROWS)
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 COPY_TRAILER = b"\xff\xff"
@@ -34,14 +34,14 @@ INSERT_FRAMES = (
 
 
 def write(rows: Sequence[Row]) -> Outcome:
-    """Store a group in one transaction, less the rows that are stored already, refused, or have to wait.
+    """Store a group in one transaction, except rows that are stored already, refused, or have to wait.
 
-    A database error that concerns the whole group passes through: nothing was stored, and the group may be tried again.
+    Raises a database error that concerns the whole group: no row was stored, and the group may be tried again.
     """
     try:
         _fast_path()(rows)
     except DatabaseError as error:
-        # SQLite has no locks of rows: an error that is no row's fault concerns everything (locked, full, read-only).
+        # SQLite has no row locks: an error that is no row's fault concerns everything (locked, full, read-only).
         is_general = connection.vendor != "postgresql" and isinstance(error, OperationalError)
         if is_general or is_connection_lost():
             raise
@@ -62,7 +62,7 @@ def _copy_inside(rows: Sequence[Row]) -> None:
 
 
 def _insert_ignoring_conflicts(rows: Sequence[Row]) -> None:
-    """Leave out a row whose (session, frame_index) another transaction stores at this moment."""
+    """Insert rows, but skip a (session, frame_index) that another transaction stores at this moment."""
     TeleopFrame.objects.bulk_create(map(_model, rows), ignore_conflicts=True)
 
 
@@ -73,7 +73,7 @@ def _fast_path() -> Callable[[Sequence[Row]], None]:
 
 
 def _copy(rows: Sequence[Row]) -> None:
-    """7 us a frame where bulk_create costs 70-95."""
+    """Store rows with COPY: 7 us a frame, where bulk_create costs 70-95."""
     watch_commits()
     with connection.wrap_database_errors:  # Django translates the errors of its own cursors only
         _run_copy(connection.connection.pgconn, COPY_GROUP, _packed(rows))
@@ -81,7 +81,7 @@ def _copy(rows: Sequence[Row]) -> None:
 
 
 def _packed(rows: Sequence[Row]) -> bytes:
-    """Encode rows in COPY's binary format, of which PostgreSQL parses no timestamps."""
+    """Encode rows in COPY's binary format, so that PostgreSQL parses no timestamps."""
     fixed, length = struct.Struct("!hiiiiiq").pack, struct.Struct("!i").pack
     parts = [COPY_HEADER]
     for session_id, robot_id, frame_index, timestamp_us, data in rows:
@@ -98,8 +98,9 @@ def _packed(rows: Sequence[Row]) -> bytes:
 
 
 def _run_copy(libpq: pq.abc.PGconn, command: bytes, rows: bytes) -> None:
-    """Copy by libpq's calls: psycopg's Cursor.copy costs 0.35 ms more a group, which is forty groups a second however
-    few robots a worker has.
+    """Copy by libpq's calls: psycopg's Cursor.copy costs 0.35 ms more a group.
+
+    A worker writes forty groups a second, however few robots it has.
     """
     begun = libpq.exec_(command)
     if begun.status != pq.ExecStatus.COPY_IN:
@@ -114,7 +115,7 @@ def _run_copy(libpq: pq.abc.PGconn, command: bytes, rows: bytes) -> None:
 
 
 def _wait_for_result(libpq: pq.abc.PGconn) -> pq.abc.PGresult | None:
-    """PQgetResult alone would wait with the GIL held, and stop the whole process while the database commits."""
+    """Wait by poll: PQgetResult alone would hold the GIL, and stop the whole process while the database commits."""
     while (unsent := libpq.flush()) or libpq.is_busy():
         waiting = select.poll()
         waiting.register(libpq.socket, select.POLLIN | (select.POLLOUT if unsent else 0))
@@ -124,7 +125,7 @@ def _wait_for_result(libpq: pq.abc.PGconn) -> pq.abc.PGresult | None:
 
 
 def _execute_many(rows: Sequence[Row]) -> None:
-    """25 us a frame where bulk_create costs 80-120: one statement is prepared, and no model is built."""
+    """Store rows by one prepared statement, without models: 25 us a frame, where bulk_create costs 80-120."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.executemany(
             INSERT_FRAMES,
@@ -142,7 +143,7 @@ def _execute_many(rows: Sequence[Row]) -> None:
 
 
 def _bulk_create(rows: Sequence[Row]) -> None:
-    """The portable path."""
+    """Store rows by bulk_create, the portable path."""
     with bounded_transaction(LOCK_TIMEOUT_MS):
         TeleopFrame.objects.bulk_create(map(_model, rows))
 

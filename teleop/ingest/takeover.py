@@ -1,4 +1,4 @@
-"""A session changes hands between two workers: the new one waits until the old one has stored or dropped its frames."""
+"""Move a session between two workers: the new one waits until the old one has stored or dropped its frames."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -17,20 +17,20 @@ class StillHeld(Exception):
 
 
 class Takeovers:
-    """Asks for sessions that other workers hold, and waits for their answers.
+    """Requests for sessions that other workers hold, and the wait for their answers.
 
-    The channel layer may be away, and the old worker killed or stopped: without an answer the session is taken all the
-    same. A stopped worker that goes on later finds out at its next heartbeat; a frame that it stores before is one that
-    the robot sent.
+    The channel layer may be unreachable, and the old worker killed or stopped: without an answer the session is taken
+    all the same. A stopped worker that continues later notices the takeover at its next heartbeat; a frame that it
+    stores before is one that the robot sent.
     """
 
     def __init__(self, worker: str, ask: Callable[..., Awaitable[None]]):
         self._worker = worker
         self._ask = ask
-        self._answers: dict[str, asyncio.Queue[str]] = {}  # by the holder that is to let go
+        self._answers: dict[str, asyncio.Queue[str]] = {}  # by the holder that has to release its session
 
     async def take_over(self, holder: str) -> None:
-        """Return when the holder's frames are stored or dropped, or nobody answers for it; raises StillHeld."""
+        """Wait until the holder's frames are stored or dropped, or no worker answers for it; raise StillHeld."""
         answers = self._answers[holder] = asyncio.Queue()
         try:
             await self._ask(holder=holder, reply_to=self._worker)

@@ -13,7 +13,7 @@ ISOLATABLE_CLASSES = ("22", "23", "40", "42", "44", "54", "55", "P0")
 
 
 class NotReplicated(OperationalError):
-    """PostgreSQL committed here and gave up waiting for the synchronous standby."""
+    """PostgreSQL committed here and stopped waiting for the synchronous standby."""
 
 
 class _ThreadState(threading.local):
@@ -25,7 +25,7 @@ _thread = _ThreadState()
 
 
 def use_dedicated_connection() -> None:
-    """Give this thread a connection outside the pool, whose back-off would delay every group after an outage."""
+    """Give this thread a connection outside the pool: the pool's back-off would delay every group after an outage."""
     own = connections["default"].copy()
     own.settings_dict["OPTIONS"].pop("pool", None)
     connections["default"] = own
@@ -35,7 +35,7 @@ def recover(error: Exception, failures_in_a_row: int) -> None:
     """Close this thread's connection if it cannot be trusted any more; the next statement opens a new one.
 
     A connection to a server that was read-only for a moment (a failover) answers SELECT 1, and may stay read-only for
-    ever. So does one whose trouble nobody has foreseen: after every third failure the connection is new.
+    ever. A connection with an unforeseen problem does the same: after every third failure the connection is new.
     """
     is_suspect = sqlstate(error) == READ_ONLY or failures_in_a_row % RECONNECT_AFTER_FAILURES == 0
     if is_suspect or connection.connection is None or not connection.is_usable():
@@ -43,17 +43,17 @@ def recover(error: Exception, failures_in_a_row: int) -> None:
 
 
 def sqlstate(error: BaseException) -> str:
-    """The five characters of PostgreSQL's error code; empty for other databases and for lost connections."""
+    """Return the five characters of PostgreSQL's error code; empty for other databases and for lost connections."""
     return getattr(error.__cause__, "sqlstate", None) or getattr(error, "sqlstate", None) or ""
 
 
 def is_isolatable(error: Exception) -> bool:
-    """Tell whether the same statement for one robot alone may succeed: the connection works, one row is at fault."""
+    """Return whether the same statement for one robot alone may succeed: the connection works, one row is at fault."""
     return isinstance(error, (IntegrityError, DataError)) or sqlstate(error).startswith(ISOLATABLE_CLASSES)
 
 
 def is_connection_lost() -> bool:
-    """Tell whether this thread's connection is closed or broken, without asking the server."""
+    """Return whether this thread's connection is closed or broken, without asking the server."""
     raw = connection.connection
     return raw is None or (connection.vendor == "postgresql" and raw.closed)
 
@@ -62,10 +62,10 @@ def is_connection_lost() -> bool:
 def bounded_transaction(lock_timeout_ms: int, statement_timeout_ms: int = 0, writes: bool = True) -> Iterator[None]:
     """Open a transaction that waits at most `lock_timeout_ms` for any lock; 0 is no limit for a statement.
 
-    On SQLite, where BEGIN takes the lock of the one writer, a transaction that does not write is none.
+    On SQLite, BEGIN takes the lock of the one writer, so without `writes` no transaction is opened there.
 
-    The limits are set inside the transaction: a pooler in transaction mode hands each one to another server process,
-    where limits of the session would be missing, or left behind for others. Raises NotReplicated.
+    The limits are set inside the transaction: a pooler in transaction mode gives each one to another server process,
+    where limits of the session would be missing, or would stay for other clients. Raises NotReplicated.
     """
     watch_commits()
     is_postgresql = connection.vendor == "postgresql"
@@ -83,7 +83,7 @@ def bounded_transaction(lock_timeout_ms: int, statement_timeout_ms: int = 0, wri
 def wait_for_standby() -> None:
     """Make the commit of the running transaction wait for the synchronous standby, even if it changes no row.
 
-    A transaction that only reads, or whose INSERT found all rows stored, is over at once. The rows that it saw may be
+    A transaction that only reads, or finds all rows of its INSERT stored, ends at once. The rows that it saw may be
     on this server alone: PostgreSQL shows them after a crash that interrupted their own wait. A commit that writes
     to the log waits until the standby has everything before it.
     """
@@ -93,7 +93,7 @@ def wait_for_standby() -> None:
 
 
 def watch_commits() -> None:
-    """Open this thread's connection, and notice when PostgreSQL gives up waiting for a standby on it."""
+    """Open this thread's connection, and notice when PostgreSQL stops waiting for a standby on it."""
     connection.ensure_connection()
     _thread.wait_was_cancelled = False
     if connection.vendor == "postgresql" and connection.connection is not _thread.watched_connection:
@@ -110,6 +110,6 @@ def check_replicated() -> None:
 
 
 def _on_notice(diagnostic) -> None:
-    # By the function's name, as the message is translated and has no SQLSTATE of its own.
+    # Recognized by the function's name, because the message is translated and has no SQLSTATE of its own.
     if diagnostic.source_function == "SyncRepWaitForLSN":
         _thread.wait_was_cancelled = True

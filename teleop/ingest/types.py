@@ -1,4 +1,4 @@
-"""What the steps of the ingest path hand to each other."""
+"""Types of the values that the steps of the ingest path pass to each other."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ class Row(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """Why a row was not stored, for good."""
+    """Row that was refused for good, with the reason."""
 
     row: Row
     code: Code
@@ -32,10 +32,10 @@ class Refused(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a group of rows; rows named nowhere here were stored by this group.
+    """Result of storing a group of rows; rows that it does not name were stored by this group.
 
     `stored_before` counts by session the rows that an earlier commit had stored. `waiting` are rows that could not be
-    stored for now; `reason` says why, for the log.
+    stored for now; `reason` is the cause, for the log.
     """
 
     refused: Sequence[Refused] = ()
@@ -45,7 +45,7 @@ class Outcome(NamedTuple):
 
 
 class Handshake(NamedTuple):
-    """What a robot asks for when it connects; `holder` names the connection."""
+    """Request of a robot that connects; `holder` names the connection."""
 
     robot_id: str
     key: str | None
@@ -55,12 +55,12 @@ class Handshake(NamedTuple):
 
 
 class SessionLease(NamedTuple):
-    """A session in the hands of a connection, `holder`."""
+    """Session that a connection, `holder`, holds."""
 
     session_id: int
     session_key: str
     robot_id: str
-    key_hash: str  # of the key that let the robot in; empty where none is asked for
+    key_hash: str  # of the robot's accepted key; empty if no key is required
     holder: str
     next_frame_index: int
     frame_count: int
@@ -68,7 +68,7 @@ class SessionLease(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """A session that a handshake has just got, and its state before that."""
+    """Session that a handshake has just taken, and its state before that."""
 
     lease: SessionLease
     is_new: bool
@@ -77,14 +77,14 @@ class Claim(NamedTuple):
 
 
 class Heartbeat(NamedTuple):
-    """What a worker knows of one of its connections since the last heartbeat."""
+    """State of one of a worker's connections since the last heartbeat."""
 
     session_id: int
     robot_id: str
     holder: str
     frame_count: int
     first_timestamp: datetime | None  # of a session that had no frames when it was opened
-    fps: int | None  # None: not said, or written down already; likewise with meta_info and error
+    fps: int | None  # None: not sent, or written already; likewise with meta_info and error
     meta_info: dict
     error: tuple[str, str] | None
     refusals: int
@@ -95,11 +95,11 @@ class Heartbeat(NamedTuple):
 
 
 class HeartbeatResult(NamedTuple):
-    """What a heartbeat of all connections found.
+    """Result of a heartbeat of all connections.
 
-    `saved` are holders whose heartbeat is written; `lost` have lost their session to another. The rows of all others
-    were locked, so theirs is left for the next turn. `key_hashes` is by robot. `refused` says by holder why its
-    meta_info was refused.
+    `saved` are holders with a written heartbeat; `lost` are holders that lost their session to another. The rows of
+    all other holders were locked, so the next turn writes their heartbeats. `key_hashes` is by robot. `refused` gives
+    by holder the reason why its meta_info was refused.
     """
 
     saved: set[str]
@@ -109,7 +109,7 @@ class HeartbeatResult(NamedTuple):
 
 
 class Release(NamedTuple):
-    """The last heartbeat of a connection; `failed`: it was closed for the robot's own fault."""
+    """Last heartbeat of a connection; `failed`: the connection was closed for the robot's own fault."""
 
     last: Heartbeat
     failed: bool

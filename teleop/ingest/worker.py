@@ -35,19 +35,19 @@ SWEEP_INTERVAL_S = 10
 GAUGE_INTERVAL_S = 1
 REFUSALS_INTERVAL_S = 1
 MAX_REFUSALS = 100
-MAX_TURN = 100  # sessions whose bookkeeping is written at a time: on SQLite the frames wait meanwhile
-MAX_COUNTED = 20  # sessions whose frames are counted at a time: handshakes wait meanwhile
+MAX_TURN = 100  # sessions per write of their bookkeeping: on SQLite the frames wait meanwhile
+MAX_COUNTED = 20  # sessions per count of their frames: handshakes wait meanwhile
 RETRY_S = 1
 TICK_S = 0.1
-STOPPED_S = ANSWER_TIMEOUT_S - TICK_S  # after as long without an answer another worker takes a session
+STOPPED_S = ANSWER_TIMEOUT_S - TICK_S  # after this time without an answer another worker takes a session
 
 
 class Worker:
-    """The ingest side of one process: its connections, its database threads, its writer and its heartbeat.
+    """Ingest side of one process: its connections, its database threads, its writer and its heartbeat.
 
-    Frames have a thread and a connection of their own, so that nothing delays an ack but other frames. All else about
+    Frames have a thread and a connection of their own, so that only other frames delay an ack. All other data of
     sessions is read and written in the other thread. SQLite has one writer at a time: there the other thread only
-    reads, and what is to be written has its turns in the frame thread, between two groups.
+    reads, and its writes run in the frame thread, between two groups.
     """
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class Worker:
         return connection
 
     def disconnected(self, connection: RobotConnection, code: int | None) -> None:
-        """The socket is closed."""
+        """Record that the socket is closed, and release the session."""
         connection.disconnected.set()
         code = connection.close_code or code
         connection.note_fault(code)
@@ -117,7 +117,7 @@ class Worker:
         self.release(connection, failed=code in ROBOTS_FAULT)
 
     def release(self, connection: RobotConnection, failed: bool = False) -> asyncio.Task[int]:
-        """Ends the connection's hold once its last frame is stored; the task's result is the session's frame_count."""
+        """End the connection's hold once its last frame is stored; the task's result is the session's frame_count."""
         if connection.released is None:
             connection.released = self._in_background(self._release(connection, failed))
         return connection.released
@@ -140,7 +140,7 @@ class Worker:
         while True:
             try:
                 return await function(*args)
-            except Exception as error:  # whatever it is, the session must not stay live for ever
+            except Exception as error:  # on any error: the session must not stay live for ever
                 logger.warning("the end of a session is saved later: %s", error)
                 await asyncio.sleep(RETRY_S)
 
@@ -152,9 +152,9 @@ class Worker:
         return await self._read(presence.count_below, ranges)
 
     def note_refusal(self, robot_id: str, refusal: HandshakeRefused) -> None:
-        """Keeps why a handshake was refused, where staff can read it: of each robot the last, once a second.
+        """Keep the reason of a refused handshake for staff: the last one of each robot, written once a second.
 
-        Strangers are refused as often as they like, and what is written down waits in line with handshakes.
+        Strangers can cause any number of refusals, and each write queues with handshakes.
         """
         if ROBOT_ID.fullmatch(robot_id) and (robot_id in self._refusals or len(self._refusals) < MAX_REFUSALS):
             self._refusals[robot_id] = refusal
@@ -180,7 +180,7 @@ class Worker:
             if len(connections) == 1 or not is_isolatable(error):
                 logger.warning("heartbeat of %d robots: %s", len(connections), error)
                 return
-            for connection in connections:  # one of them cannot be saved, and must not cost the others theirs
+            for connection in connections:  # one heartbeat cannot be saved, and must not prevent the others
                 await self._heartbeat_of([connection])
             return
         for connection, heartbeat in zip(connections, heartbeats, strict=True):
@@ -189,8 +189,8 @@ class Worker:
             if connection.holder in found.refused:
                 connection.meta_refused(found.refused[connection.holder])
             was_lost, connection.is_lost = connection.is_lost, connection.holder in found.lost
-            # Twice in a row: a handshake whose client has left has the session for a moment, and gives it back. A
-            # handshake that takes it for good asks this connection to let go.
+            # Twice in a row: a handshake with a disconnected client has the session for a moment, and gives it back.
+            # A handshake that takes the session for good asks this connection to release it.
             if connection.is_lost and was_lost:
                 connection.give_up(Close.TAKEN_OVER)
             elif connection.key_hash and found.key_hashes.get(connection.robot_id) != connection.key_hash:
@@ -208,15 +208,15 @@ class Worker:
     async def _confirm_sessions(self) -> None:
         """After this process was stopped, drop the frames of sessions that another worker has taken meanwhile.
 
-        It got no answer from here and did not wait. What is received from now on is not taken either: a new program
-        may use the same indexes.
+        The other worker got no answer from this process and did not wait. Frames that are received from now on are
+        not taken either: a new program may use the same indexes.
         """
         while self._was_stopped or self._is_late():
             self._was_stopped = False
             connections = list(self.connections.values())
             try:
                 held = await self.frame_thread(presence.holders, [connection.lease for connection in connections])
-            except Exception as error:  # nothing is stored before it is known
+            except Exception as error:  # no frame is stored before the holders are known
                 self._was_stopped = True
                 logger.warning("after a stop, sessions are confirmed later: %s", error)
                 await asyncio.sleep(RETRY_S)
@@ -246,11 +246,11 @@ class Worker:
             await asyncio.sleep(interval_s)
             try:
                 await do()
-            except Exception as error:  # it must go on, whatever one turn met
+            except Exception as error:  # the loop must go on after any error
                 logger.warning("%s: %s", do.__name__.strip("_"), error)
 
     def _on_message(self, message: dict[str, Any]) -> None:
-        """What other processes ask for."""
+        """Handle a message from another process."""
         if message["type"] == "watch":
             self.tap.renew(message["robot_ids"], message["fleet"])
         elif message["type"] == "takeover":
@@ -271,16 +271,16 @@ class Worker:
                     connection.give_up(Close(message["code"]))
 
     def end(self, connection: RobotConnection) -> None:
-        """The robot or staff end the session: store what there is, say `ended`, close."""
+        """End the session for the robot or staff: store the pending frames, send `ended`, close."""
         self._in_background(self._end(connection))
 
     async def _end(self, connection: RobotConnection) -> None:
         connection.ended(await asyncio.shield(self.release(connection)))
 
     async def shutdown(self, budget_s: float) -> None:
-        """Stores and acknowledges what was received, closes every connection with 1012, ends the sessions.
+        """Store and acknowledge the received frames, close every connection with 1012, and end the sessions.
 
-        Each step is bounded, as a database that never answers must not keep the process from ending.
+        Each step is bounded, because a database that never answers must not keep the process from ending.
         """
         self.is_closing = True
         await self._within(budget_s / 8, [self.handshakes.close()])
@@ -312,7 +312,7 @@ class Worker:
             self._fail("a task of the worker has ended")
 
     def _fail(self, reason: str) -> None:
-        """Stop the process in good order, so that a new one takes over: this one would serve on without a part."""
+        """Stop the process in good order, so that a new one takes over: this one would go on without a part."""
         if not self.has_failed:
             self.has_failed = True
             logger.critical("%s; the process restarts", reason)
@@ -323,7 +323,7 @@ _worker: Worker | None = None
 
 
 def running_worker() -> Worker:
-    """This process's worker, started at its first use in the running loop."""
+    """Return this process's worker; the first call starts it in the running loop."""
     global _worker
     if _worker is None:
         _worker = Worker()
@@ -331,5 +331,5 @@ def running_worker() -> Worker:
 
 
 def worker_if_any() -> Worker | None:
-    """The same, but none is started: a management command, or a process that serves no robot yet, has none."""
+    """Return this process's worker, or None in a management command or a process that serves no robot yet."""
     return _worker

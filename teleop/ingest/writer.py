@@ -10,20 +10,20 @@ from teleop.monitoring import counters
 
 logger = logging.getLogger(__name__)
 
-MAX_GROUP_ROWS = 4096  # a backlog of minutes goes in pieces, so that acks flow while it is worked off
-ROW_OVERHEAD_BYTES = 256  # what a waiting row costs beside its data
+MAX_GROUP_ROWS = 4096  # a backlog of minutes is committed in pieces, so that acks are sent meanwhile
+ROW_OVERHEAD_BYTES = 256  # cost of a waiting row beside its data
 RETRY_S = (0.1, 0.2, 0.5, 1.0)
 
 
 class FrameSource(Protocol):
-    """What the writer needs of a connection; all its rows are of one session."""
+    """Writer's interface of a connection; all rows of a connection are of one session."""
 
     session_id: int
     pending_frames: int
     pending_bytes: int
 
     def committed(self, rows: Sequence[Row], stored_before: int) -> None:
-        """`rows` are committed, `stored_before` of them earlier; every row before the last is committed or refused."""
+        """Process a commit of `rows`, `stored_before` of them earlier; all before the last are committed or refused."""
 
     def refused(self, refused: Refused) -> None: ...
 
@@ -32,18 +32,18 @@ Group = dict[FrameSource, list[Row]]
 
 
 class Store(Protocol):
-    """Blocking calls, made in the frame thread."""
+    """Interface of the blocking calls that are made in the frame thread."""
 
     def write(self, rows: Sequence[Row]) -> Outcome: ...
 
 
 class FrameWriter:
-    """Holds rows for `interval_s`, then commits what all sources have offered as one group.
+    """Queue that holds rows for `interval_s`, then commits the rows of all sources as one group.
 
-    Full is `max_pending_bytes` in all, or an eighth of it from one source, so that a robot that floods sheds itself:
-    `offer` then returns False and the row is not held. While the database is away the group waits and is tried again.
-    A source whose rows cannot be stored while those of others can is parked: it has a retry timer of its own, and
-    its rows are in no group until they could be stored.
+    The queue is full at `max_pending_bytes` in all, or an eighth of it from one source, so that a flooding robot sheds
+    only its own rows: `offer` then returns False and the row is not held. While the database is unreachable, the group
+    waits and is tried again. A source is parked if its rows cannot be stored while those of others can: it has a retry
+    timer of its own, and its rows are in no group until they could be stored.
     `confirm` is awaited before rows are taken, and may drop sources.
     """
 
@@ -68,7 +68,7 @@ class FrameWriter:
         self._retries: dict[FrameSource, asyncio.Task] = {}
         self._retrying = asyncio.Lock()  # between two retries a group has its turn
         self._dropped: set[FrameSource] = set()
-        self._queued_since = 0.0  # the oldest row
+        self._queued_since = 0.0  # time of the oldest row
         self._uncounted = 0
         self._failures = 0  # groups in a row
         self._offered = asyncio.Event()
@@ -119,13 +119,13 @@ class FrameWriter:
         while True:
             await self._offered.wait()
             await self._sleep(self._interval_s)
-            while self._queued and await self._commit_group():  # a backlog goes without a pause
+            while self._queued and await self._commit_group():  # a backlog is committed without a pause
                 pass
             if not self._queued:
                 self._offered.clear()
 
     async def _commit_group(self) -> bool:
-        """Commit the oldest rows of all sources; return whether more was waiting than fits into a group."""
+        """Commit the oldest rows of all sources; return whether more rows were waiting than fit into a group."""
         if self._confirm:
             await self._confirm()
             if not self._queued:
@@ -151,7 +151,7 @@ class FrameWriter:
         return True
 
     def _take_group(self) -> Group:
-        """Take all that is queued; if it is too much, a fair share of each source, so that none fills a group."""
+        """Take all queued rows; if they are too many, take a fair share of each source, so that none fills a group."""
         if sum(map(len, self._queued.values())) <= MAX_GROUP_ROWS:
             group, self._queued = self._queued, {}
             return group
@@ -168,12 +168,12 @@ class FrameWriter:
         return group
 
     async def _write(self, rows: list[Row], attempts_before: int) -> Outcome | None:
-        """Write rows in the frame thread; None if the database took none of them and may take them later."""
+        """Write rows in the frame thread; return None if the database took none of them and may take them later."""
         began = time.monotonic()
         try:
             outcome: Outcome = await self._in_thread(self._store.write, rows)
             reason = outcome.reason
-        except Exception as error:  # whatever it is: nothing was acked, so nothing may be dropped
+        except Exception as error:  # on any error: no row was acked, so none may be dropped
             outcome, reason = None, str(error)
         waiting = len(rows) if outcome is None else len(outcome.waiting)
         if waiting:
@@ -215,9 +215,9 @@ class FrameWriter:
         self._check_drained(source)
 
     def _forget(self, source: FrameSource, rows: Sequence[Row]) -> None:
-        """Count these rows as pending no more."""
+        """Remove these rows from the counts of pending rows."""
         size = ROW_OVERHEAD_BYTES * len(rows)
-        for row in rows:  # a generator would cost as much again, for the one row that most sources have in a group
+        for row in rows:  # a generator would double the cost for the one row that most sources have in a group
             size += len(row.data)
         self.pending_frames -= len(rows)
         self.pending_bytes -= size
@@ -233,7 +233,7 @@ class FrameWriter:
                 self._drained.pop(source).set()
 
     def _requeue(self, source: FrameSource, rows: list[Row]) -> None:
-        """Put rows back, in front of what has come since."""
+        """Put rows back, in front of the rows that have come since."""
         if source in self._dropped:
             self._forget(source, rows)
         else:
@@ -257,7 +257,7 @@ class FrameWriter:
                     await self._confirm()
                 if source not in self._parked:
                     break
-                # One row: to look for the fault among thousands would hold up the frames of all others.
+                # One row: a search for the fault among thousands would delay the frames of all others.
                 rows, self._parked[source] = self._parked[source][:1], self._parked[source][1:]
                 outcome = await self._write(rows, attempt)
             later = self._parked.pop(source, [])
@@ -280,7 +280,7 @@ def _pause_s(attempt: int) -> float:
 
 
 def _notify(method: Callable, *args) -> None:
-    """Call a source; one whose socket has just gone must not keep the others from their acks."""
+    """Call a source; a source with a socket that has just closed must not keep the others from their acks."""
     try:
         method(*args)
     except Exception:

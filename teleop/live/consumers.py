@@ -1,4 +1,4 @@
-"""`/ws/live/<robot_id>` and `/ws/fleet`: docs/live.md."""
+"""Consumers of `/ws/live/<robot_id>` and `/ws/fleet` (docs/live.md)."""
 
 import asyncio
 import logging
@@ -32,9 +32,9 @@ Send = Callable[[dict], Awaitable[None]]
 
 
 class WatchConsumer:
-    """A page asks, and is answered once: nothing is sent unasked, and asking again before the answer changes nothing.
+    """A consumer that sends one answer per request; a second request before the answer changes nothing.
 
-    So whoever cannot keep up, does not read or asks without end gets fewer answers, and is remembered by one flag.
+    So a client that is too slow, does not read or sends requests without end gets fewer answers, and costs one flag.
     """
 
     async def __call__(self, scope, receive, send) -> None:
@@ -62,11 +62,11 @@ class WatchConsumer:
             await send({"type": "websocket.close", "code": int(watch)})
 
     async def watch(self, **kwargs: str) -> RobotWatch | FleetWatch | WatchClose:
-        """Begins to watch what the path names, or says with which code to close."""
-        raise NotImplementedError  # each path has a consumer of its own
+        """Register a watch for the path, or return the code to close with."""
+        raise NotImplementedError  # each path has its own consumer
 
     async def _attend(self, watch: RobotWatch | FleetWatch, scope, receive, send) -> WatchClose | None:
-        """Until the first of these is over; it says with which code to close, None where it is closed."""
+        """Run these tasks until the first one ends; return its close code, None if the client closed the connection."""
         asked = asyncio.Event()
         direct = scope.get("extensions", {}).get("direct")
         works = (_requests(receive, asked), _answers(watch, asked, send, direct), _logged_out(scope), _restarting())
@@ -92,7 +92,7 @@ class FleetConsumer(WatchConsumer):
 
 
 async def _requests(receive, asked: asyncio.Event) -> WatchClose | None:
-    """Always reads on, as the server's queue has no bound."""
+    """Read requests without pause, as the server's queue has no bound."""
     while (event := await receive())["type"] == "websocket.receive":
         text = event.get("text")
         if not _is_next(event["bytes"] if text is None else text):
@@ -114,14 +114,14 @@ async def _answers(watch: RobotWatch | FleetWatch, asked: asyncio.Event, send: S
         with suppress(TimeoutError):
             async with asyncio.timeout(watch.patience_s):
                 await watch.news.wait()
-        if direct is None or not direct.has_unsent():  # else the last answer is not even out of this process
+        if direct is None or not direct.has_unsent():  # else the last answer has not left this process
             asked.clear()
             await send({"type": "websocket.send", "text": watch.answer()})
         await asyncio.sleep(watch.interval_s)
 
 
 async def _logged_out(scope) -> WatchClose:
-    """A page may be open for days; whoever logs out, or may not watch any more, is cut off within half a minute."""
+    """Return within half a minute if the user logged out or lost the permission; a page may be open for days."""
     while True:
         await asyncio.sleep(LOGIN_AGAIN_S)
         with suppress(DatabaseFailure, TimeoutError):
@@ -136,14 +136,14 @@ async def _restarting() -> WatchClose:
 
 
 async def watcher(scope) -> AbstractBaseUser | None:
-    """Return the user of the cookie's session if they may watch, as the database has it now."""
+    """Return the user of the cookie's session if the database grants this user the permission now, else None."""
     user = await get_user({"session": SessionStore(scope["session"].session_key)})
     may_watch = user.is_active and user.is_staff and await database_sync_to_async(user.has_perms)(WATCH)
     return user if may_watch else None
 
 
 class PageOriginValidator(OriginValidator):
-    """Only pages of an allowed host: a login's cookie comes along from wherever a browser is told to connect."""
+    """Refuse pages of other hosts: a browser sends the login's cookie with a connection that any page opens."""
 
     def valid_origin(self, parsed_origin):
         return parsed_origin is not None and self.validate_origin(parsed_origin)

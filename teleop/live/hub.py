@@ -1,4 +1,4 @@
-"""The watchers' half of the live path: one hub a process, between the channel layer and those who watch."""
+"""The watchers' half of the live path: one hub per process, between the channel layer and the watchers."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 RENEW_S = 5
 RETRY_S = 1
 ROSTER_S = 3
-ROSTER_AGAIN_S = 1  # where a robot has begun a session that the database was not asked about yet
+ROSTER_AGAIN_S = 1  # if a robot has begun a session that was not read from the database yet
 STALE_S = 2
 FRAMES_S = 5
 MAX_FRAMES_BYTES = 2**20  # of one robot: 5 s are 150 KB
@@ -32,7 +32,7 @@ class TimedSnapshot(NamedTuple):
 
 
 class RobotChannel:
-    """One robot whose frames are watched, and who watches them."""
+    """The recent frames and the watchers of one watched robot."""
 
     def __init__(self, clock: Callable[[], float]):
         self.frames = RecentFrames(FRAMES_S, MAX_FRAMES_BYTES, clock)
@@ -51,21 +51,21 @@ class RobotChannel:
 
 
 class Hub:
-    """Keeps the newest of each robot while somebody watches, however many do, and asks the workers for it.
+    """The newest snapshot of each robot, requested from the workers while there are watchers.
 
-    What the database says is read once every three seconds for all. Nothing here waits for a watcher: each takes what
-    is there when it asks.
+    The hub reads the database once every three seconds for all watchers. It never waits for a watcher: each watcher
+    gets the current data when it sends a request.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self.closing = asyncio.Event()
         self.roster: dict[str, roster.RobotSummary] = {}
-        self.roster_version = 0  # 0: it is not of the whole fleet
+        self.roster_version = 0  # 0: the roster does not contain the whole fleet
         self._clock = clock
         self._latest: dict[str, TimedSnapshot] = {}
         self._pages: dict[str, RobotChannel] = {}
         self._fleet: set[FleetWatch] = set()
-        self._fleet_answers: dict[bool, str] = {}  # until there is news: it is the same for all who watch
+        self._fleet_answers: dict[bool, str] = {}  # cached until there is news; the same for all watchers
         self._reads = 0
         self._watched, self._joined, self._roster_due = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._tasks: list[asyncio.Task] = []
@@ -115,7 +115,7 @@ class Hub:
         for report in map(RobotSnapshot._make, message["robots"]):
             latest = self.latest(report.robot_id)
             if latest is not None and latest.session_id > report.session_id:
-                continue  # of two sessions of one robot the newer one is shown
+                continue  # if a robot has two sessions, the newer one is shown
             self._latest[report.robot_id] = TimedSnapshot(report, now)
             page = self._pages.get(report.robot_id)
             if page is not None:
@@ -127,7 +127,7 @@ class Hub:
         self._fleet_has_news()
 
     def latest(self, robot_id: str) -> RobotSnapshot | None:
-        """What was heard of it in the last two seconds."""
+        """Return the robot's snapshot from the last two seconds, or None."""
         latest = self._latest.get(robot_id)
         return latest.report if latest and self._clock() - latest.heard_at < STALE_S else None
 
@@ -156,7 +156,7 @@ class Hub:
             pause_s = RENEW_S
             try:
                 await watch_robots(list(self._pages), bool(self._fleet))
-            except Exception as error:  # redis-py, sockets and the layer each have errors of their own
+            except Exception as error:  # redis-py, sockets and the layer each raise their own errors
                 logger.warning("could not request live frames through the channel layer: %s", error)
                 pause_s = RETRY_S
             await _within(pause_s, self._joined)
@@ -169,7 +169,7 @@ class Hub:
             try:
                 found = await database_sync_to_async(roster.read)(None if is_fleet else list(self._pages))
                 self.take_roster(found, is_fleet)
-            except Exception as error:  # each driver has errors of its own; what was read last is still shown
+            except Exception as error:  # each driver raises its own errors; the last roster is still shown
                 logger.warning("the robots could not be read: %s", error)
             await asyncio.sleep(ROSTER_AGAIN_S)
             await _within(ROSTER_S - ROSTER_AGAIN_S, self._roster_due)
@@ -184,8 +184,8 @@ class Hub:
 
 
 class RobotWatch:
-    """One who watches a robot: all its frames since the last answer, at most ten answers a second, one a second at
-    least.
+    """One watcher of a robot: an answer has all frames since the last answer; at most ten answers a second, at least
+    one a second.
     """
 
     interval_s = 0.1
@@ -193,7 +193,7 @@ class RobotWatch:
 
     def __init__(self, hub: Hub, robot_id: str, entry: roster.RobotSummary, page: RobotChannel):
         self.news = asyncio.Event()
-        self.news.set()  # the first answer is at once
+        self.news.set()  # the first answer is immediate
         self.robot_id = robot_id
         self._hub = hub
         self._entry = entry
@@ -211,7 +211,7 @@ class RobotWatch:
 
 
 class FleetWatch:
-    """One who watches the fleet: all robots when they were read from the database anew, else those with live news."""
+    """One watcher of the fleet: gets all robots after each database read, otherwise the robots with live data."""
 
     interval_s = 0.25
     patience_s = None
@@ -240,7 +240,7 @@ _hub: Hub | None = None
 
 
 def running_hub() -> Hub:
-    """This process's hub, made at its first use in the running loop."""
+    """Return this process's hub, created at its first use in the running loop."""
     global _hub
     if _hub is None:
         _hub = Hub()

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class News(NamedTuple):
-    """What a reader gets: the frames it has not seen, how many it has missed, and the number to ask with next time."""
+    """A reader's new frames, the number of frames it missed, and the position for its next request."""
 
     frames: list[bytes]
     missed: int
@@ -12,10 +12,10 @@ class News(NamedTuple):
 
 
 class RecentFrames:
-    """The newest frames of one robot, numbered as they come, for readers who each ask for what is new to them.
+    """The newest frames of one robot, numbered in order of arrival; each reader requests the frames after its position.
 
-    Older than `max_age_s` or past `max_bytes` the oldest fall out; a reader that had not asked for them learns how
-    many it has missed.
+    Frames older than `max_age_s` or beyond `max_bytes` are dropped, the oldest first; a reader that had not read them
+    receives the number of missed frames.
     """
 
     def __init__(self, max_age_s: float, max_bytes: int, clock: Callable[[], float]):
@@ -27,7 +27,7 @@ class RecentFrames:
         self._bytes = 0
 
     def add(self, frames: Sequence[bytes], lost: int = 0) -> None:
-        """`lost` frames before these never arrived."""
+        """Add frames; `lost` frames before these never arrived."""
         now = self._clock()
         self.position += lost
         for frame in frames:

@@ -1,4 +1,4 @@
-"""What the database says of the robots that are watched, as JSON that live news are spliced into."""
+"""Read the watched robots from the database, as JSON into which live data is spliced."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -15,13 +15,13 @@ MAX_TASK = 200
 
 
 class RobotSummary(NamedTuple):
-    """What is bytes is the members of a JSON object, without the braces."""
+    """Summary of a robot. The bytes are members of a JSON object, without the braces."""
 
     session_id: int | None
     tile: bytes  # of the fleet
     page: bytes  # of the robot's own page
     idle: (
-        bytes  # what stands in the place of a RobotSnapshot's `state` and `values` while nothing is heard of the robot
+        bytes  # replaces a RobotSnapshot's `state` and `values` while no message about this robot reaches this process
     )
 
 
@@ -29,10 +29,10 @@ NOT_LIVE = {"session_id": None, "rate_hz": None, "ack_lag_ms": None, "frame_coun
 
 
 def read(robot_ids: Collection[str] | None) -> dict[str, RobotSummary]:
-    """These robots, or the MAX_ROBOTS last heard of, by id."""
+    """Read these robots, or the MAX_ROBOTS with the latest heartbeat; by id."""
     robots = Robot.objects.order_by(F("last_heartbeat").desc(nulls_last=True), "pk")
     robots = robots[:MAX_ROBOTS] if robot_ids is None else robots.filter(pk__in=robot_ids)
-    live = TeleopSession.objects.live().order_by("pk")  # of two of one robot the newer one counts
+    live = TeleopSession.objects.live().order_by("pk")  # if a robot has two, the newer one counts
     if robot_ids is not None:
         live = live.filter(robot__in=robot_ids)
     sessions = {

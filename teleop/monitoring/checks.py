@@ -1,4 +1,4 @@
-"""Is this installation sound? Each check is a function with a verdict and what to do about it."""
+"""Checks of this installation. Each check is a function that returns a verdict and advice."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ from robots.models import Robot
 from teleop.ingest.transactions import use_dedicated_connection
 from teleop.monitoring.storage import folders, measure
 
-MIN_FILES = 4096  # a socket each: robots, watchers and requests
+MIN_FILES = 4096  # one socket for each robot, watcher and request
 MIN_FREE_BYTES = 5 * 10**9
 MIN_DAYS = 7
 MAX_CLOCK_S = 1.0
@@ -62,7 +62,7 @@ def database() -> Finding:
 
 
 def commits() -> Finding:
-    """An ack says that the frame survives a power cut."""
+    """Check that commits are durable: an ack says that the frame survives a power cut."""
     if connection.vendor == "sqlite":
         return ok("a commit is on the disk: WAL, synchronous=FULL")
     with connection.cursor() as cursor:
@@ -105,7 +105,7 @@ def websockets() -> Finding:
 
 
 def ffmpeg() -> Finding:
-    """The version that probes uploads. It is inside the wheel of av, where pip-audit does not look."""
+    """Report the FFmpeg version that probes uploads. It is inside the wheel of av, which pip-audit does not scan."""
     import av
 
     return ok(f"FFmpeg {av.ffmpeg_version_info} in av {av.__version__}")
@@ -171,8 +171,8 @@ NEEDS = {commits: database, migrations: database, clocks: database, disk: migrat
 
 
 def examine() -> Iterator[tuple[str, Finding]]:
-    """Each check's name and finding, as they come."""
-    use_dedicated_connection()  # the pool goes on asking, and logs it, where one error says it
+    """Yield the name and the finding of each check, one by one."""
+    use_dedicated_connection()  # the pool would retry and log each failure; one error is enough
     unsound = set()
     for check in CHECKS:
         finding = warning(f"needs {NEEDS[check].__name__}", "") if NEEDS.get(check) in unsound else _made(check)
@@ -184,6 +184,6 @@ def examine() -> Iterator[tuple[str, Finding]]:
 def _made(check: Callable[[], Finding]) -> Finding:
     try:
         return check()
-    except Exception as error:  # each driver has errors of its own, and the other checks are to be seen too
+    except Exception as error:  # each driver has errors of its own, and the other checks must still run
         said = str(error).strip().splitlines()
         return failed(f"{type(error).__name__}: {said[0] if said else ''}", ADVICE.get(check, ""))

@@ -1,6 +1,6 @@
-"""What is counted where it happens, for /metrics; nothing here costs a frame anything: workers count by the group.
+"""Counters for /metrics. They cost nothing for each frame, because workers count once for each group.
 
-With several workers prometheus-client adds up the files that each keeps in PROMETHEUS_MULTIPROC_DIR, set by `serve`.
+With several workers prometheus-client sums the files of each worker in PROMETHEUS_MULTIPROC_DIR (set by `serve`).
 """
 
 from prometheus_client import Counter, Gauge, Histogram

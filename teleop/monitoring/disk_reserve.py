@@ -1,4 +1,4 @@
-"""Room on the disks that uploads must leave, so that frames can be stored when nothing else can."""
+"""Space on the disks that uploads must leave, so that frames can be stored when nothing else can."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ CHECK_EVERY_BYTES = 8 * 2**20
 
 
 def shortage(in_temp: int = 0, in_media: int = 0) -> str | None:
-    """Return what is wrong if that many bytes more would leave less than the reserve on a disk."""
+    """Return an error text if that many more bytes would leave less than the reserve on a disk, else None."""
     needed: Counter[int] = Counter()
     folders: dict[int, Path] = {}
     for folder, size in ((Path(tempfile.gettempdir()), in_temp), (_media_folder(), in_media)):
@@ -35,4 +35,4 @@ def reserve_bytes(disk_bytes: int) -> int:
 
 def _media_folder() -> Path:
     root = Path(settings.MEDIA_ROOT).absolute()
-    return next(folder for folder in (root, *root.parents) if folder.exists())  # the first upload makes it
+    return next(folder for folder in (root, *root.parents) if folder.exists())  # the first upload creates MEDIA_ROOT

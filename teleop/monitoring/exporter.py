@@ -1,4 +1,4 @@
-"""What /metrics says: the counters of all workers of this `serve`, and what the tables and disks say now."""
+"""Content of /metrics: the counters of all workers of this `serve`, and the current state of tables and disks."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class FromDatabase:
-    """What the tables say, asked at each scrape; nothing while the database is away."""
+    """Metrics from the tables, queried at each scrape; none of these while the database is unreachable."""
 
     def collect(self) -> Iterator[Metric]:
         free = free_bytes()
@@ -64,7 +64,7 @@ class FromDatabase:
 
 
 def page() -> bytes:
-    """In Prometheus' text format."""
+    """Return all metrics in Prometheus' text format."""
     counted = REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         counted = CollectorRegistry()

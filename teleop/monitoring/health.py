@@ -1,4 +1,4 @@
-"""Whether the parts that this process needs are there: asked every second, so bounded in all it does."""
+"""Health of the parts that this process needs. The report is requested every second, so its work is bounded."""
 
 import logging
 import threading
@@ -19,16 +19,17 @@ logger = logging.getLogger(__name__)
 FRESH_S = 1
 PATIENCE_S = 1
 STUCK_AFTER_S = 10
-COUNTING_S = 60  # the thread of sessions counts the frames of one that ends, which may be many millions
+COUNTING_S = 60  # the session thread counts the frames of a session that ends, maybe many millions
 
 
 class Problem(Exception):
-    """An answer for everyone, in a few words."""
+    """A short description of a problem that everyone may read."""
 
 
 class Probe:
-    """Asks a question at most once a second, in a thread of its own, one at a time: a part that is frozen holds up
-    one thread, and whoever wants to know for at most a second in all.
+    """A question that is asked at most once a second, in a thread of its own, one at a time.
+
+    A part that is frozen blocks one thread, and delays the caller by at most a second in all.
     """
 
     def __init__(self, question: Callable[[], object]):
@@ -45,7 +46,7 @@ class Probe:
                 threading.Thread(target=self._run, args=[self._answer], daemon=True).start()
 
     def problem(self) -> str | None:
-        """In a few words, for everyone; the details are in the log."""
+        """Return the problem in a few words that everyone may read. The details are in the log."""
         left = self._asked_at + PATIENCE_S - time.monotonic()
         try:
             self._answer.result(timeout=max(0, left))
@@ -67,10 +68,10 @@ class Probe:
 
 @cache
 def database_connection():
-    """One, outside the pool: that all of the pool is in use does not mean that the database is away."""
+    """Return one connection outside the pool: a pool in full use does not mean that the database is unreachable."""
     own = connections["default"].copy()
     if own.settings_dict["OPTIONS"].pop("pool", None):
-        own.settings_dict["OPTIONS"]["tcp_user_timeout"] = 5000  # ms: a host that is gone never says so
+        own.settings_dict["OPTIONS"]["tcp_user_timeout"] = 5000  # ms: a host that failed sends no notice
     own.inc_thread_sharing()
     return own
 
@@ -86,11 +87,11 @@ def ask_database() -> None:
 
 
 def ask_pool() -> None:
-    """Take a connection as requests do: that the database answers does not mean that one is free."""
+    """Take a connection as requests do: a database that answers does not mean that a connection is free."""
     pool = getattr(connections["default"], "pool", None)
-    if pool is None:  # SQLite; or DATABASE_URL switches it off
+    if pool is None:  # with SQLite, or if DATABASE_URL disables the pool
         return
-    pool.open()  # as Django does each time: before the first request it is not
+    pool.open()  # as Django does each time; before the first request the pool is closed
     try:
         with pool.connection(timeout=PATIENCE_S / 2):
             pass
@@ -106,12 +107,12 @@ def redis_client() -> redis.Redis:
 
 
 def ask_channel_layer() -> None:
-    if settings.REDIS_URL:  # else it is in this process's memory
+    if settings.REDIS_URL:  # otherwise the channel layer is in this process's memory
         redis_client().ping()
 
 
 class WriterWatch:
-    """Notices that frames wait and none is stored or refused; the clock is the commits' own, time.monotonic()."""
+    """A detector for frames that wait while none is stored or refused. Its clock is the commits', time.monotonic()."""
 
     def __init__(self) -> None:
         self._waiting_since: float | None = None
@@ -132,7 +133,7 @@ writer_watch = WriterWatch()
 
 
 def report() -> dict:
-    """Of each part "ok" or what is wrong with it, and of the writer its numbers; `detail` names what is down."""
+    """Return "ok" or the problem of each part, and the writer's numbers. `detail` names the parts that are down."""
     for probe in (database, pool, channel_layer):
         probe.ask()
     now = time.monotonic()

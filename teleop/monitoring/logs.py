@@ -7,8 +7,8 @@ from pythonjsonlogger.orjson import OrjsonFormatter
 
 from teleop.asgi import request_ids
 
-# What comes after the name of a parameter or a header, as an URL (any name with an escape), a header, Python (a list of
-# values too) or JSON write them down; and a key or token by itself, which is longer than any word beside "token".
+# The value after the name of a parameter or a header, as a URL (any name with an escape), a header, Python (also a list
+# of values) or JSON writes it; and a key or token by itself, which is longer than any word beside "token".
 SECRET = re.compile(
     r"""(?ix)
     (  (?:api(?:_|-|%5f|%2d)key|authorization) [^\w\s]+\s* [\[(]? (?:b?\\?['"])? (?:(?:bearer|token)\s+)?
@@ -20,7 +20,7 @@ SECRET = re.compile(
 
 
 class RequestId(logging.Filter):
-    """Puts the id of the request that is being handled into the record."""
+    """A filter that adds the id of the current request to the record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if request_id := request_ids.current.get():
@@ -29,7 +29,7 @@ class RequestId(logging.Filter):
 
 
 class Masked(logging.Formatter):
-    """Keys are secret wherever they turn up: Django and Twisted write a request down with its query string."""
+    """A formatter that masks keys everywhere: Django and Twisted log a request with its query string."""
 
     def format(self, record: logging.LogRecord) -> str:
         return SECRET.sub(r"\1***", super().format(record))
@@ -42,13 +42,13 @@ class TextFormatter(Masked):
 
 
 class JSONFormatter(Masked, OrjsonFormatter):
-    """Its objects have `request_id` as they have all that a record was given."""
+    """A formatter of JSON objects. They contain `request_id`, like all other attributes added to a record."""
 
 
 class RateLimit(logging.Filter):
-    """Lets `most` records pass in each `seconds`; what was held back is counted in the next that passes.
+    """A filter that passes `most` records in each `seconds`. The next one that passes has the count of the rest.
 
-    For loggers that anybody on the network can make write, by connecting with a wrong key again and again.
+    It is for loggers that any host on the network can trigger, by connecting with a wrong key again and again.
     """
 
     def __init__(self, most: int, seconds: float, clock: Callable[[], float] = time.monotonic):

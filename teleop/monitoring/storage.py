@@ -1,4 +1,4 @@
-"""What recordings take on the disks, how fast that grows, and for how many days there is room."""
+"""Disk space of recordings: the bytes stored, their growth, and the days until a disk is full."""
 
 import os
 import shutil
@@ -20,13 +20,15 @@ from teleop.models import TeleopSession
 
 CACHED_S = 60
 DAY, PACE_DAYS = timedelta(days=1), 7
-# What a frame takes beside its data, keys included: 116-127 and 75-106 measured, of frames of 180 and 460 bytes.
+# Bytes of a frame beside its data, keys included: 116-127 and 75-106 measured, with frames of 180 and 460 bytes.
 OVERHEAD_BYTES = {"postgresql": 130, "sqlite": 105}
 
 
 class Storage(NamedTuple):
-    """Of "database" and "media"; `free` has only those whose disk is known, by what its folder says or by
-    DATABASE_DISK_BYTES. `days_left` is None where nothing grows that has a known disk.
+    """Sizes of "database" and "media".
+
+    `free` has only the parts with a known disk, from their folder or from DATABASE_DISK_BYTES. `days_left` is None if
+    no part with a known disk grows.
     """
 
     database_bytes: int
@@ -38,7 +40,7 @@ class Storage(NamedTuple):
 
     @property
     def rows(self) -> list[dict]:
-        """For people."""
+        """Return one row for each part, for display to people."""
         sizes = {"database": self.database_bytes, "media": self.video_bytes}
         return [
             {"name": name, "stored": size, "a_day": self.growth[name], "free": self.free.get(name)}
@@ -47,7 +49,7 @@ class Storage(NamedTuple):
 
 
 def stored() -> Storage:
-    """As it was at most a minute ago, seen from this machine: others that share Redis have disks of their own."""
+    """Return the storage of this machine, at most a minute old. Machines that share Redis have disks of their own."""
     return cache.get_or_set(f"storage-of-{gethostname()}", measure, CACHED_S)
 
 
@@ -73,7 +75,7 @@ def frame_bytes() -> float:
 
 
 def growth_a_day() -> dict[str, float]:
-    """Of the sessions of the last week, or since the first of them; what has not lasted a day counts as a day's."""
+    """Return bytes a day from last week's sessions, or since the first of them. Less than a day counts as one day."""
     now = timezone.now()
     week = TeleopSession.objects.filter(start_time__range=(now - PACE_DAYS * DAY, now + DAY))
     recorded = week.aggregate(first=Min("start_time"), frames=Sum("frame_count", default=0))
@@ -85,9 +87,9 @@ def growth_a_day() -> dict[str, float]:
 
 
 def folders() -> dict[str, Path]:
-    """Those of this machine in which recordings are kept; PostgreSQL's may be on another, and is never asked for."""
+    """Return this machine's folders of recordings, without PostgreSQL's, which may be on another machine."""
     root = Path(settings.MEDIA_ROOT).absolute()
-    media = next(folder for folder in (root, *root.parents) if folder.exists())  # the first upload makes it
+    media = next(folder for folder in (root, *root.parents) if folder.exists())  # the first upload creates MEDIA_ROOT
     if connection.vendor != "sqlite":
         return {"media": media}
     return {"media": media, "database": Path(connection.settings_dict["NAME"]).absolute().parent}
@@ -98,7 +100,7 @@ def free_bytes() -> dict[str, int]:
 
 
 def days_left(growth: dict[str, float], free: dict[str, int]) -> float | None:
-    """Until the first disk is full; what is on the same disk fills it together."""
+    """Return the days until the first disk is full. Parts on the same disk fill it together."""
     disks = {name: os.stat(folder).st_dev for name, folder in folders().items()}
     paces: dict[int | str, float] = defaultdict(float)
     for name in free:

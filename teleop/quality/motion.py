@@ -1,4 +1,4 @@
-"""A session's joints as columns."""
+"""Read a session's joints as columns."""
 
 import numpy as np
 
@@ -8,14 +8,14 @@ from teleop.frames.sql import FrameRange, blocks
 from teleop.models import TeleopSession
 from teleop.quality.scores import Motion
 
-MAX_NUMBERS = 2**24  # 128 MB of doubles: 16 joints of a million frames; of more joints it is the first ones
+MAX_NUMBERS = 2**24  # 128 MB of doubles: 16 joints of a million frames; of more joints only the first are read
 
 
 def read_motion(session: TeleopSession) -> Motion:
-    """The joints that the first frame names, of its observation or, if it has none, its action; where a later frame
-    has others, NaN. `session` has ended, so it knows how many frames it has.
+    """Return the joints that the first frame names, of its observation or, if it has none, its action.
 
-    Raises TooManyColumns if its frames have more names than are made columns, joints or not.
+    A value is NaN where a later frame has other joints. `session` has ended, so its frame_count is known. Raises
+    TooManyColumns if its frames have more names than are made columns, joints or not.
     """
     names = _joints(session)[: MAX_NUMBERS // max(1, session.frame_count)]
     timestamps = np.empty(session.frame_count)

@@ -1,5 +1,6 @@
-"""What is computed of a session that has ended, in a process of its own: NumPy and Arrow are 60 MB, and would hold up
-the robots' frames.
+"""Compute the quality of ended sessions in a process of its own.
+
+NumPy and Arrow are 60 MB, and would delay the robots' frames.
 """
 
 import asyncio
@@ -15,17 +16,17 @@ from django.conf import settings
 
 logger = logging.getLogger(__name__)
 
-DEBOUNCE_S = 3  # a fleet stops together, and one process does for all
-LOOK_S = 600  # for what was left by a process that failed, or a worker that was killed
-# It takes what processor time there is left, and the kernel ends it with this process, however that ends.
+DEBOUNCE_S = 3  # a fleet stops together, and one process is enough for all
+LOOK_S = 600  # for sessions left by a process that failed, or a worker that was killed
+# The child takes only spare processor time, and the kernel kills it when this process ends in any way.
 COMMAND = ["nice", "-n", "19", "setpriv", "--pdeathsig", "KILL", sys.executable, "manage.py", "quality"]
 ENDED_BY_PEOPLE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class QualityProcess:
-    """Runs `manage.py quality` when some are due, one at a time; nothing waits for it.
+    """Runner of `manage.py quality` when sessions are due, one process at a time; no caller waits for it.
 
-    `is_left_over` asks the database, as at the start nobody knows.
+    `is_left_over` asks the database, because at the start this process does not know the due sessions.
     """
 
     def __init__(self, is_left_over: Callable[[], Awaitable[bool]]):
@@ -41,7 +42,7 @@ class QualityProcess:
                 if self._due.is_set() or await self._is_left_over():
                     self._due.clear()
                     await self._compute()
-            except Exception as error:  # it must go on, whatever one turn met
+            except Exception as error:  # the loop must go on after any error
                 logger.warning("quality could not be computed now: %s", error)
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
@@ -51,17 +52,17 @@ class QualityProcess:
     async def _compute(self) -> None:
         code, session_id = await self._run("--limited")
         if code < 0 and -code not in ENDED_BY_PEOPLE and session_id:
-            # By its limits, or for want of memory. What it was at would end the next process too.
+            # Ended by its limits, or for lack of memory. The same session would end the next process too.
             reason = f"the process that computed it was ended by {signal.Signals(-code).name}"
             logger.warning("session %s gets no quality: %s", session_id, reason)
             code, _ = await self._run("--give-up", reason, "--session", session_id)
-            self._due.set()  # the others
+            self._due.set()  # for the other sessions
         if code:
             logger.warning("manage.py quality ended with %d; its output is above", code)
 
     async def _run(self, *options: str) -> tuple[int, str]:
         """Return the exit code, and the id of the session that was begun last."""
-        # One thread for NumPy's algebra, of which none is used: 20 ms and a stack for each that it would start.
+        # One thread for NumPy's algebra, which is not used: each further thread would cost 20 ms and a stack.
         environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
         process = await asyncio.create_subprocess_exec(
             *(*COMMAND, *options),

@@ -1,8 +1,8 @@
-"""Numbers by which bad sessions are found, from their columns: no Django, no I/O.
+"""Compute numbers by which bad sessions are found, from their columns: no Django, no I/O.
 
 `timestamps` are unix seconds, float64 [frames]; `positions` are joint angles in the robot's units, float64
-[frames, joints], NaN where a frame has none. What too few frames do not tell is None. Joint by joint, so that what is
-needed besides a million frames is a few columns.
+[frames, joints], NaN where a frame has none. A number is None if there are too few frames for it. The computation goes
+joint by joint, so that it needs only a few columns besides a million frames.
 """
 
 from collections.abc import Sequence
@@ -12,15 +12,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-# 5 % of a joint's range a second, looked at for so long that one tick of an encoder (0.09 degrees) is no movement.
+# 5 % of a joint's range a second, over a time so long that one tick of an encoder (0.09 degrees) is no movement.
 IDLE_S, IDLE_BAND = 0.25, 0.0125
-LEAST_RANGE = 0.1  # of the widest joint's: one that stays still has its encoder's flicker for a range
-LONGEST_STEP = 1.5  # times the usual one: a frame that is missing makes two, and a jump in what is differentiated
+LEAST_RANGE = 0.1  # of the widest joint's range: the range of a joint that stays still is its encoder's noise
+LONGEST_STEP = 1.5  # times the usual one: a missing frame makes two, and a jump in the differentiated positions
 LEAST_OTHERS = 3
 
 
 class Motion(NamedTuple):
-    """A session's frames as columns; `span` is its last frame_index - its first + 1."""
+    """Frames of a session as columns; `span` is its last frame_index - its first + 1."""
 
     timestamps: np.ndarray
     positions: np.ndarray
@@ -28,7 +28,7 @@ class Motion(NamedTuple):
 
 
 def quality(motion: Motion, fps: int, others_s: Sequence[float]) -> dict[str, float | int | None]:
-    """Of a session; `others_s` are the durations of others of its task."""
+    """Return the scores of a session; `others_s` are the durations of other sessions of its task."""
     timestamps, positions, span = motion
     duration_s = float(timestamps[-1] - timestamps[0]) if len(timestamps) else None
     return {
@@ -42,7 +42,7 @@ def quality(motion: Motion, fps: int, others_s: Sequence[float]) -> dict[str, fl
 
 
 def idle_share(timestamps: np.ndarray, positions: np.ndarray) -> float | None:
-    """The share of the time, 0 to 1, in which no joint moves: in 0.25 s by no more than 1.25 % of its range.
+    """Return the share of the time, 0 to 1, in which no joint moves: in 0.25 s by no more than 1.25 % of its range.
 
     The range is from the 1st to the 99th percentile of its positions, so that one wild value does not make the rest
     look still. Time in which frames or all joints are missing does not count.
@@ -54,7 +54,7 @@ def idle_share(timestamps: np.ndarray, positions: np.ndarray) -> float | None:
     still = np.ones(len(steps) - window + 1, bool)
     with np.errstate(over="ignore", invalid="ignore"):
         for joint, range_ in zip(positions.T, _ranges(positions), strict=True):
-            # Written so that NaN is no movement: a joint that is missing leaves it to the others.
+            # Written so that NaN is no movement: a missing joint leaves the result to the others.
             still &= ~(np.ptp(sliding_window_view(joint, window + 1), axis=-1) > IDLE_BAND * range_)
     idle = np.convolve(still, np.ones(window)) > 0.5  # all steps of a still window
     known = (steps > 0) & (steps <= LONGEST_STEP * usual_s) & ~np.isnan(positions).all(axis=1)[1:]
@@ -63,10 +63,10 @@ def idle_share(timestamps: np.ndarray, positions: np.ndarray) -> float | None:
 
 
 def jerk(timestamps: np.ndarray, positions: np.ndarray) -> float | None:
-    """The root mean square of the third derivative, in units/s^3, over all joints and frames.
+    """Return the root mean square of the third derivative, in units/s^3, over all joints and frames.
 
-    By third differences at the usual step, as the jitter of the timestamps would be taken for movement; across missing
-    frames there are none. Of A sin(w t) it is A w^3 / sqrt(2).
+    It takes third differences at the usual step, because the jitter of the timestamps would be taken for movement;
+    across missing frames there are none. The jerk of A sin(w t) is A w^3 / sqrt(2).
     """
     steps, usual_s = _steps(timestamps)
     if not usual_s or len(steps) < 3:
@@ -84,18 +84,18 @@ def jerk(timestamps: np.ndarray, positions: np.ndarray) -> float | None:
 
 
 def fps_jitter(timestamps: np.ndarray, fps: int) -> float | None:
-    """The standard deviation of the time between two frames, as a share of what `fps` makes it; pauses count."""
+    """Return the standard deviation of the time between two frames, as a share of 1 / `fps`; pauses count."""
     return float(np.std(np.diff(timestamps)) * fps) if len(timestamps) > 2 else None
 
 
 def duration_ratio(duration_s: float | None, others_s: Sequence[float]) -> float | None:
-    """To the median of the others, if there are three or more."""
+    """Return the ratio to the median of the others, if there are three or more."""
     usual_s = median(others_s) if len(others_s) >= LEAST_OTHERS else 0
     return duration_s / usual_s if duration_s is not None and usual_s > 0 else None
 
 
 def _steps(timestamps: np.ndarray) -> tuple[np.ndarray, float]:
-    """The time from frame to frame, and what it usually is; 0 where that is no step forward."""
+    """Return the times from frame to frame, and their median; 0 where the median is no step forward."""
     steps = np.diff(timestamps)
     return steps, max(0.0, float(np.median(steps))) if len(steps) else 0.0
 

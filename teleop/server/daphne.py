@@ -1,6 +1,6 @@
-"""Daphne as we run it: on uvloop, with what must differ from stock, each override with its reason.
+"""Daphne on uvloop, with the overrides that this server needs; each override states its reason.
 
-Import this before anything else imports Twisted: it decides which reactor and event loop there are.
+Import this module before anything else imports Twisted: the module decides which reactor and event loop are used.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import uvloop
 
-asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # before daphne.server makes its loop; 15 us a frame
+asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # before daphne.server makes its loop; saves 15 us a frame
 
 import daphne.http_protocol
 import daphne.server
@@ -41,22 +41,23 @@ from teleop.server.tcp_connections import NewConnections, adjust
 from teleop.server.websocket import WebSocketProtocol
 from teleop.server.websocket_output import MAX_UNSENT_BYTES, unsent_bytes
 
-# Twisted wraps every read and write in a logging context; its _readOrWrite catches and logs by itself. 4 us a frame.
+# Twisted wraps every read and write in a logging context. Its _readOrWrite catches and logs anyway. Saves 4 us a frame.
 asyncioreactor.callWithLogger = lambda _logger, function, *args: function(*args)
 
-# Twisted's timers, and so autobahn's, and the ages that Daphne keeps take the time of day. With a clock set back by two
-# hours no ping was sent and no request timed out for as long; with one set ahead all of them timed out at once.
+# Twisted's timers (autobahn uses them too) and the ages that Daphne keeps use the time of day. With the clock set back
+# by two hours no ping was sent and no request timed out for two hours. With the clock set ahead all timed out at once.
 reactor.seconds = time.monotonic
 for module in (daphne.server, daphne.ws_protocol, daphne.http_protocol):
     module.time = SimpleNamespace(time=time.monotonic)
 
-SHUTDOWN_S = 4  # of the five in which a process manager expects us gone
+SHUTDOWN_S = 4  # a process manager expects this process to exit within five
 
 
 class WebRequest(BodyRequest):
     def handle_exception(self, exception):
-        """Once a response has begun an error can only be shown by cutting it off; stock Daphne tries to begin another,
-        which hangs the client and stops the check of all applications.
+        """Abort the connection if its response has begun: only a cut response can show the error then.
+
+        Stock Daphne tries to begin another response, which hangs the client and stops the check of all applications.
         """
         if self._response_started:
             self.transport.abortConnection()
@@ -65,7 +66,7 @@ class WebRequest(BodyRequest):
 
 
 class Server(DaphneServer):
-    """One worker process. It calls `ready` when it listens and its loop runs, so that a signal ends it in order."""
+    """One worker process. It calls `ready` when it listens and its loop runs; then a signal ends it in order."""
 
     def __init__(
         self,
@@ -79,8 +80,8 @@ class Server(DaphneServer):
             endpoints=[f"fd:fileno={listening.detach()}"],  # Twisted listens on a duplicate and closes it
             signal_handlers=signal_handlers,
             server_name="",
-            websocket_timeout=-1,  # stock: a day, and then 1000, which tells a robot that it is done
-            # Stock: 5 s, and a database that hangs is answered for (1013) after ten; the request has come by then.
+            websocket_timeout=-1,  # stock: one day, then close code 1000, which means "done" to a robot
+            # Stock: 5 s. If the database hangs, the answer is 1013 after 10 s; the request has arrived by then.
             websocket_handshake_timeout=OPEN_TIMEOUT_S + 5,
             websocket_max_message_size=MAX_MESSAGE_BYTES,
             websocket_max_frame_size=MAX_MESSAGE_BYTES,
@@ -94,23 +95,23 @@ class Server(DaphneServer):
         super().run()
 
     def _begin(self):
-        """The first turn of the loop: what Daphne's run() has made by now is made ours."""
+        """Adjust the objects that Daphne's run() has made. This is the first turn of the loop."""
         self.ws_factory.protocol = WebSocketProtocol
         self.ws_factory.setProtocolOptions(failByDrop=False, closeHandshakeTimeout=3)
         self.http_factory.protocol = BoundedChannel
         self.http_factory.timeOut = timeouts.REQUEST_TIMEOUT_S
         self.http_factory.buildProtocol = self._build_http_protocol
-        # Daphne sends Twisted's log nowhere, its errors too.
+        # Daphne discards Twisted's log, including its errors.
         errors = [LogLevelFilterPredicate(LogLevel.error)]
         globalLogPublisher.addObserver(FilteringLogObserver(STDLibLogObserver("twisted"), errors))
-        running_worker()  # at once, not with the first robot, as the sweep must run
-        # What is loaded by now stays: to look through it again held up the loop for 70 ms in a burst of connections.
+        running_worker()  # at once, not with the first robot, because the sweep must run
+        # All objects loaded by now stay. Scanning them again blocked the loop for 70 ms in a burst of connections.
         gc.collect()
         gc.freeze()
         self._ready()
 
     def _build_http_protocol(self, address):
-        """Twisted closes a connection at once if this returns None."""
+        """Build the protocol of one connection. Twisted closes the connection at once if this returns None."""
         client = counted_address(address.host, "")
         if not is_trusted(address.host) and http_limits.new_connections.reserve(client) is None:
             counters.HTTP_REFUSED.labels("new_connections").inc()
@@ -120,7 +121,10 @@ class Server(DaphneServer):
         return protocol
 
     async def handle_reply(self, protocol, message):
-        """HTTP responses have no back-pressure: one slow reader of a long stream took a server from 93 to 648 MB."""
+        """Wait while too much of a streamed response is unsent: Daphne has no back-pressure for HTTP responses.
+
+        One slow reader of a long stream took a server from 93 to 648 MB.
+        """
         await super().handle_reply(protocol, message)
         reader = timeouts.Reader()
         while message["type"] == "http.response.body" and message.get("more_body") and self._is_behind(protocol):
@@ -140,13 +144,13 @@ class Server(DaphneServer):
         return super().create_application(protocol, scope)
 
     def listen_success(self, port):
-        """Handed on to `listeners`, which would hold None in its place: nothing could stop listening."""
+        """Adjust the port and return it. Without it `listeners` would hold None, and no code could stop listening."""
         adjust(port, NewConnections(reactor._asyncioEventloop.call_soon))
         super().listen_success(port)
         return port
 
     def kill_all_applications(self):
-        """Daphne has no lifespan; Twisted waits for what this returns before it stops.
+        """Shut down in order. Daphne has no lifespan; Twisted waits for the returned Deferred before it stops.
 
         Stock Daphne cancels the consumers at once: 161 frames of 100 robots were stored and never acknowledged.
         """

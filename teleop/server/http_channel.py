@@ -1,4 +1,4 @@
-"""The server's side of one HTTP connection: each request is bounded when its head is there, before its body is read."""
+"""The server's side of one HTTP connection. It checks each request's limits after the head and before the body."""
 
 import asyncio
 import json
@@ -24,29 +24,32 @@ from teleop.server.upload_check import Refusal, refusal_of
 logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 2**20
-MAX_FORM_BYTES = 2**20  # beside the largest video
+MAX_FORM_BYTES = 2**20  # of an upload, in addition to the largest video
 UPLOAD_PATH = re.compile(rb"/videos/?(\?.*)?")
 LINGER_S = 10
 DISCARD_PAUSE_S = 0.01
 CHUNKED = "Content-Length is missing; expected, as the body's size is looked at before the body"
 
-# Of its own, so that a database that hangs holds up no thread that sends or receives files.
+# A separate pool, so that a database that hangs blocks no thread that sends or receives files.
 _threads = ThreadPoolExecutor(2, thread_name_prefix="upload-check")
 
 
 class BoundedChannel(SlowRequestTimeoutChannel):
-    """While a request waits for its turn, or until it is known whether it may upload, nothing is read."""
+    """An HTTP channel that reads nothing while a request waits for its turn or for the check of its upload."""
 
-    maxHeaders = 100  # stock: 500, of which each costs 15 us
+    maxHeaders = 100  # stock: 500; each header costs 15 us
     _is_refused = False
     _is_lost = False
-    _is_useless = True  # until it has brought a request
-    _has_no_body = False  # of the request that is held
+    _is_useless = True  # until a request has arrived
+    _has_no_body = False  # the request that waits has no body, or its body is complete
     _expects_100 = False
     _waits_as = ""
 
     def connectionMade(self):
-        """The connections of a trusted proxy are those of many: their requests count, by the client's address."""
+        """Count a new connection by its address, unless the peer is a trusted proxy.
+
+        A proxy's connections serve many clients, so their requests are counted by the client's address.
+        """
         super().connectionMade()
         self._request_place = ExitStack()
         peer = self.transport.getPeer().host
@@ -76,11 +79,11 @@ class BoundedChannel(SlowRequestTimeoutChannel):
         return not self.transport.is_queued
 
     def drop(self) -> None:
-        self._is_useless = False  # the one that took its place was charged
+        self._is_useless = False  # the address was charged for the connection that took this place
         self.transport.loseConnection()
 
     def allHeadersReceived(self):
-        """Twisted would ask for the body (100 Continue) before anybody has looked at the head."""
+        """Check the head before the body is requested. Twisted would send 100 Continue before this check."""
         headers = self.requests[-1].requestHeaders
         self._expects_100 = headers.getRawHeaders(b"Expect", [b""])[0].lower() == b"100-continue"
         headers.removeHeader(b"Expect")
@@ -114,7 +117,7 @@ class BoundedChannel(SlowRequestTimeoutChannel):
             self._send100Continue()
 
     def _check_refusals(self, address: str) -> None:
-        """Look before the handshake costs anything."""
+        """Check the refusals of the address before the handshake costs anything."""
         try:
             connection_limits.refusals.check(address)
         except LimitExceeded as error:
@@ -131,7 +134,7 @@ class BoundedChannel(SlowRequestTimeoutChannel):
             http_limits.new_connections.charge(self._waits_as, amount)
 
     def _refused_by_size(self, is_upload: bool) -> Refusal | None:
-        """A body in chunks of a byte each costs 10 us a byte, and nobody knows how many will come."""
+        """Refuse a body that is too large or chunked. One-byte chunks cost 10 us a byte, in unknown number."""
         bound = settings.VIDEO_MAX_BYTES + MAX_FORM_BYTES if is_upload else MAX_BODY_BYTES
         if self.length is None:
             return Refusal(411, "chunked_body", CHUNKED)
@@ -171,8 +174,9 @@ class BoundedChannel(SlowRequestTimeoutChannel):
             self.transport.resumeProducing()
 
     def refuse(self, refusal: Refusal) -> None:
-        """Answer at once. What the client goes on sending is thrown away for a while, and slowly: a closed socket would
-        reset the connection, and the answer be lost.
+        """Answer at once, then discard the client's further bytes slowly and for LINGER_S.
+
+        If the server closed the socket now, the connection would be reset and the answer lost.
         """
         self._is_refused = self.paused = True
         counters.HTTP_REFUSED.labels(refusal.code).inc()
@@ -202,7 +206,7 @@ class BoundedChannel(SlowRequestTimeoutChannel):
             super().allContentReceived()
 
     def resumeProducing(self):
-        """The transport calls this when it has written all; that is no reason to read on with what is held."""
+        """Stay paused while a request waits. The transport calls this when it has written all its data."""
         super().resumeProducing()
         if self.paused:
             self.transport.pauseProducing()

@@ -1,4 +1,4 @@
-"""How much HTTP one address may have of a worker: connections, requests at a time, and requests a second.
+"""Limits of HTTP for one address in one worker: connections, requests at a time, and requests a second.
 
 Each process counts by itself. WebSockets have limits of their own, in teleop/asgi/connection_limits.py.
 """
@@ -12,23 +12,23 @@ from django.conf import settings
 from teleop.asgi.budgets import Budget, Budgets
 from teleop.asgi.connection_limits import ConnectionLimit, LimitExceeded
 
-MAX_WAIT_S = 2  # a page that loads many files at once is served a little later rather than in part
+MAX_WAIT_S = 2  # a page that loads many files at once gets all of them a little later, instead of only some
 BURST_S = 0.5
 NEW_CONNECTIONS_PER_S = 100
-# What a useless connection counts for: an address that makes many is soon closed when it is accepted.
-USELESS_COST = 20  # without a request, or with one that is malformed
-REFUSED_COST = 10  # past a limit of its address
+# The cost of a useless connection. An address that makes many soon has its connections closed on accept.
+USELESS_COST = 20  # a connection without a request, or with a malformed one
+REFUSED_COST = 10  # a connection or request past a limit of its address
 UPLOADED_BYTES_PER_S, UPLOADED_BURST = 100 * 2**20, 16 * 2**20
 
 
 class Rate:
-    """`per_second` of an address after a burst; 0 is no limit."""
+    """A rate limit: `per_second` of each address after a burst. 0 means no limit."""
 
     def __init__(self, per_second: float, burst: float, clock: Callable[[], float] = time.monotonic):
         self._budgets = Budgets(per_second, burst, clock) if per_second else None
 
     def reserve(self, address: str, max_wait_s: float = 0.0) -> float | None:
-        """Return for how many seconds the address has to wait; None, and take nothing, if that is over `max_wait_s`."""
+        """Return how many seconds the address must wait. If that is over `max_wait_s`, return None and take nothing."""
         if self._budgets is None:
             return 0.0
         budget = self._budgets.of(address)
@@ -39,7 +39,7 @@ class Rate:
         return wait_s
 
     def charge(self, address: str, amount: float) -> None:
-        """Take that much more, also of what is not there, until the address would have to wait for a second."""
+        """Spend `amount` more, even from an empty budget, unless the address must already wait a second or more."""
         if self._budgets is not None and (budget := self._budgets.of(address)).wait_s(1) < 1:
             budget.spend(amount)
 
@@ -47,23 +47,23 @@ class Rate:
 class Connection(Protocol):
     @property
     def is_silent(self) -> bool:
-        """Nothing has arrived that was not read yet."""
+        """Return True if no received bytes wait to be read."""
 
     def drop(self) -> None: ...
 
 
 class WaitingConnections:
-    """The connections of each address that have no request: new, half-open and idle ones; 0 is no limit.
+    """The connections of each address that have no request: new, half-open and idle ones. 0 means no limit.
 
-    Past the limit the one that has waited longest is closed, and not the new one, which may become a robot's WebSocket.
+    Past the limit the connection that has waited longest is closed. The new one may become a robot's WebSocket.
     """
 
     def __init__(self, limit: int):
         self._limit = limit
-        self._waiting: dict[str, dict[Connection, None]] = {}  # in the order in which they came
+        self._waiting: dict[str, dict[Connection, None]] = {}  # in the order of arrival
 
     def add(self, address: str, connection: Connection) -> bool:
-        """Return False if another one was closed for it."""
+        """Add the connection. Return False if another connection was closed to make room."""
         waiting = self._waiting.setdefault(address, {})
         waiting[connection] = None
         if not self._limit or len(waiting) <= self._limit:
@@ -82,11 +82,11 @@ class WaitingConnections:
             self._waiting.pop(address, None)
 
 
-# A fleet behind one address may come back as a whole, and each of its robots waits until its handshake was read.
+# A fleet behind one address may reconnect all at once. Each of its robots waits until its handshake has been read.
 MAX_WAITING = settings.CONNECTIONS_PER_ADDRESS and max(
     settings.CONNECTIONS_PER_ADDRESS, settings.HTTP_CONNECTIONS_PER_ADDRESS
 )
-uploaded_bytes = Budget(UPLOADED_BYTES_PER_S, UPLOADED_BURST)  # of all uploads, which the event loop writes to the disk
+uploaded_bytes = Budget(UPLOADED_BYTES_PER_S, UPLOADED_BURST)  # of all uploads: the event loop writes them to the disk
 waiting = WaitingConnections(MAX_WAITING)
 new_connections = Rate(NEW_CONNECTIONS_PER_S if MAX_WAITING else 0, burst=2 * MAX_WAITING)
 requests_at_a_time = ConnectionLimit(
@@ -99,7 +99,7 @@ requests_per_second = Rate(settings.HTTP_REQUESTS_PER_ADDRESS, burst=BURST_S * s
 
 
 def wait_for_request(address: str) -> float:
-    """Return for how many seconds the next request of the address has to wait, or raise LimitExceeded."""
+    """Return how many seconds the next request of the address must wait, or raise LimitExceeded."""
     wait_s = requests_per_second.reserve(address, MAX_WAIT_S)
     if wait_s is None:
         bound = f"{settings.HTTP_REQUESTS_PER_ADDRESS} a second expected (HTTP_REQUESTS_PER_ADDRESS)"

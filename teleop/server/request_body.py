@@ -1,6 +1,6 @@
-"""Request bodies under Daphne: on disk while they come in, and to the application in pieces.
+"""Request bodies under Daphne: stored on disk while they arrive, and passed to the application in pieces.
 
-Stock, an upload of 200 MB took 2.6 GB of memory and held up the event loop for most of a minute.
+With stock Daphne an upload of 200 MB took 2.6 GB of memory and blocked the event loop for most of a minute.
 """
 
 import asyncio
@@ -20,17 +20,17 @@ Receive = Callable[[], Awaitable[dict]]
 
 
 class BodyRequest(DaphneWebRequest):
-    """`spooled` is the body as a file, if it was too large for memory (100 kB)."""
+    """A request whose body is in the file `spooled` if the body was too large for memory (100 kB)."""
 
     spooled: io.IOBase | None = None
     _bytes_until_check = CHECK_EVERY_BYTES
 
     def __init__(self, *args, **kwargs):
-        # Twisted would read a form as a whole and parse it as an e-mail, for an `args` that nobody looks at.
+        # Twisted would read a form as a whole and parse it as an e-mail, for an `args` that no code uses.
         super().__init__(*args, parsePOSTFormSubmission=False, **kwargs)
 
     def handleContentChunk(self, data):
-        """Stop when the disk fills up: the head was checked, but other uploads may come in at the same time."""
+        """Refuse the rest when the disk fills up: other uploads may have arrived since the head was checked."""
         detail = None
         try:
             super().handleContentChunk(data)
@@ -51,14 +51,14 @@ class BodyRequest(DaphneWebRequest):
                 self.channel.pause_reading(wait_s)
 
     def process(self):
-        """Daphne would put the whole body into the application's queue, where it is memory."""
+        """Keep a large body in its file. Daphne would put it as a whole into the application's queue, in memory."""
         if not isinstance(self.content, io.BytesIO):
             self.spooled, self.content = self.content, io.BytesIO()
         return super().process()
 
 
 def in_pieces(application: Callable) -> Callable:
-    """The application, which receives a spooled body as it reads it."""
+    """Wrap the application so that it receives a spooled body piece by piece, as it reads the body."""
 
     def start(scope: dict, receive: Receive, send: Callable) -> Awaitable[None]:
         file = scope.get("extensions", {}).pop("spooled", None)
@@ -78,7 +78,7 @@ def pieces(file: io.IOBase, receive: Receive) -> Receive:
         if len(piece) < PIECE_BYTES:
             is_whole = True
             file.close()
-            await receive()  # the empty body that Daphne has put there in place of this one
+            await receive()  # the empty body that Daphne has queued in place of this one
         return {"type": "http.request", "body": piece, "more_body": not is_whole}
 
     return receive_piece

@@ -1,4 +1,4 @@
-"""The TCP connections that Twisted accepts for us, with overrides that each state their reason."""
+"""The TCP connections that Twisted accepts; each override states its reason."""
 
 import socket
 import time
@@ -15,8 +15,8 @@ IPV4_MAPPED = "::ffff:"
 class NewConnections:
     """Begin to read from NEW_PER_TURN new connections in a turn of the event loop, in the order of their arrival.
 
-    A turn then takes a few milliseconds, and the robots that stream are served in between. A fleet that came back with
-    1,000 handshakes at once held up one turn for 240 ms.
+    A turn then takes a few milliseconds, and the server serves streaming robots in between. A fleet that reconnected
+    with 1,000 handshakes at once blocked the loop for 240 ms in one turn.
     """
 
     def __init__(self, call_soon: Callable[[Callable[[], None]], object]):
@@ -30,7 +30,7 @@ class NewConnections:
 
     def _begin_some(self) -> None:
         for begin in [self._waiting.popleft() for _ in range(min(NEW_PER_TURN, len(self._waiting)))]:
-            self._call_soon(begin)  # by itself, so that an exception in one stops no other
+            self._call_soon(begin)  # each in its own call, so that an exception in one stops no other
         if self._waiting:
             self._call_soon(self._begin_some)
 
@@ -38,23 +38,23 @@ class NewConnections:
 class TcpConnection(tcp.Server):
     """One accepted connection."""
 
-    is_queued = False  # something has arrived, and waits for its turn to be read
+    is_queued = False  # bytes have arrived and wait for their turn to be read
     _has_begun = False
     _is_reset = False
 
     def getPeer(self):
-        """A socket for IPv6 takes IPv4 too; limits and trusted proxies are for the IPv4 address."""
+        """Return an IPv4 peer of an IPv6 socket by its IPv4 address, which limits and trusted proxies use."""
         peer = super().getPeer()
         if peer.host.startswith(IPV4_MAPPED):
             return address.IPv4Address("TCP", peer.host.removeprefix(IPV4_MAPPED), peer.port)
         return peer
 
     def doRead(self):
-        """Read once, but wait for this connection's turn before the first time, and read on after a reset.
+        """Read once. Before the first read wait for this connection's turn; after a reset read on.
 
-        uvloop calls this once more when a peer resets its connection, and stops to watch the socket. If there are bytes
-        in front of the reset, Twisted would not learn of the end: the robot stayed online, and the next write raised
-        "UVPoll closed", in Daphne's loop of pings too, which ended it for all connections.
+        When a peer resets its connection, uvloop calls this once more and stops watching the socket. If bytes precede
+        the reset, Twisted would not notice the end: the robot stayed online, and the next write raised "UVPoll closed".
+        In Daphne's loop of pings that exception ended the loop for all connections.
         """
         if not self._has_begun:
             self._has_begun = self.is_queued = True
@@ -79,19 +79,19 @@ class TcpConnection(tcp.Server):
 
 
 def adjust(port: tcp.Port, new_connections: NewConnections) -> None:
-    """Make a listening port accept TcpConnections, and give it its socket's family: Daphne takes each for IPv4."""
+    """Make a listening port accept TcpConnections, and set its socket's family: Daphne assumes IPv4 for each."""
 
     def accept_some() -> None:
-        """Accept for ACCEPTING_S. Twisted accepts 100 at once, and more each time that as many wait: 30 ms a turn.
+        """Accept for ACCEPTING_S. Twisted accepts 100 at once, and more whenever that many wait: 30 ms a turn.
 
-        Those that are closed at once take a tenth of that, and have to be gone soon, as the kernel's queue is short.
+        Connections that are closed at once take a tenth of that. They must end soon, as the kernel's queue is short.
         """
         until = time.monotonic() + ACCEPTING_S
         is_more = True
         while is_more and time.monotonic() < until:
             port.numberAccepts = ACCEPTED_AT_ONCE
             tcp.Port.doRead(port)
-            is_more = port.numberAccepts > ACCEPTED_AT_ONCE  # raised, as all of them were there
+            is_more = port.numberAccepts > ACCEPTED_AT_ONCE  # Twisted raised it: that many connections were waiting
 
     port.doRead = accept_some
     port.transport = TcpConnection

@@ -1,4 +1,4 @@
-"""How long the far end of an HTTP connection may take; stock Twisted waits for as long as a byte a minute comes."""
+"""Timeouts for slow HTTP clients. Stock Twisted waits for as long as one byte a minute arrives."""
 
 import time
 
@@ -6,21 +6,21 @@ from twisted.web.http import HTTPChannel
 
 REQUEST_TIMEOUT_S = 30
 MIN_BODY_RATE = 2**10  # bytes a second: a camera on a bad link sends more
-READER_TIMEOUT_S = 120  # a paused video too: its player asks again for the rest
+READER_TIMEOUT_S = 120  # for a paused video too: its player requests the rest again
 
 
 class SlowRequestTimeoutChannel(HTTPChannel):
-    """A connection that is idle, or whose head is not whole after 30 s, is closed, however the bytes trickle.
+    """A channel that closes an idle connection, or an incomplete head after 30 s, even if bytes still arrive.
 
-    A body may take its time, but not fall behind MIN_BODY_RATE for 30 s.
+    A body may take longer, but it must not fall behind MIN_BODY_RATE for 30 s.
     """
 
     _body_since: float | None = None
 
     def rawDataReceived(self, data):
-        """Pass bytes that came in one packet with a WebSocket's handshake on to its protocol.
+        """Pass bytes that arrived in one packet with a WebSocket's handshake to the WebSocket's protocol.
 
-        Twisted would keep them for the next request of this channel, which there is not.
+        Twisted would keep these bytes for the next request of this channel, and there is none.
         """
         if self.transport.protocol is self:
             super().rawDataReceived(data)
@@ -40,7 +40,7 @@ class SlowRequestTimeoutChannel(HTTPChannel):
         super().allContentReceived()
 
     def resetTimeout(self):
-        """Called whenever bytes arrive."""
+        """Restart the timeout if the body is fast enough. Twisted calls this whenever bytes arrive."""
         if self._body_since is not None:
             expected = (time.monotonic() - self._body_since) * MIN_BODY_RATE
             if self.requests[-1].content.tell() >= expected:
@@ -48,7 +48,7 @@ class SlowRequestTimeoutChannel(HTTPChannel):
 
 
 class Reader:
-    """Whether who reads a long answer still does: it waits for him, and so does what it has open in the database."""
+    """Detect a client that stopped reading a streamed response, which would keep its database connection open."""
 
     def __init__(self) -> None:
         self._unsent: int | None = None

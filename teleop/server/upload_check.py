@@ -1,4 +1,4 @@
-"""Who may upload, asked when the head of an upload is there, before its body takes room on the disk."""
+"""Permission check for an upload after its head has arrived, before its body takes space on the disk."""
 
 import io
 import logging
@@ -27,9 +27,9 @@ class Refusal(NamedTuple):
 
 
 def refusal_of(scope: dict, size: int) -> Refusal | None:
-    """Ask the view that the upload is for, as the application itself will once the body is there.
+    """Check the upload with the view that will handle it, as the application does once the body is complete.
 
-    This looks into the database: call it in a thread.
+    This queries the database: call it in a thread.
     """
     try:
         return _denied(scope) or _no_room(size)
@@ -52,7 +52,7 @@ def _denied(scope: dict) -> Refusal | None:
     try:
         view.perform_authentication(view.request)
         view.check_permissions(view.request)
-    except Exception as error:  # `handle_exception` raises what it does not know
+    except Exception as error:  # `handle_exception` raises errors that it does not know
         response = view.handle_exception(error)
         headers = {name: response[name] for name in ("WWW-Authenticate", "Retry-After") if response.has_header(name)}
         return Refusal(response.status_code, "upload_denied", str(response.data["detail"]), headers)
@@ -60,6 +60,6 @@ def _denied(scope: dict) -> Refusal | None:
 
 
 def _no_room(size: int) -> Refusal | None:
-    """The body is kept in the folder for temporary files until it is whole, and then its file in MEDIA_ROOT too."""
+    """Check the free space: the body is kept in the temporary folder, and once complete its file in MEDIA_ROOT too."""
     detail = shortage(in_temp=size, in_media=size)
     return Refusal(507, "disk_full", detail) if detail else None

@@ -1,4 +1,4 @@
-"""The server's side of one WebSocket: Daphne's protocol, with overrides that each state their reason."""
+"""The server's side of one WebSocket: Daphne's protocol with overrides; each override states its reason."""
 
 import logging
 import random
@@ -22,7 +22,7 @@ def unformatted(value, *args, **kwargs):
     return value
 
 
-# autobahn formats and colours values for its debug log, though that is off: a third of the time of a handshake.
+# autobahn formats and colours values for its debug log even if the log is off: a third of the time of a handshake.
 for module in (autobahn.websocket.protocol, autobahn.twisted.websocket):
     module.hltype = module.hlval = unformatted
 autobahn.websocket.protocol.pformat = unformatted
@@ -32,57 +32,59 @@ MAX_EARLY_MESSAGES = MAX_UNACKED
 SIMPLE_OPCODES = frozenset((TEXT, BINARY))
 
 # Budgets for work that stores nothing, in microseconds of CPU: refusals, control frames, fragments. Frames that are
-# stored cost nothing here. All connections of a robot share its budget. All of the worker's share another one, so that
-# robots that spend theirs at the same moment take turns.
+# stored cost nothing here. All connections of a robot share its budget. All connections of the worker share another
+# budget, so that robots that spend their budgets at the same moment take turns.
 WASTE_US_PER_S = WASTE_BURST_US = 10_000
 WORKER_US_PER_S, WORKER_BURST_US = 200_000, 20_000
-CONTROL_US = 20  # a ping, pong or small fragment, for autobahn
-QUEUED_US = 20  # a message that passes the application's queue
-MIN_FRAGMENT_BYTES = 4096  # a fragment of this size costs little for its bytes
+CONTROL_US = 20  # autobahn's work for a ping, pong or small fragment
+QUEUED_US = 20  # a message that goes through the application's queue
+MIN_FRAGMENT_BYTES = 4096  # a fragment of at least this size costs little per byte
 LARGE_MESSAGE_BYTES = 2**16
-MAX_OVERSPENT_S = 10  # then it is closed: what fills its buffers may take hours at this pace, with its client long gone
+MAX_OVERSPENT_S = 10  # then closed: at this pace its buffers may take hours, long after its client disconnected
 RESTED_S = 1
 
 Message = bytes | str
-Receiver = Callable[[Message], float]  # returns what the message wasted, in microseconds
+Receiver = Callable[[Message], float]  # returns the microseconds that the message wasted
 robots = Budgets(WASTE_US_PER_S, WASTE_BURST_US)
 worker = Budget(WORKER_US_PER_S, WORKER_BURST_US)
 
 
 class WebSocketProtocol(WebSocketOutput):
-    """The consumer finds it in its scope, as extension `direct`: `attach` takes messages past the application's queue,
-    serverSend and serverClose answer without a task. None of the three raises, whatever state the connection is in.
+    """A WebSocket that the consumer finds in its scope, as extension `direct`.
+
+    `attach` passes messages to the consumer without the application's queue. serverSend and serverClose answer without
+    a task. None of the three methods raises, in any state of the connection.
     """
 
     _receiver: Receiver | None = None
-    _early_bytes: bytearray | None = None  # what arrives while the application decides on the handshake
-    _early_messages: list[Message] | None = None  # what was in them, until the consumer attaches
+    _early_bytes: bytearray | None = None  # bytes that arrive while the application decides on the handshake
+    _early_messages: list[Message] | None = None  # messages in those bytes, until the consumer attaches
     _is_queued = False
-    _is_paused = False  # its budget is spent, and it is not read
+    _is_paused = False  # the budget is spent, and the socket is not read
     _was_paused = False
-    _has_cut_message = False  # in the bytes of this read
+    _has_cut_message = False  # in the bytes of the current read
 
     def __init__(self) -> None:
         super().__init__()
         self._budget = Budget(WASTE_US_PER_S, WASTE_BURST_US)
-        self._held_bytes = bytearray()  # both: while it is paused
+        self._held_bytes = bytearray()  # this and the next: received while the connection is paused
         self._held_messages: deque[Message] = deque()
         self._overspent_since = self._resumed_at = float("-inf")
 
     def dataReceived(self, data):
         if self.state == self.STATE_CONNECTING and hasattr(self, "handshake_deferred"):
             self._hold(data)
-        elif self._is_paused:  # a reset makes TcpConnection read on
+        elif self._is_paused:  # after a reset TcpConnection reads on
             self._held_bytes += data
             self.transport.pauseProducing()
-        elif self._was_paused and self._wait_s():  # another connection has spent it
+        elif self._was_paused and self._wait_s():  # another connection has spent the budget
             self._held_bytes += data
             self._pause("shared")
         else:
             self._process(data)
 
     def _process(self, data: bytes) -> None:
-        """Process the bytes of one read, until the budget is spent, and write the answers together."""
+        """Process the bytes of one read until the budget is spent, and write the answers together."""
         self._answers, self._has_cut_message = [], False
         try:
             if self._is_simple():
@@ -100,9 +102,9 @@ class WebSocketProtocol(WebSocketOutput):
         )
 
     def consumeData(self):
-        """Leave autobahn as soon as it is done with a message that a read has cut in two, and when the budget is spent.
+        """Leave autobahn after a message that was split over two reads, and when the budget is spent.
 
-        Stock, it goes on to the end: 11,000 pings in the 64 KiB of a read took it 0.4 s.
+        Stock autobahn processes all the bytes: 11,000 pings in the 64 KiB of one read took 0.4 s.
         """
         if self.state not in (self.STATE_OPEN, self.STATE_CLOSING):
             super().consumeData()
@@ -120,7 +122,7 @@ class WebSocketProtocol(WebSocketOutput):
                 self.data = rest
 
     def onFrameEnd(self):
-        """Charge for frames that are expensive for their size. A message that a read has cut in two comes here too."""
+        """Charge for frames that are expensive for their size. A message split over two reads comes here too."""
         header = self.current_frame
         if header.opcode > 7 or not header.fin or not header.opcode:
             if header.length < MIN_FRAGMENT_BYTES:
@@ -132,7 +134,7 @@ class WebSocketProtocol(WebSocketOutput):
         return super().onFrameEnd()
 
     def share_budget(self, robot_id: str) -> None:
-        """Charge to the robot what this connection wastes from now on; wait at once if the robot's budget is spent."""
+        """Charge waste of this connection to the robot's budget from now on; pause at once if that budget is spent."""
         self._budget = robots.of(robot_id)
         if self._budget.wait_s() and not self._is_paused:
             self._pause("shared")
@@ -162,7 +164,7 @@ class WebSocketProtocol(WebSocketOutput):
         self._resume_later()
 
     def _resume_later(self) -> None:
-        """Wait a little longer than needed, so that some work can be done then, by chance so that each has its turn."""
+        """Wait a little longer than needed, so that the budget allows some work; a random part gives each its turn."""
         self.factory.reactor.callLater(self._wait_s() + random.uniform(0.05, 0.15), self._resume)
 
     def _resume(self) -> None:
@@ -186,7 +188,7 @@ class WebSocketProtocol(WebSocketOutput):
     def _hold(self, data: bytes) -> None:
         """Keep bytes that arrive before the handshake is answered; past MAX_EARLY_BYTES drop the connection.
 
-        autobahn would look for a second handshake in them.
+        autobahn would look for a second handshake in these bytes.
         """
         if self._early_bytes is None:
             self._early_bytes = bytearray()
@@ -197,7 +199,7 @@ class WebSocketProtocol(WebSocketOutput):
             self.dropConnection(abort=True)
 
     def onOpen(self):
-        """Process what came before the handshake was answered: the consumer has accepted, and attaches next."""
+        """Process bytes that arrived before the handshake was answered. The consumer has accepted and attaches next."""
         super().onOpen()
         if self.data or self._early_bytes:
             data, self.data = self.data + (self._early_bytes or b""), b""
@@ -208,8 +210,8 @@ class WebSocketProtocol(WebSocketOutput):
     def attach(self, receiver: Receiver) -> None:
         """Call `receiver` with each message from now on, first with those that came before the handshake was answered.
 
-        A consumer attaches as soon as it has accepted. Once messages are in its queue, `receiver` would be called
-        before the consumer comes to them: then the connection is closed, and its client sends them again.
+        A consumer attaches as soon as it has accepted. If messages were already in its queue, `receiver` would get
+        later messages before the consumer read the queue. The connection is closed then, and its client sends again.
         """
         early, self._early_messages = self._early_messages or [], None
         if self._is_queued:
@@ -227,14 +229,14 @@ class WebSocketProtocol(WebSocketOutput):
             self._put_into_queue(message)
 
     def _take_whole_messages(self, data: bytes) -> bytes:
-        """Take whole, unfragmented messages past autobahn, which spends 40 us on each; all else is left to it.
+        """Parse whole, unfragmented messages without autobahn, which spends 40 us on each; leave the rest to autobahn.
 
-        A robot's frame is one masked message of a few hundred bytes in one piece, nearly always. Return the rest of
-        `data`, from the first that is not simple, or that has to wait.
+        A robot's frame is nearly always one masked message of a few hundred bytes in one piece. Return the rest of
+        `data`, from the first message that is not simple or that has to wait.
         """
         position, end = 0, len(data)
         while end - position > 8 and (opcode := data[position]) in SIMPLE_OPCODES and not self._is_paused:
-            length, body = data[position + 1] - 128, position + 6  # less the mask bit, without which it is negative
+            length, body = data[position + 1] - 128, position + 6  # minus the mask bit, without which it is negative
             if length == 126:
                 length, body = int.from_bytes(data[position + 2 : position + 4]), position + 8
             elif not 0 <= length < 126:
@@ -246,21 +248,21 @@ class WebSocketProtocol(WebSocketOutput):
                 try:
                     message = message.decode()
                 except UnicodeDecodeError:
-                    break  # autobahn's to refuse, with 1007
+                    break  # autobahn refuses it, with 1007
             position = body + length
             self._deliver(message)
         return data[position:]
 
     def onMessage(self, payload, isBinary):
         message = payload if isBinary else payload.decode()
-        if len(payload) > LARGE_MESSAGE_BYTES and self._budget.wait_s():  # it may take 0.1 s to find out what is in it
+        if len(payload) > LARGE_MESSAGE_BYTES and self._budget.wait_s():  # parsing it may take 0.1 s
             self._held_messages.append(message)
             self._pause("shared")
         else:
             self._deliver(message)
 
     def _deliver(self, message: Message) -> None:
-        """To the consumer itself where it asked for that; the queue and the task behind it cost 12 us a message."""
+        """Pass the message to an attached consumer, else to the queue, which with its task costs 12 us a message."""
         self.last_ping = time.monotonic()
         if self.muted:
             return
@@ -284,23 +286,23 @@ class WebSocketProtocol(WebSocketOutput):
         self.application_queue.put_nowait({"type": "websocket.receive", kind: message})
 
     def _discard_messages(self) -> None:
-        """Close, and pass on nothing any more: what the consumer gets stays a prefix of what was sent."""
+        """Close and pass on no more messages: the consumer's messages stay a prefix of the messages that were sent."""
         self._early_messages = None
         self._receiver = lambda message: None
         self.serverClose(Close.OVERLOADED)
 
     def onClose(self, wasClean, code, reason):
-        """Where we failed the connection (1007, 1009) the application is told why, not what the client answered.
+        """Report our own close code, not the client's, if this side failed the connection (1007, 1009).
 
-        Stock Daphne raises for a handshake that autobahn refused by itself, which never came to onConnect, and for a
-        connection that it has forgotten, as its application was done before the socket closed.
+        Stock Daphne raises for a handshake that autobahn refused by itself, which never reached onConnect. It also
+        raises for a connection that it has removed because its application was done before the socket closed.
         """
         if hasattr(self, "server") and self in self.server.connections:
             super().onClose(wasClean, self.localCloseCode if self.failedByMe else code, reason)
 
 
 def unmask(payload: bytes, mask: bytes) -> bytes:
-    """XOR as one big number: 1.2 us for 500 bytes, where autobahn's C extension takes 2.6 with its set-up."""
+    """XOR as one big number: 1.2 us for 500 bytes; autobahn's C extension takes 2.6 us with its set-up."""
     size = len(payload)
     repeated = (mask * (size // 4 + 1))[:size]
     return (int.from_bytes(payload, sys.byteorder) ^ int.from_bytes(repeated, sys.byteorder)).to_bytes(

@@ -6,7 +6,7 @@ from robots.tests.staff import staff_admin, staff_curator, staff_outsider, staff
 
 @pytest.fixture(autouse=True)
 def _health_lets_go():
-    """Its own connection would keep PostgreSQL from dropping the tests' database."""
+    """Close /health's own connection, which would keep PostgreSQL from dropping the tests' database."""
     from teleop.monitoring.health import database_connection
 
     yield

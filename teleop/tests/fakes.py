@@ -1,4 +1,4 @@
-"""The far ends of a connection."""
+"""Fakes of a connection's transport and writer."""
 
 import orjson
 
@@ -8,7 +8,7 @@ from teleop.protocol import Close
 
 
 class Transport:
-    """Keeps the answers, in the order in which they were given."""
+    """Transport that keeps the answers in the order in which the connection sent them."""
 
     def __init__(self, is_mute=False):
         self.is_mute = is_mute
@@ -33,7 +33,7 @@ class Transport:
 
 
 class Robot:
-    """A connection with its far ends: `taken` is what the writer took, up to `room` rows."""
+    """A connection with its fakes: `taken` holds the rows that the writer accepted, at most `room`."""
 
     def __init__(self, room=10_000, frame_count=0, is_mute=False):
         self.transport = Transport(is_mute)

@@ -1,4 +1,4 @@
-"""A robot's stay, from the database's side: it opens a session, beats, stores frames and is released."""
+"""A robot's session in the database: opened, saved by heartbeats, filled with frames and released."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +13,7 @@ T0 = datetime(2023, 12, 23, 8, tzinfo=UTC)
 
 
 def claims(holder="worker.1", key="morning-run", robot="arm", secret=None) -> Claim | Exception | None:
-    """What one handshake is answered with; None: the row of its session is locked."""
+    """Return the answer to one handshake; None: the row of its session is locked."""
     handshakes = [Handshake(robot, secret, key, holder, "10.0.0.7")]
     (key_hash,) = admission.authenticate(handshakes)
     return key_hash if isinstance(key_hash, Exception) else admission.claim(handshakes, [key_hash])[0]
@@ -38,7 +38,7 @@ def release_all(*releases: Release) -> list[int | None]:
 
 
 def releases(lease: SessionLease, failed=False, **changes) -> int | None:
-    """The session's frame_count; None: its row is locked."""
+    """Return the session's frame_count; None: its row is locked."""
     return release_all(Release(heartbeat_of(lease, **changes), failed))[0]
 
 
@@ -47,14 +47,14 @@ def sweeps() -> int:
 
 
 def stores(lease: SessionLease, *indexes) -> None:
-    """A frame a second."""
+    """Store frames with these indexes, one a second."""
     seconds = int(T0.timestamp())
     rows = [Row(lease.session_id, lease.robot_id, index, (seconds + index) * 10**6, b"{}") for index in indexes]
     assert store.write(rows) == Outcome()
 
 
 def falls_silent(*leases: SessionLease) -> None:
-    """As if its worker had been killed half a minute ago."""
+    """Make the last heartbeats 31 s old, as if the worker had been killed then."""
     ago = Now() - timedelta(seconds=31)
     TeleopSession.objects.filter(pk__in=[each.session_id for each in leases]).update(updated_at=ago)
     Robot.objects.filter(pk__in=[each.robot_id for each in leases]).update(last_heartbeat=ago)

@@ -1,4 +1,4 @@
-"""The admin's pages of frames: by key, never counted."""
+"""The admin's pages of frames: paged by key, without a count."""
 
 import re
 from itertools import chain
@@ -20,7 +20,7 @@ def indexes(page: str) -> list[int]:
 
 
 def pages(client, query: str):
-    """From one to the next, as its link says."""
+    """Yield the frame indexes of each page, following the link to the next one."""
     while query is not None:
         page = shown(client.get(LIST + query))
         yield indexes(page)

@@ -1,4 +1,4 @@
-"""What staff do to sessions in the admin: labels, actions, deletion."""
+"""Changes to sessions by staff in the admin: labels, actions, deletion."""
 
 import pytest
 from django.db import connection

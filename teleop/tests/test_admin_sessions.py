@@ -1,4 +1,4 @@
-"""The admin's pages of sessions: finding, reading, labelling and dropping them."""
+"""The admin's pages of sessions: finding, reading, labelling and deleting them."""
 
 from datetime import timedelta
 
@@ -54,7 +54,7 @@ def test_it_shows_the_frame_rate_the_missing_frames_and_the_quality(staff_viewer
     TeleopSession.objects.filter(pk=session.pk).update(frame_count=5, quality=quality)
     for page in (shown(staff_viewer.get(LIST)), shown(staff_viewer.get(page_of(session)))):
         assert '<span class="number">40.0</span>' in page  # frames a second
-        assert '<span class="number">2</span>' in page  # missing
+        assert '<span class="number">2</span>' in page  # missing frames
         assert "idle 12%, jerk 1.23e+03, 1.5 x as long" in page
         assert f"?session={session.pk}" in page and f"/sessions/{session.pk}/replay" in page
 

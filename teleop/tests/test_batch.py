@@ -1,4 +1,4 @@
-"""Calls that wait for the database are run together, and none of them pays for another one."""
+"""Calls that wait for the database run together, and no call fails because of another one."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from teleop.ingest.batch import Batch
 
 
 class Calls:
-    """Notes the groups it is given; `fails` and `locked` say with which items."""
+    """Record of the groups that a batch runs; `fails` and `locked` name items that fail or are locked."""
 
     def __init__(self):
         self.groups = []
@@ -33,7 +33,7 @@ class Calls:
 
 
 def run(story, **options):
-    """Runs `story(batch, calls)` beside a batch; its result."""
+    """Run `story(batch, calls)` beside a batch and return its result."""
 
     async def main():
         calls = Calls()
@@ -100,7 +100,7 @@ def test_it_runs_calls_one_by_one_after_an_integrity_error():
 
 
 def test_it_fails_all_calls_at_once_if_the_database_is_unavailable():
-    """One by one each would wait for the connection's time-out."""
+    """Run one by one, each call would wait for the connection's timeout."""
 
     async def story(together, calls):
         calls.fails[1] = OperationalError("connection refused")

@@ -1,4 +1,4 @@
-"""What a connection tells presence, a few seconds at a time."""
+"""Heartbeats that a connection sends to presence every few seconds."""
 
 import logging
 

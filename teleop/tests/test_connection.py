@@ -1,4 +1,4 @@
-"""What a robot has said on one connection, and what it is owed for it."""
+"""State machine of one robot's connection: received messages, and the answers to them."""
 
 import orjson
 import pytest
@@ -175,7 +175,7 @@ def test_accepted_frames_are_a_prefix_of_the_sent_frames(batches, room):
     for batch in batches:
         generous.says(frames=[frame(index) for index in batch])
         tight.says(frames=[frame(index) for index in batch])
-        if tight.transport.closed:  # that there is room again changes nothing
+        if tight.transport.closed:  # new room in the writer changes nothing
             tight.room += 100
     taken = len(tight.taken)
     assert tight.taken_indexes == generous.taken_indexes[:taken]
@@ -219,7 +219,7 @@ def test_accepted_messages_do_not_count_as_waste(robot):
         ({"type": "start", "meta_info": []}, 20),
         ({"frame_index": 1, "note": "x" * 60_000}, 1500),
         ({"frame_index": 1, "x": [[]] * 100_000}, 39_000),
-        (frame(1) | {"x": [[]] * 20_000}, 5_000),  # it is taken
+        (frame(1) | {"x": [[]] * 20_000}, 5_000),  # accepted
     ],
 )
 def test_refused_and_slow_messages_count_as_waste(robot, message, at_least_us):

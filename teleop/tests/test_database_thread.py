@@ -1,4 +1,4 @@
-"""A database thread: it runs calls in order, says when it is stuck or dead, and asks for recovery after failures."""
+"""A database thread: it runs calls in order, reports that it is stuck or dead, and asks for recovery after failures."""
 
 import asyncio
 import threading

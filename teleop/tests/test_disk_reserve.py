@@ -1,4 +1,4 @@
-"""What is kept free on a disk for frames."""
+"""Disk space that stays reserved for frames."""
 
 from collections import namedtuple
 

@@ -1,4 +1,4 @@
-"""`manage.py doctor`: what it finds, and that it exits with 1 only for what failed."""
+"""`manage.py doctor`: its findings, and exit code 1 only for failures."""
 
 import os
 import re

@@ -1,7 +1,7 @@
-"""What a later storage format has to change is in two places, and this test keeps it there.
+"""Access rules for frames: code that a later storage format has to change stays in two places.
 
-The `data` of frames is read in teleop/frames only. Questions about their index, time and number are methods of
-TeleopFrameQuerySet. The rules are checked in the source; migrations and tests are free to do as they like.
+Only teleop/frames reads the `data` of frames. Queries about their index, time and number are methods of
+TeleopFrameQuerySet. The rules are checked in the source; migrations and tests are exempt.
 """
 
 import ast
@@ -18,7 +18,7 @@ from teleop.querysets import TeleopFrameQuerySet
 
 READS_DATA = "teleop/frames/"
 QUERYSETS = "teleop/querysets.py"
-# Files with SQL of their own on the table of frames.
+# Files with their own SQL on the table of frames.
 NAMES_TABLE = {
     QUERYSETS,
     "teleop/frames/data.py",
@@ -26,38 +26,38 @@ NAMES_TABLE = {
     "teleop/frames/sql.py",
     "teleop/ingest/store.py",  # inserts
     "teleop/ingest/isolation.py",  # locks it
-    "loadtest/run/databases.py",  # counts in the end what a server has stored, without Django
+    "loadtest/run/databases.py",  # counts the stored frames at the end, without Django
 }
 METHODS = {name: method for name, method in vars(TeleopFrameQuerySet).items() if inspect.isfunction(method)}
 ALSO = {"using", "bulk_create"}  # the alias of a database, and the portable insert
 RETURN_A_RESULT = {name for name, method in METHODS.items() if "return" in method.__annotations__} | {"bulk_create"}
 MANAGERS = {"objects", "_base_manager", "_default_manager"}
 
-# `.data` of something else than a frame of the database: requests, forms, sockets, a module's function, and what
-# serializers made. In these folders it is a message that a robot has sent.
+# `.data` of an object other than a stored frame: requests, forms, sockets, a module's function, and the output of
+# serializers. In these folders it is a message that a robot has sent.
 OTHER_DATA = re.compile(r"(\w+\.)*(request|self|display|response)|.*(get_serializer|Serializer)\(.*\)", re.DOTALL)
 MESSAGES = ("teleop/ingest/", "teleop/live/")
-# `.frames` of something else than a session.
+# `.frames` of an object other than a session.
 OTHER_FRAMES = (*MESSAGES, "loadtest/", "videos/probe.py")
-# The string "data" for something else than the column.
+# The string "data" with a meaning other than the column.
 OTHER_STRINGS = {("loadtest/run/processes.py", "data")}  # PostgreSQL's folder
 TABLE = re.compile(r"teleop_teleopframe\b")
 INSERT = re.compile(r"\s*(INSERT INTO|COPY) teleop_teleopframe\b")
 
 
 class Access(ast.NodeVisitor):
-    """Collects in `found` what a file does to frames that it may not."""
+    """Visitor that collects in `found` the forbidden uses of frames in a file."""
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.found: list[tuple[str, str]] = []  # the rule that is broken, and how
-        self._chained: set[ast.AST] = set()  # parts of a chain of calls that goes on
+        self.found: list[tuple[str, str]] = []  # the broken rule, and the code
+        self._chained: set[ast.AST] = set()  # inner parts of a longer chain of calls
 
     def report(self, rule: str, node: ast.AST, problem: str) -> None:
         self.found.append((rule, f"{self.path}:{node.lineno}: {problem}"))
 
     def visit(self, node: ast.AST) -> None:
-        """A manager or queryset under another name would escape the rule for its methods."""
+        """Also reject a manager or queryset under another name: the rule for its methods would miss it."""
         if isinstance(node, ast.Attribute | ast.Subscript):
             self._chained.add(node.value)
         is_set = isinstance(getattr(node, "ctx", None), ast.Store)
@@ -113,7 +113,7 @@ class Access(ast.NodeVisitor):
         return self.path.startswith(MESSAGES) or bool(OTHER_DATA.fullmatch(ast.unparse(owner)))
 
     def _is_frames(self, node: ast.AST) -> bool:
-        """Whether the expression is a manager of frames, or a queryset that methods have made of one."""
+        """Return whether the expression is a manager of frames, or a queryset derived from one."""
         if isinstance(node, ast.Subscript):
             return self._is_frames(node.value)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and self._is_frames(node.func.value):

@@ -1,4 +1,4 @@
-"""The questions that TeleopFrameQuerySet answers about index, time and number, and what they cost."""
+"""The queries of TeleopFrameQuerySet about index, time and number, and their cost."""
 
 from datetime import timedelta
 
@@ -19,7 +19,7 @@ def seconds(index: int) -> timedelta:
 
 @pytest.fixture
 def sessions() -> list[TeleopSession]:
-    """Without a gap, with gaps, and without frames."""
+    """Return three sessions: without a gap, with gaps, and without frames."""
     return [make_session(range(5)), make_session([3, 4, 9]), make_session()]
 
 

@@ -1,4 +1,4 @@
-"""Names and numbers in frames: pure, bytes in and tables out."""
+"""Names and numbers in frames: pure functions from bytes to tables."""
 
 import orjson
 import pyarrow as pa
@@ -17,7 +17,7 @@ def block(*datas):
 
 
 def table(lines, fields=(), read=tables):
-    """The pieces as one."""
+    """Return the pieces of the table as one."""
     return pa.concat_tables(read(lines, fields), promote_options="default")
 
 
@@ -96,7 +96,7 @@ def test_fields_may_select_a_few_of_too_many_columns(monkeypatch):
 
 
 def own_names(frames, names):
-    """Each frame has names that no other has."""
+    """Return a block of frames in which no two frames share a name."""
     return block(*({"observation": {f"n{frame}_{name}": 0 for name in range(names)}} for frame in range(frames)))
 
 

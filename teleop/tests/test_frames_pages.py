@@ -1,4 +1,4 @@
-"""Frames page by page: a session's, and a robot's across its sessions."""
+"""Frames page by page: those of a session, and those of a robot across its sessions."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Columns for plots: few points, with the peaks and the gaps of all."""
+"""Columns for plots: few points, which keep the peaks and gaps of all frames."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Reading frames from a real server: live sessions, readers that are slow or gone, and streams that break."""
+"""Reading frames from a real server: live sessions, slow or disconnected readers, and streams that break."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +28,7 @@ def get(server: Server, transactional_db):
 
 @pytest.fixture
 def large() -> TeleopSession:
-    """48 MB: more than the server and the sockets between hold for a reader."""
+    """Return a session of 48 MB: more than the server and the sockets buffer for a reader."""
     return make_session(range(800), data=lambda _: LARGE)
 
 
@@ -86,7 +86,7 @@ def test_a_stream_arrives_complete(get, large, kind):
 
 
 def stalled(get, session, kind="jsonl"):
-    """The rest of a stream of which the first bytes were read; the server waits for the reader."""
+    """Return a stream after reading its first bytes only; the server waits for the reader."""
     answer = get(f"/sessions/{session.pk}/frames?format={kind}", stream=True)
     rest = answer.iter_content(2**16)
     next(rest)
@@ -154,7 +154,7 @@ def test_it_refuses_a_fifth_download_with_429_until_another_ends(get, server, la
         assert (
             'teleop_requests_refused_total{code="downloads_client_full"} ' in requests.get(f"{server.url}/metrics").text
         )
-        readers[0].close()  # with most of it unread
+        readers[0].close()  # most of the stream is unread
         wait_until(lambda: status_of(get, path) == 200, what="the place of a reader that left")
 
 

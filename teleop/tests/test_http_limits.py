@@ -1,4 +1,4 @@
-"""Which connection is closed for another one, and how long a request of a busy address waits."""
+"""The choice of the connection to close for a new one, and the wait of requests from a busy address."""
 
 import pytest
 

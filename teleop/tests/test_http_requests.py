@@ -1,4 +1,4 @@
-"""How many requests Django works on at a time."""
+"""The limit on requests that Django processes at a time."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from teleop.asgi.requests import MAX_AT_WORK, Requests
 
 
 class Application:
-    """Begins each response when `may_respond` is set, and ends it when `may_end` is set."""
+    """Application that begins each response when `may_respond` is set and ends it when `may_end` is set."""
 
     def __init__(self) -> None:
         self.at_work = 0
@@ -24,7 +24,7 @@ class Application:
 
 
 class Client:
-    """Requests of one server; `answers` has the messages of each one."""
+    """Client that sends requests to one server; `answers` has the messages of each request."""
 
     def __init__(self) -> None:
         self.application = Application()
@@ -55,7 +55,7 @@ def test_a_request_waits_until_another_one_begins_its_response():
         assert client.application.at_work == MAX_AT_WORK
         client.application.may_respond.set()
         await turns()
-        assert client.application.at_work == MAX_AT_WORK + 2  # though none has ended
+        assert client.application.at_work == MAX_AT_WORK + 2  # although no request has ended
         client.application.may_end.set()
         await asyncio.gather(*tasks)
 

@@ -30,7 +30,7 @@ def session() -> TeleopSession:
 
 @pytest.fixture
 def worker() -> Iterator[BaseDatabaseWrapper]:
-    """A connection as the ingest has it, which waits for a lock half a second at most."""
+    """Yield a connection like that of the ingest, which waits at most half a second for a lock."""
     own = connection.copy()
     own.settings_dict["OPTIONS"] = {"options": "-c lock_timeout=500ms"}
     with closing(own):

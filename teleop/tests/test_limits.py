@@ -1,4 +1,4 @@
-"""Who is counted with whom, and when a limit is reached."""
+"""Connection limits: the addresses that count together, and the moment when a limit is reached."""
 
 import asyncio
 from contextlib import ExitStack
@@ -27,7 +27,7 @@ def test_it_frees_places_when_their_holders_leave():
             pass
     with places.hold("arm"), places.hold("arm"):
         pass
-    assert not places._taken  # whoever was here once is not remembered
+    assert not places._taken  # no entry stays for past holders
 
 
 def test_zero_is_no_limit():
@@ -56,7 +56,7 @@ def test_it_blocks_only_the_refused_address_until_the_next_window():
     "peer, forwarded_for, address",
     [
         ("192.0.2.7", "", "192.0.2.7"),
-        ("192.0.2.7", "192.0.2.8", "192.0.2.7"),  # written by whoever it is: no proxy of ours
+        ("192.0.2.7", "192.0.2.8", "192.0.2.7"),  # the peer is no proxy of ours: its header is ignored
         ("198.51.100.1", "192.0.2.9, 192.0.2.8", "192.0.2.8"),
         ("2001:db8:1:2:3:4:5:6", "", "2001:db8:1:2::/64"),
         ("2001:db8:1:2:9::", "", "2001:db8:1:2::/64"),

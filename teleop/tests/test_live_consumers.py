@@ -1,4 +1,4 @@
-"""A page asks and is answered once, as fast as it can take it."""
+"""A page sends a request and receives one answer, as fast as it can read."""
 
 import asyncio
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ from teleop.protocol import WatchClose
 
 
 class Watch:
-    """There is always news; each answer has its number."""
+    """A watch that always has news; each answer is a running number."""
 
     interval_s = 0.001
     patience_s = 0.001
@@ -26,7 +26,7 @@ class Watch:
 
 
 class Page:
-    """The far end: `has_unsent` while it does not read."""
+    """Fake of a page's connection: `has_unsent` is true while the page does not read."""
 
     def __init__(self):
         self.asked = asyncio.Event()

@@ -1,4 +1,4 @@
-"""What one process keeps for those who watch, and what they are answered."""
+"""The state that one process keeps for watching pages, and the answers to them."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ def report(robot_id="arm", frames=(), numbered=None, session_id=17, holder="work
 
 
 class Heard:
-    """A hub of which nothing runs: what it hears and reads is said by the test."""
+    """A hub without running tasks: the test provides the reports and database rows that it receives."""
 
     def __init__(self, monkeypatch):
         self.clock = Clock()
@@ -203,7 +203,7 @@ def test_an_unknown_session_requests_a_new_roster(heard):
 
 
 class Layer:
-    """Who listens, and what was asked of the workers; `fails` as often as it is told to."""
+    """Fake channel layer: counts listeners, records the requests to the workers, and fails `fails` times."""
 
     def __init__(self, monkeypatch):
         self.listening = 0
@@ -264,7 +264,7 @@ def test_it_listens_and_renews_only_while_a_page_watches(layer):
 
 
 def test_it_runs_one_listener_after_pages_leave_and_return(layer):
-    """Twice, and each page would get every frame twice."""
+    """With two listeners each page would get every frame twice."""
 
     async def scenario():
         hub = Hub()

@@ -1,4 +1,4 @@
-"""What the database says of the robots that are watched."""
+"""The data of watched robots that is read from the database."""
 
 import json
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""What a worker sends to those who watch its robots, and when it sends nothing."""
+"""The reports of a worker to the watchers of its robots, and the cases in which it sends none."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ class Clock:
 
 
 class Tapped:
-    """A tap on the robots `arm`, `leg` and `eye`, which all stream; `sent` is what it has sent."""
+    """A tap on the streaming robots `arm`, `leg` and `eye`; `sent` holds the reports that it has sent."""
 
     def __init__(self):
         self.clock = Clock()
@@ -41,7 +41,7 @@ class Tapped:
         return orjson.loads(b"{%b}" % self.report(name).state)
 
     def pass_ticks(self, ticks, name="arm", sends=0, first=0) -> list[dict]:
-        """`sends` frames a tick, of which each is committed when the tick is over."""
+        """Send `sends` frames a tick, commit them at its end, and return the robot's state after each tick."""
         robot, states = self.robots[name], []
         for tick in range(ticks):
             robot.sends(*range(first + tick * sends, first + (tick + 1) * sends))
@@ -110,7 +110,7 @@ def test_it_limits_the_bytes_per_tick_and_counts_dropped_frames(tapped):
     for index in range(100):
         tapped.robots["arm"].says(**frame(index) | {"note": "x" * 10_000})
     report = tapped.report()
-    assert MAX_TICK_BYTES - 11_000 < sum(map(len, report.frames)) < MAX_TICK_BYTES + 1_000  # their own brackets
+    assert MAX_TICK_BYTES - 11_000 < sum(map(len, report.frames)) < MAX_TICK_BYTES + 1_000  # each frame's own brackets
     assert (orjson.loads(report.frames[-1])[0], report.numbered) == (99, 100)
 
 
@@ -127,7 +127,7 @@ def test_a_lease_expires_if_it_is_not_renewed(tapped):
 
 
 def test_it_does_not_count_frames_before_a_robot_is_watched(tapped):
-    """The fleet is watched on, so the connection stays watched."""
+    """A page still watches the fleet, so the connection stays watched."""
     tapped.tap.renew([], fleet=True)
     tapped.stream(0, 1, 2)
     tapped.tap.renew(["arm"], fleet=True)
@@ -150,7 +150,7 @@ def test_the_rate_covers_the_last_two_seconds(tapped, frames_a_tick, rate):
 
 
 def test_the_rate_counts_the_frames_of_batches(tapped):
-    """A batch of 20 every fourth tick is 50 a second, whichever tick asks."""
+    """A batch of 20 every fourth tick is 50 a second, at any tick."""
     tapped.tap.renew([], fleet=True)
     rates = []
     for batch in range(12):

@@ -31,7 +31,7 @@ def leg():
 
 @contextmanager
 def locked(statement, parameter):
-    """Another client has run this statement and not committed."""
+    """Run this statement as another client that does not commit."""
     with closing(connections["default"].copy()) as other, other.cursor() as cursor:
         cursor.execute("BEGIN")
         cursor.execute(statement, [parameter])

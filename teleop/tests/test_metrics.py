@@ -1,4 +1,4 @@
-"""/metrics: who may read it, and what it says of what is there."""
+"""/metrics: the permission to read it, and its values."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def test_it_serves_metrics_to_localhost(client):
     "who", [{"REMOTE_ADDR": "192.0.2.1"}, {"REMOTE_ADDR": ""}, {"HTTP_X_FORWARDED_FOR": "127.0.0.1"}]
 )
 def test_it_returns_403_to_remote_and_proxied_clients(client, who):
-    """The last one came through a proxy on this machine, whatever it says of itself."""
+    """The last request came through a proxy on this machine, so its own claims do not count."""
     assert client.get("/metrics", **who).status_code == 403
 
 

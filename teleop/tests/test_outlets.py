@@ -1,4 +1,4 @@
-"""What a connection has to say leaves in its order, whatever server it runs under."""
+"""A transport sends a connection's messages in order, under any ASGI server."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from teleop.protocol import Close
 
 
 def sent(say) -> list:
-    """Types of the messages, and the close code, of what `say(transport)` says at once."""
+    """Return the message types and the close code that `say(transport)` sends at once."""
     left: list = []
 
     async def send(message: dict) -> None:

@@ -1,4 +1,4 @@
-"""What is refused, with which code and which words; what is let in comes out as it was sent."""
+"""Messages that the parser refuses, with code and text; accepted messages come out as they were sent."""
 
 import json
 
@@ -23,7 +23,7 @@ def encoded(**changes) -> bytes:
 
 
 def raw(observation: bytes) -> bytes:
-    """A frame whose observation no serialiser would write."""
+    """Return a frame with an observation that no serialiser would write."""
     return b'{"frame_index":7,"timestamp":1703318400.5,"observation":%s}' % observation
 
 
@@ -287,7 +287,7 @@ def test_it_keeps_every_microsecond(timestamp_us):
 
 
 def test_a_queued_frame_uses_at_most_1_5_times_its_counted_memory():
-    """Its data and 256 bytes (teleop/ingest/writer.py), not what it was written into."""
+    """Counted: its data plus 256 bytes (teleop/ingest/writer.py), not the message that contained it."""
     process, message = psutil.Process(), encoded(action={f"joint_{number}": 0.123456789 for number in range(20)})
     before = process.memory_info().rss
     waiting = [parse(message) for _ in range(20_000)]

@@ -1,4 +1,4 @@
-"""Who is here, whose session it is, and what a session says when it has ended."""
+"""Connected robots, the holders of their sessions, and the fields of a session that has ended."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""What is written down every few seconds, and what it costs."""
+"""Heartbeats that are saved every few seconds, and their cost."""
 
 from datetime import timedelta
 
@@ -154,7 +154,7 @@ def test_it_never_scans_the_session_table():
 
 
 class Explain:
-    """Notes the statements on sessions for which the database reads the whole table."""
+    """Recorder of statements on sessions for which the database reads the whole table."""
 
     def __init__(self):
         self.scans = []
@@ -184,7 +184,7 @@ def test_it_uses_the_database_clock_for_heartbeats():
 
 @pytest.mark.postgresql
 def test_a_heartbeat_is_a_heap_only_update():
-    """Past every index: 100 robots would write 33 entries a second to each."""
+    """A heap-only update changes no index: 100 robots would write 33 entries a second to each index."""
     opened = opens()
     beats(opened, frame_count=1, first_timestamp=T0)
     with transaction.atomic():
@@ -194,7 +194,7 @@ def test_a_heartbeat_is_a_heap_only_update():
 
 
 def updates() -> tuple[int, int]:
-    """Of sessions, by this connection: all, and those that were heap-only."""
+    """Return this connection's updates of sessions: all, and the heap-only ones."""
     with connection.cursor() as cursor:
         counts = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE relname = 'teleop_teleopsession'"
         cursor.execute(counts)

@@ -1,4 +1,4 @@
-"""`manage.py prune`: what goes, what stays, and that a session of a robot that came back is not touched."""
+"""`manage.py prune`: deleted and kept sessions; it keeps the session of a robot that reconnected."""
 
 import io
 from datetime import timedelta
@@ -25,7 +25,7 @@ def prune(*options: str) -> str:
 
 @pytest.fixture
 def recorded():
-    """Makes a session of one frame that ended so many days ago."""
+    """Return a function that makes a session of one frame that ended so many days ago."""
     robot = Robot.objects.create(pk="arm")
 
     def record(key: str, days: float, **fields) -> TeleopSession:

@@ -1,4 +1,4 @@
-"""Known movements, and what is said of them."""
+"""Quality of known movements."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from teleop.quality.scores import Motion, duration_ratio, fps_jitter, idle_share, jerk, quality
 
 FPS = 60
-TICK = 360 / 4096  # of an encoder, in degrees
+TICK = 360 / 4096  # one encoder step in degrees
 
 
 def at(seconds: float) -> np.ndarray:
@@ -22,7 +22,7 @@ def sine(timestamps, hz=0.5, amplitude=50.0):
 
 
 def with_a_stop(timestamps, begin=4.0, seconds=3.0):
-    """A sine that stays where it is for a while, and goes on."""
+    """Return a sine that stops for a while, and then continues."""
     moving = timestamps - timestamps[0]
     moving = np.where(moving < begin, moving, np.maximum(begin, moving - seconds))
     return 50 * np.sin(2 * np.pi * 0.5 * moving)
@@ -102,7 +102,7 @@ def test_jitter_and_missing_frames_do_not_change_the_jerk():
 
 def test_the_jitter_is_the_deviation_as_a_fraction_of_the_frame_interval():
     timestamps = at(10)
-    timestamps[1::2] += 0.25 / FPS  # one 1.25 frames after the other, the next 0.75
+    timestamps[1::2] += 0.25 / FPS  # the intervals alternate between 1.25 and 0.75 frames
     assert fps_jitter(timestamps, FPS) == pytest.approx(0.25, rel=0.01)
     assert fps_jitter(at(10), FPS) == pytest.approx(0, abs=1e-4)
 

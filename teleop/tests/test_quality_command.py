@@ -1,4 +1,4 @@
-"""`manage.py quality`: which sessions it takes, what it reads of them, and what it leaves alone."""
+"""`manage.py quality`: the sessions that it selects, the data that it reads, and the data that it does not change."""
 
 import math
 from datetime import timedelta
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 
 
 def swings(index):
-    """Half a turn a second, as flat joints; the action stands still."""
+    """Return a frame of flat joints that swing at half a turn a second; the action is constant."""
     position = 50 * math.sin(2 * math.pi * 0.5 * index / 60)
     return {"observation": {"pan.pos": position, "temperature": index}, "action": {"pan.pos": 0}}
 
@@ -53,7 +53,7 @@ def test_it_uses_the_action_if_there_is_no_observation():
 
 
 def test_it_uses_the_joints_of_the_first_frame():
-    """What comes in their place half-way is passed over."""
+    """It ignores other joints that replace them in the middle of the session."""
     other = {"observation": {"elbow.pos": 1e30}}
     session = ended(data=lambda index: swings(index) if index < 300 else other)
     assert computed(session)["jerk"] == pytest.approx(50 * math.pi**3 / math.sqrt(2), rel=0.01)
@@ -200,7 +200,7 @@ def test_it_stores_the_reason_of_give_up_as_the_error():
 
 
 def test_it_runs_a_fixed_number_of_queries_per_session(django_assert_num_queries):
-    """Whose turn it is; each: itself, its first frame, two blocks of frames, others of its task, the answer."""
+    """One query for the list, six a session: row, first frame, two blocks of frames, others of its task, save."""
     for _ in range(3):
         ended(meta_info={"task": "Fold"})
     with django_assert_num_queries(1 + 3 * 6):

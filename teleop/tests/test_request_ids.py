@@ -6,7 +6,7 @@ from teleop.asgi.request_ids import current, with_request_ids
 
 
 def answer(*headers):
-    """The answer's headers, and the id that was seen while it was streamed."""
+    """Return the answer's headers, and the id that was current while it was streamed."""
     sent = []
 
     async def streaming(scope, receive, send):

@@ -1,4 +1,4 @@
-"""How many long requests there may be at a time, and when they give their places back."""
+"""The limit on long requests at a time, and the release of their places."""
 
 import gc
 from types import SimpleNamespace
@@ -22,7 +22,7 @@ ADA, BOB = request_of(User(pk=1)), request_of(User(pk=2))
 
 @pytest.fixture
 def limit(settings) -> RequestLimit:
-    """Two for each client, three in all."""
+    """Return a limit of two for each client and three in all."""
     settings.DOWNLOADS_PER_USER, settings.DOWNLOADS_PER_WORKER = 2, 3
     return RequestLimit("downloads", "downloads", "DOWNLOADS_PER_USER", "DOWNLOADS_PER_WORKER")
 
@@ -35,7 +35,7 @@ def test_it_limits_requests_per_client_and_per_worker(limit):
     with pytest.raises(TooManyAtATime, match=r"this worker has 3 downloads at a time \(DOWNLOADS_PER_WORKER\)"):
         limit.take(BOB)
     places[0].release()
-    places[0].release()  # a second time it gives nothing
+    places[0].release()  # the second release has no effect
     places.append(limit.take(BOB))
     with pytest.raises(TooManyAtATime):
         limit.take(ADA)

@@ -1,4 +1,4 @@
-"""/health: what is there, what is down, and that asking costs little whatever is down."""
+"""/health: the parts that are up or down, and a low cost of each request in all cases."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from teleop.monitoring.health import Probe, WriterWatch
 
 @pytest.fixture
 def parts(monkeypatch):
-    """Probes of our own in place of the real ones; their questions can be replaced."""
+    """Replace the probes with fakes; return their questions, which a test can replace."""
     questions = {"database": lambda: None, "pool": lambda: None, "channel_layer": lambda: None}
     for name in questions:
         monkeypatch.setattr(health, name, Probe(lambda name=name: questions[name]()))
@@ -70,7 +70,7 @@ def test_it_returns_200_after_the_part_recovers(parts):
 
 
 def test_it_probes_once_for_many_requests(parts, monkeypatch):
-    monkeypatch.setattr(health, "FRESH_S", 60)  # whatever twenty requests take on a busy machine
+    monkeypatch.setattr(health, "FRESH_S", 60)  # longer than twenty requests take on a busy machine
     asked = []
     parts["database"] = lambda: asked.append(1)
     for _ in range(20):

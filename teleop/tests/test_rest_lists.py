@@ -1,4 +1,4 @@
-"""Lists of sessions stay small whatever robots put into meta_info."""
+"""Lists of sessions stay small with any meta_info that robots send."""
 
 import pytest
 from django.db import connection
@@ -49,7 +49,7 @@ def test_it_does_not_read_omitted_meta_info_from_the_database(viewer):
     assert as_listed(TeleopSession.objects.all()).get().get_deferred_fields() == {"meta_info"}
     with CaptureQueriesContext(connection) as queries:
         viewer.get("/sessions")
-    assert sum('FROM "teleop_teleopsession"' in query["sql"] for query in queries) == 2  # their number, and they
+    assert sum('FROM "teleop_teleopsession"' in query["sql"] for query in queries) == 2  # count and rows
 
 
 def test_it_filters_by_omitted_meta_info(viewer):

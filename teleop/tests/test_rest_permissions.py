@@ -1,4 +1,4 @@
-"""What ROBOT_AUTH=open changes, and what a robot's key shows; who may what otherwise: tests/test_access.py."""
+"""Effects of ROBOT_AUTH=open, and data that a robot's key shows; for other permissions: tests/test_access.py."""
 
 from datetime import timedelta
 
@@ -69,7 +69,7 @@ def test_it_hides_staff_labels_marks_and_quality_from_a_robot(arm, curator, sess
     assert (answer["meta_info"], answer["staff_labels"]) == ({"task": "fold", "site": "lab"}, [])
     assert answer["quality"] is None
     assert curator.get(path).json()["meta_info"]["note"] == "the operator is new"
-    # Nor does it confirm a guess.
+    # The answer does not confirm a guess either.
     guesses = ({"note": "the operator is new"}, {"note": "?"})
     assert [arm.patch(path, {"seen": guess}).status_code for guess in guesses] == [200, 200]
     assert arm.patch(path, {"seen": {"site": "other"}}).status_code == 409

@@ -1,4 +1,4 @@
-"""Quality over REST: shown, and found by."""
+"""Quality over REST: fields and filters."""
 
 import pytest
 
@@ -38,7 +38,7 @@ def test_it_shows_quality_in_the_list_and_the_detail(viewer, quality):
         ("max_idle_share=0.29", ""),
         ("max_idle_share=1", "good poor"),
         ("max_jerk=900", "good"),
-        ("max_jerk=1000", "good"),  # as text 900 comes after it
+        ("max_jerk=1000", "good"),  # compared as text, 900 would come after it
         ("max_jerk=1e15", "good poor"),
         ("max_fps_jitter=0.1", "good"),
         ("max_missing_frames=9", "good nothing"),

@@ -1,4 +1,4 @@
-"""/sessions: finding, reading, labelling and dropping recordings over REST."""
+"""/sessions: finding, reading, labelling and deleting recordings over REST."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -18,7 +18,7 @@ DATA = {"observation": {"shoulder_pan.pos": 1.5, "gripper.pos": 0, "note": "x"},
 
 
 def make(key, robot="arm", start=T0, seconds=60, **fields):
-    """An ended session; `seconds=None`: a live one."""
+    """Make an ended session; `seconds=None`: a live one."""
     end = None if seconds is None else start + timedelta(seconds=seconds)
     owner = Robot.objects.get_or_create(pk=robot)[0]
     return TeleopSession.objects.create(robot=owner, key=key, start_time=start, end_time=end, **fields)

@@ -1,4 +1,4 @@
-"""/robots/{id}/status: is it here, does its clock agree, what does it record."""
+"""/robots/{id}/status: the robot's connection, its clock offset and its recordings."""
 
 from datetime import UTC, datetime, timedelta
 

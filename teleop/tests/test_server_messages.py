@@ -1,4 +1,4 @@
-"""The way past autobahn: it delivers and answers what autobahn does, wherever the bytes are cut."""
+"""The parser that bypasses autobahn: it delivers and answers like autobahn, wherever the bytes are split."""
 
 from types import SimpleNamespace
 
@@ -19,7 +19,7 @@ MAX_BYTES = 100_000
 
 
 class Transport:
-    """Keep what is written, and the names of the other methods called."""
+    """Transport that keeps the written bytes, and the names of the other methods called."""
 
     disconnecting = False
     dataBuffer, offset, _tempDataLen = b"", 0, 0
@@ -53,7 +53,7 @@ class Autobahns(Ours):
 
 
 def outcome(kind: type[Ours], pieces: list[bytes]) -> tuple:
-    """What is delivered, what is answered, and how it stands in the end."""
+    """Return the delivered messages, the written bytes, and the final state and close code."""
     factory = WebSocketFactory(SimpleNamespace(protocol_disconnected=lambda protocol: None), server="")
     limits = {"maxFramePayloadSize": MAX_BYTES, "maxMessagePayloadSize": MAX_BYTES}
     factory.setProtocolOptions(failByDrop=False, openHandshakeTimeout=0, closeHandshakeTimeout=0, **limits)
@@ -96,12 +96,12 @@ def test_it_matches_autobahn_for_generated_messages(messages: list[bytes], data:
     stream = b"".join(messages)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=10)))
     ranges = zip([0, *cuts], [*cuts, len(stream)], strict=True)
-    pieces = [stream[begin:end] for begin, end in ranges if begin < end]  # Twisted hands on no empty ones
+    pieces = [stream[begin:end] for begin, end in ranges if begin < end]  # Twisted passes on no empty ones
     assert outcome(Ours, pieces) == outcome(Autobahns, pieces)
 
 
 def looks_like(payload: bytes) -> bytes:
-    """A message whose bytes are this payload's on the wire too, as it is masked with zeros."""
+    """Return a message masked with zeros, so that the payload's bytes are the same on the wire."""
     return bytes((0x82, 0x80 + len(payload), 0, 0, 0, 0)) + payload
 
 

@@ -1,4 +1,4 @@
-"""`manage.py simulate` against a real server, and against none."""
+"""`manage.py simulate` with a real server, and without a server."""
 
 import logging
 import signal
@@ -24,14 +24,14 @@ def simulate(**options):
 
 @pytest.fixture(autouse=True)
 def client_logs_again():
-    """The command silences it, which is for the life of a process."""
+    """Restore the client's logging, which the command silences for the life of the process."""
     yield
     logging.getLogger("teleop_client").setLevel(logging.NOTSET)
 
 
 @pytest.fixture
 def start():
-    """`start("--robots", "2")` runs the command in a process of its own, as a terminal would."""
+    """Yield a function: `start("--robots", "2")` runs the command in its own process, as a terminal would."""
     processes = []
 
     def start(*options):
@@ -68,7 +68,7 @@ def test_it_sends_flat_frames_at_a_steady_rate(server):
     frames = list(TeleopFrame.objects.order_by("frame_index"))
     assert list(frames[0].data) == ["observation", "action"]
     assert list(frames[0].data["action"])[:2] == ["shoulder_pan.pos", "shoulder_lift.pos"]
-    # Each stands for its moment, not for the one when the machine came to it.
+    # Each timestamp is the frame's due time, not the time at which the busy machine produced it.
     took_s = (frames[-1].timestamp - frames[0].timestamp).total_seconds()
     assert took_s == pytest.approx(49 / 50, abs=0.005)
 

@@ -1,4 +1,4 @@
-"""What recordings take, how fast that grows and how long there is room: in the admin and in /metrics."""
+"""Storage in the admin and in /metrics: the size of recordings, its growth, and the time until the disk is full."""
 
 from datetime import timedelta
 

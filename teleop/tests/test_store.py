@@ -1,4 +1,4 @@
-"""Which rows of a group are stored, refused, or have to wait, and when the whole group has to."""
+"""Rows of a group that are stored, refused or have to wait, and cases in which the whole group waits."""
 
 from contextlib import closing, contextmanager, suppress
 
@@ -35,7 +35,7 @@ def stored(session):
 
 @contextmanager
 def refusing(index):
-    """The database refuses rows of this index, by a rule of the operator's."""
+    """Make the database refuse rows of this index, by an operator's rule."""
     if connection.vendor == "postgresql":
         make = f"ALTER TABLE teleop_teleopframe ADD CONSTRAINT operators_rule CHECK (frame_index <> {index}) NOT VALID"
         drop = "ALTER TABLE teleop_teleopframe DROP CONSTRAINT operators_rule"
@@ -52,7 +52,7 @@ def refusing(index):
 
 @contextmanager
 def refusing_all(when="TRUE"):
-    """The database refuses every row, or those that `when` describes, as a broken trigger does."""
+    """Make the database refuse every row, or those that `when` describes, like a broken trigger."""
     if connection.vendor == "postgresql":
         with failing("P0001", when):
             yield
@@ -67,7 +67,7 @@ def refusing_all(when="TRUE"):
 
 @contextmanager
 def swallowing(index):
-    """A trigger passes over rows of this index without a word."""
+    """Add a trigger that skips rows of this index without an error."""
     if connection.vendor == "postgresql":
         execute(f"""CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN IF NEW.frame_index = {index} THEN RETURN NULL; END IF; RETURN NEW; END $$""")
@@ -85,7 +85,7 @@ def swallowing(index):
 
 @contextmanager
 def locked():
-    """Another process holds the table; ours does not wait for it."""
+    """Lock the table as another process; our process does not wait for it."""
     is_postgresql = connection.vendor == "postgresql"
     execute("SET lock_timeout = '10ms'" if is_postgresql else "PRAGMA busy_timeout = 10")
     with closing(connections["default"].copy()) as other:
@@ -104,7 +104,7 @@ def execute(statement):
 
 @contextmanager
 def failing(sqlstate, when="TRUE"):
-    """A trigger raises this SQLSTATE for the rows that `when` describes (PostgreSQL)."""
+    """Add a trigger that raises this SQLSTATE for the rows that `when` describes (PostgreSQL)."""
     execute(f"""CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN IF {when} THEN RAISE EXCEPTION 'no' USING ERRCODE = '{sqlstate}'; END IF; RETURN NEW; END $$""")
     execute("CREATE TRIGGER fails BEFORE INSERT ON teleop_teleopframe FOR EACH ROW EXECUTE FUNCTION fail()")
@@ -116,7 +116,7 @@ def failing(sqlstate, when="TRUE"):
 
 @contextmanager
 def other_client(statement, *parameters):
-    """Another client has run this statement and not committed."""
+    """Run this statement as another client that does not commit."""
     with closing(connections["default"].copy()) as other, other.cursor() as cursor:
         cursor.execute("BEGIN")
         cursor.execute(statement, parameters)
@@ -197,7 +197,7 @@ def test_it_raises_if_the_database_accepts_no_row(both_writers, sessions):
 
 
 def test_it_raises_if_the_first_row_of_an_empty_table_is_rejected(both_writers, sessions):
-    """An empty table has no row to copy: the row waits, as the trouble may be general."""
+    """An empty table has no row to copy: the row waits, as the error may concern every row."""
     with refusing(0), pytest.raises(DataError, match="accepts no row"):
         store.write([row(sessions[0], 0)])
 
@@ -357,8 +357,8 @@ def test_it_raises_while_the_table_is_locked(both_writers, sessions):
 
 @pytest.mark.sqlite
 def test_it_raises_while_the_disk_is_full(both_writers, sessions):
-    execute("VACUUM")  # else the pages that other tests have freed are room enough
-    execute("PRAGMA max_page_count = 1")  # no page more than there are
+    execute("VACUUM")  # otherwise the pages that other tests have freed would suffice
+    execute("PRAGMA max_page_count = 1")  # no more pages than exist
     try:
         with pytest.raises(OperationalError):
             store.write([row(sessions[0], index, data=b'{"a":"%s"}' % (b"x" * 60_000)) for index in range(20)])
@@ -408,7 +408,7 @@ def test_it_replaces_a_closed_connection(sessions):
 
 @pytest.mark.postgresql
 def test_it_checks_all_rows_of_a_group_with_the_same_triggers(sessions, monkeypatch):
-    """A trigger that is dropped between two rows would make the first one look at fault."""
+    """If a trigger were dropped between two rows, the first row would seem to be the cause."""
     insert, tried = store._insert_ignoring_conflicts, []
 
     def drop_after_the_first(rows):

@@ -53,13 +53,13 @@ def rows(session) -> list[Row]:
 
 @pytest.fixture(params=["fast path", "bulk_create", "isolation", "isolation with bulk_create"])
 def write(request, settings):
-    """Each way to store a group: INGEST_WRITER=auto is COPY or executemany; a group that failed goes to isolation."""
+    """Return each way to store a group: INGEST_WRITER=auto is COPY or executemany; failed groups go to isolation."""
     settings.INGEST_WRITER = "bulk_create" if "bulk_create" in request.param else "auto"
     return partial(isolation.write, inserts=store.inserts()) if "isolation" in request.param else store.write
 
 
 def stored() -> list[Row]:
-    """The rows as they stand in the table, `data` as its bytes."""
+    """Return the rows of the table, `data` as its bytes."""
     data = "data::text" if connection.vendor == "postgresql" else "data"
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {data} FROM teleop_teleopframe ORDER BY session_id, frame_index")

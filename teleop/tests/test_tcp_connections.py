@@ -8,7 +8,7 @@ from teleop.server.tcp_connections import NEW_PER_TURN, NewConnections
 
 
 class Loop:
-    """What was asked for in one turn is done in the next."""
+    """Event loop that runs the calls requested in one turn in the next turn."""
 
     def __init__(self) -> None:
         self.calls: list[Callable[[], None]] = []
@@ -28,7 +28,7 @@ def loop() -> Loop:
 
 
 def begun_by_turn(loop: Loop, begun: list[int]) -> list[int]:
-    """How many have begun after each turn, until nothing is left to do."""
+    """Return the number of begun connections after each turn, until no calls are left."""
     counts = []
     while loop.calls:
         loop.turn()

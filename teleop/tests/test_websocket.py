@@ -1,4 +1,4 @@
-"""Messages that come before a consumer takes them, and writing to a socket that is gone."""
+"""Messages that arrive before a consumer is attached, and writes to a closed socket."""
 
 from math import inf
 from types import SimpleNamespace
@@ -22,7 +22,7 @@ CLOSED_1013 = b"\x88\x02\x03\xf5"
 
 
 class Protocol(WebSocketProtocol):
-    """A WebSocket whose application decides on the handshake when the test calls `serverAccept`."""
+    """A WebSocket; its application decides on the handshake when the test calls `serverAccept`."""
 
     def __init__(self, transport: object):
         super().__init__()
@@ -44,7 +44,7 @@ class Protocol(WebSocketProtocol):
 
 @pytest.fixture(autouse=True)
 def _worker_budget(monkeypatch):
-    """Every connection of these tests has a clock of its own."""
+    """Lift the worker's shared budget: every connection of these tests has its own clock."""
     monkeypatch.setattr(websocket, "worker", Budget(10**12, 10**12))
 
 
@@ -142,7 +142,7 @@ def test_it_closes_with_1013_if_the_consumer_attaches_too_late(protocol: Protoco
 
 
 class BrokenTransport(Transport):
-    """A socket that uvloop does not watch any more: all that touches it raises."""
+    """A socket that uvloop does not watch any more: every method raises."""
 
     is_broken = False
     connected = True
@@ -208,7 +208,7 @@ def test_it_sends_nothing_after_a_failed_send(broken: Protocol):
 
 @pytest.mark.parametrize("state", [WebSocketProtocol.STATE_CLOSING, WebSocketProtocol.STATE_CLOSED])
 def test_it_drops_messages_for_a_connection_that_is_closing(broken: Protocol, state: int):
-    """An ack often is; it must not be an error in the log for each robot that goes."""
+    """An ack often comes so late; the log must not get an error for each robot that disconnects."""
     broken.state = state
     broken.serverSend("an ack")
     broken.sendMessage(b"an ack")
@@ -223,7 +223,7 @@ def test_it_does_not_raise_on_a_close_before_the_handshake_is_answered(protocol:
 
 
 def test_it_keeps_a_client_with_a_late_pong_and_aborts_one_without(protocol: Protocol):
-    """Stock, a second ping forgot the timeout of the first, which then ended a connection that had answered both."""
+    """In stock autobahn a second ping lost the first one's timeout, which then closed a connection with both pongs."""
     protocol.factory._batched_timer = SimpleNamespace(call_later=protocol.clock.callLater)
     protocol.autoPingTimeout = 40
     protocol.serverAccept()
@@ -241,7 +241,7 @@ def test_it_keeps_a_client_with_a_late_pong_and_aborts_one_without(protocol: Pro
 
 
 def opened(budget: Budget | None = None, waste_us: float = 0) -> Protocol:
-    """A connection whose budget follows the protocol's clock, and whose messages waste so much each."""
+    """Return a connection with a budget that uses the protocol's clock; each message wastes `waste_us`."""
     protocol = Protocol(Transport())
     protocol._budget = budget or Budget(10_000, 10_000, protocol.clock.seconds)
     protocol.serverAccept()
@@ -263,7 +263,7 @@ PONG = Frame(Opcode.PONG, b"").serialize(mask=False)
 
 
 def reads(protocol: Protocol) -> list[str]:
-    """Whether the connection is read: the calls that change it."""
+    """Return the calls that pause and resume reading from the connection."""
     return [call for call in protocol.transport.calls if call in ("pauseProducing", "resumeProducing")]
 
 

@@ -1,4 +1,4 @@
-"""Group commit: what is held, what is committed together, and what a failing database must not cost."""
+"""Group commit: pending rows, rows that are committed together, and no loss when the database fails."""
 
 import pytest
 
@@ -89,7 +89,7 @@ def test_it_retries_while_the_database_is_down_and_loses_no_rows(writing, source
 
 
 def test_it_counts_no_commit_while_nothing_is_stored(writing, source, other):
-    """A health check that took a failed group for a commit said "ok" while the disk was full."""
+    """A health check that counted a failed group as a commit reported "ok" while the disk was full."""
     seen = []
     write = writing.store.write
 
@@ -200,7 +200,7 @@ def test_it_stores_the_rows_before_a_waiting_row(writing, source, other):
 
 
 def test_it_parks_a_source_that_fails_alone_and_commits_others_meanwhile(writing, source, other):
-    """Nothing tells a session that is at fault from a database that is away, where no other rows are in the group."""
+    """If a group has rows of one session only, a faulty session and an unavailable database look the same."""
     writing.store.failures = 1
     writing.offer(source, 0)
 

@@ -1,4 +1,4 @@
-"""The far ends of a writer: a store that fails as it is told, sources that note what they are told, no time."""
+"""Fakes for a writer: a store that fails on request, sources that record their calls, sleeps without delay."""
 
 import asyncio
 
@@ -10,17 +10,17 @@ ROW_BYTES = 100 + ROW_OVERHEAD_BYTES
 
 
 class Away(Exception):
-    """The database's error, nobody's fault."""
+    """Error of an unavailable database; no row is the cause."""
 
 
 class Store:
-    """Stores what it is given, after it has failed as often as `failures` says."""
+    """Store that accepts rows after it has failed `failures` times."""
 
     def __init__(self):
         self.groups: list[list[Row]] = []
         self.failures = 0
         self.refuses: set[int] = set()  # indexes
-        self.blocks: dict[int, int] = {}  # by session how many more writes its rows have to wait
+        self.blocks: dict[int, int] = {}  # by session: the number of writes for which its rows still wait
         self.waits_from: int | None = None  # the index from which rows wait, once
         self.stored_before: dict[int, int] = {}
 
@@ -46,7 +46,7 @@ class Store:
 
 
 class Source:
-    """Notes what it is told; `committed` holds indexes, `events` all in order."""
+    """Source that records the writer's calls in `events`, in order; `acked` has the committed indexes."""
 
     def __init__(self, session_id=1):
         self.session_id = session_id
@@ -93,7 +93,7 @@ class Writing:
             await asyncio.sleep(0)
 
     def run(self, *sources, meanwhile=None):
-        """Until all that these have offered is settled; `meanwhile` is called first, in the loop."""
+        """Run the writer until all rows of these sources are settled; `meanwhile` is called first, in the loop."""
 
         async def until_drained():
             running = asyncio.create_task(self.writer.run())

@@ -1,4 +1,4 @@
-"""A hundred slow requests whose clients leave: the pool has all its connections back as soon as the statements end."""
+"""A hundred slow requests of clients that disconnect: all connections return to the pool once the statements end."""
 
 import os
 import socket
@@ -30,13 +30,13 @@ login.update({
 login.save()
 print(Token.objects.create(user=user).key, login.session_key)
 """
-KINDS = {  # what is asked while the table is locked; the victim's frames need none of these tables
+KINDS = {  # requests while the table is locked; the victim's frames need none of these tables
     "auth_user": ["/sessions", "/sessions/1/frames?format=parquet", "/sessions/1/series", "/admin/", "/fleet"] * 2,
     "django_session": ["/admin/", "/admin/teleop/teleopsession/", "/admin/robots/robot/", "/fleet", "/sessions"] * 2,
     "videos_videochunk": ["/videos", "/videos?session=1", "/admin/videos/videochunk/", "/videos/1"] * 3,
 }
 ROUNDS = 3
-KILLED_S = 13  # Daphne cancels a request 10 s after its client has left, and then each second
+KILLED_S = 13  # Daphne cancels a request 10 s after its client has disconnected, and then each second
 BACK_S = 1
 POOL_SIZE = 4
 
@@ -50,7 +50,7 @@ def ask(server: Server, path: str, headers: dict[str, str]) -> socket.socket:
 
 @contextmanager
 def locked(table: str, url: str) -> Iterator[psycopg.Connection]:
-    """Hold up every statement that reads the table; yield a connection to look at that."""
+    """Block every statement that reads the table; yield a connection to count the blocked ones."""
     with psycopg.connect(url) as locker, psycopg.connect(url, autocommit=True) as other:
         locker.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         yield other
@@ -66,7 +66,7 @@ def test_abandoned_requests_release_every_database_connection():
         key, session = shell(LOGINS, os.environ | {"DATABASE_URL": url}).split()
         token, cookies = {"Authorization": f"Token {key}"}, {"Cookie": f"sessionid={session}"}
         with victim(server) as suffered:
-            killed_s = KILLED_S  # once
+            killed_s = KILLED_S  # only once
             for table, paths in list(KINDS.items()) * ROUNDS:
                 with locked(table, url) as other:
                     cookie_alone = table == "django_session"

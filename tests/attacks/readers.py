@@ -1,4 +1,4 @@
-"""Reading that costs more than it should: odd frames and films, large lists, and many that read or wait at once."""
+"""Attacks by readers: odd frames and films, large lists, and many simultaneous reads or long polls."""
 
 import http.client
 import os
@@ -57,7 +57,7 @@ class Site(NamedTuple):
     url: str
 
     def ask(self, path: str, body: bytes | None = None, seconds: float = 60, **headers: str) -> tuple[int, bytes]:
-        """Return the status and the beginning of the body; leave after that many seconds, with status 0."""
+        """Return the status and the beginning of the body; disconnect after that many seconds, with status 0."""
         until = time.monotonic() + seconds
         connection = http.client.HTTPConnection("127.0.0.1", self.server.port, seconds, (ATTACKER, 0))
         try:
@@ -74,7 +74,7 @@ class Site(NamedTuple):
             connection.close()
 
     def attack(self, threads: int, path: str, **options: Any) -> list[int]:
-        """Ask again and again for ATTACK_S; return the statuses."""
+        """Send requests again and again for ATTACK_S; return the statuses."""
         until = time.monotonic() + ATTACK_S
 
         statuses: list[int] = []
@@ -97,9 +97,9 @@ class Site(NamedTuple):
 
     @contextmanager
     def growing_by(self, megabytes: int) -> Iterator[None]:
-        """The server's memory may grow by that much at most, at any moment."""
+        """Check that the server's memory grows by that much at most, at any moment."""
         process = Path(f"/proc/{self.server.pid}")
-        (process / "clear_refs").write_text("5")  # its peak begins anew
+        (process / "clear_refs").write_text("5")  # reset the peak of its memory
         before = self._peak(process)
         yield
         grown = (self._peak(process) - before) / 1024
@@ -125,13 +125,13 @@ def site() -> Iterator[Site]:
             connection.execute("VACUUM ANALYZE teleop_teleopframe")
         with serving(url) as server:
             found = Site(server, url)
-            for path in ("series", "frames?format=parquet"):  # Arrow is in memory from then on
+            for path in ("series", "frames?format=parquet"):  # load Arrow into memory now
                 assert found.ask(f"/sessions/{PLAIN}/{path}")[0] == 200
             yield found
 
 
 def test_quality_refuses_a_session_with_too_many_names(site):
-    """Of 60 frames with 4,501 names of their own; `serve` has started it."""
+    """The session has 60 frames, each with 4,501 names that no other frame has; `serve` has started its quality."""
     query = f"SELECT quality->>'error' FROM teleop_teleopsession WHERE id = {ODD}"
     reason = wait_until(lambda: site.value(query), GIVEN_UP_S, "a reason")
     assert "at most 4096 expected" in reason
@@ -185,7 +185,7 @@ def test_300_long_polls_delay_no_robot(site):
         answers = site.at_once(300, lambda _: site.ask(path))
     statuses = [status for status, _ in answers]
     assert set(statuses) <= {200, 429, 503, 0}
-    assert 50 <= statuses.count(200) <= 100  # some came after those that were answered first
+    assert 50 <= statuses.count(200) <= 100  # some were accepted after the first answers
     assert suffered[0].is_fine()
 
 
@@ -193,6 +193,6 @@ def test_20_downloads_of_a_long_session_delay_no_robot(site):
     path = f"/sessions/{LONG}/frames?format=parquet"
     with victim(site.server) as suffered, site.growing_by(150):
         answers = site.at_once(20, lambda _: site.ask(path, seconds=10))
-    assert {status for status, _ in answers} == {0, 429}  # 0: it has left
+    assert {status for status, _ in answers} == {0, 429}  # 0: this client disconnected
     assert suffered[0].is_fine()
     wait_until(lambda: site.ask(path, seconds=1)[0] == 0, 5, "the places of those that have left")

@@ -1,6 +1,6 @@
-"""Floods of HTTP requests and connections, each from an address of its own, beside a victim: `make attack`.
+"""Flood the server with HTTP requests and connections from a separate address, beside a victim: `make attack`.
 
-usage of one flood alone: python -m tests.attacks.requests KIND PORT SECONDS
+usage for one flood alone: python -m tests.attacks.requests KIND PORT SECONDS
 """
 
 import socket
@@ -18,7 +18,7 @@ from tests.attacks.victim import victim
 from tests.chaos.stage import postgres_database, serving
 from tests.services import ROOT, Server
 
-ATTACKER = "127.0.0.2"  # a robot's key and the health of the server are asked for from another one
+ATTACKER = "127.0.0.2"  # the requests for a robot's key and for the server's health come from another address
 ATTACK_S = 8
 HOST = b"Host: localhost\r\n"
 UPGRADE = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n" % (
@@ -36,14 +36,14 @@ def post(path: str, headers: bytes) -> bytes:
 
 
 def pour(connection: socket.socket, begin: bytes, then: bytes) -> None:
-    """Send the same again and again, and read nothing."""
+    """Send the same data again and again, and read nothing."""
     connection.sendall(begin)
     while True:
         connection.sendall(then)
 
 
 def ask(connection: socket.socket, request: bytes) -> None:
-    """Send a request and read what comes, as fast as it comes."""
+    """Send a request and read the answers as fast as they arrive."""
     while True:
         connection.sendall(request)
         head, _, body = connection.recv(2**16).partition(b"\r\n\r\n")
@@ -55,7 +55,7 @@ def ask(connection: socket.socket, request: bytes) -> None:
 
 
 def stay(connection: socket.socket, begin: bytes) -> None:
-    """Hold a place, and come back a second after it was lost."""
+    """Keep a connection open, and end a second after its loss; the flood then connects again."""
     try:
         connection.sendall(begin)
         while connection.recv(2**16):
@@ -65,7 +65,7 @@ def stay(connection: socket.socket, begin: bytes) -> None:
 
 
 LENGTH = b"Content-Length: %d\r\n"
-# How many connections at a time, and what each of them does, again and again.
+# The number of simultaneous connections, and the action that each repeats.
 FLOODS: dict[str, tuple[int, Callable[[socket.socket], None]]] = {
     "chunks of a byte": (
         2,
@@ -129,10 +129,10 @@ def test_a_flood_delays_no_ack_of_a_robot(server: Server, kind: str):
 
 
 def spooled_bytes(server: Server) -> int:
-    """Return the size of the deleted files that the server has open: bodies that are not whole yet."""
+    """Return the size of the deleted files that the server has open: incomplete request bodies."""
     size = 0
     for file in (file for pid in server.pids for file in Path(f"/proc/{pid}/fd").iterdir()):
-        with suppress(FileNotFoundError):  # closed meanwhile
+        with suppress(FileNotFoundError):  # the server closed it meanwhile
             size += file.stat().st_size * str(file.readlink()).endswith("(deleted)")
     return size
 

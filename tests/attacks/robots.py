@@ -1,4 +1,4 @@
-"""Robots with good keys that keep a worker busy, and another robot of that worker: PostgreSQL, one worker on one core.
+"""Robots with valid keys that load a worker, and a victim on the same worker: PostgreSQL, one worker on one core.
 
 usage: python -m tests.attacks.robots PORT KIND ROBOTS CONNECTIONS SECONDS: the attacker, as its own process.
 """
@@ -28,7 +28,7 @@ TEXT, BINARY, CONTINUATION, PING, PONG = 0x81, 0x02, 0x00, 0x89, 0x8A
 
 
 def wire_bytes(first: int, payload: bytes = b"") -> bytes:
-    """Return a WebSocket frame, masked with zeros, so that its payload stands in it as it is."""
+    """Return a WebSocket frame, masked with zeros, so that its payload is sent unchanged."""
     size = len(payload)
     if size < 126:
         head = bytes((first, 0x80 | size))
@@ -92,7 +92,7 @@ def flood(port: int, kind: str, path: str, until: float, sent: list[int]) -> Non
                 while time.monotonic() < until:
                     readable, writable, _ = select.select([connection], [connection], [], 0.2)
                     if readable and (not (received := connection.recv(2**18)) or received[-4:-2] == b"\x88\x02"):
-                        break  # closed, for whatever reason
+                        break  # closed, for any reason
                     if writable:
                         count = connection.send(view)
                         sent.append(count)

@@ -1,7 +1,7 @@
-"""A robot that does nothing wrong while others attack: its acks, and the answers of /health/live, are timed.
+"""Time the acks, and the answers of /health/live, of a well-behaved robot while others attack.
 
-usage: python -m tests.attacks.victim PORT, until its input ends; then it prints a line of JSON. It has a process of its
-own, so that the attacker does not slow it down.
+usage: python -m tests.attacks.victim PORT, until its input ends; then it prints a line of JSON. It is a separate
+process, so that the attacker does not slow it down.
 """
 
 import asyncio
@@ -28,11 +28,11 @@ HEALTH_INTERVAL_S = 0.25
 HEALTH_TIMEOUT_S = 5
 MAX_P95_MS = 100
 MAX_HEALTH_S = 0.5
-REST_S = 2  # an attack may still be felt when it is over
+REST_S = 2  # an attack may still have effects when it is over
 
 
 class Suffered(NamedTuple):
-    """What the victim saw, from before the attack until REST_S after it."""
+    """The victim's measurements, from before the attack until REST_S after it."""
 
     sent: int
     acked: int
@@ -51,7 +51,7 @@ class Suffered(NamedTuple):
 
 @contextmanager
 def victim(server: Server) -> Iterator[list[Suffered]]:
-    """Attack the server within; the list has one item afterwards. The server gets one core, and not the victim's."""
+    """Attack the server in the block; the list has one item afterwards. The server gets one core, not the victim's."""
     if len(os.sched_getaffinity(0)) > 1:
         for pid in server.pids:
             psutil.Process(pid).cpu_affinity([SERVER_CORE])

@@ -1,8 +1,8 @@
-"""How fast frames are acknowledged and what each costs, beside the floor: `python -m tests.bench [CASE ...]`.
+"""Measure ack latency and CPU of each frame, beside the floor: `python -m tests.bench [CASE ...]`.
 
-The server has core 0 for itself and 1 GB (a cgroup where root may make one, else the affinity alone); PostgreSQL and
+The server has core 0 for itself and 1 GB (a cgroup if root may make one, else the affinity alone); PostgreSQL and
 the load have core 1, so that two cores are needed. Prints each run as JSON and then a table of the medians for each
-scenario. `--tree FOLDER` (again for each) measures other working copies of the project, in turns in the same run.
+scenario. `--tree FOLDER` (repeatable) measures other working copies of the project, in turns in the same run.
 """
 
 import argparse
@@ -39,7 +39,7 @@ DESCRIPTORS = 8192
 
 
 class Benchmark(NamedTuple):
-    """A scenario on a server, for as many seconds as the scenario says (0: those of --seconds).
+    """A scenario on a server. `seconds` is its duration (0: that of --seconds).
 
     `compared_with` runs before it in each turn; without it a benchmark is compared with itself.
     """
@@ -49,7 +49,7 @@ class Benchmark(NamedTuple):
     seconds: int = 0
     auths: tuple[str, ...] = ("open", "key")
     compared_with: str = "floor"
-    is_usual: bool = True  # it runs where no benchmark is named
+    is_usual: bool = True  # it runs if the command names no benchmark
     is_long: bool = False  # its database holds the long session
 
 
@@ -103,7 +103,7 @@ def run(
         env |= {"NEW_ROBOTS_PER_ADDRESS": "0", "REDIS_URL": redis_url if case.workers > 1 else "", **case.settings}
         process, limits = stack.enter_context(serving(case, port, env, tree))
         site = Site(port, url, auth, family(process), limits)
-        gc.collect()  # of the run before
+        gc.collect()  # collect the garbage of the run before
         parts = uvloop.run(benchmark.scenario(site, seconds=benchmark.seconds or seconds))
         rss_mb = round(sum(each.memory_info().rss for each in site.processes) / 2**20)
     about = {"rss_mb": rss_mb, "load_average": load_average, "limits": limits}
@@ -111,7 +111,7 @@ def run(
 
 
 def compare(figures: dict, floor: dict) -> dict:
-    """Return the ratios to the figures of the floor, or of what stands for it, in the same turn."""
+    """Return the ratios to the figures of the floor, or of its substitute, in the same turn."""
     compared = [name for name in ("us_a_frame", "p99_ms", "all_greeted_s") if name in figures and name in floor]
     ratios = {f"{name}_x": figures[name] / floor[name] for name in compared}
     if "max_ms" in figures and "max_ms" in floor:
@@ -120,14 +120,14 @@ def compare(figures: dict, floor: dict) -> dict:
 
 
 def chosen(cases: list[str]) -> list[str]:
-    """Return the names of the benchmarks to run, in the order of the table, with those that they are compared with."""
+    """Return the names of the benchmarks to run, in the order of the table, and of those to which they are compared."""
     wanted = set(cases) or {name for name, benchmark in BENCHMARKS.items() if benchmark.is_usual}
     wanted |= {BENCHMARKS[name].compared_with for name in wanted}
     return [name for name in BENCHMARKS if name in wanted]
 
 
 def planned(options: argparse.Namespace) -> Iterator[tuple[int, str, str, Path]]:
-    """Yield turn, benchmark, auth and tree of each run; the floor is the same with any of them."""
+    """Yield turn, benchmark, auth and tree of each run; the floor is the same with any auth and tree."""
     for turn in range(1, options.runs + 1):
         for name in chosen(options.cases):
             benchmark = BENCHMARKS[name]
@@ -139,7 +139,7 @@ def planned(options: argparse.Namespace) -> Iterator[tuple[int, str, str, Path]]
 
 
 def measure(options: argparse.Namespace) -> dict[str, list[dict]]:
-    """Run everything in turns; return the figures of each run, by row of the table."""
+    """Run all benchmarks in turns; return the figures of each run, by row of the table."""
     results: dict[str, list[dict]] = {}
     latest: dict[str, dict] = {}
     with postgres() as database, redis() as channels, tempfile.TemporaryDirectory() as folder:
@@ -180,7 +180,7 @@ def main() -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(DESCRIPTORS, hard), hard))  # inherited by the servers
     psutil.Process().cpu_affinity([LOAD_CORE])  # inherited by PostgreSQL and Redis
-    gc.disable()  # one among the tasks of 2,000 handshakes takes the load 0.1 s, in which it reads no ack
+    gc.disable()  # with the tasks of 2,000 handshakes one collection takes 0.1 s, in which the load reads no ack
     print_tables(measure(options))
 
 

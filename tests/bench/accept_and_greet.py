@@ -1,4 +1,4 @@
-"""The yardstick for handshakes: stock Daphne with an application that accepts each WebSocket, greets it and no more.
+"""The reference for handshakes: stock Daphne with an application that only accepts and greets each WebSocket.
 
 It looks nothing up and stores nothing, so its time for many handshakes is the cost of Daphne, autobahn and Twisted.
 usage: accept_and_greet.py PORT
@@ -24,5 +24,5 @@ async def application(scope, receive, send):
 
 
 if __name__ == "__main__":
-    # With the backlog of `serve`: with stock Daphne's 50 most of 1,000 clients wait 1-3 s for TCP to ask again.
+    # With the backlog of `serve`: with stock Daphne's 50 most of 1,000 clients wait 1-3 s for TCP's retry.
     Server(application, endpoints=[f"tcp:port={int(sys.argv[1])}:interface=127.0.0.1:backlog={BACKLOG}"]).run()

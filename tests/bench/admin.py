@@ -1,8 +1,8 @@
-"""How long the admin's pages take on what tests.bench.fill has made; fails past 300 ms and where frames are scanned.
+"""Time the admin's pages on the data of tests.bench.fill; fails past 300 ms and where a page scans frames.
 
     python -m tests.services sh -c "python -m tests.bench.fill --frames 10000000 && python -m tests.bench.admin"
 
-By Django's test client, so without a server and a browser: median of five, and the first, of each page.
+Uses Django's test client, so no server and no browser: median of five, and the first, of each page.
 """
 
 import os
@@ -56,13 +56,13 @@ def pages() -> list[str]:
 
 
 def scans(queries: CaptureQueriesContext) -> list[str]:
-    """The queries that PostgreSQL would answer by reading all frames."""
+    """Return the queries for which PostgreSQL would read all frames."""
     found = []
     for query in [each["sql"] for each in queries.captured_queries if each["sql"].startswith("SELECT")]:
         with connection.cursor() as cursor:
             cursor.execute("EXPLAIN " + query.replace("%", "%%"), ())
             is_scan = any("Seq Scan on teleop_teleopframe" in line for (line,) in cursor.fetchall())
-            if is_scan or ("COUNT(" in query and 'FROM "teleop_teleopframe"' in query):  # that may scan an index
+            if is_scan or ("COUNT(" in query and 'FROM "teleop_teleopframe"' in query):  # a count may scan an index
                 found.append(query)
     return found
 

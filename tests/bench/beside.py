@@ -1,4 +1,4 @@
-"""A hundred robots on one core, and something else beside them: what it costs their acks.
+"""A hundred robots on one core, with other work beside them: its cost for their acks.
 
 Cores as in `python -m tests.bench`.
 """
@@ -31,7 +31,7 @@ print(client.cookies["sessionid"].value, Token.objects.create(user=user))
 
 
 class Site(NamedTuple):
-    """The server that is measured, and what `superuser` made."""
+    """The measured server, and the session id and token that `superuser` made."""
 
     pid: int
     port: int
@@ -40,7 +40,7 @@ class Site(NamedTuple):
     token: str
 
 
-# What it yields is filled at its end, and goes into the result.
+# The yielded dict is filled when the block ends, and goes into the result.
 Beside = Callable[[Site], AbstractContextManager[dict]]
 
 
@@ -50,7 +50,7 @@ def nothing(site: Site):
 
 
 def superuser(env: dict[str, str]) -> tuple[str, str]:
-    """An administrator's session id and token."""
+    """Return an administrator's session id and token."""
     sessionid, token = shell(LOGIN, env).split()
     return sessionid, token
 
@@ -82,7 +82,7 @@ def run(beside: Beside, seconds: int, service: Postgres, robots: int = CASE.robo
 
 
 def compare(what: str, beside: Beside, options: Namespace, service: Postgres, robots: int = CASE.robots) -> None:
-    """Prints each run without and with it, in turns, and the ratio of the medians of ack p95."""
+    """Print each run without and with `beside`, in turns, and the ratio of the medians of ack p95."""
     p95: dict[str, list[float]] = {"nothing": [], what: []}
     for turn in range(options.runs):
         for name, each in (("nothing", nothing), (what, beside)):
@@ -96,7 +96,7 @@ def compare(what: str, beside: Beside, options: Namespace, service: Postgres, ro
 
 
 def arguments(description: str, **defaults: int) -> Namespace:
-    """Options named by `defaults`, over --runs and --seconds; this process goes to core 1, and what it starts."""
+    """Parse the options in `defaults`, --runs and --seconds; bind this process and its children to core 1."""
     parser = ArgumentParser(description=description)
     for name, default in ({"runs": 3, "seconds": 10} | defaults).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default)

@@ -66,7 +66,7 @@ async def hold_locks(site: Site, seconds: int, robots: int = 100) -> Figures:
 
 
 async def park_one(site: Site, seconds: int, robots: int = 100) -> Figures:
-    """Stream without and then with one session whose rows the database cannot take for `seconds`."""
+    """Stream without and then with one session of which the database cannot take the rows for `seconds`."""
     fleet = robots_of(site, "robot", robots)
     await load.connect_all(fleet, site.port)
     begin_sessions(fleet)

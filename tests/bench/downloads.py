@@ -1,7 +1,7 @@
-"""A session of a million frames through REST: `python -m tests.bench.downloads`.
+"""Download a session of a million frames through REST: `python -m tests.bench.downloads`.
 
-The first page; the whole as JSON lines, beside psql's \\copy of the same rows; the whole as Parquet; a reader that
-takes 100 kB/s; and the server's RSS after each, over that after a first use of all on a small session. Cores as in
+The first page; all frames as JSON lines, beside psql's \\copy of the same rows; all as Parquet; a reader that takes
+100 kB/s; and the server's RSS after each, minus its RSS after a first use of all on a small session. Cores as in
 `python -m tests.bench`.
 """
 

@@ -1,7 +1,7 @@
-"""Fills the PostgreSQL of DATABASE_URL for measuring pages: python -m tests.bench.fill --frames 10000000
+"""Fill the PostgreSQL of DATABASE_URL to measure pages: python -m tests.bench.fill --frames 10000000
 
 A tenth of the frames is one session, the rest are sessions of 30 s, all by 100 SO-101s, with labels, quality and two
-cameras. The rows are made where they are stored, at 60,000 a second; 10,000,000 frames take 6 GB.
+cameras. PostgreSQL generates the rows itself, at 60,000 a second; 10,000,000 frames take 6 GB.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def fill(frames: int, long: int) -> None:
     call_command("migrate", verbosity=0)
     sizes = {"robots": ROBOTS, "fps": FPS, "short": SHORT, "long": long, "sessions": 1 + (frames - long) // SHORT}
     with connection.cursor() as cursor:
-        cursor.execute("SET session_replication_role = replica")  # no foreign key is looked up, row by row
+        cursor.execute("SET session_replication_role = replica")  # skip the foreign-key check of each row
         for statement in FILL.format(joints=JOINTS, **sizes).split(";\n"):
             cursor.execute(statement)
         cursor.execute("RESET session_replication_role")

@@ -1,7 +1,7 @@
-"""The floor a Python server could reach: a C WebSocket server (picows) and one COPY every 20 ms, acks after the commit.
+"""The fastest Python server to compare with: C WebSockets (picows), one COPY every 20 ms, acks after the commit.
 
-No checks, no sessions, no resume: what the server costs above this is what its promises cost. It greets a robot and
-ignores its `start`, so that one load generator serves both. usage: floor.py PORT
+It has no checks, sessions or resume: the server's cost above this is the cost of its guarantees. It greets a robot
+and ignores its `start`, so that one load generator serves both. usage: floor.py PORT
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""What each index, constraint and type of the frames table costs an insert on PostgreSQL: python -m tests.bench.inserts
+"""Measure the cost of each index, constraint and type of the frames table: python -m tests.bench.inserts
 
-COPY of 120 rows a statement, as the writer does it for 100 robots; the CPU is that of PostgreSQL's own process, the
-table empty at first. Variants take turns, the median over the turns is printed.
+COPY of 120 rows a statement on PostgreSQL, like the writer for 100 robots; the CPU is that of PostgreSQL's process,
+the table is empty at first. Variants take turns, and the median over the turns is printed.
 """
 
 import json
@@ -48,7 +48,7 @@ DATA = json.dumps(
 
 
 def cost(connection: psycopg.Connection, json_type: str, additions: list[str]) -> tuple[float, float]:
-    """PostgreSQL's CPU a row in us, and bytes a row on disk, indexes included."""
+    """Return PostgreSQL's CPU for a row in us, and bytes for a row on disk, indexes included."""
     connection.execute("drop table if exists frame")
     connection.execute(f"create table frame ({COLUMNS.format(json=json_type)})")
     for addition in additions:

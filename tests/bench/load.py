@@ -22,10 +22,10 @@ BEGIN_A_TURN = 5
 
 
 async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Run all of it at the same time.
+    """Run all coroutines at the same time.
 
-    The tasks begin a few in each turn of the event loop, which reads the acks of others in between: a thousand
-    handshakes take it 0.2 s.
+    A few tasks begin in each turn of the event loop, which reads acks of other robots in between: a thousand
+    handshakes take the loop 0.2 s.
     """
     tasks = []
     for number, each in enumerate(work):
@@ -57,9 +57,9 @@ async def hang_up(robots: Iterable[Robot]) -> None:
 
 
 def figures(robots: Iterable[Robot], since: float = 0, until: float = float("inf")) -> dict:
-    """Quantiles of send -> ack, of the frames sent between `since` and `until` (perf_counter).
+    """Return quantiles of send -> ack, of the frames sent between `since` and `until` (perf_counter).
 
-    A frame that is not acknowledged counts with its age, so that a server that stops acknowledging does not look fast.
+    An unacknowledged frame counts with its age, so that a server that stops acknowledging does not look fast.
     """
     robots, now = list(robots), time.perf_counter()
     took_ms = [

@@ -1,6 +1,6 @@
-"""How long moving up from SQLite takes: `python -m tests.bench.move --frames 1000000`.
+"""Time the move from SQLite to PostgreSQL: `python -m tests.bench.move --frames 1000000`.
 
-Fills a file with sessions of 100 robots and times `manage.py move_to`, which copies and compares it all; fails from
+Fills a file with sessions of 100 robots and times `manage.py move_to`, which copies and compares all rows; fails from
 60 s on. 1,000,000 frames take 600 MB in either database.
 """
 

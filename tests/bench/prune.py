@@ -1,4 +1,4 @@
-"""What deleting old sessions costs the robots that stream meanwhile: `python -m tests.bench.prune --frames 5000000`.
+"""Measure the cost of deleting old sessions for streaming robots: `python -m tests.bench.prune --frames 5000000`.
 
 50 robots on PostgreSQL: ack p95 without and then with `manage.py prune`, which deletes that many frames; fails past 1.5
 times. Cores as in `python -m tests.bench`, `prune` beside PostgreSQL and the load; 5,000,000 frames take 3 GB.
@@ -24,7 +24,7 @@ QUALITY_DUE = "SELECT count(*) FROM teleop_teleopsession WHERE quality IS NULL"
 
 
 def streaming(port: int, meanwhile: Callable[[], None]) -> dict:
-    """What the load has measured from its start to the end of `meanwhile`."""
+    """Return the load's measurements from its start to the end of `meanwhile`."""
     load = [sys.executable, "-m", "tests.bench.load", str(port), str(CASE.robots), "0", str(CASE.per_message)]
     with subprocess.Popen(load, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as generator:
         generator.stdout.readline()  # all are connected
@@ -55,10 +55,10 @@ def main() -> int:
         fill = [sys.executable, "-m", "tests.bench.fill", "--frames", str(options.frames)]
         subprocess.run(fill, env=env, check=True)
         with serving(CASE, port, env) as (_, limits):
-            service.execute("CHECKPOINT")  # of what was filled
+            service.execute("CHECKPOINT")  # writes the filled pages
             without = streaming(port, lambda: time.sleep(options.seconds))
             print("without prune", json.dumps(without), flush=True)
-            with psycopg.connect(service.url, autocommit=True) as database:  # of the sessions that ended just now
+            with psycopg.connect(service.url, autocommit=True) as database:  # of the sessions that have just ended
                 wait_until(lambda: not database.execute(QUALITY_DUE).fetchone()[0], 300, "quality")
             meanwhile = streaming(port, prune)
             print("with prune", json.dumps(meanwhile), limits, flush=True)

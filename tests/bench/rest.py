@@ -1,4 +1,4 @@
-"""What clients of the REST API cost the robots, and how long they wait themselves: `python -m tests.bench.rest`.
+"""Measure the cost of REST clients for robots, and the clients' own latency: `python -m tests.bench.rest`.
 
 Ack p95 of 100 robots without and with 20 requests a second of /health, /robots and /sessions?limit=10, in turns; the
 requests' p50 and p95 in ms, each status, and the most connections that PostgreSQL had.

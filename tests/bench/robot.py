@@ -1,4 +1,4 @@
-"""One robot of the load: it connects as a client does, sends frames on a fixed schedule and times each one's ack."""
+"""One robot of the load: it connects like a client, sends frames on a fixed schedule and times each frame's ack."""
 
 import asyncio
 import random
@@ -20,7 +20,7 @@ END = b'{"type":"end"}'
 
 
 class Robot(WSListener):
-    """One robot and its session: its frames, and the time from the send of each one to its ack."""
+    """One robot and its session: its frames, and the time from the send of each frame to its ack."""
 
     def __init__(self, robot_id: str, key: str = "", session: str = ""):
         self.robot_id = robot_id
@@ -33,14 +33,14 @@ class Robot(WSListener):
         self.session_id = 0
         self.next_index = self.next_unacked = 0
         self.greeted_at = self.ended_at = 0.0
-        self.pending: dict[int, float] = {}  # by frame_index: when it was sent
+        self.pending: dict[int, float] = {}  # send time by frame_index
         self.sent_at, self.took_s = array("d"), array("d")  # of the acknowledged frames
-        self.due_at, self.late_s = array("d"), array("d")  # of each send: its schedule, and how far behind that it was
+        self.due_at, self.late_s = array("d"), array("d")  # of each send: its scheduled time and its delay
         self.refusals: Counter[str] = Counter()  # handshakes by answer
         self.errors = self.sent = self.disconnects = 0
 
     async def connect(self, port: int, within_s: float = CONNECT_S, until_http: int = 0) -> bool:
-        """Connect as a client does, with back-off; False if not greeted in time, or answered with `until_http`."""
+        """Connect like a client, with back-off; return False if not greeted in time, or answered with `until_http`."""
         deadline, pause_s = time.perf_counter() + within_s, FIRST_PAUSE_S
         while (left_s := deadline - time.perf_counter()) > 0:
             answer = await self._handshake(port, left_s)
@@ -118,7 +118,7 @@ class Robot(WSListener):
         due = time.perf_counter()
         while not over.is_set() and self.transport is not None:
             if len(self.pending) > MAX_UNACKED - per_message:
-                await asyncio.sleep(interval_s)  # a client holds its frames then, and catches up later
+                await asyncio.sleep(interval_s)  # without a connection a client holds its frames, and sends them later
                 continue
             now = time.perf_counter()
             self.due_at.append(due)

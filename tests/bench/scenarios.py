@@ -1,6 +1,6 @@
-"""The situations in which `python -m tests.bench` measures a server.
+"""The scenarios in which `python -m tests.bench` measures a server.
 
-Each scenario drives robots from this process, in one event loop, and returns figures by part ("" is the whole).
+Each scenario runs its robots in this process, in one event loop, and returns figures by part ("" is the whole).
 """
 
 import asyncio
@@ -15,13 +15,13 @@ from tests.bench.robot import END, START, Robot
 from tests.bench.serving import LONG_SESSION, SERVER_CORE, Site, cpu_s, key_of
 
 HEARTBEAT_S = 3
-SETTLE_S = HEARTBEAT_S + 1  # after it the sessions' first heartbeat is saved
+SETTLE_S = HEARTBEAT_S + 1  # after it, each session has saved its first heartbeat
 COUNTS = "SELECT session_id, count(*) FROM teleop_teleopframe GROUP BY session_id"
 Figures = dict[str, dict]
 
 
 def robots_of(site: Site, kind: str, count: int, **options: str) -> list[Robot]:
-    """Return robots that have the keys of serving.REGISTERED where the site asks for keys."""
+    """Return robots; they have the keys of serving.REGISTERED if the site requires keys."""
     names = [f"{kind}_{number}" for number in range(count)]
     return [Robot(name, **{"key": key_of(name) if site.auth == "key" else ""} | options) for name in names]
 
@@ -32,7 +32,7 @@ def begin_sessions(robots: Iterable[Robot]) -> None:
 
 
 class Meter:
-    """CPU in cores since it was made: of the server, of the load, and of others on the server's core."""
+    """CPU in cores since its creation: of the server, of the load, and of other processes on the server's core."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -44,7 +44,7 @@ class Meter:
         return [time.perf_counter(), cpu_s(self._site.processes), time.process_time(), busy]
 
     def read(self, frames: int = 0) -> dict:
-        """Return the cores used; with `frames` also the server's CPU for each of them."""
+        """Return the cores used; with `frames` also the server's CPU for each frame."""
         took, server, own, busy = (now - then for now, then in zip(self._read(), self._before, strict=True))
         figures = {"server_cpu": server / took, "load_cpu": own / took, "others_cpu": max(0, busy - server) / took}
         rounded = {name: round(value, 2) for name, value in figures.items()}
@@ -65,7 +65,7 @@ async def streaming(robots: list[Robot], per_message: int = 1):
 
 
 async def incomplete(site: Site, robots: list[Robot]) -> int:
-    """Count the robots of which not every frame is acknowledged and in the database."""
+    """Count the robots that have a frame not acknowledged or not in the database."""
     stored = dict(await asyncio.to_thread(site.query, COUNTS))
     return sum(bool(robot.pending) or stored.get(robot.session_id) != robot.next_index for robot in robots)
 
@@ -99,9 +99,9 @@ async def start_together(site: Site, seconds: int, robots: int = 100) -> Figures
 
 
 async def connect_together(site: Site, seconds: int, robots: int, newcomers: int, strangers: int) -> Figures:
-    """Connect newcomers at the same time while robots stream; strangers come with wrong keys.
+    """Connect newcomers at the same time while robots stream; strangers connect with wrong keys.
 
-    Newcomers that are not greeted within `seconds` are not waited for.
+    The scenario does not wait for newcomers that are not greeted within `seconds`.
     """
     fleet = robots_of(site, "robot", robots)
     await load.connect_all(fleet, site.port)

@@ -1,6 +1,6 @@
 """Servers to measure, each on core 0 and within 1 GB, and databases for them.
 
-The memory limit is a cgroup where root may make one; else there is the affinity alone.
+The memory limit is a cgroup if root may make one; else only the affinity limits the server.
 """
 
 import os
@@ -67,7 +67,7 @@ class Case(NamedTuple):
 
 
 class Site(NamedTuple):
-    """A server that runs, and its database."""
+    """A running server, and its database."""
 
     port: int
     url: str
@@ -87,7 +87,7 @@ class Site(NamedTuple):
 
 
 class Databases:
-    """Makes one database for each tree, vendor and content, and hands out copies of it."""
+    """Databases for benchmarks: one original for each tree, vendor and content, of which a run gets a copy."""
 
     def __init__(self, postgres: Postgres, folder: Path) -> None:
         self._postgres = postgres
@@ -142,14 +142,14 @@ def migrate(env: dict[str, str], tree: Path = ROOT) -> None:
 
 
 def shell(code: str, env: dict[str, str], tree: Path = ROOT) -> str:
-    """Run `code` in Django's shell, and return what it printed."""
+    """Run `code` in Django's shell, and return its output."""
     command = [sys.executable, "manage.py", "shell", "--verbosity", "0", "--command", code]
     return subprocess.run(command, env=env, cwd=tree, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 @contextmanager
 def limited_memory(name: str) -> Iterator[Path | None]:
-    """Yield the file into which a pid is written to limit that process to 1 GB, or None where there is no cgroup."""
+    """Yield the file into which a pid is written to limit that process to 1 GB, or None without a cgroup."""
     group = CGROUP / name
     try:
         group.mkdir()
@@ -190,7 +190,7 @@ def serving(case: Case, port: int, env: dict[str, str], tree: Path = ROOT):
         if group:
             group.write_text(str(process.pid))
         wait_until(lambda: listening(family(process), port) == case.workers, 30, "the server listens")
-        time.sleep(1.5)  # start-up is not what is measured
+        time.sleep(1.5)  # start-up is not measured
         yield process, "affinity, and a cgroup of 1 GB" if group else "affinity only"
 
 

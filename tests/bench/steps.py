@@ -1,6 +1,6 @@
-"""Where a frame's CPU goes: py-spy on the server, 100 robots on PostgreSQL: `python -m tests.bench.steps`.
+"""Profile the CPU of a frame: py-spy on the server, 100 robots on PostgreSQL: `python -m tests.bench.steps`.
 
-Samples of threads that work (not those that wait), as shares of the server's CPU and in us a frame.
+Samples of threads that work (not those that wait), as shares of the server's CPU and in us for a frame.
 """
 
 import re
@@ -14,9 +14,9 @@ from tests.bench.beside import Site, arguments, run
 from tests.services import postgres
 
 RATE = 200
-# py-spy takes these for working: they wait, for the next group and for PostgreSQL.
+# py-spy counts these as working, but they wait: for the next group and for PostgreSQL.
 WAITS = r"(_run \(teleop/ingest/database|_wait_for_result \()[^;]*$"
-# The first that is found in the stack.
+# The first match in the stack counts.
 STEPS = {
     "COPY: libpq": "_run_copy",
     "COPY: rows packed": "_copy ",

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.once
 
 @pytest.fixture
 def robot():
-    """A robot that sent frame 0 five seconds ago and frame 1 one second ago."""
+    """Return a robot that sent frame 0 five seconds ago and frame 1 one second ago."""
     robot = Robot("arm")
     now = time.perf_counter()
     robot.pending = {0: now - 5, 1: now - 1}

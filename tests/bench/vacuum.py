@@ -1,9 +1,9 @@
-"""What autovacuum does to frames: `python -m tests.bench.vacuum --frames 2000000`.
+"""Measure the effect of autovacuum on frames: `python -m tests.bench.vacuum --frames 2000000`.
 
-Inserts that many rows, as fast as they go, and waits after every 100,000 until autovacuum has done what is due; with
-PostgreSQL's defaults and with what the migrations set, of which the threshold is scaled down as the table is; "late" is
-that with a checkpoint between each insert and its vacuum, as with few robots. Then vacuums as PostgreSQL has to once a
-table is 200 million transactions old: in how much time, and with how much to write.
+Inserts that many rows at full speed, and waits after every 100,000 until autovacuum has finished the due work: with
+PostgreSQL's defaults, and with the migrations' settings, with their threshold scaled down like the table. "late" is the
+second with a checkpoint between each insert and its vacuum, as with few robots. Then vacuums as PostgreSQL must once a
+table is 200 million transactions old, and measures the time and the bytes written.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from tests.bench.fill import JOINTS
 from tests.services import Postgres, postgres, wait_until
 
 STEP = 100_000
-DATA = JOINTS.replace("%", "%%")  # format's, not psycopg's
+DATA = JOINTS.replace("%", "%%")  # braces for format, not psycopg
 INSERT = f"""
 INSERT INTO teleop_teleopframe (session_id, frame_index, timestamp, robot_id, data)
 SELECT %(step)s, i, now(), 'robot_7', format('{{"observation":{{{DATA}}},"action":{{{DATA}}}}}', i)::json
@@ -64,7 +64,7 @@ def run(service: Postgres, name: str, frames: int, threshold: int) -> None:
         vacuums, analyzes = database.execute(COUNTS).fetchone()
         database.execute("ANALYZE teleop_teleopframe")
         frozen, pages = database.execute(PAGES).fetchone()
-        database.execute("CHECKPOINT")  # by then each page's last writing is long ago
+        database.execute("CHECKPOINT")  # so that each page's last write is long past
         began = time.monotonic()
         database.execute("SET vacuum_freeze_table_age = 0; SET vacuum_freeze_min_age = 0")
         database.execute("VACUUM teleop_teleopframe")
@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--threshold", type=int, default=200_000)
     options = parser.parse_args()
     with postgres() as service:
-        service.execute("ALTER SYSTEM SET autovacuum_naptime = 1")  # as rows come faster than they would
+        service.execute("ALTER SYSTEM SET autovacuum_naptime = 1")  # because rows arrive faster than in production
         service.execute("SELECT pg_reload_conf()")
         for name in ("defaults", "settings", "late"):
             run(service, name, options.frames, options.threshold)

@@ -1,6 +1,6 @@
-"""Pages as they would ask: usage: watch.py PORT SESSIONID WATCHERS ROBOTS read|deaf; until its input is closed.
+"""Send the requests of pages: usage: watch.py PORT SESSIONID WATCHERS ROBOTS read|deaf; until its input is closed.
 
-Half are on live pages of robots, half on the fleet. `deaf` ones ask twenty times a second and read nothing.
+Half are on live pages of robots, half on the fleet. `deaf` ones send twenty requests a second and read nothing.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ count: Counter[str] = Counter()
 
 
 class Page:
-    """A WebSocket by hand, as a library would read ahead."""
+    """A WebSocket without a library, because a library would read ahead."""
 
     def __init__(self, path: str):
         self.path = path

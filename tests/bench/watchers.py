@@ -1,7 +1,7 @@
-"""What watching costs the robots, and what watchers that stopped reading cost memory: `python -m tests.bench.watchers`.
+"""Measure the cost of watchers for robots, and the memory for non-reading watchers: `python -m tests.bench.watchers`.
 
-Ack p95 of 100 robots without and with 20 watchers (10 on live pages, 10 on the fleet), in turns; then 20 that ask
-without end and read nothing, with the server's RSS over time.
+Ack p95 of 100 robots without and with 20 watchers (10 on live pages, 10 on the fleet), in turns; then 20 that send
+requests without end and read nothing, with the server's RSS over time.
 """
 
 import json
@@ -19,12 +19,12 @@ WATCHERS = 20
 
 @contextmanager
 def watchers(site: Site, how: str):
-    """`how` is read or deaf."""
+    """Run watchers beside the load; `how` is read or deaf."""
     command = [sys.executable, HERE / "watch.py", str(site.port), site.sessionid, str(WATCHERS), str(CASE.robots), how]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         answers: dict = {}
         try:
-            process.stdout.readline()  # all have been answered
+            process.stdout.readline()  # all watchers have an answer
             yield answers
             answers |= json.loads(process.communicate()[0])
         finally:

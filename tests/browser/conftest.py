@@ -11,14 +11,14 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tests.browser.people import User, admin, curator, viewer  # noqa: F401 - fixtures
 from tests.services import Server
 
-CHROMIUM = "/usr/bin/chromium"  # Debian's
+CHROMIUM = "/usr/bin/chromium"  # the path of Debian's package
 FULL_HD = {"width": 1920, "height": 1080}
 
-expect.set_options(timeout=30_000)  # as long as wait_until
+expect.set_options(timeout=30_000)  # like wait_until
 
 
 class Console(list):
-    """What the browser said that a developer would have to look into; a test names what it provokes."""
+    """Unexpected messages of the browser's console; a test declares the messages that it provokes."""
 
     def __init__(self) -> None:
         self._expected: list[str] = []
@@ -40,7 +40,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(autouse=True)
 def _database_beside_playwright(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Playwright's loop runs in this thread, which Django takes for one that must not wait for a database."""
+    """Playwright's loop runs in this thread, so Django would refuse to wait for a database in it."""
     monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
 
 
@@ -56,7 +56,7 @@ Visit = Callable[..., Page]
 
 @pytest.fixture
 def visit(browser: Browser, server: Server, console: Console) -> Iterator[Visit]:
-    """`visit("/", user)` opens a page with this person's login, `visit("/")` without one; other keywords are the
+    """`visit("/", user)` opens a page with this user's login, `visit("/")` without one; other keywords are the
     browser's (`color_scheme="dark"`), `at` is another server."""
     contexts = []
 

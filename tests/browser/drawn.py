@@ -1,4 +1,4 @@
-"""What two cameras would have seen of a simulated arm: drawn from its frames, as mp4."""
+"""Draw the pictures of two cameras on a simulated arm from its frames, as mp4."""
 
 import math
 import tempfile
@@ -16,7 +16,7 @@ Camera = Callable[[dict[str, float]], Picture]
 
 
 def _bench() -> Picture:
-    """A table in the light of a lamp on the left."""
+    """Draw a table in the light of a lamp on the left."""
     light = 1.25 - np.hypot(X - 130, Y - 90)[..., None] / 700
     ground = np.where(Y[..., None] > 290, np.array(BENCH) * 1.5, np.array(BENCH))
     return np.clip(ground * light, 0, 255)
@@ -32,7 +32,7 @@ def _line(picture: Picture, begin, end, width: float, colour) -> None:
 
 
 def front(joints: dict[str, float]) -> Picture:
-    """From the side: shoulder, elbow and wrist in one plane, panned a little."""
+    """Draw from the side: shoulder, elbow and wrist in one plane, panned a little."""
     picture = _bench()
     _line(picture, (330, 282), (350, 282), 12, CUBE)
     at, angle = (200 + joints["shoulder_pan.pos"] * 0.4, 290.0), -math.pi / 2
@@ -50,7 +50,7 @@ def front(joints: dict[str, float]) -> Picture:
 
 
 def wrist(joints: dict[str, float]) -> Picture:
-    """From the wrist: the jaws above the cube, turned by the roll."""
+    """Draw from the wrist: the jaws above the cube, turned by the roll."""
     picture = _bench()
     roll, gap = math.radians(joints["wrist_roll.pos"]) * 0.4, 18 + joints["gripper.pos"]
     middle = np.array((240 + joints["shoulder_pan.pos"], 190 - joints["elbow_flex.pos"] * 0.5))
@@ -66,7 +66,7 @@ def wrist(joints: dict[str, float]) -> Picture:
 
 
 def film(camera: Camera, moments: list[dict[str, float]]) -> bytes:
-    """A picture for each of the joints' positions, FPS a second."""
+    """Return a picture for each of the joints' positions, FPS a second."""
     import av
 
     file = tempfile.NamedTemporaryFile(suffix=".mp4")  # noqa: SIM115 - by its name, as the index moves by reading again

@@ -1,4 +1,4 @@
-"""Videos in which every picture shows its number, for a machine to read: twelve stripes, white for the bits set."""
+"""Videos in which every picture shows its number, machine-readable: twelve stripes, white for the bits set."""
 
 import tempfile
 from functools import cache
@@ -12,7 +12,7 @@ from videos.models import VideoChunk
 FPS = 30
 BITS, STRIPE_PX, HEIGHT_PX = 12, 16, 96
 
-# The number on the screen; null where there is no picture.
+# The number on the screen; null without a picture.
 READ = f"""camera => {{
   const video = document.querySelector(`[data-camera="${{camera}}"] video:not([hidden])`);
   if (!video || video.readyState < 2) return null;
@@ -28,13 +28,13 @@ READ = f"""camera => {{
 
 @cache
 def numbered_film(first: int, count: int) -> bytes:
-    """An mp4 (H.264, as robots upload it) of `count` pictures with the numbers from `first` on."""
+    """Return an mp4 (H.264, as robots upload it) of `count` pictures with the numbers from `first` on."""
     import av
     import numpy
 
     file = tempfile.NamedTemporaryFile(suffix=".mp4")  # noqa: SIM115 - by its name, as the index moves by reading again
     with av.open(file.name, "w", options={"movflags": "faststart"}) as container:
-        # A key picture every second, so that most jumps land between two.
+        # A key picture every second, so that most seeks land between two.
         stream = container.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "g": str(FPS)})
         stream.width, stream.height, stream.pix_fmt = BITS * STRIPE_PX, HEIGHT_PX, "yuv420p"
         for number in range(first, first + count):
@@ -48,7 +48,7 @@ def numbered_film(first: int, count: int) -> bytes:
 
 
 def upload(session: TeleopSession, first: int, count: int, camera="front") -> VideoChunk:
-    """The pictures `first` ... of the session: number n is seen n / FPS after its start."""
+    """Upload the pictures from `first` on to the session: number n is seen n / FPS after its start."""
     begin = session.start_time.timestamp() + first / FPS
     chunk = VideoChunk(session=session, camera_key=camera, start_timestamp=begin, end_timestamp=begin + count / FPS)
     with tempfile.NamedTemporaryFile() as file:

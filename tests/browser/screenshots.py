@@ -1,6 +1,6 @@
-"""The README's pictures: `python -m tests.browser.screenshots` serves, simulates robots with video, and takes them.
+"""Take the README's pictures: `python -m tests.browser.screenshots` serves and simulates robots with video.
 
-On a database and a media folder of its own, in about three minutes. Each is a PNG of at most 300 kB, in docs/images.
+Uses a database and a media folder of its own, in about three minutes. Each is a PNG of at most 300 kB, in docs/images.
 """
 
 import os
@@ -49,7 +49,7 @@ def simulation(server: Server, robots: int, seconds: int = 0) -> subprocess.Pope
 
 
 class Api:
-    """REST, as an administrator."""
+    """Client of the REST API, as an administrator."""
 
     def __init__(self, playwright: Playwright, server: Server):
         anyone = playwright.request.new_context(base_url=server.url)
@@ -75,7 +75,7 @@ class Api:
 
 
 def curate(api: Api) -> int:
-    """Names, labels, videos, a mark; the id of the session to replay, once its quality is there."""
+    """Add names, labels, videos and a mark; return the id of the session to replay, once its quality is computed."""
     for robot_id, name in NAMES.items():
         api.patch(f"/robots/{robot_id}", {"name": name})
     sessions = sorted(api.get("/sessions").json()["results"], key=lambda session: session["robot"])
@@ -86,7 +86,7 @@ def curate(api: Api) -> int:
     chunk = CHUNK_S * drawn.FPS
     for begin in range(0, len(frames), chunk):
         upload(api, sessions[0]["id"], "front", frames, range(begin, min(begin + chunk, len(frames))))
-    upload(api, sessions[0]["id"], "wrist", frames, range(2 * chunk))  # and what follows has not come
+    upload(api, sessions[0]["id"], "wrist", frames, range(2 * chunk))  # the later videos are missing
     api.post(f"{path}/marks", data={"timestamp": frames[520]["timestamp"], "note": "slips"})
     wait_until(lambda: api.get(path).json()["quality"], 60, "the session's quality")
     return sessions[0]["id"]
@@ -114,10 +114,10 @@ def pages(browser: Browser, server: Server, scheme: str, session_id: int) -> Ite
     page.get_by_role("button", name="Log in").click()
     page.goto("/robots/robot_001/live")
     page.locator(".uplot").first.wait_for()
-    page.wait_for_timeout(5_000)  # it begins with what was before
+    page.wait_for_timeout(5_000)  # the page begins with earlier frames
     yield "live", page
     page.goto("/")
-    page.wait_for_timeout(18_000)  # small graphs that are full make a file past the bound
+    page.wait_for_timeout(18_000)  # full small graphs make a file over the bound
     yield "fleet", page
     page.goto("/admin/teleop/teleopsession/")
     yield "sessions", page

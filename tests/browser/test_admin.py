@@ -1,4 +1,4 @@
-"""The admin in a real browser: what only a browser does with its pages."""
+"""The admin in a real browser: behaviour of its pages that only a browser shows."""
 
 from datetime import UTC, datetime
 

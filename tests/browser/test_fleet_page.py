@@ -1,4 +1,4 @@
-"""The fleet page on real streams; what takes a fleet of two hundred, or odd answers, on answers that the test gives."""
+"""The fleet page on real streams; tests of two hundred robots, or of odd data, use answers made by the test."""
 
 import json
 import re
@@ -20,14 +20,14 @@ def tile(page: Page, robot_id: str):
 
 
 def state(robot_id: str, **changes) -> dict:
-    """A robot in an answer, online and well."""
+    """Return a robot of an answer, online and well."""
     well = {"name": None, "robot_type": "so101", "status": "online", "task": None, "fps": 60, "last_heartbeat": None}
     well |= {"last_error": None, "session_id": 1, "rate_hz": 60.0, "ack_lag_ms": 20.0, "frame_count": 60}
     return {"id": robot_id, "values": [1.0, 2.0]} | well | changes
 
 
 def answering(page: Page, robots) -> None:
-    """In place of the server: `robots(n)` are those of the n-th answer."""
+    """Answer in place of the server: `robots(n)` are the robots of the n-th answer."""
 
     def attend(socket) -> None:
         answers = iter(range(1_000_000))
@@ -145,7 +145,7 @@ def test_it_reconnects_after_a_lost_connection(visit, viewer, server, start_serv
     expect(page.locator("#tiles")).to_have_class(re.compile("stale"))
     expect(page.get_by_role("button", name="Try now")).to_be_visible()
     own.start()
-    page.evaluate("document.querySelector('#connection button')?.click()")  # it may have come back by itself by now
+    page.evaluate("document.querySelector('#connection button')?.click()")  # the page may have reconnected by now
     expect(page.locator("#connection")).to_be_hidden()
     expect(page.locator("#tiles")).not_to_have_class(re.compile("stale"))
 
@@ -161,7 +161,7 @@ def test_it_shows_a_message_after_logout(visit, viewer, start_server, console):
 
 
 def test_it_draws_only_the_visible_of_200_tiles(visit, viewer):
-    """30 fit the screen, and only what is on it is drawn."""
+    """30 tiles fit the screen, and the page draws only visible tiles."""
 
     def fleet(n: int) -> list[dict]:
         return [state(f"robot_{i:03}", values=[(n * 7 + i * j) % 50 for j in range(6)]) for i in range(200)]
@@ -173,6 +173,6 @@ def test_it_draws_only_the_visible_of_200_tiles(visit, viewer):
     expect(tiles).to_have_count(200)
     on_screen = "tiles => tiles.filter((tile) => tile.getBoundingClientRect().bottom <= innerHeight).length"
     assert tiles.evaluate_all(on_screen) >= 30
-    drawn = "canvases => canvases.filter((canvas) => canvas.width !== 300).length"  # 300: as it is made
+    drawn = "canvases => canvases.filter((canvas) => canvas.width !== 300).length"  # 300: the default of a canvas
     wait_until(lambda: page.locator(".tile canvas").evaluate_all(drawn) >= 30)
     assert page.locator(".tile canvas").evaluate_all(drawn) <= 60

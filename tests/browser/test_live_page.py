@@ -1,4 +1,4 @@
-"""The live page on real streams: what is plotted is what the robot sent. `page.series()` is what is plotted."""
+"""The live page on real streams: the plot shows the robot's values. `page.series()` returns the plotted values."""
 
 import json
 import math
@@ -23,7 +23,7 @@ def arm(server: Server) -> Iterator[Wire]:
 
 
 def sine(index: int, **changes) -> dict:
-    """Of 0.5 Hz, with an action that is a quarter of a turn ahead."""
+    """Return a sine of 0.5 Hz, with an action that is a quarter of a turn ahead."""
     angle = math.tau * 0.5 * index / 60
     parts = {"observation": {"pan.pos": math.sin(angle)}, "action": {"pan.pos": math.cos(angle)}}
     return frame(index, **parts | changes)
@@ -143,7 +143,7 @@ def test_it_follows_the_robot_status(visit, server, viewer):
     expect(page.locator(".row")).to_have_count(1)  # the last half minute stays
     expect(page.locator("#rate")).not_to_contain_text("Hz")
     page.reload()
-    expect(page.get_by_role("link", name="Replay")).to_be_visible()  # of its last session
+    expect(page.get_by_role("link", name="Replay")).to_be_visible()  # of the robot's last session
 
 
 def test_it_plots_a_new_session_after_a_gap(visit, server, viewer):
@@ -239,7 +239,7 @@ def test_it_saves_a_mark_with_the_session(visit, curator, arm):
     stream(arm, range(60))
     wait_for(page, 60)
     page.keyboard.press("m")
-    stream(arm, range(60, 120))  # the moment is that of the key
+    stream(arm, range(60, 120))  # the mark has the time of the key
     page.get_by_placeholder("Note").fill("the gripper slips")
     page.keyboard.press("Enter")
     expect(page.locator("#marking")).to_be_hidden()

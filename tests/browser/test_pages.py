@@ -1,4 +1,4 @@
-"""What all pages have in common: who may see them, and that nothing in them comes from elsewhere."""
+"""Rules for all pages: permissions to see them, and no content from other sites."""
 
 import re
 
@@ -43,7 +43,7 @@ def test_the_content_security_policy_forbids_inline_code(visit, admin, path):
 def test_the_api_page_works_under_the_content_security_policy(visit):
     page = visit("/docs")
     expect(page.get_by_text("/robots/{id}/status")).to_be_visible()
-    assert "script-src" not in page.request.get("/docs").headers["content-security-policy"]  # so default-src holds
+    assert "script-src" not in page.request.get("/docs").headers["content-security-policy"]  # so default-src applies
 
 
 def test_the_pages_share_the_theme_of_the_admin(visit, admin):

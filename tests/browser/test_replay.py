@@ -1,4 +1,4 @@
-"""Replay: videos and plots agree, what is missing is seen to be missing, labels."""
+"""Replay: videos and plots agree, missing data is visibly missing, and labels."""
 
 import re
 from collections.abc import Callable
@@ -23,7 +23,7 @@ FALL_BEHIND = """() => new Promise((done) => {
 
 
 def indexed(index: int) -> dict:
-    """A joint whose value is the frame's index."""
+    """Return a joint whose value is the frame's index."""
     return {"observation": {"gripper.pos": index}, "action": {"gripper.pos": -index}}
 
 
@@ -46,12 +46,12 @@ def settle(page: Page) -> None:
 
 
 def frame_shown(page: Page) -> int:
-    """By the value under the cursor, which is the frame's index."""
+    """Return the frame's index, which is the value under the cursor."""
     return round(float(page.locator(".joint .observation").inner_text()))
 
 
 def scrub(page: Page, share: float) -> None:
-    """The pointer pulled over the plot to a share of its width."""
+    """Drag the pointer over the plot to a share of its width."""
     box = page.locator(".joint .u-over").bounding_box()
     y = box["y"] + box["height"] / 2
     page.mouse.move(box["x"] + box["width"] * 0.5, y)
@@ -62,7 +62,7 @@ def scrub(page: Page, share: float) -> None:
 
 def test_after_a_scrub_video_and_plot_agree_within_a_frame(replay):
     session = film_session()
-    for first in (0, 120):  # two chunks of 4 s, which touch
+    for first in (0, 120):  # two adjacent chunks of 4 s
         upload(session, first, 120)
     page = replay(session)
     for share in (0.013, 0.31, 0.4999, 0.5001, 0.731, 0.9999):
@@ -87,7 +87,7 @@ def test_a_playing_video_stays_in_sync_with_the_clock(replay, rate):
         number, index = page.evaluate(both.replace("eval(read)", f"({READ})"), None)
         return (
             number is not None and abs(number / FPS - index / 60) <= rate * 2 / FPS
-        )  # the picture and the text are not of one moment
+        )  # the picture and the text are read at slightly different times
 
     wait_until(agree)
     page.evaluate(FALL_BEHIND)
@@ -150,7 +150,7 @@ def test_it_ignores_shortcuts_typed_into_a_note(replay, curator):
 
 
 def label(session: TeleopSession, **changes) -> None:
-    """Another person, somewhere else."""
+    """Label the session as another user in another place."""
     session.refresh_from_db()
     session.merge_meta(changes, by_staff=True)
     session.save_meta()

@@ -1,4 +1,4 @@
-"""The replay's modules without a DOM: time, frames and chunks told from each other, the clock, the frames at hand."""
+"""The replay's modules without a DOM: the time line, distinct frames and chunks, the clock, the loaded frames."""
 
 import json
 
@@ -44,9 +44,9 @@ const seen = () => [view.from, view.to];
 
 @pytest.fixture(scope="module")
 def run(browser, _server):
-    """One page for all: the modules keep nothing, and no database is needed."""
+    """Return one page for all tests: the modules keep no state, and no database is needed."""
     page = browser.new_page(base_url=_server.url)
-    page.goto("/static/teleop/icon.svg")  # whatever is of our origin
+    page.goto("/static/teleop/icon.svg")  # any URL of our origin
     yield lambda setting, expression: page.evaluate(f"async () => {{ {setting}; return {expression}; }}")
     page.close()
 
@@ -55,7 +55,7 @@ def run(browser, _server):
     "expression, expected",
     {
         "[0, 1, 98, 99, 400, 600].map((index) => timeline.indexAt(at(index)[1] - start))": [0, 1, 98, 99, 400, 600],
-        "[-5, 0.02, 3, 1000].map((time) => timeline.indexAt(time))": [0, 1, 99, 600],  # in the gap: the one before it
+        "[-5, 0.02, 3, 1000].map((time) => timeline.indexAt(time))": [0, 1, 99, 600],  # in the gap: the frame before it
         "[0, 50, 600].map((index) => timeline.timeAt(index))": [0, 0.833333, 10],
         "timeline.duration": 10,
         "[1, 3, 7].map((time) => timeline.gapAt(time) !== null)": [False, True, False],
@@ -85,14 +85,14 @@ def test_the_timeline_learns_the_time_of_a_frame(run):
 @pytest.mark.parametrize(
     "steps, time",
     {
-        "after(3)": 0,  # it stands
+        "after(3)": 0,  # the clock is stopped
         "clock.play(), after(3)": 3,
         "clock.rate = 2, clock.play(), after(3)": 6,
         "clock.play(), after(3), clock.rate = 0.25, after(4)": 4,
         "clock.play(), after(3), clock.pause(), after(3)": 3,
         "clock.play(), after(3), clock.seek(8), after(1)": 9,
         "clock.play(), after(30), clock.playing": False,
-        "clock.seek(10), clock.play(), after(1)": 1,  # from the end it begins anew
+        "clock.seek(10), clock.play(), after(1)": 1,  # at the end it starts from the beginning
         "clock.seek(-1), clock.time": 0,
         "clock.seek(11), clock.time": 10,
         "clock.play(), clock.await('video', false), after(3)": 0,

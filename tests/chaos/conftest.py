@@ -6,7 +6,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def _quiet_clients() -> Iterator[None]:
-    """Each of 50 clients says twice a second that it will come back; what matters is in the ledger."""
+    """Silence the clients: each of 50 logs twice a second that it will reconnect; the ledger has the results."""
     logger = logging.getLogger("teleop_client")
     before = logger.level
     logger.setLevel(logging.CRITICAL + 1)

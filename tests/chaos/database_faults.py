@@ -1,4 +1,4 @@
-"""Faults of a PostgreSQL that is there: each lasts as long as its `with` block."""
+"""Faults of a running PostgreSQL: each lasts as long as its `with` block."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import psycopg
 from tests.chaos.stage import ROLE
 from tests.services import Postgres
 
-DATABASE, ANOTHER = "postgres", "template1"  # where the server's tables are, and where they are administered from
+DATABASE, ANOTHER = "postgres", "template1"  # where the server's tables are, and from where they are administered
 
 SESSION_FOR_UPDATE = "SELECT 1 FROM teleop_teleopsession WHERE robot_id = %s FOR UPDATE"
 SESSION_FOR_NO_KEY_UPDATE = "SELECT 1 FROM teleop_teleopsession WHERE robot_id = %s FOR NO KEY UPDATE"
@@ -24,9 +24,9 @@ REJECT = """
 
 @contextmanager
 def read_only(service: Postgres) -> Iterator[None]:
-    """Let no new session write, and end the others, as a failover does it, or a host whose disk is nearly full.
+    """Make new sessions read-only, and end the others, as in a failover, or on a host with a nearly full disk.
 
-    Afterwards sessions that began meanwhile stay read-only, which is the server's to notice.
+    Sessions that began meanwhile stay read-only afterwards; the server must notice this.
     """
     service.execute(f"ALTER DATABASE {DATABASE} SET default_transaction_read_only = on", ANOTHER)
     terminate_sessions(service)
@@ -42,7 +42,7 @@ def terminate_sessions(service: Postgres) -> None:
 
 @contextmanager
 def locked(database_url: str, statement: str, robot_id: str) -> Iterator[None]:
-    """Hold what the statement locks in another client's transaction."""
+    """Lock the statement's rows in another client's transaction."""
     with psycopg.connect(database_url) as other:
         other.execute(statement, [robot_id])
         try:
@@ -53,7 +53,7 @@ def locked(database_url: str, statement: str, robot_id: str) -> Iterator[None]:
 
 @contextmanager
 def inserts_revoked(service: Postgres) -> Iterator[None]:
-    """Take the server's role the privilege to store frames."""
+    """Revoke the privilege to store frames from the server's role."""
     service.execute(f"REVOKE INSERT ON teleop_teleopframe FROM {ROLE}")
     try:
         yield
@@ -63,7 +63,7 @@ def inserts_revoked(service: Postgres) -> Iterator[None]:
 
 @contextmanager
 def every_row_rejected(service: Postgres, sqlstate: str = "P0001") -> Iterator[None]:
-    """Reject every frame by a trigger, as an operator's mistake might."""
+    """Reject every frame by a trigger, as after an operator's mistake."""
     service.execute(REJECT.format(sqlstate=sqlstate))
     try:
         yield

@@ -1,7 +1,7 @@
-"""The whole as it is deployed, part of `make chaos`: nginx in front of two workers, PostgreSQL and Redis, while robots
-stream, programs use REST and pages watch. Each part goes and comes back in turn.
+"""Run the system as it is deployed, part of `make chaos`: nginx in front of two workers, PostgreSQL and Redis, while
+robots stream, programs use REST and pages watch. Each part is stopped and started again in turn.
 
-It says what that cost: how long each part was away, and what failed meanwhile.
+It prints the cost: how long each part was down, and which requests failed meanwhile.
 """
 
 import signal
@@ -28,7 +28,7 @@ from tests.nginx import Nginx
 from tests.services import ROOT, Server, redis, wait_until
 
 EXCUSED = {"one worker killed", "the other killed", "PostgreSQL restarted", "deployed"}  # else no request fails
-ROBOTS, FPS, PROGRAMS = 100, 20, 20  # all of it shares a machine of two cores
+ROBOTS, FPS, PROGRAMS = 100, 20, 20  # all processes share a machine of two cores
 PEOPLE = """
 from django.test import Client
 client, user = Client(), User.objects.create_superuser("admin")
@@ -39,12 +39,12 @@ pytestmark = pytest.mark.timeout(600)
 
 
 class Window(NamedTuple):
-    """While a part was away; what was under way when it went counts in."""
+    """Counts while a part was down; requests already under way at its stop count too."""
 
     what: str
     begun: float
     ended: float
-    heard_s: float  # until all pages had heard of robots again
+    heard_s: float  # until all pages had received data of robots again
     settled_s: float  # until all robots streamed without a backlog
 
     def overlaps(self, answer: Answer) -> bool:
@@ -52,14 +52,14 @@ class Window(NamedTuple):
 
 
 class Show:
-    """All of it, and what is done to it."""
+    """All clients, and the faults applied to the deployment."""
 
     def __init__(self, fleet: Fleet, programs: list[Program], pages: list[Page]) -> None:
         self.fleet, self.programs, self.pages = fleet, programs, pages
         self.windows: list[Window] = []
 
     def goes_on(self) -> None:
-        """All robots stream, all pages hear of them, each program has been answered three times more."""
+        """Wait until all robots stream, all pages receive their data, and each program has had three more answers."""
         begun, before = time.monotonic(), [len(program.answers) for program in self.programs]
         settled(self.fleet)
         wait_until(lambda: all(page.heard_at > begun for page in self.pages), 60, "pages hear of robots")
@@ -98,7 +98,7 @@ class Show:
 
 
 def people(server: Server) -> tuple[str, str]:
-    """A token, and the cookie of a login."""
+    """Return a token, and the cookie of a login."""
     command = [sys.executable, "manage.py", "shell", "-v", "0", "-c", PEOPLE]
     said = subprocess.run(command, cwd=ROOT, env=server.environment(), check=True, stdout=-1, text=True, timeout=60)
     token, cookie = said.stdout.split()
@@ -106,7 +106,7 @@ def people(server: Server) -> tuple[str, str]:
 
 
 def end(worker: psutil.Process) -> None:
-    """The kernel takes its time: until it is gone it takes connections."""
+    """Kill a worker and wait: the kernel needs time, and until the process has ended it accepts connections."""
     worker.kill()
     worker.wait()
 

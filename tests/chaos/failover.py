@@ -1,4 +1,4 @@
-"""A primary that is lost while its standby is in step, or behind it: what is acknowledged is on the standby."""
+"""Lose a primary while its standby is in step, or behind: acknowledged frames must be on the standby."""
 
 from collections.abc import Callable
 
@@ -20,10 +20,10 @@ def fail_over(fleet: Fleet, primary: Postgres, standby: Standby) -> None:
 
 
 def lose_unreplicated_rows(fleet: Fleet, server: Server, primary: Postgres, standby: Standby) -> None:
-    """Restart the primary while its standby is away: the rows that waited for the standby are visible then.
+    """Restart the primary while its standby is down: rows that waited for the standby are then visible.
 
-    No ack and no greeting may count on them, neither of the server that stored them nor of a new one that finds them:
-    they are gone once the standby is promoted.
+    No ack or greeting may count these rows, neither from the server that stored them nor from a new server that finds
+    them: the rows are lost when the standby is promoted.
     """
     promises_nothing = _without_standby(fleet, standby)
     primary.kill()
@@ -52,7 +52,7 @@ def cancel_waits(fleet: Fleet, primary: Postgres, standby: Standby) -> None:
 
 
 def _without_standby(fleet: Fleet, standby: Standby) -> Callable[[], bool]:
-    """Stop the standby, wait until acks have stopped, and return whether nothing was promised since."""
+    """Stop the standby, wait until acks have stopped, and return a check that no ack came since."""
     settled(fleet)
     standby.stop()
     wait_until(lambda: all(robot.waiting > DELAYED_FRAMES for robot in fleet.robots), what="commits wait")

@@ -1,4 +1,4 @@
-"""Robots that stream in a thread of their own, each with a page in the ledger."""
+"""Robots that stream in a separate thread, each with a page in the ledger."""
 
 import asyncio
 import json
@@ -18,20 +18,20 @@ from tests.chaos.ledger import Ledger, Page
 
 JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 SHORT = Delays(first=0.1, most=0.5, slow=0.5, staff=0.5)
-CONNECT_S = 60  # of a fleet that resumes; half of its attempts may meet a worker that is stopped
+CONNECT_S = 60  # of a fleet that resumes; half of its attempts may reach a stopped worker
 
 
 def moment(number: int) -> dict[str, dict]:
-    """Frame `number` of any robot: two dozen digits that no other has."""
+    """Return frame `number` of any robot: two dozen digits that no other frame has."""
     position = {f"{joint}.pos": 90 * math.sin(number / 60 + place) for place, joint in enumerate(JOINTS)}
     return {"observation": position, "action": {joint: angle + 0.5 for joint, angle in position.items()}}
 
 
 class Robot:
-    """The real client, witnessed: what it is given to send and what the socket brings goes into the ledger."""
+    """The real client with a recorder: frames given to it and messages from its socket go into the ledger."""
 
     def __init__(self, url: str, robot_id: str, ledger: Ledger, session: str) -> None:
-        # A server that is frozen, or behind a dead connection, is noticed in seconds.
+        # The client notices a frozen server, or a dead connection, in seconds.
         patience = {"connect_timeout_s": 5, "ping_interval_s": 2, "ping_timeout_s": 4}
         self.page = ledger.page(robot_id, session)
         self.page.meta_info = {"robot_type": "so101", "task": f"Fold towel {robot_id}"}
@@ -53,7 +53,7 @@ class Robot:
 
     @property
     def waiting(self) -> int:
-        """How many of its frames are not acknowledged."""
+        """The number of frames that are not acknowledged."""
         return self.client.stats.pending
 
     @property
@@ -70,7 +70,7 @@ class Robot:
 
 
 class Mute:
-    """Asks for no subprotocol and is told nothing: what it sent before it saw 1012 counts as promised."""
+    """A robot without a subprotocol, so without acks: all frames sent before it saw 1012 count as acknowledged."""
 
     def __init__(self, url: str, robot_id: str, ledger: Ledger) -> None:
         self.robot_id, self.close_code = robot_id, 0
@@ -83,7 +83,7 @@ class Mute:
         return len(self._page.sent) if self._page else 0
 
     async def run(self, fps: int) -> None:
-        """One session."""
+        """Stream one session."""
         key = str(uuid.uuid4())
         async with connect(f"{self._url}?session={key}", compression=None) as websocket:
             self._page = self._ledger.page(self.robot_id, key)
@@ -99,9 +99,9 @@ class Mute:
 
 
 class Fleet:
-    """`count` robots at `fps`, in a thread: `with Fleet(url, ledger) as fleet: ...; fleet.end()`.
+    """Run `count` robots at `fps` in a thread: `with Fleet(url, ledger) as fleet: ...; fleet.end()`.
 
-    With `sessions`, a robot for each, to resume it.
+    With `sessions`, each robot resumes one of them.
     """
 
     def __init__(
@@ -129,12 +129,12 @@ class Fleet:
         self._loop.close()
 
     def call(self, work):
-        """Runs a coroutine in the fleet's loop; its result."""
+        """Run a coroutine in the fleet's loop; return its result."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     @property
     def is_streaming(self) -> bool:
-        """All are connected, and no backlog is left."""
+        """Whether all robots are connected, and no backlog is left."""
         return all(robot.is_streaming for robot in self.robots) and all(mute.sent for mute in self.mutes)
 
     @property
@@ -150,18 +150,18 @@ class Fleet:
         return sum(robot.client.stats.reconnects for robot in self.robots)
 
     def end(self, timeout_s: float = 30) -> None:
-        """All stop sending and end their sessions; what keeps one from it is in the ledger."""
+        """Stop sending and end all sessions; the ledger records each failure to end."""
         self.call(self._end(timeout_s))
 
     async def _start(self) -> None:
         for robot in self.robots:
             robot.client.start()
-        if self._resumes:  # frames go on at what is stored, so their indexes are not known before
+        if self._resumes:  # the server continues the stored indexes, so they are unknown before
             await asyncio.gather(*(robot.client.wait_connected(CONNECT_S) for robot in self.robots))
         self._tasks = [asyncio.create_task(self._stream()), *map(asyncio.create_task, map(self._mute, self.mutes))]
 
     async def _stream(self) -> None:
-        """One clock for all: a timer for each robot would cost more than its frames."""
+        """Send from one clock: a timer for each robot would cost more than its frames."""
         begin, number = self._loop.time(), 0
         while True:
             for robot in self.robots:

@@ -1,4 +1,4 @@
-"""What robots sent and what they were promised, written down at their end of the wire, and the database held to it."""
+"""Record at the robots' end of the wire the frames sent and the acks received, and compare the database with this."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class StoredFrame(NamedTuple):
-    """A row of the frames' table; `timestamp` and `data` as the text that the database makes of them."""
+    """A row of the frames' table; `timestamp` and `data` are text as converted by the database."""
 
     robot_id: str
     session_key: str
@@ -42,9 +42,9 @@ class Page:
     session_key: str
     sent: dict[int, tuple[int, bytes]] = field(default_factory=dict)  # index: microseconds, digest of the data
     begun_at: int | None = None  # the first greeting's next_frame_index
-    acked_through: int = -1  # everything sent up to here was acknowledged
+    acked_through: int = -1  # every frame sent up to here was acknowledged
     ended: int | None = None  # the frame_count in the server's answer to `end`
-    meta_info: dict | None = None  # what its `start` says; None if it sends none
+    meta_info: dict | None = None  # the meta_info of its `start`; None if the client sends none
     complaints: list[str] = field(default_factory=list)
 
     @property
@@ -55,7 +55,7 @@ class Page:
         self.sent[frame_index] = round(timestamp * 1_000_000), digest(data)
 
     def note_received(self, message: dict) -> None:
-        """A message from the server, raw: the client's own bookkeeping is not asked."""
+        """Record a raw message from the server, independently of the client's own bookkeeping."""
         match message:
             case {"type": "ack", "frame_index": index}:
                 self.acked_through = max(self.acked_through, index)
@@ -64,7 +64,7 @@ class Page:
                     self.begun_at = index
                 if index <= self.acked_through:
                     self.complain(f"greeted with {index} after the ack of {self.acked_through}")
-                self.acked_through = max(self.acked_through, index - 1)  # the client forgets what is below
+                self.acked_through = max(self.acked_through, index - 1)  # the client forgets all lower indexes
             case {"type": "ended", "frame_count": count}:
                 self.ended = count
                 self.acked_through = max(self.sent, default=-1)
@@ -72,7 +72,7 @@ class Page:
                 self.complain(f"refused: {message}")
 
     def inherit(self, older: "Page") -> None:
-        """What the client sent that had the session before."""
+        """Add the frames that the session's previous client sent."""
         self.sent |= {index: what for index, what in older.sent.items() if index < (self.begun_at or 0)}
 
     def complain(self, what: str) -> None:
@@ -80,7 +80,7 @@ class Page:
 
 
 class Ledger:
-    """All pages of a run. A run has a database of its own: what is in it and on no page is found too."""
+    """All pages of a run. A run has a database of its own, so rows of sessions without a page are found too."""
 
     def __init__(self) -> None:
         self.pages: dict[tuple[str, str], Page] = {}
@@ -93,7 +93,7 @@ class Ledger:
         return sum(len(page.sent) for page in self.pages.values())
 
     def faults(self, sessions: Iterable[StoredSession], frames: Iterable[StoredFrame]) -> list[str]:
-        """Every difference between this and the database, a line each; none if the promise was kept."""
+        """Return each difference between this and the database, a line each; none if all promised frames are stored."""
         counted: dict[tuple[str, str], _Found] = {name: _Found() for name in self.pages}
         faults = [f"{page.robot_id}: {complaint}" for page in self.pages.values() for complaint in page.complaints]
         for frame in frames:
@@ -110,7 +110,7 @@ class Ledger:
     def _faults_of_sessions(self, sessions: list[StoredSession], counted: "dict[tuple[str, str], _Found]") -> list[str]:
         names = [(session.robot_id, session.key) for session in sessions]
         faults = [f"{name}: the session is nobody's" for name in names if name not in self.pages]
-        # Who was sent away (1013) and was promised nothing has no session.
+        # A robot that was refused (1013) and received no greeting or ack has no session.
         faults += [
             f"{name}: no session" for name, page in self.pages.items() if page.was_promised and name not in names
         ]
@@ -126,14 +126,14 @@ class Ledger:
 
 
 class _Found:
-    """The rows of one session."""
+    """Check the rows of one session."""
 
     def __init__(self) -> None:
         self.indexes: set[int] = set()
         self.first_us = self.last_us = 0
 
     def take(self, frame: StoredFrame, sent: tuple[int, bytes] | None) -> str:
-        """What is wrong with the row, or nothing. Rows come in the order of their indexes."""
+        """Return the fault of the row, or an empty string. Rows come in the order of their indexes."""
         timestamp_us = microseconds(frame.timestamp)
         if not self.indexes:
             self.first_us = timestamp_us
@@ -167,20 +167,20 @@ def _faults_of_ends(session: StoredSession, found: _Found, ended: int | None) ->
 
 
 def _faults_of_start(session: StoredSession, page: Page) -> Iterator[str]:
-    """Each connection sends `start` before its frames and its `end`, so whoever was told `ended` has been heard."""
+    """Check meta_info. Each connection sends `start` first, so after `ended` the server has processed `start` too."""
     stored = json.loads(session.meta_info or "null")
-    # Staff may have added to it.
+    # Staff may have added keys.
     if page.ended is not None and page.meta_info is not None and not page.meta_info.items() <= (stored or {}).items():
         yield f"{session.robot_id}: meta_info is {stored}, sent was {page.meta_info}"
 
 
 def digest(data: dict) -> bytes:
-    """Of the value, whatever wrote its JSON, but in its key order."""
+    """Return a digest of the value, with any JSON formatting, but in its key order."""
     return hashlib.blake2b(json.dumps(data).encode(), digest_size=12).digest()
 
 
 def microseconds(text: str) -> int:
-    """Of a timestamp as either database writes it; SQLite's have no zone."""
+    """Parse a timestamp as either database writes it; SQLite's have no zone."""
     time = datetime.fromisoformat(text)
     return ((time if time.tzinfo else time.replace(tzinfo=UTC)) - EPOCH) // timedelta(microseconds=1)
 
@@ -198,7 +198,7 @@ FRAMES = """
 
 
 def faults_in(database_url: str, ledger: Ledger) -> list[str]:
-    """Asks the database itself, past the product's code."""
+    """Read the database directly, without the product's code."""
     if database_url.startswith("sqlite:///"):
         with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"), timeout=20)) as file:
             sessions = list(map(StoredSession._make, file.execute(SESSIONS)))

@@ -1,4 +1,4 @@
-"""`make chaos`: everything that is killed in the short form, longer; and what disks and networks do."""
+"""`make chaos`: the kills of the short form, for longer; and faults of disks and networks."""
 
 import os
 import subprocess
@@ -30,7 +30,7 @@ from tests.chaos.stage import migrated, postgres_database, serving, serving_with
 from tests.services import Postgres, redis, wait_until
 
 ROBOTS = 50
-LONG_GROUPS = {"INGEST_FLUSH_INTERVAL_MS": "300"}  # whenever a worker is stopped, it has frames in hand
+LONG_GROUPS = {"INGEST_FLUSH_INTERVAL_MS": "300"}  # so that a stopped worker always holds frames
 pytestmark = pytest.mark.timeout(900)
 
 
@@ -89,7 +89,7 @@ def test_it_loses_no_frame_on_sqlite_with_a_full_disk():
 
 
 def test_it_loses_no_frame_on_postgresql_with_a_full_disk():
-    """PostgreSQL ends where its log has no room; whoever runs it starts it again."""
+    """PostgreSQL exits when its log has no room; the operator, here the test, starts it again."""
     with small_disk(400) as disk:
         folder = disk / "postgres"
         folder.mkdir()
@@ -155,7 +155,7 @@ def test_sessions_of_a_stopped_worker_continue_at_the_other_worker():
 
 
 def test_a_stopped_worker_stores_no_frame_in_a_session_taken_over():
-    """The old programs' last frames are still in the stopped worker, under the indexes that the new ones use."""
+    """The stopped worker still holds the old programs' last frames, under the indexes that the new programs use."""
     old, new = Ledger(), Ledger()
     sessions = [f"again-{number:03}" for number in range(20)]
     with postgres_database() as (_, url), serving_with(2, url, **LONG_GROUPS) as server:

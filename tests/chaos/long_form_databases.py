@@ -1,6 +1,6 @@
-"""`make chaos`: databases that are read-only, locked, closed to frames, or lost for their standby.
+"""`make chaos`: databases that are read-only, locked, without permission for frames, or replaced by their standby.
 
-Each with one worker and with two.
+Each test runs with one worker and with two.
 """
 
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ def test_it_refuses_no_frame_while_inserts_are_revoked_or_rejected(count: int):
 
 @ONE_AND_TWO_WORKERS
 def test_it_refuses_no_frame_while_a_trigger_is_added_and_dropped(count: int):
-    """It may begin or end while a group is judged: some rows of the group fail, and the next ones are accepted."""
+    """The trigger may begin or end while a group is judged: some rows of it fail, and the next ones are accepted."""
     with (
         database_of_a_role() as (service, url),
         serving_with(count, url) as server,
@@ -85,7 +85,7 @@ def test_it_loses_no_frame_in_a_failover_to_a_synchronous_standby(count: int):
 
 @ONE_AND_TWO_WORKERS
 def test_it_acknowledges_no_row_that_was_not_replicated(count: int):
-    """A few robots: large groups use up their stretch of the sequence, and are written for that alone."""
+    """Few robots: large groups use up their part of the sequence, which alone causes a write to the log."""
     with replicated(count, robots=4, fps=20) as (fleet, server, primary, standby):
         lose_unreplicated_rows(fleet, server, primary, standby)
 
@@ -98,7 +98,7 @@ def test_it_acknowledges_no_commit_with_a_cancelled_wait_for_the_standby(count: 
 
 @contextmanager
 def replicated(count: int, robots: int = 20, fps: int = 60) -> Iterator[tuple[Fleet, Server, Postgres, Standby]]:
-    """Stream to a pair; afterwards the one that is left has what the ledger says."""
+    """Stream to a replicated pair; afterwards check the remaining database against the ledger."""
     with postgres_pair() as (primary, standby):
         url = migrated(url_of_both(primary, standby))
         with serving_with(count, url) as server, Fleet(server.url, Ledger(), robots, fps) as fleet:

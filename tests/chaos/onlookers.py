@@ -1,4 +1,4 @@
-"""Who is there beside the robots: programs that use REST, and pages that watch. Each in a thread of its own."""
+"""Clients beside the robots: programs that use REST, and pages that watch. Each runs in a thread of its own."""
 
 import json
 import random
@@ -40,7 +40,7 @@ class Onlooker(Thread):
 
 
 class Program(Onlooker):
-    """Asks for one thing after another, about one a second, and tries nothing again."""
+    """A program that sends one request after another, about one a second, without retries."""
 
     def __init__(self, url: str, token: str, robot_id: str) -> None:
         super().__init__(url)
@@ -76,11 +76,11 @@ class Program(Onlooker):
 
 
 class Page(Onlooker):
-    """Asks, and comes back by itself, as the pages do."""
+    """A page that requests data, and reconnects by itself like the real pages."""
 
     def __init__(self, url: str, cookie: str, socket: str, page: str) -> None:
         super().__init__(url)
-        self.heard_at = 0.0  # when it last heard of a robot that streams
+        self.heard_at = 0.0  # last time it received data of a streaming robot
         self.gave_up: str | int = ""
         self._socket, self._page = f"{url.replace('http', 'ws')}/ws/{socket}", f"{url}/{page}"
         self._headers = {"Cookie": f"sessionid={cookie}"}
@@ -95,7 +95,7 @@ class Page(Onlooker):
             except ConnectionClosed as closed:
                 self.gave_up = closed.rcvd.code if closed.rcvd and closed.rcvd.code in FINAL else ""
             except (OSError, WebSocketException):
-                pass  # TimeoutError too: it was silent for too long
+                pass  # TimeoutError too: no answer in time
             if self.leaving.wait(self._wait_s * random.uniform(0.75, 1.25)):
                 return
             self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
@@ -111,7 +111,7 @@ class Page(Onlooker):
                     self.heard_at = time.monotonic()
 
     def _ask_why(self) -> None:
-        """A handshake is refused: it asks for the page, and is done if that sends it to the login or is not for it."""
+        """Request the page after a refused handshake; stop if it redirects to the login or is forbidden (403)."""
         with suppress(requests.ConnectionError):
             status = requests.head(self._page, headers=self._headers, timeout=60, allow_redirects=False).status_code
             self.gave_up = status if status in (302, 403) else ""

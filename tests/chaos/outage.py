@@ -1,4 +1,4 @@
-"""PostgreSQL away or read-only for ten seconds under a hundred robots: the cost, and how long until all is in.
+"""Stop PostgreSQL or make it read-only for ten seconds under a hundred robots: the cost, and the time to catch up.
 
 python -m tests.chaos.outage [stop|kill|freeze|read_only]
 """
@@ -25,7 +25,7 @@ ROBOTS, AWAY_S = 100, 10
 def measure(how: str) -> dict[str, float]:
     with postgres_database() as (service, url), serving(url) as server, Fleet(server.url, Ledger(), ROBOTS) as fleet:
         settled(fleet)
-        time.sleep(5)  # as it always is
+        time.sleep(5)  # measure memory under the normal load first
         before = peak_rss_mb(server)
         with away(service, how):
             time.sleep(AWAY_S)

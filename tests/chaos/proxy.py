@@ -1,4 +1,4 @@
-"""A TCP proxy that does what networks do: cut a connection in the middle of a message, or fall silent."""
+"""A TCP proxy with network faults: it cuts a connection in the middle of a message, or stops forwarding."""
 
 import asyncio
 import random
@@ -7,7 +7,7 @@ from contextlib import suppress
 from threading import Thread
 from typing import Self
 
-CHUNK = 1500  # about a packet, so that a cut falls inside of messages
+CHUNK = 1500  # about a packet, so that a cut is inside a message
 
 
 class Link:
@@ -16,7 +16,7 @@ class Link:
     def __init__(self, robot: tuple[StreamReader, StreamWriter], server: tuple[StreamReader, StreamWriter]) -> None:
         self.ends = robot, server
         self.is_to_be_cut = self.is_silent = False
-        self.is_left = False  # by at least one end
+        self.is_left = False  # closed by at least one end
 
     async def forward(self) -> None:
         (robot, to_robot), (server, to_server) = self.ends
@@ -25,7 +25,7 @@ class Link:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
             self.is_left = True
             if self.is_silent:
-                await asyncio.Event().wait()  # one end has given up; the other is not told
+                await asyncio.Event().wait()  # one end has closed; the proxy does not close the other
         finally:
             for way in ways:
                 way.cancel()
@@ -39,14 +39,14 @@ class Link:
                     continue
                 if self.is_to_be_cut:
                     writer.write(data[: random.randrange(len(data))])
-                    await asyncio.sleep(0.01)  # so that the part arrives before the reset
+                    await asyncio.sleep(0.01)  # so that the other end receives the part before the reset
                     return
                 writer.write(data)
                 await writer.drain()
 
 
 class Proxy:
-    """Between robots and the server, in a thread of its own."""
+    """Proxy between robots and the server, in a separate thread."""
 
     def __init__(self, port: int) -> None:
         self._server_port = port
@@ -54,7 +54,7 @@ class Proxy:
         self._thread = Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._links: set[Link] = set()
         self._tasks: set[asyncio.Task] = set()
-        self.is_shut = False  # new connections are reset at once; those that exist go on
+        self.is_shut = False  # new connections are reset at once; existing ones continue
         self.url = ""
 
     def __enter__(self) -> Self:
@@ -69,11 +69,11 @@ class Proxy:
         self._loop.close()
 
     def cut(self) -> list[Link]:
-        """Resets half of the connections, each in the middle of its next packet."""
+        """Reset half of the connections, each in the middle of its next packet."""
         return self._call(self._mark("is_to_be_cut"))
 
     def fall_silent(self) -> list[Link]:
-        """Half of the connections carry nothing any more, and neither end is told: they are half-open."""
+        """Stop forwarding on half of the connections without closing either end: they are half-open."""
         return self._call(self._mark("is_silent"))
 
     def _call(self, work):
@@ -99,7 +99,7 @@ class Proxy:
     async def _join(self, reader: StreamReader, writer: StreamWriter) -> None:
         task = asyncio.current_task()
         self._tasks.add(task)
-        with suppress(OSError, asyncio.CancelledError):  # the server is away, or the test is over
+        with suppress(OSError, asyncio.CancelledError):  # the server is unreachable, or the test has ended
             if self.is_shut:
                 raise ConnectionRefusedError
             link = Link((reader, writer), await asyncio.open_connection("127.0.0.1", self._server_port))

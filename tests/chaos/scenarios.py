@@ -1,4 +1,4 @@
-"""What is done to a server while robots stream to it. Each waits at first until all robots stream."""
+"""Faults for a server while robots stream to it. Each scenario first waits until all robots stream."""
 
 import time
 from collections.abc import Callable
@@ -17,9 +17,9 @@ from tests.services import Server, Service, is_running, wait_until
 
 CATCH_UP_S = 30
 STOP_S = 5
-HEARTBEAT_LATE = timedelta(seconds=5)  # they come every 3 s
+HEARTBEAT_LATE = timedelta(seconds=5)  # a heartbeat comes every 3 s
 SWEPT_S = 60  # 30 s of silence, and a sweep every 10 s
-DELAYED_FRAMES = 120  # two seconds; nobody is delayed for that long by another robot's trouble
+DELAYED_FRAMES = 120  # two seconds; one robot's fault may not delay another robot that long
 
 
 def settled(fleet: Fleet) -> None:
@@ -34,7 +34,7 @@ def kill(fleet: Fleet, server: Server, times: int) -> None:
 
 
 def terminate(fleet: Fleet, server: Server, times: int) -> None:
-    """With mute robots too: what they sent until they saw the close counts as acknowledged."""
+    """Terminate with mute robots too: all frames they sent before they saw the close count as acknowledged."""
     for _ in range(times):
         with Fleet(server.url, fleet.ledger, count=0, mutes=3) as others:
             settled(fleet)
@@ -47,7 +47,7 @@ def terminate(fleet: Fleet, server: Server, times: int) -> None:
 
 
 def restart(fleet: Fleet, service: Service, times: int) -> None:
-    """One way to go and another: asked to, or as the power fails."""
+    """Restart a service several times, alternating a normal stop and a kill, like a power failure."""
     for number in range(times):
         settled(fleet)
         service.kill() if number % 2 else service.stop()
@@ -58,13 +58,13 @@ def freeze(fleet: Fleet, service: Service, seconds: float) -> None:
     settled(fleet)
     service.freeze()
     try:
-        time.sleep(seconds)  # it is to be long, not until something
+        time.sleep(seconds)  # a fixed duration, not a wait for a condition
     finally:
         service.thaw()
 
 
 def fill_up(fleet: Fleet, disk: Path, server: Server) -> None:
-    """Until the server has noticed, and its robots have waited for three seconds."""
+    """Fill the disk until the server has noticed, and its robots have waited for three seconds."""
     settled(fleet)
     said, filler = len(server.output()), disk / "filler"
     with filler.open("wb", buffering=0) as file, suppress(OSError):
@@ -76,7 +76,7 @@ def fill_up(fleet: Fleet, disk: Path, server: Server) -> None:
 
 
 def pester(fleet: Fleet, what: Callable[[], list[Link]], times: int) -> None:
-    """What the network does, until each connection that it was done to is given up."""
+    """Apply a network fault, and wait until each affected connection is closed by one of its ends."""
     for _ in range(times):
         settled(fleet)
         links = what()
@@ -101,10 +101,10 @@ def holds_for(seconds: float, condition: Callable[[], object], what: str) -> Non
 
 
 def outlast(fleet: Fleet, fault: AbstractContextManager, seconds: float) -> None:
-    """Nothing can be stored for so long, and nothing is refused for it."""
+    """Apply a fault that prevents storing for `seconds`; the server must not refuse frames because of it."""
     settled(fleet)
     with fault:
-        time.sleep(seconds)  # it is to be long, not until something
+        time.sleep(seconds)  # a fixed duration, not a wait for a condition
         assert fleet.backlog > DELAYED_FRAMES, "frames do not wait"
     settled(fleet)
 
@@ -127,9 +127,9 @@ def _without_heartbeat(database_url: str) -> list[str]:
 
 
 def stop_a_worker(fleet: Fleet, server: Server, proxy: Proxy, database_url: str) -> None:
-    """With frames in hand, until its sessions were swept and stream at the other worker; then it goes on.
+    """Stop a worker that holds frames until its sessions were swept and stream at the other worker; then resume it.
 
-    The robots come through the proxy, which keeps them away until the sweep.
+    The robots connect through the proxy, which refuses them until the sweep.
     """
     settled(fleet)
     stopped = busiest_worker(server)
@@ -161,7 +161,7 @@ def busiest_worker(server: Server) -> psutil.Process:
 
 
 def all_end(fleet: Fleet, database_url: str) -> None:
-    """And the database has what the ledger says."""
+    """End all sessions, and check the database against the ledger."""
     settled(fleet)
     fleet.end()
     faults = faults_in(database_url, fleet.ledger)

@@ -1,4 +1,4 @@
-"""A database, a server and a Redis of a run's own, as it kills them."""
+"""Start a database, a server and a Redis for one run, in a form that the run can kill."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ ROLE = "teleop"
 
 @contextmanager
 def sqlite_file(folder: Path | None = None) -> Iterator[str]:
-    """The URL of a migrated file."""
+    """Yield the URL of a migrated file."""
     with tempfile.TemporaryDirectory(prefix="teleop-", dir=folder, ignore_cleanup_errors=True) as new:
         yield migrated(f"sqlite:///{new}/db.sqlite3")
 
@@ -30,7 +30,7 @@ def postgres_database() -> Iterator[tuple[Postgres, str]]:
 
 @contextmanager
 def database_of_a_role() -> Iterator[tuple[Postgres, str]]:
-    """As in production: its tables belong to a role that is no superuser, so privileges count."""
+    """Make tables of a role that is no superuser, as in production, so that privileges count."""
     with postgres() as service:
         service.execute(f"CREATE ROLE {ROLE} LOGIN")
         service.execute(f"GRANT CREATE ON SCHEMA public TO {ROLE}")
@@ -46,7 +46,7 @@ def migrated(url: str) -> str:
 
 @contextmanager
 def serving(url: str, *options: str, redis_url: str = "", how: str = "", **settings: str) -> Iterator[Server]:
-    """Robots register themselves; `how` the server is altered for a test stands in tests/altered.py."""
+    """Serve with open registration of robots; `how` names an alteration of the server in tests/altered.py."""
     settings = {"DATABASE_URL": url, "REDIS_URL": redis_url, "ROBOT_AUTH": "open"} | settings
     with tempfile.TemporaryDirectory(prefix="teleop-", ignore_cleanup_errors=True) as folder:
         kind = partial(Altered, how) if how else Server

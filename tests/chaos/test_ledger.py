@@ -1,4 +1,4 @@
-"""The ledger notices what it is for: in rows made up here, and in what a sabotaged server stores."""
+"""Check that the ledger finds faults: in rows made up here, and in the rows of a sabotaged server."""
 
 import json
 from collections.abc import Callable
@@ -16,7 +16,7 @@ SENT = 10
 
 @pytest.fixture
 def ledger() -> Ledger:
-    """An arm has sent ten frames and ended."""
+    """Return the ledger of an arm that has sent ten frames and ended."""
     ledger = Ledger()
     page = ledger.page("arm", "morning-run")
     page.meta_info = {"task": "Fold the towel"}

@@ -1,4 +1,4 @@
-"""Everything is killed while twenty robots stream. `make chaos` is the long form."""
+"""Kill each process while twenty robots stream. `make chaos` is the long form."""
 
 from tests.chaos.database_faults import every_row_rejected, inserts_revoked, read_only
 from tests.chaos.failover import fail_over

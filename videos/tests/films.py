@@ -14,7 +14,7 @@ FPS = 10
 
 @cache
 def film(seconds: float = 1.0, kind: str = "video", shade: int = 0, first: str = "pictures") -> bytes:
-    """An mp4 of grey pictures, or of silence (`kind="sound"`); with `first="index"` it plays while it loads."""
+    """Return an mp4 of grey pictures, or of silence (`kind="sound"`); with `first="index"` it plays while it loads."""
     import av
     import numpy
 
@@ -55,12 +55,12 @@ def session(db):
 
 
 def files(media: Path) -> list[str]:
-    """Whatever there is, kept or not."""
+    """Return the names of all files in the folder, including those without a row."""
     return sorted(str(path.relative_to(media)) for path in media.rglob("*") if path.is_file())
 
 
 def form(at, content: bytes | None = None, start=START, seconds=1.0, name="chunk.mp4", **changes) -> dict:
-    """The fields of an upload to the session `at`; a change to None leaves one out."""
+    """Return the fields of an upload to the session `at`; a change to None omits the field."""
     fields = {
         "session": at.pk,
         "camera_key": "front",

@@ -1,4 +1,4 @@
-"""mp4 files by hand, whose headers promise what no film has."""
+"""Hand-made mp4 files with headers that claim impossible contents."""
 
 import struct
 
@@ -6,7 +6,7 @@ MATRIX = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 
 
 def claiming(tracks: int, pictures: int) -> bytes:
-    """A file without any picture, whose tracks each claim that many, of one byte each and in one chunk."""
+    """Return a file without any picture; each track claims `pictures` of them, of one byte each and in one chunk."""
     header = _full(b"mvhd", _u32(0, 0, 1000, pictures, 0x10000, 0x1000000, 0, 0), MATRIX, bytes(24), _u32(tracks + 1))
     claims = [_track(number, pictures) for number in range(1, tracks + 1)]
     return _box(b"ftyp", b"isom", _u32(512), b"isomiso2") + _box(b"moov", header, *claims)

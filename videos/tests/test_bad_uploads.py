@@ -1,4 +1,4 @@
-"""POST /videos: what is refused, by name and bound, and leaves nothing behind."""
+"""POST /videos: refused uploads, with the field and its bound in the answer, and no file left on the disk."""
 
 import errno
 
@@ -75,7 +75,7 @@ def test_it_refuses_an_invalid_video_or_one_of_the_wrong_duration(admin, session
 
 @pytest.mark.parametrize("missing, says", [(50, "file is no video: it breaks off"), (2000, "s of video; 30.000 s")])
 def test_it_refuses_a_truncated_video_with_an_intact_index(admin, session, media, missing, says):
-    """The index comes first and is whole; of the pictures one is cut, or many are missing."""
+    """The index comes first and is complete; one picture is truncated, or many are missing."""
     answer = upload(admin, session, film(30.0, first="index")[:-missing], seconds=30.0)
     assert answer.status_code == 400 and says in answer.json()["file"][0]
     assert_nothing_is_left(media)
@@ -90,7 +90,7 @@ def test_it_does_not_follow_a_list_of_other_files(admin, session, media):
 
 def test_it_refuses_a_body_over_the_limit_before_reading_it(admin, session, media, settings, monkeypatch):
     settings.VIDEO_MAX_BYTES = 2000
-    monkeypatch.setattr("videos.views.UploadSerializer", None)  # would be the first to look into it
+    monkeypatch.setattr("videos.views.UploadSerializer", None)  # it would be the first to read the body
     answer = upload(admin, session, bytes(100_000))
     assert answer.status_code == 413
     assert "a file of at most 2000 expected (VIDEO_MAX_BYTES)" in answer.json()["detail"]

@@ -1,4 +1,4 @@
-"""`manage.py clean_media`: what a crash has left."""
+"""`manage.py clean_media`: files that a crash left on the disk."""
 
 import io
 import os
@@ -21,7 +21,7 @@ def clean(*options: str) -> str:
 
 @pytest.fixture
 def lost(media):
-    """Two files of a crashed upload and of a killed server, 25 hours old, and one of half an hour."""
+    """Make two files of a crashed upload and of a killed server, 25 hours old, and one that is half an hour old."""
     ages = {"videos/17/front/lost.mp4": 25, "uploads/tmpabc.upload": 25, "videos/17/front/new.mp4": 0.5}
     for path, hours in ages.items():
         (media / path).parent.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def lost(media):
 
 @pytest.fixture
 def kept(admin, session, media) -> str:
-    """A file that a row names, however old it is."""
+    """Make an old file that a row names."""
     upload(admin, session)
     path = VideoChunk.objects.get().file_path.name
     os.utime(media / path, (0, 0))

@@ -1,4 +1,4 @@
-"""/videos/{id}/content: ranges, conditions, and nginx in our place."""
+"""/videos/{id}/content: ranges, conditions, and delivery by nginx instead of Django."""
 
 import hashlib
 from ipaddress import ip_network

@@ -1,4 +1,4 @@
-"""Uploads and content on a real server: what memory they take, and what a client that goes half-way leaves behind."""
+"""Uploads and content on a real server: their memory, and the files left by a client that disconnects half-way."""
 
 import http.client
 import json
@@ -29,7 +29,7 @@ BIG = 200 * 2**20
 
 @pytest.fixture
 def media() -> Iterator[Path]:
-    """That of the server which all tests share."""
+    """Yield the media folder of the server that all tests share."""
     folder = Path(os.environ["MEDIA_ROOT"])
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -37,14 +37,14 @@ def media() -> Iterator[Path]:
 
 @pytest.fixture
 def live(server, media) -> SimpleNamespace:
-    """The server, an administrator's token, and a session."""
+    """Return the server, an administrator's token, and a session."""
     token = Token.objects.create(user=User.objects.create_superuser("admin"))
     session = TeleopSession.objects.create(robot=Robot.objects.create(pk="arm"), key="morning-run")
     return SimpleNamespace(server=server, session=session, headers={"Authorization": f"Token {token}"})
 
 
 def parts(session, start=START) -> tuple[bytes, bytes]:
-    """What stands before a film in a form, and after it."""
+    """Return the parts of a form before and after the film."""
     fields = {"session": session.pk, "camera_key": "front", "start_timestamp": start, "end_timestamp": start + 1}
     head = "".join(
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
@@ -59,7 +59,7 @@ def connect(live) -> http.client.HTTPConnection:
 
 
 def begin(live, length: int) -> http.client.HTTPConnection:
-    """An upload of which the headers are sent."""
+    """Begin an upload: send its headers."""
     connection = connect(live)
     connection.putrequest("POST", "/videos")
     form = f"multipart/form-data; boundary={BOUNDARY}"
@@ -85,7 +85,7 @@ def get(live, path: str, **headers: str) -> http.client.HTTPResponse:
 
 @contextmanager
 def at_most_40_mb_more(server: Server) -> Iterator[None]:
-    """By the kernel's own high-water mark, which begins anew."""
+    """Check the growth of the server's memory by the kernel's high-water mark, which is reset first."""
     Path(f"/proc/{server.pid}/clear_refs").write_text("5")
     before = _peak_rss(server)
     yield
@@ -124,7 +124,7 @@ def test_it_serves_other_requests_during_a_large_upload(live):
     connection.send(head)
     for _ in range(BIG // 2**20):
         connection.send(bytes(2**20))
-    connection.send(tail)  # now it is parsed, hashed and probed
+    connection.send(tail)  # now the server parses, hashes and probes the upload
     slowest = 0.0
     for _ in range(20):
         began = time.monotonic()
@@ -140,7 +140,7 @@ def test_it_stores_nothing_of_an_interrupted_upload(live, media, sent):
     connection = begin(live, len(head) + BIG)
     connection.send(head + bytes(sent))
     connection.close()
-    assert send(live, film()).status == 201  # the server has come past it
+    assert send(live, film()).status == 201  # the server has processed the disconnect
     assert files(media) == [VideoChunk.objects.get().file_path.name]
 
 
@@ -153,7 +153,7 @@ def test_it_refuses_a_body_over_the_limit_after_its_headers(live, media):
 
 @pytest.mark.parametrize("says_its_length", [True, False])
 def test_it_refuses_a_body_over_the_limit_while_it_is_being_sent(live, start_server, says_its_length):
-    """A client that reads only when it has sent all gets its answer too."""
+    """A client that reads only after it has sent the whole body gets the answer too."""
     live.server = start_server(VIDEO_MAX_BYTES="10000")
     connection = connect(live)
     length = {"Content-Length": str(2**23)} if says_its_length else {}
@@ -162,7 +162,7 @@ def test_it_refuses_a_body_over_the_limit_while_it_is_being_sent(live, start_ser
 
 
 def spooled_bytes(server: Server) -> int:
-    """Return the size of the deleted files that the server has open: bodies that are not whole yet."""
+    """Return the size of the deleted files that the server has open: bodies that are not complete yet."""
     size = 0
     for file in Path(f"/proc/{server.pid}/fd").iterdir():
         with suppress(FileNotFoundError):  # closed meanwhile
@@ -238,7 +238,7 @@ def test_it_returns_411_for_a_chunked_body(live, media):
 
 @pytest.fixture
 def big_video(live, media) -> VideoChunk:
-    """200 MB of which the disk holds none."""
+    """Make a video of 200 MB as a sparse file, which takes no space on the disk."""
     assert send(live, film()).status == 201
     chunk = VideoChunk.objects.get()
     with (media / chunk.file_path.name).open("r+b") as file:

@@ -1,4 +1,4 @@
-"""Who may upload what; who may what otherwise: tests/test_access.py. The session is the robot `arm`'s."""
+"""Permissions for uploads; for other permissions: tests/test_access.py. The session is the robot `arm`'s."""
 
 import pytest
 

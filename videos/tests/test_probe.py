@@ -1,4 +1,4 @@
-"""Files are looked at in a process with limits, few at a time."""
+"""A process with resource limits examines files, a few at a time."""
 
 import resource
 import signal
@@ -27,7 +27,7 @@ def test_it_returns_the_duration_of_a_video(file):
 
 @pytest.mark.parametrize("tracks, pictures", [(1, 50_000_000), (50, 2_000_000)])
 def test_it_refuses_millions_of_declared_frames_with_little_memory(file, tracks, pictures):
-    """Of 600 bytes and of 22 KB; they took 1.9 and 3.7 GB in the server."""
+    """Two files of 600 bytes and 22 KB; the server took 1.9 and 3.7 GB of memory for them."""
     file.write_bytes(claiming(tracks, pictures))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(NoVideo, match=f"it has {pictures} pictures; at most 500000 expected"):

@@ -1,4 +1,4 @@
-"""GET and DELETE /videos: finding chunks, and dropping them."""
+"""GET and DELETE /videos: finding and deleting chunks."""
 
 from datetime import UTC, datetime
 
@@ -23,7 +23,7 @@ def add(session, camera="front", start=START, name="nothing.mp4"):
 
 @pytest.fixture
 def two_sessions(session):
-    """Chunks 1 to 4: two of a camera, one of another, and one of another robot's session."""
+    """Make chunks 1 to 4: two of a camera, one of another, and one of another robot's session."""
     other = TeleopSession.objects.create(robot=Robot.objects.create(pk="other"), key="evening-run")
     add(other, start=START + 100), add(session, "wrist"), add(session, start=START + 1), add(session)
     return session, other

@@ -1,4 +1,4 @@
-"""POST /videos: what is stored, where, and how often."""
+"""POST /videos: the stored file and row, and repeated uploads."""
 
 import hashlib
 import re
@@ -92,7 +92,7 @@ def test_the_tolerance_grows_with_the_video_duration(arm, session):
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("shades, statuses", [((0, 0), [200, 201]), ((0, 200), [201, 409])])
 def test_it_stores_one_of_two_concurrent_uploads(media, session, monkeypatch, shades, statuses):
-    """Both have their files in place before either looks who else is there."""
+    """Both uploads store their files before either checks for other chunks."""
     both, answers = threading.Barrier(2, timeout=10), []
     insert = VideoChunk._insert_or_find
     monkeypatch.setattr(VideoChunk, "_insert_or_find", lambda *of: (both.wait(), insert(*of))[1])
@@ -124,7 +124,7 @@ def test_it_refuses_an_upload_if_the_session_is_deleted_meanwhile(arm, session, 
 
 
 def test_an_upload_takes_seven_queries(arm, session, django_assert_num_queries):
-    with django_assert_num_queries(7):  # who asks; the session; its lock, overlaps and the row in a savepoint
+    with django_assert_num_queries(7):  # user; session; its lock, overlaps and the row in a savepoint
         assert upload(arm, session).status_code == 201
 
 

@@ -14,7 +14,7 @@ class Command(FormatCheckedCommand):
         "and writes report.md, report.html and results.json. Exit status 0: every run was sound; 1: one was not, or a "
         "--require was missed; 2: unusable arguments. docs/loadtest.md"
     )
-    # The database of these settings is asked for its storage format, and not touched otherwise.
+    # The command asks the database of these settings for its storage format, and does not touch it otherwise.
     requires_system_checks = []
     needs_database = False
 

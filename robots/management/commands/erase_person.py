@@ -18,7 +18,7 @@ from robots.management.base import FormatCheckedCommand
 from robots.models import AuditEntry, Robot
 
 REMOVED = "removed user"
-BATCH_ROWS = 200  # of meta_info with up to 64 KiB each
+BATCH_ROWS = 200  # each row has up to 64 KiB of meta_info
 MOST_NAMED = 10
 
 
@@ -72,14 +72,14 @@ class Command(FormatCheckedCommand):
 
 
 class Erasure:
-    """What is stored of a person. count() and run() go through the same rows, in batches."""
+    """Stored data of one person. count() and run() process the same rows, in batches."""
 
     def __init__(self, name: str, operator: str):
         user = User.objects.filter(username=name).first() if name else None
         self.user_id = user and user.pk
         self.operator = operator
         self.names = {name} if name else set()
-        if user:  # also what the account was called before, unless somebody else is called so now
+        if user:  # also the account's earlier usernames, unless another account has that username now
             earlier = set(AuditEntry.objects.filter(user=user).values_list("actor", flat=True).distinct())
             others = User.objects.filter(username__in=earlier).exclude(pk=user.pk)
             self.names |= earlier - set(others.values_list("username", flat=True))
@@ -89,7 +89,7 @@ class Erasure:
         return self._go_through(dry=True)
 
     def run(self) -> Counter:
-        """Erase; then look again, as a request that had passed its login may have written the name meanwhile."""
+        """Erase in two passes, as a request that had passed its login may write the name during the first pass."""
         counts = Counter()
         for _ in range(2):
             with transaction.atomic():
@@ -111,7 +111,7 @@ class Erasure:
         )
         if self.user_id:
             counts += self._erase_account(dry)
-        # Last, as robots' heartbeats pass over rows that are locked until the commit.
+        # These rows come last, as robots' heartbeats skip rows that are locked, and the locks last until the commit.
         for what, rows, also in (
             ("sessions with the name in meta_info", _sessions(), "updated_at = {now}"),
             ("robots with the name in meta_info", Robot.objects.all(), ""),
@@ -123,10 +123,10 @@ class Erasure:
     def _rewrite(
         self, rows: models.QuerySet, rewritten: Callable[..., tuple], columns: tuple, dry: bool, also: str = ""
     ) -> int:
-        """Change the rows for which `rewritten` returns other values of these columns; return how many."""
+        """Change the rows for which `rewritten` returns other values of these columns; return the number of rows."""
         count = 0
         if not dry:
-            rows = rows.select_for_update(no_key=True)  # a robot's frames do not wait
+            rows = rows.select_for_update(no_key=True)  # inserts of a robot's frames do not wait
         for batch in _batches(rows):
             changed = [
                 (row.pk, *values)
@@ -157,12 +157,12 @@ class Erasure:
         )
         actor = REMOVED if is_actor else entry.actor
         if is_object:
-            # The values of an account are the person's: name, mail address, when it was there.
+            # The values of an account are personal data: name, mail address, when the account existed.
             return actor, REMOVED, entry.changes if entry.action == audit.Action.ERASED else {}
         return actor, entry.object_repr, self._rewritten_changes(entry.changes)
 
     def _rewritten_changes(self, changes: dict) -> dict:
-        """`{"meta_info.operator": [before, after]}` and its like, as meta_info itself is rewritten."""
+        """Rewrite `{"meta_info.operator": [before, after]}` and similar changes as meta_info itself is rewritten."""
         prefix = "meta_info."
         return {
             name: [self._renamed({name.removeprefix(prefix): value})[name.removeprefix(prefix)] for value in values]
@@ -173,7 +173,7 @@ class Erasure:
         return (self._renamed(row.meta_info),)
 
     def _renamed(self, value: Any) -> Any:
-        """With the name replaced where it stands for the person: `by` of a mark, and `operator`."""
+        """Return the value with the name replaced where it stands for the person: `by` of a mark, and `operator`."""
         match value:
             case dict():
                 return {
@@ -208,7 +208,7 @@ class Erasure:
         if not dry:
             about.update(object_repr=REMOVED, change_message="")
             for user in User.objects.filter(pk=self.user_id):
-                user.delete()  # with tokens and `log`; audit entries lose their link to it
+                user.delete()  # with tokens and `log`; audit entries lose their link to the user
         return +counts
 
 
@@ -217,7 +217,7 @@ def _sessions() -> models.QuerySet:
 
 
 def _batches(rows: models.QuerySet) -> Iterator[list]:
-    """By primary key: a server-side cursor would need a connection of its own behind a pool."""
+    """Yield the rows in batches by primary key: a server-side cursor would need its own connection behind a pool."""
     rows = rows.order_by("pk")
     batch = list(rows[:BATCH_ROWS])
     while batch:
@@ -226,7 +226,7 @@ def _batches(rows: models.QuerySet) -> Iterator[list]:
 
 
 def _contains(field: str, texts: Iterable[str]) -> Q:
-    """Whether JSON has one of these texts; SQLite keeps it with escapes, PostgreSQL without most of them."""
+    """Match JSON that has one of these texts; SQLite stores JSON with escapes, PostgreSQL without most of them."""
     forms = {form for text in texts for form in (json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])}
     found = Q(pk__in=[])
     for form in forms:

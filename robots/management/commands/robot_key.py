@@ -33,7 +33,7 @@ class Command(FormatCheckedCommand):
         self._say(f"Shown this once. Send it as `Authorization: Bearer <key>` to /ws/log/{robot_id}.")
 
     def _say(self, text: str) -> None:
-        self.stderr.write(text, style_func=str)  # as it is: Django would print it in red
+        self.stderr.write(text, style_func=str)  # plain text: Django would print it in red
 
     def _robot(self, robot_id: str) -> tuple[Robot, bool]:
         try:

@@ -9,7 +9,7 @@ class Command(FormatCheckedCommand):
         "Says whether this installation is sound, and what to do about what is not; exits with 1 if something failed."
     )
     requires_system_checks = []
-    needs_database = False  # without it there is a finding, and the other checks are made all the same
+    needs_database = False  # a missing database is a finding, and the other checks still run
 
     def handle(self, *args, **options):
         styles = {

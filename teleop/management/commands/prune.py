@@ -43,7 +43,7 @@ class Command(FormatCheckedCommand):
             return
         count = frames = 0
         for pk in list(sessions.values_list("pk", flat=True)):
-            session = sessions.filter(pk=pk).first()  # as it is now: labelled or resumed, it stays
+            session = sessions.filter(pk=pk).first()  # current state: a labelled or resumed session stays
             if session is None:
                 continue
             try:
@@ -53,4 +53,4 @@ class Command(FormatCheckedCommand):
             count, frames = count + 1, frames + session.frame_count
             self.stdout.write(f"session {pk} of {session.robot_id}, {session.frame_count} frames, deleted")
         self.stdout.write(f"{count} sessions of {frames} frames deleted")
-        call_command("clearsessions")  # of people, whose login has expired: nothing else deletes those
+        call_command("clearsessions")  # login sessions that have expired: no other code deletes these

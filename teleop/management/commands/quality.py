@@ -14,14 +14,14 @@ from teleop.models import TeleopSession
 from teleop.quality.motion import read_motion
 from teleop.quality.scores import duration_ratio, quality
 
-CLAIMED_S = 600  # longer than it takes for a million frames; after that a process that was killed holds nobody up
+CLAIMED_S = 600  # longer than a million frames take; after that the claim of a killed process blocks no other
 MEMORY_BYTES = 512 * 2**20  # a million frames of 16 joints take 300 MB
 CPU_S, CPU_S_A_FRAME = 20, 20e-6  # frames take 6 us each
-KILL_AFTER_S = 10  # if code in C does not come back to Python
+KILL_AFTER_S = 10  # if code in C does not return to Python
 
 
 class TooSlow(Exception):
-    """The session took more processor time than one may take."""
+    """An error: the session took more processor time than one session may take."""
 
 
 class Command(FormatCheckedCommand):
@@ -46,10 +46,10 @@ class Command(FormatCheckedCommand):
         for session_id in list(due.values_list("pk", flat=True)):
             claim = f"quality-{session_id}"
             if not cache.add(claim, True, CLAIMED_S):
-                continue  # another worker's process is at it
+                continue  # another worker's process computes it
             try:
                 self.compute_or_give_up(due.filter(pk=session_id).first(), limited)
-            except Exception as error:  # it stays due, and must not keep the others from theirs
+            except Exception as error:  # the session stays due, and must not stop the others
                 failed += 1
                 self.stderr.write(f"session {session_id}: {type(error).__name__}: {error}")
             finally:
@@ -58,9 +58,9 @@ class Command(FormatCheckedCommand):
             raise CommandError(f"{failed} sessions are left without")
 
     def compute_or_give_up(self, session: TeleopSession | None, limited: bool) -> None:
-        if session is None:  # done by another since, or being recorded again
+        if session is None:  # another process has computed it since, or it is recorded again
             return
-        if limited:  # its parent reads it: if this process is killed, it was over this session
+        if limited:  # the parent process reads this: if this process is killed, this session was the cause
             self.stdout.write(f"session {session.pk} begins")
             self.stdout.flush()
         try:
@@ -77,7 +77,7 @@ class Command(FormatCheckedCommand):
             self.stdout.write(f"session {session.pk}: {session.frame_count} frames")
 
     def give_up(self, session: TeleopSession, reason: str) -> None:
-        """Store why there is no quality, so that the session is not due again, and what is known without its frames."""
+        """Store the reason, so that the session is not due again, and the values that are known without its frames."""
         known = {
             **dict.fromkeys(("idle_share", "jerk", "fps_jitter")),
             "missing_frames": session.missing_frames,
@@ -105,16 +105,17 @@ def reason_of(error: Exception) -> str:
 
 
 def limit_memory() -> None:
-    """Of this process, for good. RLIMIT_AS would count what threads and libraries reserve and never use."""
-    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own reserves 1 GB that counts
+    """Limit this process permanently. RLIMIT_AS would count memory that threads and libraries reserve but never use."""
+    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own pool reserves 1 GB, which counts
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 @contextmanager
 def limited_time(seconds: float) -> Iterator[None]:
-    """Raise TooSlow within after so many seconds of processor time, which waiting for the database does not take; 0: no
-    limit. Code in C that does not come back gets SIGXCPU, which ends the process.
+    """Raise TooSlow in the block after `seconds` of processor time; 0 means no limit.
+
+    Waiting for the database takes no processor time. If code in C does not return, SIGXCPU ends the process.
     """
     if not seconds:
         yield

@@ -21,7 +21,7 @@ from django.utils import autoreload
 
 from robots.management.base import FormatCheckedCommand
 
-RESPAWN_PAUSE_S = 0.5  # a worker that dies at once must not spin
+RESPAWN_PAUSE_S = 0.5  # a worker that dies at once must not restart in a busy loop
 SWITCH_INTERVAL_S = 0.0005
 BACKLOG = 1024
 PR_SET_PDEATHSIG = 1
@@ -38,7 +38,7 @@ class Command(FormatCheckedCommand):
         parser.add_argument("--reload", action="store_true", help="restart when a file changes (for development)")
 
     def execute(self, *args, **options):
-        """With a folder for what several workers count, named before anything imports prometheus-client."""
+        """Execute; with several workers, set a folder for their counters before any import of prometheus-client."""
         if options["workers"] == 1:
             return super().execute(*args, **options)
         with tempfile.TemporaryDirectory(prefix="teleop-metrics-") as folder:
@@ -46,7 +46,7 @@ class Command(FormatCheckedCommand):
             try:
                 return super().execute(*args, **options)
             finally:
-                del os.environ["PROMETHEUS_MULTIPROC_DIR"]  # whoever called the command has no such folder
+                del os.environ["PROMETHEUS_MULTIPROC_DIR"]  # the caller of the command must not use this folder
 
     def handle(self, *args, host, port, workers, reload, **options):
         if not 0 <= port <= 65535:
@@ -62,7 +62,7 @@ class Command(FormatCheckedCommand):
             raise CommandError("--reload serves with one worker")
         with bind(
             host, port
-        ) as bound:  # fails where another server has the port; shared, they would divide it silently
+        ) as bound:  # fails if another server has the port; a shared bind would silently divide the connections
             check_open(bound.getsockname()[0])
         check_database(connections["default"])
         check_media()
@@ -83,7 +83,7 @@ class Command(FormatCheckedCommand):
 
 
 def check_open(address: str) -> None:
-    """Refuse to serve without keys where others can reach it, unless a second setting says that this is meant."""
+    """Refuse to serve without keys on a reachable address, unless a second setting says that this is intended."""
     if settings.ROBOT_AUTH != "open" or settings.ROBOT_AUTH_OPEN_ANYWHERE:
         return
     is_local = ip_address(address.partition("%")[0]).is_loopback
@@ -96,9 +96,9 @@ def check_open(address: str) -> None:
 
 
 def check_database(database: BaseDatabaseWrapper) -> None:
-    """What would fail with each robot fails here. One that is newer than the code will do: migrations only add."""
+    """Fail here if the database would fail for each robot. A newer schema is fine: migrations only add."""
     options = database.settings_dict["OPTIONS"]
-    pool = options.pop("pool", None)  # its threads would not outlive the fork, and a worker wait for them for ever
+    pool = options.pop("pool", None)  # its threads would not survive the fork, and a worker would wait for them forever
     try:
         executor = MigrationExecutor(database)
         missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
@@ -124,8 +124,10 @@ def check_media() -> None:
 
 
 def bind(host: str, port: int, shared: bool = False) -> socket.socket:
-    """A socket bound to the address; raises CommandError. `shared`: other processes may bind it too, as each worker
-    does: where all accept from one socket, a killed worker's backlog swallows new connections.
+    """Return a socket bound to the address, or raise CommandError.
+
+    If `shared`, other processes may bind the address too, as each worker does. If all workers accepted from one socket,
+    new connections would be lost in the backlog of a killed worker.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -149,19 +151,19 @@ def run_worker(
 ) -> None:
     """Serve until SIGTERM or SIGINT, then end the process; call `ready` once it listens.
 
-    A worker that has lost a part of itself stops in the same order, and the process starts anew.
+    If a part of the worker has failed, the worker stops in the same order, and the process starts anew.
     """
     from config.asgi import application
     from teleop.ingest.worker import running_worker
-    from teleop.server.daphne import Server  # here, as importing it makes the process's event loop
+    from teleop.server.daphne import Server  # here, because its import makes the process's event loop
 
-    # Stock: 5 ms, for which each thread that computes keeps the event loop, and so the robots' acks, waiting for
-    # Python's lock. With 8 downloads the 95th percentile of an ack was 477 ms, and is 111 ms with this.
+    # Stock: 5 ms. For so long each thread that computes makes the event loop, and so the robots' acks, wait for
+    # Python's lock. With 8 downloads the 95th percentile of an ack was 477 ms, and is 111 ms with this setting.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     listening.listen(BACKLOG)
     server = Server(application, listening, signal_handlers, ready)
     server.run()
-    # Not by returning: a thread that waits for a database that never answers would keep the process from ending.
+    # Do not end by a return: a thread that waits for a database that never answers would keep the process alive.
     logging.shutdown()
     sys.stdout.flush()
     if not running_worker().has_failed:
@@ -173,23 +175,23 @@ def run_worker(
 
 
 def mark_process_dead(pid: int) -> None:
-    """Its gauges go, its counts stay."""
-    from prometheus_client import multiprocess  # here, as it looks for its folder when it is imported
+    """Remove the gauges of a process that ended. Its counters stay."""
+    from prometheus_client import multiprocess  # here, because its import looks for its folder
 
     multiprocess.mark_process_dead(pid)
 
 
 class Supervisor:
-    """Forks the workers, replaces those that die, and ends them all when it is told to end.
+    """The parent process. It forks the workers, replaces those that die, and on a signal ends all of them.
 
-    Its own socket only keeps the port: it is bound and never listens.
+    Its own socket only reserves the port: the socket is bound and never listens.
     """
 
     def __init__(self, bound: socket.socket, workers: int, stdout):
         self._bound = bound
         self._workers = workers
         self._stdout = stdout
-        self._started: dict[int, float] = {}  # by pid, of the workers that run
+        self._started: dict[int, float] = {}  # start time of each running worker, by pid
         self._is_ending = False
 
     def run(self) -> None:
@@ -199,7 +201,7 @@ class Supervisor:
         for _ in range(self._workers):
             self._fork(ready)
         os.close(ready)
-        os.read(until_ready, 1)  # its end: each worker listens, or has died
+        os.read(until_ready, 1)  # end of file: each worker listens or has died
         os.close(until_ready)
         self._stdout.write(f"serving on {url(self._bound)} with {self._workers} workers")
         self._stdout.flush()
@@ -217,14 +219,14 @@ class Supervisor:
                 self._fork()
 
     def _end(self, *_) -> None:
-        """The handler does all: os.wait() goes on after it, and returns as the workers end."""
+        """Send SIGTERM to all workers. os.wait() continues after this handler, and returns as the workers end."""
         self._is_ending = True
         for pid in list(self._started):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
 
     def _fork(self, ready: int | None = None) -> None:
-        # Blocked, so that a signal finds the new worker among the others, and the worker with handlers of its own.
+        # Block signals until the new worker is in `_started`, and until the worker has handlers of its own.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
         pid = None if self._is_ending else os.fork()
         if pid:
@@ -236,9 +238,9 @@ class Supervisor:
             signal.signal(number, signal.SIG_DFL)
         ctypes.CDLL(None).prctl(
             PR_SET_PDEATHSIG, signal.SIGTERM
-        )  # where the parent is killed, nobody else would end it
+        )  # if the parent is killed, no other process would end it
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        # They share one database: the more there are, the less often each commits, in groups as large as one's alone.
+        # The workers share one database: with more workers each commits less often, in groups as large as one worker's.
         settings.INGEST_FLUSH_INTERVAL_MS *= min(1 + self._workers / 4, MAX_STRETCH)
         host, port = self._bound.getsockname()[:2]
         announce = partial(os.close, ready) if ready is not None else lambda: None

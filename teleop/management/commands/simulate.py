@@ -21,15 +21,15 @@ from teleop.simulation import Arm, Latencies, in_words
 META_INFO = {"robot_type": "so_follower", "task": "Put the cube into the box", "simulated": True}
 MAX_ROBOTS = 1000
 MAX_DURATION_S = 10_000_000
-MAX_HELD_BYTES = 256 * 2**20  # of all robots, while the server is away: 100 at 60 FPS for 100 s
-# Between two robots' starts: as 97 and 60 have no common divisor, this spreads their frames over the 1/60 s as well.
+MAX_HELD_BYTES = 256 * 2**20  # of all robots, while the server is unreachable: 100 at 60 FPS for 100 s
+# Time between two robots' starts. As 97 and 60 have no common divisor, it also spreads their frames over the 1/60 s.
 STAGGER_S = 1 / 97
 END_TIMEOUT_S = 30
-STOP_TIMEOUT_S = 5  # whoever pressed Ctrl-C waits for it
+STOP_TIMEOUT_S = 5  # the user waits for this after Ctrl-C
 
 
 class SimulatedRobot:
-    """One arm, and the client it streams through."""
+    """One arm, and the client through which it streams."""
 
     def __init__(self, number: int, client: AsyncRobotClient) -> None:
         self.client = client
@@ -45,7 +45,7 @@ class SimulatedRobot:
 
     @property
     def stored(self) -> int:
-        """Frames, as the server counted them when the session ended; until then those it acknowledged."""
+        """Return the frame count that the server reported at the session's end; until then the acknowledged frames."""
         stats, counted = self.client.stats, self.client.protocol.frame_count
         return stats.acked - stats.lost if counted is None else counted
 
@@ -55,12 +55,12 @@ class SimulatedRobot:
             await self._stream(fps, duration_s, stop)
             await self.client.end(END_TIMEOUT_S)
         except TeleopError:
-            pass  # `on_error` was told; and what is not stored is seen at the end
+            pass  # `on_error` was called, and `_conclude` reports frames that are not stored
         finally:
             await self.client.close()
 
     async def _stream(self, fps: int, duration_s: float, stop: asyncio.Event) -> None:
-        """Frame n is due n / fps after the start, however late the one before it was: the rate does not drift."""
+        """Send frame n at n / fps after the start, even if the frame before it was late: the rate does not drift."""
         clock = asyncio.get_running_loop().time
         begin = clock()
         for n in range(round(duration_s * fps)) if duration_s else itertools.count():
@@ -73,7 +73,7 @@ class SimulatedRobot:
 
 
 class Fleet:
-    """All simulated robots, until their time is up or somebody stops them; `show` gets a line a second."""
+    """All simulated robots, until their duration ends or a signal stops them; `show` receives a line a second."""
 
     def __init__(self, robots: list[SimulatedRobot], latencies: Latencies, show: Callable[[str], None]) -> None:
         self.robots = robots
@@ -88,7 +88,7 @@ class Fleet:
         return time.monotonic() - self._begin_s
 
     def total(self, name: str) -> int:
-        """Of all robots; the names are those of the client's Stats."""
+        """Return the sum over all robots of one field of the client's Stats."""
         return sum(getattr(robot.client.stats, name) for robot in self.robots)
 
     async def run(self, fps: int, duration_s: float) -> None:
@@ -107,7 +107,7 @@ class Fleet:
         self.latencies.turn()
 
     async def _hurry(self) -> None:
-        """Once stopped, a server that does not answer is not waited for long."""
+        """Cancel the streams STOP_TIMEOUT_S after the stop, in case the server does not answer."""
         await self._stop.wait()
         await asyncio.sleep(STOP_TIMEOUT_S)
         for stream in self._streams:
@@ -142,13 +142,13 @@ class Fleet:
         return "  ".join(parts).rstrip()
 
     def why_away(self) -> str:
-        """Of the first robot that is not connected, if it knows."""
+        """Return the last error of the first unconnected robot that has one, or an empty string."""
         reasons = (robot.client.stats.last_error for robot in self.robots if not robot.is_connected)
         return next(filter(None, reasons), "")
 
 
 class Command(FormatCheckedCommand):
-    needs_database = False  # but for --issue-keys it only talks to the server
+    needs_database = False  # without --issue-keys the command only connects to the server
     help = (
         "Simulates SO-101 arms, leader and follower, that stream through the robots' own client until their time is "
         "up or Ctrl-C, and then end their sessions. Exit code 0 means that every frame is stored."
@@ -172,7 +172,7 @@ class Command(FormatCheckedCommand):
         check("--robots", robots, 1, MAX_ROBOTS)
         check("--fps", fps, MIN_FPS, MAX_FPS)
         check("--duration", duration, 0, MAX_DURATION_S)
-        # What the client logs is in the live line, or told once by `_complain`, not once a robot.
+        # The live line shows the client's log, or `_complain` prints it once, and not once for each robot.
         logging.getLogger("teleop_client").setLevel(logging.CRITICAL + 1)
         self._told: set[type] = set()
         ids = [f"{prefix}{number:03}" for number in range(1, robots + 1)]
@@ -208,7 +208,7 @@ class Command(FormatCheckedCommand):
         self._say(summary)
 
     def _show(self, line: str) -> None:
-        """The live line: in a terminal it stays where it is."""
+        """Write the live line. In a terminal it replaces the previous one."""
         if self.stdout.isatty():
             self.stdout.write("\r\033[K" + line[: shutil.get_terminal_size().columns - 1], ending="")
         else:
@@ -220,7 +220,7 @@ class Command(FormatCheckedCommand):
         self.stdout.flush()
 
     def _complain(self, robot_id: str, error: TeleopError) -> None:
-        """The first error of each kind: with one wrong key a hundred robots have the same."""
+        """Print the first error of each kind: with one wrong key a hundred robots have the same error."""
         if type(error) not in self._told:
             self._told.add(type(error))
             self._say(f"{robot_id}: {error}")
@@ -232,7 +232,7 @@ def check(option: str, value: float, lowest: float, highest: float) -> None:
 
 
 def issue(robot_ids: list[str]) -> dict[str, str]:
-    """A new key for each, which voids the old one: so only for robots that were made here, or never had a key."""
+    """Issue a new key for each robot. It voids the old key, so each must be simulated or have no key yet."""
     keys, actor = {}, audit.command("simulate")
     with transaction.atomic():
         for robot_id in robot_ids:
