@@ -13,6 +13,7 @@ from django.utils.decorators import method_decorator
 from robots import audit
 from robots.admin_tools import display
 from robots.admin_tools.forms import RobotForm
+from robots.admin_tools.read_only import ReadOnlyAdmin
 from robots.admin_tools.sidebar import Sidebar
 from robots.api.filters import AuditFilter, RobotFilter
 from robots.models import AuditEntry, Robot
@@ -124,26 +125,13 @@ class AuditedUserAdmin(UserAdmin):
 
 
 @admin.register(AuditEntry)
-class AuditEntryAdmin(admin.ModelAdmin):
+class AuditEntryAdmin(ReadOnlyAdmin):
     """Read-only list of all entries; the history page of an object shows its own entries to users that may view it."""
 
     filterset_class = AuditFilter
     list_display = ["id", "when", "who", "action", "what", "in_short"]
-    list_filter = [Sidebar]
-    sortable_by = []
     ordering = ["-id"]
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
     fields = ["when", "who", "action", "what", "in_full"]
-
-    def has_add_permission(self, request):
-        return False
-
-    def has_change_permission(self, request, obj=None):
-        return False
-
-    def has_delete_permission(self, request, obj=None):
-        return False
 
     def when(self, entry):
         return display.moment(entry.at)

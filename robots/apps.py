@@ -6,7 +6,9 @@ class RobotsConfig(AppConfig):
     name = "robots"
 
     def ready(self) -> None:
-        from robots.api import tokens  # noqa: F401 - it connects to signals of models
+        from robots.api.tokens import end_tokens_with_password  # here, as it imports models
+
+        end_tokens_with_password()
 
 
 class AdminConfig(admin_apps.AdminConfig):

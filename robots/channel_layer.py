@@ -20,7 +20,7 @@ async def send(group: str, message: dict) -> None:
         await get_channel_layer().group_send(group, message)
 
 
-async def listen(group: str, hear: Callable[[dict], object], wanted: Callable[[], bool] = lambda: True) -> None:
+async def listen(group: str, on_message: Callable[[dict], object], wanted: Callable[[], bool] = lambda: True) -> None:
     """Pass on the messages of a group; continue automatically after an outage of the layer.
 
     Returns after the first message that arrives when messages are not wanted any more. Cancelling is no alternative:
@@ -35,9 +35,9 @@ async def listen(group: str, hear: Callable[[dict], object], wanted: Callable[[]
             await layer.group_add(group, channel)
             pause_s = RETRY_S
             while wanted():
-                _hear(hear, await layer.receive(channel))
+                _process(on_message, await layer.receive(channel))
             return
-        except Exception as error:  # redis-py, sockets and the layer each have errors of their own
+        except Exception as error:  # redis-py, sockets and the layer raise different errors; each is an outage
             logger.warning("the channel layer is unreachable: %s", error)
         finally:
             if channel is not None:  # the layer would send to an unread member, and remember it, for ever
@@ -48,8 +48,10 @@ async def listen(group: str, hear: Callable[[dict], object], wanted: Callable[[]
         pause_s = min(2 * pause_s, MAX_PAUSE_S)  # the layer remembers each channel that it could not create
 
 
-def _hear(hear: Callable[[dict], object], message: dict) -> None:
+def _process(on_message: Callable[[dict], object], message: dict) -> None:
     try:
-        hear(message)
-    except Exception:  # such as a message from a process of another version
+        on_message(message)
+    except (
+        Exception
+    ):  # a message that cannot be processed, as of another version's process, must not end the subscription
         logger.exception("could not process a message of the channel layer")

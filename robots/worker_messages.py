@@ -31,5 +31,5 @@ def close_connections(code: int, **of) -> None:
     """
     try:
         async_to_sync(tell_workers)(code=code, **of)
-    except Exception as error:  # redis-py, sockets and the layer each have errors of their own
+    except Exception as error:  # redis-py, sockets and the layer raise different errors; each is an outage
         logger.warning("could not send a message through the channel layer: %s", error)

@@ -6,7 +6,6 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models.signals import post_save, pre_save
-from django.dispatch import receiver
 from django.utils import timezone
 from rest_framework.authtoken.models import Token
 
@@ -35,13 +34,17 @@ def token_of(user: User) -> Token:
     return token
 
 
-@receiver(pre_save, sender=User)
+def end_tokens_with_password() -> None:
+    """Delete a user's token from now on when the user is saved with another password or an inactive account."""
+    pre_save.connect(look_at_changes, sender=User)
+    post_save.connect(end_tokens, sender=User)
+
+
 def look_at_changes(sender, instance: User, raw: bool, update_fields: frozenset[str] | None, **kwargs) -> None:
     changes = update_fields is None or not update_fields.isdisjoint(("password", "is_active"))
     instance.tokens_end = not raw and changes and _is_closed_or_has_another_password(instance, update_fields)
 
 
-@receiver(post_save, sender=User)
 def end_tokens(sender, instance: User, **kwargs) -> None:
     """Delete the user's tokens after the save, so that no token is made with the old password in between."""
     if instance.__dict__.pop("tokens_end", False):

@@ -22,7 +22,7 @@ from teleop.tests.recordings import T0_S, make_session
 from teleop.tests.test_admin_sessions import SEEN, act, page_of
 from teleop.tests.test_rest_sessions import add_video
 from videos.models import VideoChunk
-from videos.tests.films import media, upload  # noqa: F401 - a fixture
+from videos.tests.films import upload
 
 pytestmark = pytest.mark.django_db
 ROBOTS, ENTRIES = "/admin/robots/robot/", "/admin/robots/auditentry/"
@@ -126,7 +126,7 @@ def test_it_records_every_change_of_a_robot(admin):
     assert key not in str(list(AuditEntry.objects.values()))
 
 
-def test_it_records_video_uploads_and_deletions_by_users(admin, arm, media):  # noqa: F811 - the fixture
+def test_it_records_video_uploads_and_deletions_by_users(admin, arm, media):
     session = make_session()
     upload(arm, session, camera_key="wrist")
     number = upload(admin, session).json()["id"]

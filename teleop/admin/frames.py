@@ -1,7 +1,7 @@
 from django.contrib import admin
 
 from robots.admin_tools import display
-from robots.admin_tools.sidebar import Sidebar
+from robots.admin_tools.read_only import ReadOnlyAdmin
 from teleop.admin.changelists import FrameChangeList
 from teleop.admin.links import robot_link, session_link
 from teleop.api.filters import FrameFilter
@@ -10,25 +10,12 @@ from teleop.models import TeleopFrame
 
 
 @admin.register(TeleopFrame)
-class TeleopFrameAdmin(admin.ModelAdmin):
+class TeleopFrameAdmin(ReadOnlyAdmin):
     """Read-only admin of frames, as the data that a robot sent is evidence."""
 
     filterset_class = FrameFilter
     list_display = ["id", "of_session", "of_robot", "frame_index", "at", "data_in_short"]
-    list_filter = [Sidebar]
-    sortable_by = []
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
     fields = ["of_session", "of_robot", "frame_index", "at", "data_in_full"]
-
-    def has_add_permission(self, request):
-        return False
-
-    def has_change_permission(self, request, obj=None):
-        return False
-
-    def has_delete_permission(self, request, obj=None):
-        return False
 
     def get_changelist(self, request, **kwargs):
         return FrameChangeList

@@ -49,7 +49,7 @@ class NewFrames:
             sessions = {session_id for session_id, _ in self._waiting.values()}
             try:
                 states = await asyncio.get_running_loop().run_in_executor(self._thread, states_of, sessions)
-            except Exception as error:  # the requests fail, as if each had run the query itself
+            except Exception as error:  # raised in each waiting request, which has the handler for it
                 self._fail(error)
                 continue
             for found, (session_id, start) in self._waiting.items():

@@ -212,7 +212,7 @@ class Handshakes:
     async def _ask_to_let_go(self, **of: str) -> None:
         try:
             await tell_workers(code=Close.TAKEN_OVER, **of)
-        except Exception as error:  # redis-py, sockets and the layer each have errors of their own
+        except Exception as error:  # redis-py, sockets and the layer raise different errors; each is an outage
             logger.warning("could not send a message through the channel layer: %s", error)
 
     async def _claim_all(self, waiting: Sequence[_Waiting]) -> list[Claim | Exception | None]:

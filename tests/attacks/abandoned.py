@@ -35,7 +35,7 @@ KINDS = {  # requests while the table is locked; the victim's frames need none o
     "django_session": ["/admin/", "/admin/teleop/teleopsession/", "/admin/robots/robot/", "/fleet", "/sessions"] * 2,
     "videos_videochunk": ["/videos", "/videos?session=1", "/admin/videos/videochunk/", "/videos/1"] * 3,
 }
-ROUNDS = 3
+ROUNDS = 4
 KILLED_S = 13  # Daphne cancels a request 10 s after its client has disconnected, and then each second
 BACK_S = 1
 POOL_SIZE = 4
