@@ -9,7 +9,7 @@ from channels.db import database_sync_to_async
 
 from teleop.frames.columns import HEAD, check_count, session_tables, tables
 from teleop.frames.export import converted, working
-from teleop.frames.sql import BLOCK_FRAMES, FrameRange, read_block
+from teleop.frames.sql import BLOCK_FRAMES, FrameRange, read_block, release_connection
 
 GROUP_FRAMES, GROUP_CELLS = 2**16, 2**21  # a row group: 13 MB of doubles with 24 columns, 16 MB with more
 
@@ -17,8 +17,15 @@ GROUP_FRAMES, GROUP_CELLS = 2**16, 2**21  # a row group: 13 MB of doubles with 2
 def check_columns(frames: FrameRange, fields: Iterable[str]) -> None:
     """Check the first and the last frames; raise TooManyColumns while the response can still be an error."""
     last = frames._replace(start=max(frames.start, frames.stop - BLOCK_FRAMES))
-    for _ in session_tables(filter(None, map(read_block, dict.fromkeys([frames, last]))), fields):
+    for _ in session_tables(filter(None, map(_read_and_release, dict.fromkeys([frames, last]))), fields):
         pass
+
+
+def _read_and_release(frames: FrameRange) -> bytes:
+    """Read a block, and give the connection to other requests while the block is converted."""
+    block = read_block(frames)
+    release_connection()
+    return block
 
 
 async def parquet(frames: FrameRange, fields: Iterable[str] = ()) -> AsyncIterator[bytes]:

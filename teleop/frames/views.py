@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 
 
 def parquet(frames: FrameRange, fields: Iterable[str]) -> AsyncIterator[bytes]:
-    from teleop.frames import parquet  # 50 MB of Arrow, which a worker that only receives frames never needs
+    from teleop.frames import parquet, request_limits  # 50 MB of Arrow, which a worker that only ingests never needs
 
+    release_connection()
     try:
-        parquet.check_columns(frames, fields)
+        with request_limits.turn_to_work():
+            parquet.check_columns(frames, fields)
     except TooManyColumns as error:
         raise ValidationError({"fields": [str(error)]}) from None
     return parquet.parquet(frames, fields)

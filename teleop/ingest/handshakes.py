@@ -242,6 +242,7 @@ class Handshakes:
         existing = await self._read(admission.existing_sessions, [handshakes[place] for place in limited])
         for place, exists in zip(limited, existing, strict=True):
             if not exists:
+                self._accepted.of(handshakes[place].robot_id).spend(1)  # it costs two transactions as well
                 limit = settings.NEW_SESSIONS_PER_ROBOT
                 detail = f"the robot begins more than {limit} sessions a minute (NEW_SESSIONS_PER_ROBOT)"
                 results[place] = LimitExceeded(429, "new_sessions", f"{detail}; ?session=KEY resumes one")

@@ -3,7 +3,7 @@
 Each call is a few statements, however many robots there are, and skips rows that another client has locked.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from django.db.models import Exists, OuterRef
 
@@ -11,7 +11,7 @@ from robots.meta_info import problem_with
 from robots.models import Robot
 from robots.querysets import HandshakeRefused
 from teleop.ingest.transactions import bounded_transaction
-from teleop.ingest.types import Heartbeat, HeartbeatResult, Release, SessionLease
+from teleop.ingest.types import Heartbeat, HeartbeatResult, Release
 from teleop.models import TeleopFrame, TeleopSession
 from teleop.protocol import Code
 
@@ -54,10 +54,10 @@ def heartbeat(heartbeats: Sequence[Heartbeat]) -> HeartbeatResult:
     return HeartbeatResult(set(saved.values()), by_holder.keys() - holders, key_hashes, refused)
 
 
-def holders(leases: Sequence[SessionLease]) -> set[str]:
-    """Return the holders that still have their sessions."""
+def holders(session_ids: Collection[int]) -> dict[int, str]:
+    """Return the holder of each session; it is empty for a session that no connection has."""
     with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, writes=False):
-        return set(TeleopSession.objects.held_by(leases).values_list("holder", flat=True))
+        return dict(TeleopSession.objects.filter(pk__in=session_ids).values_list("pk", "holder"))
 
 
 def frame_bounds(session_ids: Sequence[int]) -> Bounds:

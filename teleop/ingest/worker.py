@@ -215,16 +215,23 @@ class Worker:
             self._was_stopped = False
             connections = list(self.connections.values())
             try:
-                held = await self.frame_thread(presence.holders, [connection.lease for connection in connections])
+                holders = await self.frame_thread(presence.holders, [each.session_id for each in connections])
             except Exception as error:  # no frame is stored before the holders are known
                 self._was_stopped = True
                 logger.warning("after a stop, sessions are confirmed later: %s", error)
                 await asyncio.sleep(RETRY_S)
                 continue
             for connection in connections:
-                if connection.holder not in held:
+                if self._is_taken(connection, holders.get(connection.session_id, "")):
                     connection.give_up(Close.TAKEN_OVER)
                     self.writer.drop(connection)
+
+    def _is_taken(self, connection: RobotConnection, holder: str) -> bool:
+        """Return whether another worker has released or taken the session of a connection.
+
+        A connection that is not live has released the session itself. A handshake of this worker waits for the frames.
+        """
+        return connection.is_live and holder != connection.holder and not holder.startswith(f"{self.name}.")
 
     async def _sweep(self) -> None:
         if stale := await self._read(presence.stale_sessions):
