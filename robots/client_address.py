@@ -44,9 +44,12 @@ def is_trusted(address: str) -> bool:
 
 
 def is_secure(peer: str | None, scheme: str, forwarded_proto: str) -> bool:
-    """Return whether the client connected by TLS: to this server, or to a trusted proxy that reports TLS."""
+    """Return whether the client connected by TLS: to this server, or to a trusted proxy that reports TLS.
+
+    Of several values the first counts, as in Django: it is of the outermost proxy.
+    """
     if forwarded_proto and peer and is_trusted(peer):
-        return forwarded_proto.strip().lower() in ("https", "wss")
+        return forwarded_proto.split(",", 1)[0].strip().lower() in ("https", "wss")
     return scheme in ("https", "wss")
 
 

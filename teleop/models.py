@@ -188,8 +188,8 @@ class TeleopSession(models.Model):
         with transaction.atomic():
             # A running upload holds the row's lock until its video is stored, or it finds no row. This takes the full
             # lock, as the row is deleted: a frame that is inserted meanwhile has to wait, and is refused.
-            TeleopSession.objects.select_for_update().filter(pk=self.pk).first()
-            if actor:
+            row = TeleopSession.objects.select_for_update().filter(pk=self.pk).first()
+            if actor and row:
                 audit.record(actor, audit.Action.DELETED, [self])
             self.videos.all().delete()  # and their files, which the cascade would not delete
             return super().delete(*args, **kwargs)

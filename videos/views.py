@@ -1,5 +1,6 @@
 from django.conf import settings
 from django.db import transaction
+from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework import mixins
@@ -89,6 +90,7 @@ class VideoViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Dest
 
     @transaction.atomic
     def perform_destroy(self, chunk):
+        get_object_or_404(VideoChunk.objects.select_for_update(), pk=chunk.pk)  # another request may have deleted it
         audit.record(audit.actor_of(self.request), audit.Action.DELETED, [chunk])
         chunk.delete()
 

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from django.conf import settings
+from django.contrib.auth.hashers import check_password
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models.signals import post_save, pre_save
@@ -18,12 +19,15 @@ def is_too_old(token: Token) -> bool:
 
 
 @transaction.atomic
-def token_of(user: User) -> Token:
+def token_of(user: User, password: str) -> Token:
     """Return the user's token, or a new token if the stored one is too old.
 
     Raises WrongLogin if the password has changed since it was checked: the new token would outlive the old password.
+    Another login may have stored a new hash of the same password meanwhile, so a different hash is checked again.
     """
-    if not User.objects.select_for_update().filter(pk=user.pk, password=user.password, is_active=True).exists():
+    rows = User.objects.select_for_update().filter(pk=user.pk, is_active=True)
+    stored = rows.values_list("password", flat=True).first()
+    if stored is None or (stored != user.password and not check_password(password, stored)):
         raise WrongLogin
     token, is_new = Token.objects.get_or_create(user=user)
     if is_too_old(token):

@@ -2,6 +2,7 @@ from csp.decorators import csp_update
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.http import HttpResponse
+from django.shortcuts import get_object_or_404
 from django.utils.cache import get_conditional_response
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
@@ -91,6 +92,7 @@ class RobotViewSet(ModelViewSet):
 
     @transaction.atomic
     def perform_destroy(self, robot):
+        get_object_or_404(Robot.objects.select_for_update(), pk=robot.pk)  # another request may have deleted it
         audit.record(audit.actor_of(self.request), audit.Action.DELETED, [robot])
         robot.delete()
 
@@ -136,7 +138,8 @@ class TokenView(ObtainAuthToken):
     def post(self, request, *args, **kwargs):
         login = self.get_serializer(data=request.data)
         login.is_valid(raise_exception=True)
-        return Response({"token": tokens.token_of(login.validated_data["user"]).key})
+        given = login.validated_data
+        return Response({"token": tokens.token_of(given["user"], given["password"]).key})
 
 
 class SchemaView(SpectacularAPIView):

@@ -126,6 +126,15 @@ def test_it_records_every_change_of_a_robot(admin):
     assert key not in str(list(AuditEntry.objects.values()))
 
 
+def test_it_records_one_deletion_if_two_requests_delete_the_same_session():
+    session = make_session()
+    actors = [audit.command(name) for name in ("first", "second")]
+    copies = [TeleopSession.objects.get(pk=session.pk) for _ in actors]
+    for copy, actor in zip(copies, actors, strict=True):
+        copy.delete(actor=actor)
+    assert [entry.actor for entry in AuditEntry.objects.filter(action=audit.Action.DELETED)] == ["first"]
+
+
 def test_it_records_video_uploads_and_deletions_by_users(admin, arm, media):
     session = make_session()
     upload(arm, session, camera_key="wrist")

@@ -122,6 +122,11 @@ def test_it_reports_sessions_with_the_name_in_free_text(session):
     assert f"Free text with this name is left in sessions {session.pk}.\n" in erase("ada")
 
 
+def test_it_reports_robots_with_the_name(session):
+    Robot.objects.create(pk="leg", name="Ada's leg")
+    assert "Free text with this name is left in robots leg.\n" in erase("ada")
+
+
 def test_it_processes_rows_in_batches(session, monkeypatch):
     monkeypatch.setattr(erase_person, "BATCH_ROWS", 2)
     for _ in range(5):

@@ -31,6 +31,7 @@ def test_it_trusts_x_forwarded_proto_only_from_trusted_proxies(db, settings, pee
     [
         (NGINX, "ws", "https", True),
         (NGINX, "ws", "http", False),
+        (NGINX, "ws", "https, http", True),
         (NGINX, "wss", "http", False),
         (NGINX, "ws", "", False),
         ("192.0.2.7", "ws", "https", False),

@@ -142,7 +142,14 @@ def test_it_issues_no_token_if_the_password_changed_concurrently(ada):
     ada.set_password("another long password")
     ada.save()
     with pytest.raises(WrongLogin):
-        tokens.token_of(stale)
+        tokens.token_of(stale, PASSWORD)
+
+
+def test_it_issues_a_token_if_another_login_hashed_the_same_password_again(ada):
+    stale = User.objects.get()
+    ada.set_password(PASSWORD)
+    ada.save()
+    assert tokens.token_of(stale, PASSWORD).user == ada
 
 
 def test_it_returns_401_for_an_inactive_user(ada):

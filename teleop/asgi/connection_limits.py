@@ -19,7 +19,7 @@ from teleop.monitoring import counters
 
 logger = logging.getLogger(__name__)
 
-REFUSALS_WINDOW_S = 60
+WINDOW_S = 60
 
 
 class LimitExceeded(HandshakeRefused):
@@ -50,47 +50,24 @@ class ConnectionLimit:
                 del self._taken[whose]
 
 
-class RefusalRateLimit:
-    """The number of refusals of each address since the minute began. Past the limit its handshakes are not checked.
+class PerMinuteLimit:
+    """How many events of each address there were since the minute began; 0 is no limit."""
 
-    A handshake costs a database query in the thread that commits the frames, so a client that guesses keys gets few.
-    """
-
-    def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic):
-        self._limit, self._clock = limit, clock
+    def __init__(self, limit: int, code: str, detail: str, clock: Callable[[], float] = time.monotonic):
+        self._limit, self._code, self._detail, self._clock = limit, code, detail, clock
         self._since = clock()
-        self._refused: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
 
     def check(self, address: str) -> None:
-        if self._clock() - self._since >= REFUSALS_WINDOW_S:
+        """Raise LimitExceeded if the address has reached the limit."""
+        if self._clock() - self._since >= WINDOW_S:
             self._since = self._clock()
-            self._refused.clear()
-        if self._limit and self._refused[address] >= self._limit:
-            detail = f"{self._limit} handshakes of this address were refused within a minute (REFUSALS_PER_ADDRESS)"
-            raise LimitExceeded(429, "address_refused", detail)
+            self._counts.clear()
+        if self._limit and self._counts[address] >= self._limit:
+            raise LimitExceeded(429, self._code, self._detail.format(self._limit))
 
     def note(self, address: str) -> None:
-        self._refused[address] += 1
-
-
-class NewRobots:
-    """The number of robots that each address registered since the minute began, if robots may register themselves."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic):
-        self._clock = clock
-        self._since = clock()
-        self._registered: Counter[str] = Counter()
-
-    def count(self, address: str) -> LimitExceeded | None:
-        if self._clock() - self._since >= REFUSALS_WINDOW_S:
-            self._since = self._clock()
-            self._registered.clear()
-        limit = settings.NEW_ROBOTS_PER_ADDRESS
-        if limit and self._registered[address] >= limit:
-            detail = f"{limit} robots of this address were registered within a minute (NEW_ROBOTS_PER_ADDRESS)"
-            return LimitExceeded(429, "new_robots_full", detail)
-        self._registered[address] += 1
-        return None
+        self._counts[address] += 1
 
 
 robots = ConnectionLimit(
@@ -102,7 +79,18 @@ watchers = ConnectionLimit(
 people = ConnectionLimit(
     settings.WATCHERS_PER_PERSON, 429, "person_full", "this person watches {} pages (WATCHERS_PER_PERSON)"
 )
-refusals = RefusalRateLimit(settings.REFUSALS_PER_ADDRESS)  # http_channel checks it too, before the handshake
+# A handshake costs a database query, so a client that guesses keys gets few. http_channel checks `refusals` as well,
+# before the handshake.
+refusals = PerMinuteLimit(
+    settings.REFUSALS_PER_ADDRESS,
+    "address_refused",
+    "{} handshakes of this address were refused within a minute (REFUSALS_PER_ADDRESS)",
+)
+new_robots = PerMinuteLimit(
+    settings.NEW_ROBOTS_PER_ADDRESS,
+    "new_robots_full",
+    "{} robots of this address were registered within a minute (NEW_ROBOTS_PER_ADDRESS)",
+)
 
 
 class ConnectionLimitMiddleware:
@@ -150,9 +138,9 @@ def address_of(scope: dict) -> str:
 
 def came_by_tls(scope: dict) -> bool:
     """Return True if Django would call it secure: a key sent in clear text is exposed, and must not seem to work."""
-    headers = dict(scope["headers"])
+    forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-proto")
     peer = (scope.get("client") or [None])[0]
-    return is_secure(peer, scope.get("scheme", "ws"), headers.get(b"x-forwarded-proto", b"").decode("latin1"))
+    return is_secure(peer, scope.get("scheme", "ws"), forwarded.decode("latin1"))
 
 
 async def refuse(scope: dict, send: Callable, refusal: LimitExceeded) -> None:

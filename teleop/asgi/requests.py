@@ -62,7 +62,7 @@ class Requests:
 
 
 def needs_turn(scope: dict) -> bool:
-    return not scope["path"].startswith(HEALTH) and (scope["method"], scope["path"]) != UPLOAD
+    return not scope["path"].startswith(HEALTH) and (scope["method"], scope["path"].removesuffix("/")) != UPLOAD
 
 
 async def refuse(send: Callable) -> None:

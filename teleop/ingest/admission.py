@@ -7,15 +7,13 @@ from django.conf import settings
 from robots.client_address import counted_address
 from robots.models import Robot
 from robots.querysets import HandshakeRefused
-from teleop.asgi.connection_limits import NewRobots
+from teleop.asgi.connection_limits import LimitExceeded, new_robots
 from teleop.ingest.transactions import bounded_transaction, wait_for_standby
 from teleop.ingest.types import Claim, Handshake, SessionLease
 from teleop.models import TeleopFrame, TeleopSession
 
 LOCK_TIMEOUT_MS = 500
 STATEMENT_TIMEOUT_MS = 5_000
-
-new_robots = NewRobots()
 
 
 def authenticate(handshakes: Sequence[Handshake]) -> list[str | HandshakeRefused]:
@@ -34,10 +32,15 @@ def _bound_new_robots(handshakes: Sequence[Handshake]) -> list[str | HandshakeRe
         known = set(Robot.objects.filter(pk__in=robot_ids).values_list("pk", flat=True))
     results: list[str | HandshakeRefused] = []
     for each in handshakes:
-        refusal = None if each.robot_id in known else new_robots.count(counted_address(each.address, ""))
-        if refusal is None:
-            known.add(each.robot_id)
-        results.append(refusal or "")
+        address = counted_address(each.address, "")
+        try:
+            if each.robot_id not in known:
+                new_robots.check(address)
+                new_robots.note(address)
+                known.add(each.robot_id)
+            results.append("")
+        except LimitExceeded as refusal:
+            results.append(refusal)
     return results
 
 

@@ -15,7 +15,7 @@ def shortage(in_temp: int = 0, in_media: int = 0) -> str | None:
     """Return an error text if that many more bytes would leave less than the reserve on a disk, else None."""
     needed: Counter[int] = Counter()
     folders: dict[int, Path] = {}
-    for folder, size in ((Path(tempfile.gettempdir()), in_temp), (_media_folder(), in_media)):
+    for folder, size in ((Path(tempfile.gettempdir()), in_temp), (media_folder(), in_media)):
         disk = os.stat(folder).st_dev
         needed[disk] += size
         folders[disk] = folder
@@ -33,6 +33,6 @@ def reserve_bytes(disk_bytes: int) -> int:
     return min(2**30, disk_bytes // 20)
 
 
-def _media_folder() -> Path:
+def media_folder() -> Path:
     root = Path(settings.MEDIA_ROOT).absolute()
     return next(folder for folder in (root, *root.parents) if folder.exists())  # the first upload creates MEDIA_ROOT

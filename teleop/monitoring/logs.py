@@ -8,11 +8,12 @@ from pythonjsonlogger.orjson import OrjsonFormatter
 from teleop.asgi import request_ids
 
 # The value after the name of a parameter or a header, as a URL (any name with an escape), a header, Python (also a list
-# of values) or JSON writes it; and a key or token by itself, which is longer than any word beside "token".
+# of values) or JSON writes it; and a key or token by itself, which is longer than any word beside "token". An escaped
+# name ends at the next "?" or "&": without that end a path of many "?%" takes minutes, in which Python's lock is held.
 SECRET = re.compile(
     r"""(?ix)
     (  (?:api(?:_|-|%5f|%2d)key|authorization) [^\w\s]+\s* [\[(]? (?:b?\\?['"])? (?:(?:bearer|token)\s+)?
-    |  [?&][^\s=&'"]*%[^\s=&'"]*=
+    |  [?&][^\s=&?%'"]*%[^\s=&?'"]*=
     |  \b(?:bearer|token)\s+ (?=[\w-]{20})
     )
     [^\s&'"\\,)\]]+"""

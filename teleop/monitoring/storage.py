@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from teleop.frames.data import newest_data_bytes
 from teleop.models import TeleopSession
+from teleop.monitoring.disk_reserve import media_folder
 
 CACHED_S = 60
 DAY, PACE_DAYS = timedelta(days=1), 7
@@ -88,11 +89,9 @@ def growth_a_day() -> dict[str, float]:
 
 def folders() -> dict[str, Path]:
     """Return this machine's folders of recordings, without PostgreSQL's, which may be on another machine."""
-    root = Path(settings.MEDIA_ROOT).absolute()
-    media = next(folder for folder in (root, *root.parents) if folder.exists())  # the first upload creates MEDIA_ROOT
     if connection.vendor != "sqlite":
-        return {"media": media}
-    return {"media": media, "database": Path(connection.settings_dict["NAME"]).absolute().parent}
+        return {"media": media_folder()}
+    return {"media": media_folder(), "database": Path(connection.settings_dict["NAME"]).absolute().parent}
 
 
 def free_bytes() -> dict[str, int]:

@@ -77,7 +77,7 @@ class WebSocketProtocol(WebSocketOutput):
         elif self._is_paused:  # after a reset TcpConnection reads on
             self._held_bytes += data
             self.transport.pauseProducing()
-        elif self._was_paused and self._wait_s():  # another connection has spent the budget
+        elif self._was_paused and not self._budget.is_full and self._wait_s():  # other connections have spent budgets
             self._held_bytes += data
             self._pause("shared")
         else:
@@ -219,7 +219,7 @@ class WebSocketProtocol(WebSocketOutput):
             self._discard_messages()
         elif self._receiver is None:
             self._receiver = receiver
-            self._held_messages.extend(early)
+            self._held_messages.extendleft(reversed(early))  # older than a large message that is held
             self._deliver_held()
 
     def _queue_early_messages(self) -> None:

@@ -62,7 +62,7 @@ def test_a_request_waits_until_another_one_begins_its_response():
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("path, method", [("/health/live", "GET"), ("/videos", "POST")])
+@pytest.mark.parametrize("path, method", [("/health/live", "GET"), ("/videos", "POST"), ("/videos/", "POST")])
 def test_health_checks_and_uploads_are_not_queued(path, method):
     async def scenario():
         client = Client()

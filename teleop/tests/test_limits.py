@@ -9,11 +9,11 @@ import pytest
 
 from teleop.asgi import connection_limits
 from teleop.asgi.connection_limits import (
-    REFUSALS_WINDOW_S,
+    WINDOW_S,
     ConnectionLimit,
     ConnectionLimitMiddleware,
     LimitExceeded,
-    RefusalRateLimit,
+    PerMinuteLimit,
     address_of,
 )
 
@@ -31,7 +31,7 @@ def test_it_frees_places_when_their_holders_leave():
 
 
 def test_zero_is_no_limit():
-    places, refusals = ConnectionLimit(0, 429, "full", ""), RefusalRateLimit(0)
+    places, refusals = ConnectionLimit(0, 429, "full", ""), PerMinuteLimit(0, "full", "")
     with ExitStack() as held:
         for _ in range(100):
             held.enter_context(places.hold())
@@ -41,14 +41,14 @@ def test_zero_is_no_limit():
 
 def test_it_blocks_only_the_refused_address_until_the_next_window():
     now = [0.0]
-    refusals = RefusalRateLimit(3, clock=lambda: now[0])
+    refusals = PerMinuteLimit(3, "refused", "{} refusals", clock=lambda: now[0])
     for _ in range(3):
         refusals.check("192.0.2.7")
         refusals.note("192.0.2.7")
-    with pytest.raises(LimitExceeded, match="3 handshakes"):
+    with pytest.raises(LimitExceeded, match="3 refusals"):
         refusals.check("192.0.2.7")
     refusals.check("192.0.2.8")
-    now[0] = REFUSALS_WINDOW_S
+    now[0] = WINDOW_S
     refusals.check("192.0.2.7")
 
 
@@ -88,7 +88,9 @@ async def refuse(scope, receive, send):
 
 @pytest.fixture
 def one_refusal(monkeypatch):
-    monkeypatch.setattr(connection_limits, "refusals", RefusalRateLimit(1))
+    monkeypatch.setattr(
+        connection_limits, "refusals", PerMinuteLimit(1, "address_refused", "{} handshakes (REFUSALS_PER_ADDRESS)")
+    )
 
 
 def test_a_refusal_returns_429_and_names_the_limit(one_refusal):

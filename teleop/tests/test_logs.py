@@ -90,6 +90,11 @@ def test_keys_are_masked_in_both_formats(text, masked):
     assert json.loads(JSONFormatter("%(message)s").format(record(text)))["message"] == (masked or text)
 
 
+def test_it_masks_a_long_path_of_escapes_in_linear_time():
+    text = "Not Found: /" + "?%" * 8_000  # it would take minutes otherwise
+    assert TextFormatter("%(message)s").format(record(text)) == text
+
+
 def test_keys_are_masked_in_tracebacks_and_extra_fields():
     try:
         raise ValueError({"query": "?api_key=K-1_x"})

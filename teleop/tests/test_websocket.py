@@ -341,6 +341,24 @@ def test_it_keeps_early_messages_while_the_budget_is_spent(protocol: Protocol, m
     assert protocol.received == numbers(0, 1, 2)
 
 
+def test_it_delivers_early_messages_before_a_large_message_that_is_held(protocol: Protocol):
+    protocol.serverAccept()
+    protocol._early_messages, received = ["early"], []
+    protocol._held_messages.append("large")
+    protocol.attach(received.append)
+    assert received == ["early", "large"]
+
+
+def test_it_waits_for_no_other_robot_while_its_own_budget_is_full(monkeypatch):
+    protocol = opened()
+    protocol._was_paused = True
+    spent = Budget(1, 1, protocol.clock.seconds)
+    spent.spend(100)
+    monkeypatch.setattr(websocket, "worker", spent)
+    protocol.dataReceived(texts(0))
+    assert protocol.received == ["0"]
+
+
 def test_it_aborts_a_client_that_does_not_read(protocol: Protocol):
     protocol.serverAccept()
     protocol.transport.dataBuffer = bytes(MAX_UNSENT_BYTES + 1)

@@ -63,6 +63,7 @@ class Command(FormatCheckedCommand):
     def _show_mentions(self, texts: set[str]) -> None:
         for what, rows in (
             ("sessions", _sessions().filter(_contains("meta_info", texts))),
+            ("robots", Robot.objects.filter(_contains("meta_info", texts) | _contains("name", texts))),
             ("audit entries", AuditEntry.objects.filter(_contains("changes", texts))),
         ):
             ids = list(map(str, rows.order_by("pk").values_list("pk", flat=True)[: MOST_NAMED + 1]))
