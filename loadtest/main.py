@@ -32,13 +32,13 @@ def main(arguments: dict) -> int:
             signal.signal(number, signal.default_int_handler)
         with Progress() as progress, Bench(options, progress.watch) as bench:
             if bench.limits and not bench.limits.are_whole:
-                progress.say(f"limits: {bench.how}")
+                progress.print_line(f"limits: {bench.how}")
             extra = measure(options, arguments, bench, progress)
             write(options, bench, extra)
     missed = require.misses(conditions, [each["row"] for each in bench.details])
     for line in missed:
-        progress.say(line)
-    progress.say(f"the report is in {options.output}")
+        progress.print_line(line)
+    progress.print_line(f"the report is in {options.output}")
     is_sound = not bench.was_interrupted and not any(each["problems"] for each in bench.details)
     return 0 if is_sound and not missed else 1
 
@@ -64,12 +64,12 @@ def measure(options: Options, arguments: dict, bench: Bench, progress: Progress)
                 run(each)
     except KeyboardInterrupt:
         bench.was_interrupted = True
-        progress.say("interrupted: the report has what was measured by then")
+        progress.print_line("interrupted: the report has what was measured by then")
     except Unusable as error:
         if not bench.details:
             raise
         bench.was_interrupted = True  # the runs measured before the interruption still get a report
-        progress.say(str(error))
+        progress.print_line(str(error))
     if arguments["cost"]:
         sections.append(cost.section([each["row"] for each in bench.details], options.cpus))
     return sections

@@ -38,15 +38,15 @@ class Progress:
         numbers = f"{row['sent']} sent, {row['acked']} acked, {row['stored']} stored, p95 {row['p95_ms']} ms"
         usage = f"CPU {row['cpu']} %, {row['memory_mb']} MB" if row["cpu"] is not None else ""
         verdict = f"[{STYLES[row['verdict']]}]{row['verdict']}[/]"
-        self.say(f"{detail['run']}: {verdict}; {numbers}; {row['failures']} failures; {usage}")
+        self.print_line(f"{detail['run']}: {verdict}; {numbers}; {row['failures']} failures; {usage}")
         for problem in detail["problems"]:
-            self.say(f"  {problem}")
+            self.print_line(f"  {problem}")
         if detail["bottleneck"]:
-            self.say(f"  {detail['bottleneck']}")
+            self.print_line(f"  {detail['bottleneck']}")
         self._done += 1
         self._bar.update(self._task, now="starting", completed=0)
 
-    def say(self, line: str) -> None:
+    def print_line(self, line: str) -> None:
         self.console.print(line, highlight=False, soft_wrap=True)
 
     def table(self, columns: list[str], rows: list[list[str]]) -> None:

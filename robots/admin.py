@@ -16,10 +16,9 @@ from robots.admin_tools.forms import RobotForm
 from robots.admin_tools.read_only import ReadOnlyAdmin
 from robots.admin_tools.sidebar import Sidebar
 from robots.api.filters import AuditFilter, RobotFilter
+from robots.close_codes import Close
 from robots.models import AuditEntry, Robot
 from robots.worker_messages import close_connections
-
-DISCONNECTED = 4403  # the close code (docs/protocol.md)
 
 
 @admin.register(Robot)
@@ -86,7 +85,7 @@ class RobotAdmin(admin.ModelAdmin):
     def disconnect(self, request, queryset):
         audit.record(audit.actor_of(request), audit.Action.DISCONNECTED, queryset)
         for robot in queryset:
-            close_connections(DISCONNECTED, robot_id=robot.pk)
+            close_connections(Close.DISCONNECTED, robot_id=robot.pk)
         told = f"Disconnecting {display.count(len(queryset), 'robot')}; who still streams comes back after a minute."
         self.message_user(request, told, messages.SUCCESS)
 

@@ -9,10 +9,10 @@ from django.db import models, transaction
 from django.db.models.functions import Now
 
 from robots import worker_messages
+from robots.close_codes import Close
 from robots.querysets import RobotQuerySet, hash_key
 from robots.row_locks import RowLockQuerySet
 
-KEY_REVOKED = 4401  # the close code (docs/protocol.md)
 ROBOT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -60,7 +60,7 @@ class Robot(models.Model):
         self.save(update_fields=["key_hash"])
         if old_hash:
             of = {"robot_id": self.pk, "key_hash": old_hash}
-            transaction.on_commit(lambda: worker_messages.close_connections(KEY_REVOKED, **of))
+            transaction.on_commit(lambda: worker_messages.close_connections(Close.KEY_REVOKED, **of))
         return key
 
     def has_key(self, key: str) -> bool:

@@ -1,7 +1,9 @@
 """Constants of the wire protocol (docs/protocol.md describes it). Values are only added, never removed."""
 
 import re
-from enum import IntEnum, StrEnum
+from enum import StrEnum
+
+from robots.close_codes import Close
 
 SUBPROTOCOL = "teleop.v1"
 SESSION_KEY = re.compile(r"[A-Za-z0-9_-]{8,64}")
@@ -20,30 +22,6 @@ UNUSABLE_IN_A_ROW = 100
 
 PING_INTERVAL_S = 20
 PING_TIMEOUT_S = 40  # the connection is closed after 60 s in all
-
-
-class Close(IntEnum):
-    """Close codes for robots."""
-
-    ENDED = 1000
-    INVALID_UTF8 = 1007
-    MESSAGE_TOO_BIG = 1009
-    RESTARTING = 1012
-    OVERLOADED = 1013
-    UNUSABLE = 4400
-    KEY_REVOKED = 4401
-    DISCONNECTED = 4403
-    TAKEN_OVER = 4409
-
-
-class WatchClose(IntEnum):
-    """Close codes for watchers (docs/live.md)."""
-
-    RESTARTING = 1012
-    OVERLOADED = 1013
-    NOT_NEXT = 4400
-    LOGGED_OUT = 4401
-    UNKNOWN_ROBOT = 4404
 
 
 # Close codes without a preceding error message: code and detail to store as the robot's last error.

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos.stage import sqlite_file
+from tests.chaos.environment import sqlite_file
 from tests.services import Redis, redis
 
 

@@ -25,6 +25,7 @@ from django.urls import URLPattern, get_resolver, resolve
 from rest_framework.authtoken.models import Token
 
 from robots import worker_messages
+from robots.close_codes import WatchClose
 from robots.models import AuditEntry, Robot
 from teleop.asgi.routing import websocket_urlpatterns
 from teleop.ingest import admission, consumer
@@ -32,7 +33,6 @@ from teleop.ingest.handshakes import Abandoned
 from teleop.ingest.types import Handshake
 from teleop.live.consumers import FleetConsumer, LiveConsumer
 from teleop.models import TeleopFrame
-from teleop.protocol import WatchClose
 from teleop.tests.recordings import make_session
 from videos.models import VideoChunk
 

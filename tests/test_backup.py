@@ -9,9 +9,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.chaos.stage import migrated, serving
+from tests.chaos.environment import migrated, serving
+from tests.robot_socket import frame, robot_socket
 from tests.services import ROOT, Postgres, postgres, postgres_program
-from tests.wire import frame, wire
 
 pytestmark = pytest.mark.once
 FRAMES = "SELECT session_id, frame_index, timestamp, robot_id, data::text FROM teleop_teleopframe ORDER BY frame_index"
@@ -33,20 +33,20 @@ def frames(url: str) -> list[tuple]:
 def test_a_robot_resumes_from_a_restored_backup_without_loss(tmp_path):
     with postgres() as service:
         url = migrated(service.create_database("teleop"))
-        with serving(url) as server, wire(server, "arm?session=fold-the-towel", key=None) as robot:
-            robot.say(*map(frame, range(BACKED_UP)))
-            robot.hear_ack(BACKED_UP - 1)
+        with serving(url) as server, robot_socket(server, "arm?session=fold-the-towel", key=None) as robot:
+            robot.send(*map(frame, range(BACKED_UP)))
+            robot.receive_until_ack(BACKED_UP - 1)
             run_as_documented("pg_dump", service, tmp_path)
-            robot.say(*map(frame, range(BACKED_UP, ACKNOWLEDGED)))
-            robot.hear_ack(ACKNOWLEDGED - 1)
+            robot.send(*map(frame, range(BACKED_UP, ACKNOWLEDGED)))
+            robot.receive_until_ack(ACKNOWLEDGED - 1)
         before = frames(url)
         service.drop_database("teleop")
         service.create_database("teleop")
         run_as_documented("pg_restore", service, tmp_path)
         assert frames(url) == before[:BACKED_UP]
-        with serving(url) as server, wire(server, "arm?session=fold-the-towel", key=None) as robot:
+        with serving(url) as server, robot_socket(server, "arm?session=fold-the-towel", key=None) as robot:
             assert robot.greeting["next_frame_index"] == BACKED_UP
-            robot.say(*map(frame, range(BACKED_UP, ACKNOWLEDGED)), {"type": "end"})
-            assert robot.hear("ended")["frame_count"] == ACKNOWLEDGED
+            robot.send(*map(frame, range(BACKED_UP, ACKNOWLEDGED)), {"type": "end"})
+            assert robot.receive("ended")["frame_count"] == ACKNOWLEDGED
         assert frames(url) == before
         assert len(before) == ACKNOWLEDGED

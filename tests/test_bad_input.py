@@ -9,8 +9,8 @@ from websockets.exceptions import ConnectionClosed
 
 from robots.models import Robot
 from teleop.protocol import MAX_DATA_BYTES, Code
+from tests.robot_socket import bystander, frame, register, robot_socket, stored
 from tests.services import Server, wait_until
-from tests.wire import bystander, frame, register, stored, wire
 
 DEEP = '{"a":' * 2000 + "1" + "}" * 2000
 
@@ -61,24 +61,24 @@ BAD = [
 
 
 def test_it_answers_each_bad_message_with_its_error_code(server: Server):
-    with bystander(server), wire(server) as robot:
-        robot.say(frame(0))
-        robot.hear_ack(0)
+    with bystander(server), robot_socket(server) as robot:
+        robot.send(frame(0))
+        robot.receive_until_ack(0)
         for number, (message, code, index) in enumerate(BAD):
-            robot.say(message)
-            error = robot.hear("error")
+            robot.send(message)
+            error = robot.receive("error")
             expected = {"code": code, "message": 2 * number + 2, "frame_index": index}
             assert {name: error[name] for name in expected} == expected, (message, error)
-            robot.say(frame(100 + number))
-            assert robot.hear_ack(100 + number) == []
+            robot.send(frame(100 + number))
+            assert robot.receive_until_ack(100 + number) == []
     assert stored() == [0, *range(100, 100 + len(BAD))]
 
 
 def test_it_stores_the_valid_frames_of_a_batch_with_bad_ones(server: Server):
-    with bystander(server), wire(server) as robot:
+    with bystander(server), robot_socket(server) as robot:
         batch = [frame(0), frame(1, timestamp=1e18), frame(2), "no frame", frame(2), frame(3)]
-        robot.say({"frames": batch})
-        errors = robot.hear_ack(3)
+        robot.send({"frames": batch})
+        errors = robot.receive_until_ack(3)
     assert [(error["code"], error["message"], error["frame_index"]) for error in errors] == [
         (Code.INVALID_FRAME, 1, 1),
         (Code.INVALID_FRAME, 1, None),
@@ -89,36 +89,36 @@ def test_it_stores_the_valid_frames_of_a_batch_with_bad_ones(server: Server):
 
 
 def test_it_accepts_a_30_digit_integer(server: Server):
-    with wire(server) as robot:
-        robot.say(raw('{"a":123456789012345678901234567890}'))
-        assert robot.hear_ack(5) == []
+    with robot_socket(server) as robot:
+        robot.send(raw('{"a":123456789012345678901234567890}'))
+        assert robot.receive_until_ack(5) == []
     assert stored() == [5]
 
 
 def test_it_accepts_gaps_between_frame_indexes(server: Server):
-    with wire(server) as robot:
-        robot.say(frame(0), frame(7), frame(2**31 - 1))
-        assert [message["code"] for message in robot.hear_ack(2**31 - 1) if message["type"] == "error"] == []
+    with robot_socket(server) as robot:
+        robot.send(frame(0), frame(7), frame(2**31 - 1))
+        assert [message["code"] for message in robot.receive_until_ack(2**31 - 1) if message["type"] == "error"] == []
     assert stored() == [0, 7, 2**31 - 1]
 
 
 def test_100_unusable_messages_in_a_row_close_the_connection(server: Server):
-    with bystander(server), wire(server) as robot:
-        robot.say(frame(0), *["noise"] * 100, frame(1))
-        code, heard = robot.hear_close()
+    with bystander(server), robot_socket(server) as robot:
+        robot.send(frame(0), *["noise"] * 100, frame(1))
+        code, received = robot.receive_until_close()
     assert code == 4400
-    assert [message.get("code") for message in heard].count(Code.INVALID_MESSAGE) == 100
+    assert [message.get("code") for message in received].count(Code.INVALID_MESSAGE) == 100
     wait_until(lambda: Robot.objects.get(pk="arm").status == "error")
     assert Robot.objects.get(pk="arm").last_error_code == Code.INVALID_MESSAGE
     assert stored() == [0]
 
 
 def test_invalid_utf8_in_text_closes_the_connection(server: Server):
-    with bystander(server), wire(server) as robot:
-        robot.say(frame(0))
-        robot.hear_ack(0)
+    with bystander(server), robot_socket(server) as robot:
+        robot.send(frame(0))
+        robot.receive_until_ack(0)
         robot.websocket.send(b"\xff\xfe", text=True)
-        assert robot.hear_close() == (1007, [])
+        assert robot.receive_until_close() == (1007, [])
     wait_until(lambda: Robot.objects.get(pk="arm").status == "error")
     assert Robot.objects.get(pk="arm").last_error_code == "invalid_utf8"
     assert stored() == [0]
@@ -126,25 +126,25 @@ def test_invalid_utf8_in_text_closes_the_connection(server: Server):
 
 @pytest.mark.parametrize("fragments", [1, 8])
 def test_a_message_of_2_mib_closes_the_connection(server: Server, fragments):
-    with bystander(server), wire(server) as robot:
-        robot.say(frame(0))
-        robot.hear_ack(0)
+    with bystander(server), robot_socket(server) as robot:
+        robot.send(frame(0))
+        robot.receive_until_ack(0)
         with suppress(ConnectionClosed):  # before all was sent
             robot.websocket.send(["x" * (2**21 // fragments)] * fragments)
-        assert robot.hear_close() == (1009, [])
+        assert robot.receive_until_close() == (1009, [])
     wait_until(lambda: Robot.objects.get(pk="arm").status == "error")
     assert Robot.objects.get(pk="arm").last_error_code == "message_too_big"
 
 
 def test_a_message_of_1_mib_is_read(server: Server):
-    with wire(server) as robot:
-        robot.say(json.dumps(frame(0)).ljust(2**20))
-        assert robot.hear_ack(0) == []
+    with robot_socket(server) as robot:
+        robot.send(json.dumps(frame(0)).ljust(2**20))
+        assert robot.receive_until_ack(0) == []
 
 
 @pytest.mark.parametrize("second", [{"fps": 30}, {"fps": 60, "meta_info": {"task": "other"}}, {}])
 def test_a_second_start_with_other_values_is_refused(server: Server, second):
-    with wire(server) as robot:
-        robot.say({"type": "start", "fps": 50}, {"type": "start", **second}, frame(0))
-        (error,) = robot.hear_ack(0)
+    with robot_socket(server) as robot:
+        robot.send({"type": "start", "fps": 50}, {"type": "start", **second}, frame(0))
+        (error,) = robot.receive_until_ack(0)
     assert (error["code"], error["message"]) == (Code.INVALID_START, 2)

@@ -14,8 +14,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 
 from teleop.management.commands import serve
+from tests.robot_socket import frame, robot_socket
 from tests.services import ROOT, Postgres, Server, free_port, postgres
-from tests.wire import frame, wire
 
 pytestmark = pytest.mark.once
 
@@ -119,8 +119,8 @@ def test_it_starts_and_serves_without_redis(transactional_db, _server: Server, t
     settings = _server.settings | {"REDIS_URL": f"redis://127.0.0.1:{free_port()}/0", "ROBOT_AUTH": "open"}
     server = WithoutRedis(tmp_path, "--workers", "2", **settings).start()
     try:
-        with wire(server, key=None) as robot:
-            robot.say(frame(0))
-            robot.hear_ack(0)
+        with robot_socket(server, key=None) as robot:
+            robot.send(frame(0))
+            robot.receive_until_ack(0)
     finally:
         server.stop()

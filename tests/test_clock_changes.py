@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 from websockets.frames import Frame, Opcode
 
-from tests.chaos.stage import serving, sqlite_file
+from tests.chaos.environment import serving, sqlite_file
 from tests.raw_client import masked, raw_client
+from tests.robot_socket import frame
 from tests.services import Server
-from tests.wire import frame
 
 TWO_HOURS_S = 7200
 

@@ -15,9 +15,9 @@ from django.contrib.auth.models import User
 from django.db import connection
 from rest_framework.authtoken.models import Token
 
-from tests.altered import Altered
+from tests.patched_server import PatchedServer
+from tests.robot_socket import bystander, register
 from tests.services import Server, wait_until
-from tests.wire import bystander, register
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 POOL_SIZE = settings.DATABASES["default"]["OPTIONS"].get("pool", {}).get("max_size")
@@ -31,7 +31,7 @@ def database_url() -> str:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     url = f"{database_url()}?options=-c%20statement_timeout%3D{STATEMENT_TIMEOUT_MS}ms"
-    server = Altered("kill_applications_soon", tmp_path, DATABASE_URL=url)
+    server = PatchedServer("kill_applications_soon", tmp_path, DATABASE_URL=url)
     try:
         yield server.start()
     finally:

@@ -10,10 +10,10 @@ import psutil
 import pytest
 from websockets.frames import Opcode
 
-from tests.chaos.stage import serving, sqlite_file
+from tests.chaos.environment import serving, sqlite_file
 from tests.raw_client import RawClient, masked, raw_client
+from tests.robot_socket import frame, robot_socket
 from tests.services import Server, wait_until
-from tests.wire import frame, wire
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +67,9 @@ def test_it_serves_a_client_behind_many_idle_connections(url: str):
         for _ in range(200):
             stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
         begun = time.monotonic()
-        with wire(server, key=None) as robot:
-            robot.say(frame(0))
-            assert robot.hear_ack(0) == []
+        with robot_socket(server, key=None) as robot:
+            robot.send(frame(0))
+            assert robot.receive_until_ack(0) == []
         assert time.monotonic() - begun < 2
 
 
@@ -82,9 +82,9 @@ def test_it_closes_sockets_of_clients_reset_during_the_handshake(url: str):
                 client.socket.sendall(client.handshake)
                 client.reset()
         wait_until(lambda: not before & ports(server), 5, "their sockets closed")
-        with wire(server, key=None) as robot:
-            robot.say(frame(0))
-            assert robot.hear_ack(0) == []
+        with robot_socket(server, key=None) as robot:
+            robot.send(frame(0))
+            assert robot.receive_until_ack(0) == []
 
 
 has_ipv6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")

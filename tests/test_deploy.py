@@ -21,10 +21,10 @@ from websockets.sync.client import connect
 from robots.models import Robot
 from teleop.models import TeleopFrame, TeleopSession
 from tests.nginx import COMPOSE, SLOW_S, Nginx
+from tests.robot_socket import frame
 from tests.services import ROOT, Server, wait_until
-from tests.wire import frame
 from videos.models import VideoChunk
-from videos.tests.films import START, film
+from videos.tests.video_files import START, film
 
 pytestmark = pytest.mark.once
 
@@ -53,7 +53,7 @@ def nginx(start_server: Callable[..., Server], tmp_path: Path) -> Iterator[Nginx
     service.stop()
 
 
-def ask(nginx: Nginx, path: str, data: bytes | None = None, **headers: str):
+def fetch(nginx: Nginx, path: str, data: bytes | None = None, **headers: str):
     request = urllib.request.Request(
         nginx.url + path, data, {name.replace("_", "-"): headers[name] for name in headers}
     )
@@ -94,26 +94,26 @@ def chunk(nginx: Nginx) -> tuple[VideoChunk, dict[str, str]]:
     form = "".join(f'--x\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n' for k, v in fields.items())
     file = '--x\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n'
     body = f"{form}{file}".encode() + film() + b"\r\n--x--\r\n"
-    assert ask(nginx, "/videos", body, **headers, Content_Type="multipart/form-data; boundary=x").status == 201
+    assert fetch(nginx, "/videos", body, **headers, Content_Type="multipart/form-data; boundary=x").status == 201
     return VideoChunk.objects.get(), headers
 
 
 def test_nginx_serves_ranges_of_a_video(nginx: Nginx, chunk):
     video, headers = chunk
-    part = ask(nginx, f"/videos/{video.pk}/content", **headers, Range="bytes=4-7")
+    part = fetch(nginx, f"/videos/{video.pk}/content", **headers, Range="bytes=4-7")
     assert (part.status, part.read()) == (206, film()[4:8])
     assert part.headers["Server"] == "nginx"
     wait_until(lambda: f"{part.headers['X-Request-ID']} 127.0.0.1" in nginx.output(), what="its line in the log")
     assert part.headers["Content-Range"] == f"bytes 4-7/{len(film())}"
     assert part.headers["X-Content-Type-Options"] == "nosniff"
     assert "default-src 'self'" in part.headers["Content-Security-Policy"]
-    assert ask(nginx, f"/protected-media/{video.file_path.name}", **headers).status == 404  # only the server may
+    assert fetch(nginx, f"/protected-media/{video.file_path.name}", **headers).status == 404  # only the server may
     assert part.headers["ETag"] != f'"{video.sha256}"'  # the ETag is nginx's: nginx read the file
 
 
 def test_nginx_blocks_metrics_large_bodies_and_slow_requests(nginx: Nginx):
-    assert ask(nginx, "/metrics").status == 403  # the request comes from this machine, but through a proxy
-    assert ask(nginx, "/robots", b"x" * (2**20 + 1), Content_Type="application/json").status == 413
+    assert fetch(nginx, "/metrics").status == 403  # the request comes from this machine, but through a proxy
+    assert fetch(nginx, "/robots", b"x" * (2**20 + 1), Content_Type="application/json").status == 413
     with socket.create_connection(("127.0.0.1", nginx.port), timeout=10 * SLOW_S) as slow:
         slow.sendall(b"GET /ws/log/arm HTTP/1.1\r\nHost: local")
         assert slow.recv(1000)[:12] in (b"", b"HTTP/1.1 408")  # no more bytes follow
@@ -133,11 +133,11 @@ def test_nginx_refuses_an_upload_without_a_key_before_its_body(start_server: Cal
 
 
 def test_nginx_sets_request_ids_and_logs_no_key(nginx: Nginx):
-    given = ask(nginx, "/nothing", X_Request_ID="of the client").headers["X-Request-ID"]
+    given = fetch(nginx, "/nothing", X_Request_ID="of the client").headers["X-Request-ID"]
     assert re.fullmatch("[0-9a-f]{32}", given)
     assert given in nginx.server.output()
     nginx.server.stop()
-    assert ask(nginx, "/robots?api_key=very-secret").status == 502
+    assert fetch(nginx, "/robots?api_key=very-secret").status == 502
     wait_until(lambda: '"GET /robots" 502' in nginx.output(), what="the access log")
     assert "very-secret" not in nginx.output()
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from robots.tests.people import Client
+from robots.tests.api_clients import Client
 
 METHODS = ("get", "post", "put", "patch", "delete")
 

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import pytest
 
 from teleop.ingest import consumer
-from tests.altered import Altered
-from tests.chaos.stage import serving, sqlite_file
+from tests.chaos.environment import serving, sqlite_file
+from tests.patched_server import PatchedServer
 from tests.raw_client import masked, raw_client
+from tests.robot_socket import frame
 from tests.services import Server, wait_until
-from tests.wire import frame
 
 FRAMES = [frame(index) for index in range(60)]
 
@@ -95,7 +95,7 @@ def test_it_closes_a_connection_with_too_many_early_bytes(url: str, server: Serv
             client.socket.sendall(client.handshake)
             client.socket.sendall(large)
         last = last_ack(client, 99)
-        assert last == -1 or (last == 99 and not isinstance(server, Altered))
+        assert last == -1 or (last == 99 and not isinstance(server, PatchedServer))
         assert stored(url, robot_id) == list(range(last + 1))
 
 

@@ -16,9 +16,9 @@ from websockets.sync.client import ClientConnection, connect
 
 from robots.models import Robot
 from teleop.models import TeleopSession
-from tests.chaos.stage import postgres_database, serving
+from tests.chaos.environment import postgres_database, serving
+from tests.robot_socket import KEY, RobotSocket, bystander, frame, register, robot_socket
 from tests.services import Server, wait_until
-from tests.wire import KEY, Wire, bystander, frame, register, wire
 
 pytestmark = pytest.mark.postgresql
 
@@ -128,12 +128,12 @@ def test_it_gives_a_session_to_one_of_two_simultaneous_clients(server: Server, h
     robots = [handshake.websocket.result(timeout=10) for handshake in both]
     wait_until(lambda: sum(robot.close_code is not None for robot in robots) == 1, what="one of them is closed")
     assert [robot.close_code for robot in robots if robot.close_code] == [4409]
-    (owner,) = [Wire(robot) for robot in robots if robot.close_code is None]
+    (owner,) = [RobotSocket(robot) for robot in robots if robot.close_code is None]
     assert owner.greeting["next_frame_index"] == 0
-    owner.say(frame(0))
-    assert owner.hear_ack(0) == []
-    owner.say({"type": "end"})
-    assert owner.hear("ended")["frame_count"] == 1
+    owner.send(frame(0))
+    assert owner.receive_until_ack(0) == []
+    owner.send({"type": "end"})
+    assert owner.receive("ended")["frame_count"] == 1
     assert TeleopSession.objects.count() == 1
 
 
@@ -143,16 +143,16 @@ def test_it_leaves_no_live_session_after_an_aborted_handshake(server: Server, ha
         wait_until(lambda: blocked_by(other), what="a handshake waits")
         leaving.abort()
         handshakes.arrive()
-    assert Wire(staying.websocket.result(timeout=10)).greeting["next_frame_index"] == 0
+    assert RobotSocket(staying.websocket.result(timeout=10)).greeting["next_frame_index"] == 0
     wait_until(lambda: not live("arm"), 5, "no live session")
     assert len(live("leg")) == 1
 
 
 def test_an_aborted_handshake_leaves_the_session_to_its_owner(server: Server, handshakes: Handshakes):
     """The owner's heartbeat is due while the handshake waits, and is written right after the handshake."""
-    with wire(server, HERE) as owner:
-        owner.say(frame(0))
-        owner.hear_ack(0)
+    with robot_socket(server, HERE) as owner:
+        owner.send(frame(0))
+        owner.receive_until_ack(0)
         saved_at = time_of_heartbeat(frame_count=1)
         wait_until(lambda: time.monotonic() > saved_at + HEARTBEAT_S - 0.2, what="the next heartbeat is due soon")
         with holding(server, SESSIONS) as other:
@@ -160,11 +160,11 @@ def test_an_aborted_handshake_leaves_the_session_to_its_owner(server: Server, ha
             wait_until(lambda: blocked_by(other), what="the handshake waits")
             next_one.abort()
             wait_until(lambda: time.monotonic() > saved_at + HEARTBEAT_S + 0.1, what="the heartbeat waits")
-        owner.say(frame(1))
-        assert owner.hear_ack(1) == []
+        owner.send(frame(1))
+        assert owner.receive_until_ack(1) == []
         time_of_heartbeat(frame_count=2)
-        owner.say(frame(2))
-        assert owner.hear_ack(2) == []
+        owner.send(frame(2))
+        assert owner.receive_until_ack(2) == []
 
 
 def time_of_heartbeat(frame_count: int) -> float:
@@ -177,9 +177,9 @@ def test_it_refuses_a_robot_deleted_during_its_handshake(server: Server, handsha
     with holding(server, "DELETE FROM robots_robot WHERE id = 'arm'") as other:
         deleted = handshakes.begin("arm")
         wait_until(lambda: blocked_by(other), what="the handshake waits")
-        with wire(server, "leg", open_timeout=4) as admitted:
-            admitted.say(frame(0))
-            assert admitted.hear_ack(0) == []
+        with robot_socket(server, "leg", open_timeout=4) as admitted:
+            admitted.send(frame(0))
+            assert admitted.receive_until_ack(0) == []
         other.commit()
     assert outcome(deleted) in (403, 1013)  # the server may answer 1013 before the row is unlocked
     assert outcome(handshakes.begin("arm")) == 403
@@ -205,9 +205,9 @@ def test_it_reconnects_after_one_of_its_database_sessions_ended(server: Server, 
             cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
         wait_until(lambda: not runs(pid), what="its end")
         assert backend_of(server, lost) != pid
-        with wire(server) as robot:
-            robot.say({"type": "start", "meta_info": {"task": "Fold the towel"}}, frame(0), {"type": "end"})
-            assert robot.hear("ended")["frame_count"] == 1
+        with robot_socket(server) as robot:
+            robot.send({"type": "start", "meta_info": {"task": "Fold the towel"}}, frame(0), {"type": "end"})
+            assert robot.receive("ended")["frame_count"] == 1
     assert TeleopSession.objects.get(robot="arm").meta_info == {"task": "Fold the towel"}
 
 

@@ -7,7 +7,7 @@ import urllib.request
 
 import pytest
 
-from tests.chaos.stage import postgres_database
+from tests.chaos.environment import postgres_database
 from tests.services import Server, redis, wait_until
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.redis]

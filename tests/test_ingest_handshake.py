@@ -5,8 +5,8 @@ from websockets.exceptions import InvalidStatus
 
 from robots.models import Robot, hash_key
 from teleop.models import TeleopSession
+from tests.robot_socket import KEY, bystander, frame, register, robot_socket
 from tests.services import Server, wait_until
-from tests.wire import KEY, bystander, frame, register, wire
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +16,7 @@ def _robots(transactional_db):
 
 def refused(server: Server, *args, **options) -> int:
     """Return the HTTP status of the refusal."""
-    with pytest.raises(InvalidStatus) as caught, wire(server, *args, **options):
+    with pytest.raises(InvalidStatus) as caught, robot_socket(server, *args, **options):
         pass
     assert TeleopSession.objects.exclude(robot="bystander").count() == 0
     return caught.value.response.status_code
@@ -33,7 +33,7 @@ def refused(server: Server, *args, **options) -> int:
     ],
 )
 def test_it_accepts_a_key_in_three_ways(server: Server, headers, query):
-    with wire(server, f"arm{query}", additional_headers=headers) as robot:
+    with robot_socket(server, f"arm{query}", additional_headers=headers) as robot:
         assert robot.greeting["next_frame_index"] == 0
 
 
@@ -98,7 +98,7 @@ def test_it_refuses_a_foreign_origin(server: Server, origin):
 
 @pytest.mark.parametrize("origin", ["http://localhost", "http://127.0.0.1:8000", "https://localhost:8443"])
 def test_it_accepts_the_origin_of_an_allowed_host(server: Server, origin):
-    with wire(server, origin=origin) as robot:
+    with robot_socket(server, origin=origin) as robot:
         assert robot.greeting
 
 
@@ -107,18 +107,18 @@ def test_it_refuses_an_unknown_path(server: Server):
 
 
 def test_it_closes_with_4401_after_the_key_was_replaced(server: Server):
-    with bystander(server), wire(server) as robot:
-        robot.say(frame(0))
-        robot.hear_ack(0)
+    with bystander(server), robot_socket(server) as robot:
+        robot.send(frame(0))
+        robot.receive_until_ack(0)
         Robot.objects.filter(pk="arm").update(key_hash=hash_key("the new key"))
-        assert robot.hear_close()[0] == 4401
+        assert robot.receive_until_close()[0] == 4401
 
 
 def test_it_registers_an_unknown_robot_in_open_mode(start_server):
     server = start_server(ROBOT_AUTH="open")
-    with wire(server, "stranger", key=None) as robot:
-        robot.say(frame(0))
-        assert robot.hear_ack(0) == []
+    with robot_socket(server, "stranger", key=None) as robot:
+        robot.send(frame(0))
+        assert robot.receive_until_ack(0) == []
     assert Robot.objects.get(pk="stranger").key_hash == ""
 
 

@@ -13,9 +13,9 @@ from django.contrib.auth.models import User
 from websockets.exceptions import InvalidStatus
 
 from robots.models import Robot
+from tests.robot_socket import bystander, frame, register, robot_socket
 from tests.services import Server, wait_until
-from tests.watching import login, watching
-from tests.wire import bystander, frame, register, wire
+from tests.watch_connection import login, watching
 
 pytestmark = pytest.mark.once
 
@@ -38,7 +38,7 @@ def _robots(transactional_db):
 
 def fleet(server: Server, connected: ExitStack, *robots: str, address: str) -> list:
     header = {"Authorization": "Bearer a robot's key", "X-Forwarded-For": address}
-    return [connected.enter_context(wire(server, each, additional_headers=header)) for each in robots]
+    return [connected.enter_context(robot_socket(server, each, additional_headers=header)) for each in robots]
 
 
 def refused(server: Server, robot: str, address: str) -> tuple[int, str]:
@@ -58,8 +58,8 @@ def test_it_names_each_connection_limit_and_frees_closed_connections(small: Serv
         fleet(small, connected, "hand", address="192.0.2.2")
         full = (503, "this worker has 5 connections (CONNECTIONS_PER_WORKER)")
         assert refused(small, "hand", "192.0.2.3") == full
-        arms[0].say(frame(0))
-        assert arms[0].hear_ack(0) == []
+        arms[0].send(frame(0))
+        assert arms[0].receive_until_ack(0) == []
         wait_until(lambda: Robot.objects.get(pk="arm").last_error_code == "robot_full")
     page = urllib.request.urlopen(f"{small.url}/metrics", timeout=10).read().decode()
     for code in ("robot_full", "address_full", "worker_full"):
@@ -75,20 +75,20 @@ def has_room(server: Server, *robots: str) -> bool:
 
 def test_it_refuses_watchers_over_the_limit_with_503(small: Server):
     headers = login(User.objects.create_superuser("admin"))
-    with watching(small, "fleet", headers) as page, wire(small) as robot:
+    with watching(small, "fleet", headers) as page, robot_socket(small) as robot:
         with pytest.raises(InvalidStatus) as caught, watching(small, "live/arm", headers):
             pass
         assert caught.value.response.status_code == 503
         assert b"WATCHERS_PER_WORKER" in caught.value.response.body
-        robot.say(frame(0))
-        assert robot.hear_ack(0) == []
+        robot.send(frame(0))
+        assert robot.receive_until_ack(0) == []
         assert page.next()["type"] == "fleet"
 
 
 def test_it_refuses_a_flood_of_wrong_keys_with_429(small: Server):
     def guess(number: int) -> int:
         headers = {"Authorization": f"Bearer guess {number}", "X-Forwarded-For": "192.0.2.9"}
-        with pytest.raises(InvalidStatus) as caught, wire(small, additional_headers=headers):
+        with pytest.raises(InvalidStatus) as caught, robot_socket(small, additional_headers=headers):
             pass
         return caught.value.response.status_code
 
@@ -98,7 +98,7 @@ def test_it_refuses_a_flood_of_wrong_keys_with_429(small: Server):
     assert set(answers) == {403, 429}
 
 
-def ask(server: Server, address: str, lines: str = "", connections: ExitStack | None = None) -> HTTPConnection:
+def fetch(server: Server, address: str, lines: str = "", connections: ExitStack | None = None) -> HTTPConnection:
     """Send the head of a request, of `GET /health/live` unless `lines` says otherwise."""
     connection = HTTPConnection("127.0.0.1", server.port, timeout=20)
     connection.connect()
@@ -127,21 +127,21 @@ STALLED = "POST /robots HTTP/1.1\r\nContent-Length: 1000"
 def test_it_limits_concurrent_requests_of_an_address_with_429(small: Server):
     with bystander(small), ExitStack() as stack:
         for _ in range(40):
-            ask(small, "192.0.2.10", STALLED, stack)
-        status, body = answer(ask(small, "192.0.2.10", STALLED, stack))
+            fetch(small, "192.0.2.10", STALLED, stack)
+        status, body = answer(fetch(small, "192.0.2.10", STALLED, stack))
         assert (status, body["detail"]) == (
             429,
             "this address has 40 connections with a request (HTTP_CONNECTIONS_PER_ADDRESS)",
         )
-        assert answer(ask(small, "192.0.2.11", connections=stack))[0] == 200
+        assert answer(fetch(small, "192.0.2.11", connections=stack))[0] == 200
         fleet(small, stack, "arm", address="192.0.2.10")
-    wait_until(lambda: answer(ask(small, "192.0.2.10"))[0] == 200, what="room for another one")
+    wait_until(lambda: answer(fetch(small, "192.0.2.10"))[0] == 200, what="room for another one")
     assert counted(small, "http_connections")
 
 
 def test_it_queues_requests_of_an_address_and_refuses_more_with_429(small: Server):
     with bystander(small), ExitStack() as stack:
-        asking = [ask(small, "192.0.2.12", connections=stack) for _ in range(36)]
+        asking = [fetch(small, "192.0.2.12", connections=stack) for _ in range(36)]
         answers = [answer(connection) for connection in asking]
         fleet(small, stack, "arm", address="192.0.2.12")
     statuses = [status for status, _ in answers]
@@ -167,7 +167,7 @@ def test_it_refuses_a_chunked_body_with_411(small: Server, path: str):
     """Two connections sent one-byte chunks, and no client got an answer any more."""
     head = f"POST {path} HTTP/1.1\r\nTransfer-Encoding: chunked"
     with bystander(small), ExitStack() as stack:
-        connection = ask(small, "192.0.2.14", head, stack)
+        connection = fetch(small, "192.0.2.14", head, stack)
         connection.sock.sendall(b"1\r\na\r\n" * 100_000)
         assert answer(connection) == (
             411,
@@ -178,7 +178,7 @@ def test_it_refuses_a_chunked_body_with_411(small: Server, path: str):
 
 def test_a_handshake_with_a_body_is_refused(small: Server):
     lines = "GET /ws/log/arm HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 5"
-    assert answer(ask(small, "192.0.2.15", lines))[0] == 400
+    assert answer(fetch(small, "192.0.2.15", lines))[0] == 400
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from robots.models import Robot, hash_key
-from tests.altered import Altered
+from tests.patched_server import PatchedServer
+from tests.robot_socket import robot_socket
 from tests.services import Server, wait_until
-from tests.wire import wire
 
 pytestmark = pytest.mark.once
 
@@ -23,7 +23,7 @@ RIGHT, WRONG = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
 def server(_server: Server) -> Iterator[Server]:
     """Yield a server that logs JSON lines, and has a page that fails with all its details in the error."""
     url = _server.settings["DATABASE_URL"]
-    server = Altered("serve_test_views", _server.folder, DATABASE_URL=url, LOG_FORMAT="json")
+    server = PatchedServer("serve_test_views", _server.folder, DATABASE_URL=url, LOG_FORMAT="json")
     yield server.start()
     server.stop()
 
@@ -33,7 +33,7 @@ def _robots(transactional_db):
     Robot.objects.create(pk="arm", key_hash=hash_key(RIGHT))
 
 
-def ask(server: Server, path: str, **headers: str):
+def fetch(server: Server, path: str, **headers: str):
     named = {name.replace("_", "-"): headers[name] for name in headers}
     try:
         return urllib.request.urlopen(urllib.request.Request(server.url + path, headers=named), timeout=10)
@@ -47,15 +47,15 @@ def ways(key: str) -> list[tuple[str, dict[str, str]]]:
 
 def test_no_key_is_in_the_log(server: Server):
     for query, headers in ways(RIGHT):
-        with wire(server, f"arm{query}", additional_headers=headers) as robot:
+        with robot_socket(server, f"arm{query}", additional_headers=headers) as robot:
             assert robot.greeting
         for path in ("/robots", "/nothing", "/fail", "/ws/log/arm"):
-            ask(server, path + query, **headers)
+            fetch(server, path + query, **headers)
     for query, headers in ways(WRONG):
-        with pytest.raises(InvalidStatus), wire(server, f"arm{query}", additional_headers=headers):
+        with pytest.raises(InvalidStatus), robot_socket(server, f"arm{query}", additional_headers=headers):
             pass
         for path in ("/robots", "/fail"):
-            ask(server, path + query, **headers)
+            fetch(server, path + query, **headers)
     wait_until(lambda: server.output().count("ValueError: ") >= 6, what="the exceptions")
     assert "refused 'arm'" in server.output()
     assert RIGHT not in server.output()
@@ -63,14 +63,14 @@ def test_no_key_is_in_the_log(server: Server):
 
 
 def test_a_response_and_its_log_lines_share_a_request_id(server: Server):
-    answer = ask(server, "/fail", X_Request_ID="0123456789abcdef")
+    answer = fetch(server, "/fail", X_Request_ID="0123456789abcdef")
     assert (answer.status, answer.headers["X-Request-ID"]) == (500, "0123456789abcdef")
-    made = ask(server, "/nothing").headers["X-Request-ID"]
+    made = fetch(server, "/nothing").headers["X-Request-ID"]
     for request_id, path in (("0123456789abcdef", "/fail"), (made, "/nothing")):
         lines = map(json.loads, server.output().splitlines()[1:])
         assert [path in line["message"] for line in lines if line.get("request_id") == request_id] == [True]
 
 
 def test_a_streamed_response_has_a_request_id(server: Server):
-    with ask(server, "/stream") as answer:
+    with fetch(server, "/stream") as answer:
         assert len(answer.headers["X-Request-ID"]) == 32

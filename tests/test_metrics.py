@@ -3,10 +3,10 @@
 import re
 import urllib.request
 
+from tests.chaos.environment import serving, sqlite_file
 from tests.chaos.scenarios import workers
-from tests.chaos.stage import serving, sqlite_file
+from tests.robot_socket import frame, robot_socket
 from tests.services import redis, wait_until
-from tests.wire import frame, wire
 
 
 def read(server) -> dict[str, float]:
@@ -21,9 +21,9 @@ def read(server) -> dict[str, float]:
 def test_it_sums_the_metrics_of_all_workers():
     with sqlite_file() as url, redis() as channels, serving(url, "--workers", "2", redis_url=channels.url) as server:
         for number in range(8):  # the kernel chooses the worker; eight requests reach both
-            with wire(server, f"robot_{number}", key=None) as robot:
-                robot.say(frame(0), frame(1), "nonsense")
-                robot.hear_ack(1)
+            with robot_socket(server, f"robot_{number}", key=None) as robot:
+                robot.send(frame(0), frame(1), "nonsense")
+                robot.receive_until_ack(1)
         wait_until(lambda: read(server).get("teleop_frames_committed_total") == 16, what="all counted")
         wait_until(lambda: read(server).get('teleop_refused_total{code="invalid_message"}') == 8, what="refusals")
         wait_until(lambda: read(server)["teleop_connections"] == 0, what="none is connected")

@@ -16,8 +16,8 @@ from websockets.sync.client import connect
 from teleop.asgi.connection_limits import ConnectionLimitMiddleware
 from teleop.ingest.handshakes import HANDSHAKES_AT_ONCE
 from teleop.models import TeleopFrame, TeleopSession
+from tests.robot_socket import KEY, bystander, frame, register, robot_socket, stored
 from tests.services import Server, wait_until
-from tests.wire import KEY, bystander, frame, register, stored, wire
 
 
 @pytest.fixture(autouse=True)
@@ -32,25 +32,25 @@ def log_lines(server: Server, since: int) -> list[str]:
 
 def test_it_acknowledges_all_frames_of_a_flooding_client(server: Server):
     def flood(robot):
-        robot.say(*[frame(index) for index in range(6000)])
+        robot.send(*[frame(index) for index in range(6000)])
 
-    with bystander(server), wire(server) as robot:
+    with bystander(server), robot_socket(server) as robot:
         flooding = threading.Thread(target=flood, args=[robot])
         flooding.start()
-        assert {message["type"] for message in robot.hear_ack(5999)} <= {"ack"}
+        assert {message["type"] for message in robot.receive_until_ack(5999)} <= {"ack"}
         flooding.join()
     assert TeleopFrame.objects.filter(robot="arm").count() == 6000
 
 
 def test_it_closes_only_the_client_over_the_pending_limit_with_1013(start_server):
     server = start_server(INGEST_MAX_PENDING_BYTES=str(2**20), INGEST_FLUSH_INTERVAL_MS="200")
-    with bystander(server), wire(server, "arm?session=morning-run") as robot:
+    with bystander(server), robot_socket(server, "arm?session=morning-run") as robot:
         with suppress(ConnectionClosed):
             for index in range(100):
-                robot.say(frame(index, observation={"a": "x" * 60_000}))
-        code, _ = robot.hear_close()
+                robot.send(frame(index, observation={"a": "x" * 60_000}))
+        code, _ = robot.receive_until_close()
     assert code == 1013
-    with wire(server, "arm?session=morning-run") as robot:
+    with robot_socket(server, "arm?session=morning-run") as robot:
         assert robot.greeting["next_frame_index"] == len(stored())
     assert stored() == list(range(len(stored())))  # the stored frames are a prefix of the sent ones
 
@@ -58,18 +58,18 @@ def test_it_closes_only_the_client_over_the_pending_limit_with_1013(start_server
 def test_a_connection_lost_with_pending_frames_delays_no_other_robot(server: Server):
     with bystander(server):
         for _ in range(5):
-            with wire(server, "arm?session=morning-run") as robot:
+            with robot_socket(server, "arm?session=morning-run") as robot:
                 first = robot.greeting["next_frame_index"]
-                robot.say({"frames": [frame(index) for index in range(first, first + 500)]})
+                robot.send({"frames": [frame(index) for index in range(first, first + 500)]})
                 robot.websocket.socket.close()
     wait_until(lambda: stored() and stored() == list(range(len(stored()))))
 
 
 def test_it_logs_hundreds_of_bad_frames_in_one_line_per_heartbeat(server: Server):
     before = len(server.output())
-    with bystander(server), wire(server) as robot:
-        robot.say({"frames": ["no frame"] * 200}, *[frame(0, timestamp="now")] * 200, frame(1))
-        robot.hear_ack(1)
+    with bystander(server), robot_socket(server) as robot:
+        robot.send({"frames": ["no frame"] * 200}, *[frame(0, timestamp="now")] * 200, frame(1))
+        robot.receive_until_ack(1)
         wait_until(lambda: log_lines(server, before), what="a line in the log")
     assert len(log_lines(server, before)) <= 3
     assert "400 refused" in "".join(log_lines(server, before))
@@ -95,7 +95,7 @@ def metric(server: Server, sample: str) -> float:
 def test_it_pauses_reading_from_an_abusive_client(server: Server, reason: str, flood: bytes):
     sample = f'teleop_reads_paused_total{{reason="{reason}"}}'
     before = metric(server, sample)
-    with bystander(server), wire(server) as robot:
+    with bystander(server), robot_socket(server) as robot:
         robot.websocket.socket.sendall(flood)
         wait_until(lambda: metric(server, sample) > before, what="a pause")
 
@@ -110,7 +110,7 @@ def strict(_server: Server) -> Iterator[Server]:
 
 
 def refusal(server: Server, path: str, **options) -> tuple[int, str]:
-    with pytest.raises(InvalidStatus) as caught, wire(server, path, **options):
+    with pytest.raises(InvalidStatus) as caught, robot_socket(server, path, **options):
         pass
     response = caught.value.response
     return response.status_code, json.loads(response.body)["detail"] if response.body else ""
@@ -119,14 +119,14 @@ def refusal(server: Server, path: str, **options) -> tuple[int, str]:
 def test_it_refuses_new_sessions_over_the_limit_with_429(strict: Server):
     with ExitStack() as connected:
         for number in range(3):
-            connected.enter_context(wire(strict, f"arm?session=morning-{number}"))
+            connected.enter_context(robot_socket(strict, f"arm?session=morning-{number}"))
         for path in ("arm", "arm?session=morning-3"):
             status, detail = refusal(strict, path)
             assert status == 429
             assert "more than 3 sessions a minute (NEW_SESSIONS_PER_ROBOT)" in detail
-        with wire(strict, "arm?session=morning-1") as robot:
-            robot.say(frame(0))
-            assert robot.hear_ack(0) == []
+        with robot_socket(strict, "arm?session=morning-1") as robot:
+            robot.send(frame(0))
+            assert robot.receive_until_ack(0) == []
     assert TeleopSession.objects.filter(robot="arm").count() == 3
     assert metric(strict, 'teleop_handshakes_refused_total{code="new_sessions"}') == 2
 
@@ -134,20 +134,20 @@ def test_it_refuses_new_sessions_over_the_limit_with_429(strict: Server):
 def test_it_refuses_a_robot_that_connects_too_often(strict: Server):
     with bystander(strict), ExitStack() as connected:
         for _ in range(HANDSHAKES_AT_ONCE):
-            robot = connected.enter_context(wire(strict, "leg?session=morning-run"))
+            robot = connected.enter_context(robot_socket(strict, "leg?session=morning-run"))
         status, detail = refusal(strict, "leg?session=morning-run")
         assert (status, detail) == (429, "the robot connects more than 1 times a minute (HANDSHAKES_PER_ROBOT)")
-        robot.say(frame(0))
-        assert robot.hear_ack(0) == []
+        robot.send(frame(0))
+        assert robot.receive_until_ack(0) == []
     assert metric(strict, 'teleop_handshakes_refused_total{code="robot_handshakes"}') == 1
 
 
 def test_it_does_not_count_handshakes_with_a_wrong_key(strict: Server):
     for _ in range(HANDSHAKES_AT_ONCE + 1):
         assert refusal(strict, "hand", key="a guess")[0] == 403
-    with wire(strict, "hand") as robot:
-        robot.say(frame(0))
-        assert robot.hear_ack(0) == []
+    with robot_socket(strict, "hand") as robot:
+        robot.send(frame(0))
+        assert robot.receive_until_ack(0) == []
 
 
 def test_it_refuses_an_unencrypted_websocket_if_https_is_on(start_server):
@@ -159,9 +159,9 @@ def test_it_refuses_an_unencrypted_websocket_if_https_is_on(start_server):
         with pytest.raises(InvalidStatus) as caught, connect(f"{server.ws_url}/ws/fleet", additional_headers=forwarded):
             pass
         assert b"wss:// expected" in caught.value.response.body
-    with wire(server, additional_headers=header | {"X-Forwarded-Proto": "https"}) as robot:
-        robot.say(frame(0))
-        assert robot.hear_ack(0) == []
+    with robot_socket(server, additional_headers=header | {"X-Forwarded-Proto": "https"}) as robot:
+        robot.send(frame(0))
+        assert robot.receive_until_ack(0) == []
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from contextlib import closing
 import psycopg
 import pytest
 
-from tests.chaos.stage import sqlite_file
+from tests.chaos.environment import sqlite_file
 from tests.services import ROOT, postgres
 
 RECORD = """

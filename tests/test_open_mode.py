@@ -8,7 +8,7 @@ from websockets.exceptions import InvalidStatus
 
 from robots.models import Robot
 from teleop.management.commands import serve
-from tests.wire import bystander, wire
+from tests.robot_socket import bystander, robot_socket
 
 pytestmark = pytest.mark.once
 
@@ -51,13 +51,13 @@ def test_it_limits_new_robots_per_address(start_server):
         for number in range(5):
             header = {"X-Forwarded-For": f"2001:db8::{number:x}"}  # one /64
             try:
-                with wire(server, f"new_{number}", key=None, additional_headers=header):
+                with robot_socket(server, f"new_{number}", key=None, additional_headers=header):
                     pass
             except InvalidStatus as refusal:
                 refused.append(refusal.response)
         assert [response.status_code for response in refused] == [429, 429]
         assert "NEW_ROBOTS_PER_ADDRESS" in json.loads(refused[0].body)["detail"]
         for robot_id, address in (("new_0", "2001:db8::1"), ("other", "192.0.2.8")):  # known, or another address
-            with wire(server, robot_id, key=None, additional_headers={"X-Forwarded-For": address}):
+            with robot_socket(server, robot_id, key=None, additional_headers={"X-Forwarded-For": address}):
                 pass
     assert sorted(Robot.objects.values_list("pk", flat=True)) == ["bystander", "new_0", "new_1", "new_2", "other"]

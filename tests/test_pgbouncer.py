@@ -6,13 +6,13 @@ from contextlib import ExitStack
 import psycopg
 import pytest
 
+from tests.chaos.environment import postgres_database, serving
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Ledger
 from tests.chaos.scenarios import all_end, lock_rows, restart
-from tests.chaos.stage import postgres_database, serving
 from tests.pgbouncer import PgBouncer, pgbouncer
+from tests.robot_socket import frame, robot_socket
 from tests.services import Postgres, Server
-from tests.wire import frame, wire
 
 LIMITS = ("lock_timeout", "statement_timeout", "default_transaction_read_only")
 DEFAULTS = ("0", "0", "off")
@@ -45,13 +45,13 @@ def limits_of_all_sessions(bouncer: PgBouncer) -> set[tuple[str, ...]]:
 
 def test_it_stores_resumes_and_ends_a_session(server: Server, database: Postgres):
     here = "resumes?session=morning-run"
-    with wire(server, here, key=None) as robot:
-        robot.say({"type": "start", "fps": 30, "meta_info": {"task": "Fold the towel"}}, frame(0), frame(1))
-        robot.hear_ack(1)
-    with wire(server, here, key=None) as robot:
+    with robot_socket(server, here, key=None) as robot:
+        robot.send({"type": "start", "fps": 30, "meta_info": {"task": "Fold the towel"}}, frame(0), frame(1))
+        robot.receive_until_ack(1)
+    with robot_socket(server, here, key=None) as robot:
         assert robot.greeting["next_frame_index"] == 2
-        robot.say(frame(1), frame(2), {"type": "end"})
-        assert robot.hear("ended")["frame_count"] == 3
+        robot.send(frame(1), frame(2), {"type": "end"})
+        assert robot.receive("ended")["frame_count"] == 3
     query = "SELECT json_build_array(fps, meta_info, end_time) FROM teleop_teleopsession WHERE key = 'morning-run'"
     fps, meta_info, end_time = database.fetch_value(query)
     assert (fps, meta_info) == (30, {"task": "Fold the towel"})

@@ -8,8 +8,8 @@ import pytest
 
 from teleop.models import TeleopSession
 from teleop.quality.process import COMMAND
+from tests.robot_socket import frame, register, robot_socket
 from tests.services import Server, wait_until
-from tests.wire import frame, register, wire
 
 pytestmark = pytest.mark.once
 
@@ -22,9 +22,9 @@ def _robots(transactional_db):
 
 
 def records(server: Server, *indexes: int) -> None:
-    with wire(server, HERE) as robot:
-        robot.say(*map(frame, indexes))
-        robot.hear_ack(indexes[-1])
+    with robot_socket(server, HERE) as robot:
+        robot.send(*map(frame, indexes))
+        robot.receive_until_ack(indexes[-1])
 
 
 def duration_s() -> float | None:

@@ -13,8 +13,8 @@ from rest_framework.authtoken.models import Token
 
 from robots.models import Robot
 from teleop.models import TeleopSession
+from tests.robot_socket import frame, register, robot_socket
 from tests.services import Server
-from tests.wire import frame, register, wire
 
 
 @pytest.fixture
@@ -34,25 +34,25 @@ def api(server: Server):
 @pytest.fixture
 def streaming(server: Server):
     register("arm")
-    with wire(server) as robot:
-        robot.say(*map(frame, range(3)))
-        robot.hear_ack(2)
+    with robot_socket(server) as robot:
+        robot.send(*map(frame, range(3)))
+        robot.receive_until_ack(2)
         yield robot
 
 
 def test_ending_a_live_session_stores_it_and_closes_with_1000(api, streaming):
     session_id = streaming.greeting["session_id"]
-    streaming.say(frame(3))
+    streaming.send(frame(3))
     assert api("POST", f"/sessions/{session_id}/end").status == 202
-    code, heard = streaming.hear_close()
-    assert (code, heard[-1]["type"]) == (1000, "ended")
+    code, received = streaming.receive_until_close()
+    assert (code, received[-1]["type"]) == (1000, "ended")
     session = TeleopSession.objects.get(pk=session_id)
-    assert not session.is_live and session.frame_count == heard[-1]["frame_count"] in (3, 4)
+    assert not session.is_live and session.frame_count == received[-1]["frame_count"] in (3, 4)
 
 
 def test_replacing_a_key_closes_with_4401(api, streaming):
     key = api("POST", "/robots/arm/key").body["key"]
-    assert streaming.hear_close()[0] == 4401
+    assert streaming.receive_until_close()[0] == 4401
     assert Robot.objects.get(pk="arm").has_key(key)
 
 

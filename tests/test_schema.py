@@ -21,7 +21,7 @@ from robots.models import Robot
 from teleop.models import TeleopFrame, TeleopSession
 from teleop.monitoring.health import database_connection
 from videos.models import VideoChunk
-from videos.tests.films import film
+from videos.tests.video_files import film
 
 CASES_AN_ENDPOINT = int(os.environ.get("SCHEMA_CASES", 2))
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)

@@ -14,10 +14,10 @@ import psutil
 import pytest
 from django.core.management import CommandError, call_command
 
+from tests.chaos.environment import serving
 from tests.chaos.scenarios import workers
-from tests.chaos.stage import serving
+from tests.robot_socket import robot_socket
 from tests.services import ROOT, Redis, Server, wait_until
-from tests.wire import wire
 
 REDIS = "redis://127.0.0.1:1/0"  # a server that does not start never connects to it
 
@@ -150,9 +150,9 @@ def dealt(server: Server, connections: int = 20) -> Counter[int]:
 def test_a_signal_to_the_parent_stops_all_workers(server: Server, number: signal.Signals):
     both = workers(server)
     with ExitStack() as stack:
-        robots = [stack.enter_context(wire(server, key=None)) for _ in range(4)]
+        robots = [stack.enter_context(robot_socket(server, key=None)) for _ in range(4)]
         assert server.stop(number) == 0
-        assert [robot.hear_close()[0] for robot in robots] == [1012] * 4
+        assert [robot.receive_until_close()[0] for robot in robots] == [1012] * 4
     assert not any(map(psutil.Process.is_running, both))
 
 

@@ -14,10 +14,10 @@ from websockets.sync.client import connect
 
 from teleop.server.daphne import Server as Daphne
 from teleop.server.daphne import WebSocketProtocol
-from tests.altered import CHUNK, CHUNKS
-from tests.chaos.stage import serving, sqlite_file
+from tests.chaos.environment import serving, sqlite_file
+from tests.patched_server import CHUNK, CHUNKS
+from tests.robot_socket import frame, robot_socket
 from tests.services import Server, wait_until
-from tests.wire import frame, wire
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +78,9 @@ def test_an_exception_in_a_stream_closes_the_connection(server: Server):
         with closing(request(server, "/break-off")) as response, cut_off:
             response.read()
         assert time.monotonic() - begun < 5
-    with wire(server, key=None) as robot:
-        robot.say(frame(0))
-        assert robot.hear_ack(0) == []
+    with robot_socket(server, key=None) as robot:
+        robot.send(frame(0))
+        assert robot.receive_until_ack(0) == []
 
 
 def test_it_serves_static_files(server: Server):
@@ -93,20 +93,24 @@ def test_it_disconnects_a_robot_that_does_not_read(server: Server):
     before = rss(server)
     with socket.create_connection(("127.0.0.1", server.port)) as plain:
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**12)
-        with wire(server, key=None, sock=plain, max_queue=1) as robot, pytest.raises(ConnectionClosed):
-            robot.say(*[bad] * 5_000)
+        with robot_socket(server, key=None, sock=plain, max_queue=1) as robot, pytest.raises(ConnectionClosed):
+            robot.send(*[bad] * 5_000)
     assert rss(server) - before < 20 * 2**20
 
 
 def test_it_disconnects_a_client_that_answers_no_ping(url: str):
     """The server pings after 1 s and disconnects 1 s later; a client that sends only pongs stays connected."""
-    with serving(url, how="ping_often") as server, wire(server, key=None) as other, wire(server, key=None) as dead:
+    with (
+        serving(url, how="ping_often") as server,
+        robot_socket(server, key=None) as other,
+        robot_socket(server, key=None) as dead,
+    ):
         begun = time.monotonic()
         dead.websocket.protocol.send_frame = lambda frame: None
-        assert dead.hear_close()[0] == 1006
+        assert dead.receive_until_close()[0] == 1006
         assert time.monotonic() - begun < 8
-        other.say(frame(0))
-        assert other.hear_ack(0) == []
+        other.send(frame(0))
+        assert other.receive_until_ack(0) == []
 
 
 def test_it_closes_no_connection_because_of_its_age():

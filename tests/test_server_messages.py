@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 from websockets.frames import Frame, Opcode
 
-from tests.chaos.stage import serving, sqlite_file
+from tests.chaos.environment import serving, sqlite_file
+from tests.robot_socket import RobotSocket, frame, robot_socket
 from tests.services import Server
-from tests.wire import Wire, frame, wire
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +18,8 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def robot(server: Server) -> Iterator[Wire]:
-    with wire(server) as robot:
+def robot(server: Server) -> Iterator[RobotSocket]:
+    with robot_socket(server) as robot:
         yield robot
 
 
@@ -36,7 +36,7 @@ def in_fragments(message: dict, *between: bytes) -> bytes:
     )
 
 
-def put(robot: Wire, *pieces: bytes) -> None:
+def put(robot: RobotSocket, *pieces: bytes) -> None:
     """Write the pieces to the socket unchanged, each in its own TCP segment."""
     for piece in pieces:
         robot.websocket.socket.sendall(piece)
@@ -45,41 +45,41 @@ def put(robot: Wire, *pieces: bytes) -> None:
 PING = encoded(b"are you there", Opcode.PING)
 
 
-def test_it_reads_many_messages_in_one_segment(robot: Wire):
+def test_it_reads_many_messages_in_one_segment(robot: RobotSocket):
     put(robot, b"".join(encoded(frame(index)) for index in range(100)))
-    assert {message["type"] for message in robot.hear_ack(99)} <= {"ack"}
+    assert {message["type"] for message in robot.receive_until_ack(99)} <= {"ack"}
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 9, 13, 14, 50])
-def test_it_reads_a_message_split_over_many_segments(robot: Wire, size: int):
+def test_it_reads_a_message_split_over_many_segments(robot: RobotSocket, size: int):
     for index in range(3):
         whole = encoded(frame(index))
         put(robot, *[whole[start : start + size] for start in range(0, len(whole), size)])
-        assert robot.hear_ack(index) == []
+        assert robot.receive_until_ack(index) == []
 
 
 @pytest.mark.parametrize("size", [0, 125 - 85, 126 - 85, 200, 65_400, 66_000, 200_000, 2**20 - 200])
-def test_it_reads_messages_of_every_length(robot: Wire, size: int):
+def test_it_reads_messages_of_every_length(robot: RobotSocket, size: int):
     """Lengths have 7, 16 or 64 bits; a message over the limit of a frame is meta_info or is refused."""
     put(robot, encoded(frame(0, observation={"note": "x" * size})), encoded(frame(1)))
-    refused = [message["code"] for message in robot.hear_ack(1) if message["type"] == "error"]
+    refused = [message["code"] for message in robot.receive_until_ack(1) if message["type"] == "error"]
     assert refused == (["frame_too_large"] if size > 65_450 else [])
 
 
-def test_it_reads_a_fragmented_message(robot: Wire):
+def test_it_reads_a_fragmented_message(robot: RobotSocket):
     put(robot, in_fragments(frame(0)) + in_fragments(frame(1), PING), encoded(frame(2)))
-    assert {message["type"] for message in robot.hear_ack(2)} <= {"ack"}
+    assert {message["type"] for message in robot.receive_until_ack(2)} <= {"ack"}
 
 
-def test_it_reads_messages_between_pings(robot: Wire):
+def test_it_reads_messages_between_pings(robot: RobotSocket):
     put(robot, PING + encoded(frame(0)) + PING + PING + encoded(frame(1)), PING[:5], PING[5:] + encoded(frame(2)))
-    assert {message["type"] for message in robot.hear_ack(2)} <= {"ack"}
+    assert {message["type"] for message in robot.receive_until_ack(2)} <= {"ack"}
 
 
-def test_it_reads_half_a_message_after_a_whole_one(robot: Wire):
+def test_it_reads_half_a_message_after_a_whole_one(robot: RobotSocket):
     two = encoded(frame(1))
     put(robot, encoded(frame(0)) + two[:20], two[20:] + encoded(json.dumps(frame(2)).encode(), Opcode.BINARY))
-    assert {message["type"] for message in robot.hear_ack(2)} <= {"ack"}
+    assert {message["type"] for message in robot.receive_until_ack(2)} <= {"ack"}
 
 
 @pytest.mark.parametrize(
@@ -90,9 +90,9 @@ def test_it_reads_half_a_message_after_a_whole_one(robot: Wire):
         pytest.param([encoded(b'{"note":', fin=False), encoded(b"\xff", Opcode.CONT)], id="in fragments"),
     ],
 )
-def test_it_closes_with_1007_on_invalid_utf8(robot: Wire, messages: list[bytes]):
+def test_it_closes_with_1007_on_invalid_utf8(robot: RobotSocket, messages: list[bytes]):
     put(robot, *messages)
-    assert robot.hear_close()[0] == 1007
+    assert robot.receive_until_close()[0] == 1007
 
 
 @pytest.mark.parametrize(
@@ -102,15 +102,15 @@ def test_it_closes_with_1007_on_invalid_utf8(robot: Wire, messages: list[bytes])
         pytest.param(encoded(bytes(2**19), fin=False) + encoded(bytes(2**19 + 1), Opcode.CONT), id="in fragments"),
     ],
 )
-def test_it_closes_with_1009_on_a_message_over_1_mib(robot: Wire, message: bytes):
+def test_it_closes_with_1009_on_a_message_over_1_mib(robot: RobotSocket, message: bytes):
     put(robot, message)
-    assert robot.hear_close()[0] == 1009
+    assert robot.receive_until_close()[0] == 1009
 
 
-def test_it_ignores_messages_after_a_close(robot: Wire):
+def test_it_ignores_messages_after_a_close(robot: RobotSocket):
     put(robot, encoded(frame(0)) + encoded(b"\x03\xe8", Opcode.CLOSE) + encoded(frame(1)))
-    code, heard = robot.hear_close()
-    assert (code, [each["frame_index"] for each in heard]) in [(1000, []), (1000, [0])]
+    code, received = robot.receive_until_close()
+    assert (code, [each["frame_index"] for each in received]) in [(1000, []), (1000, [0])]
 
 
 @pytest.mark.parametrize(
@@ -122,6 +122,6 @@ def test_it_ignores_messages_after_a_close(robot: Wire):
         pytest.param(b"\x80\x80abcd", id="a continuation of nothing"),
     ],
 )
-def test_it_closes_with_1002_on_an_invalid_websocket_frame(robot: Wire, broken: bytes):
+def test_it_closes_with_1002_on_an_invalid_websocket_frame(robot: RobotSocket, broken: bytes):
     put(robot, encoded(frame(0)) + broken)
-    assert robot.hear_close()[0] == 1002
+    assert robot.receive_until_close()[0] == 1002

@@ -11,9 +11,9 @@ from contextlib import closing, suppress
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.chaos.stage import postgres_database, serving, sqlite_file
+from tests.chaos.environment import postgres_database, serving, sqlite_file
+from tests.robot_socket import frame, robot_socket
 from tests.services import Postgres, Server, wait_until
-from tests.wire import frame, wire
 
 END_S = 5
 BOTH = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -49,23 +49,23 @@ def test_it_exits_with_0_on_a_signal(url: str, number: signal.Signals):
 
 @BOTH
 def test_it_acknowledges_received_frames_and_closes_with_1012(url: str, number: signal.Signals):
-    with serving(url, INGEST_FLUSH_INTERVAL_MS="1000") as server, wire(server, "tells", key=None) as robot:
-        robot.say(*[frame(index) for index in range(500)])
+    with serving(url, INGEST_FLUSH_INTERVAL_MS="1000") as server, robot_socket(server, "tells", key=None) as robot:
+        robot.send(*[frame(index) for index in range(500)])
         robot.websocket.ping().wait(5)  # the pong follows all messages sent before the ping
         end(server, number)
-        code, heard = robot.hear_close()
-        assert (code, acks(heard)) == (1012, [499])
+        code, received = robot.receive_until_close()
+        assert (code, acks(received)) == (1012, [499])
 
 
 def test_a_mute_robots_frames_are_stored(url: str):
     with (
         serving(url, INGEST_FLUSH_INTERVAL_MS="1000") as server,
-        wire(server, "says_nothing", key=None, mute=True) as robot,
+        robot_socket(server, "says_nothing", key=None, mute=True) as robot,
     ):
-        robot.say(*[frame(index) for index in range(500)])
+        robot.send(*[frame(index) for index in range(500)])
         robot.websocket.ping().wait(5)
         end(server)
-        assert robot.hear_close() == (1012, [])
+        assert robot.receive_until_close() == (1012, [])
     with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as file:
         (count,) = file.execute("SELECT count(*) FROM teleop_teleopframe WHERE robot_id = 'says_nothing'").fetchone()
     assert count == 500
@@ -77,7 +77,11 @@ def test_it_exits_with_an_unanswered_request(url: str):
 
 
 def test_it_exits_if_a_client_does_not_answer_the_close(url: str):
-    with serving(url) as server, wire(server, key=None) as robot, wire(server, key=None, mute=True) as mute:
+    with (
+        serving(url) as server,
+        robot_socket(server, key=None) as robot,
+        robot_socket(server, key=None, mute=True) as mute,
+    ):
         robot.websocket.protocol.send_frame = mute.websocket.protocol.send_frame = lambda frame: None
         end(server)
 
@@ -96,20 +100,24 @@ def refuses(server: Server) -> bool:
 def test_it_exits_while_the_database_is_frozen(database: tuple[Postgres, str]):
     """The server accepts no new frames, acknowledges only stored ones, and asks the robots to try again later."""
     service, url = database
-    with serving(url) as server, wire(server, key=None) as robot, wire(server, key=None, mute=True) as mute:
-        robot.say(frame(0))
-        robot.hear_ack(0)
+    with (
+        serving(url) as server,
+        robot_socket(server, key=None) as robot,
+        robot_socket(server, key=None, mute=True) as mute,
+    ):
+        robot.send(frame(0))
+        robot.receive_until_ack(0)
         service.freeze()
         try:
-            robot.say(*[frame(index) for index in range(1, 100)])
-            mute.say(*[frame(index) for index in range(100)])
+            robot.send(*[frame(index) for index in range(1, 100)])
+            mute.send(*[frame(index) for index in range(100)])
             with closing(in_flight(server, "/sessions/")):
                 begun = time.monotonic()
                 server.terminate()
                 wait_until(lambda: refuses(server), 1, "no more connections")
                 assert server.process.poll() is None
-                assert robot.hear_close() == (1012, [])
-                assert mute.hear_close() == (1012, [])
+                assert robot.receive_until_close() == (1012, [])
+                assert mute.receive_until_close() == (1012, [])
                 assert server.process.wait(END_S) == 0
                 assert time.monotonic() - begun < END_S
         finally:
@@ -121,15 +129,15 @@ def test_it_accepts_and_closes_with_1013_while_the_database_is_down(database: tu
     with serving(url) as server:
         service.stop()
         try:
-            with wire(server, "arm?session=morning-run", key=None, mute=True) as robot:
-                assert robot.hear_close() == (1013, [])
+            with robot_socket(server, "arm?session=morning-run", key=None, mute=True) as robot:
+                assert robot.receive_until_close() == (1013, [])
         finally:
             service.start()
         wait_until(lambda: is_let_in(server), what="a robot let in again")
 
 
 def is_let_in(server: Server) -> bool:
-    with wire(server, key=None, mute=True) as robot:
+    with robot_socket(server, key=None, mute=True) as robot:
         try:
             robot.websocket.recv(timeout=0.2)
         except TimeoutError:
@@ -143,16 +151,16 @@ def test_it_closes_with_1013_over_its_pending_limit_and_stores_the_rest(database
     service, url = database
     here = "sheds?session=morning-run"
     with serving(url, INGEST_MAX_PENDING_BYTES=str(2**20)) as server:
-        with wire(server, here, key=None) as robot, wire(server, "bystander", key=None) as other:
+        with robot_socket(server, here, key=None) as robot, robot_socket(server, "bystander", key=None) as other:
             service.freeze()
             try:
                 with suppress(ConnectionClosed):
-                    robot.say(*[frame(index) for index in range(1000)])
-                other.say(*[frame(index) for index in range(100)])
-                assert robot.hear_close() == (1013, [])
+                    robot.send(*[frame(index) for index in range(1000)])
+                other.send(*[frame(index) for index in range(100)])
+                assert robot.receive_until_close() == (1013, [])
             finally:
                 service.thaw()
-            assert {message["type"] for message in other.hear_ack(99)} <= {"ack"}
+            assert {message["type"] for message in other.receive_until_ack(99)} <= {"ack"}
         taken = 2**17 // (256 + len('{"observation":{"shoulder_pan.pos":1.5}}'))
-        with wire(server, here, key=None) as robot:
+        with robot_socket(server, here, key=None) as robot:
             assert robot.greeting["next_frame_index"] == taken

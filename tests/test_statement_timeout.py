@@ -11,8 +11,8 @@ from django.db import connection
 
 from robots.models import Robot
 from teleop.models import TeleopSession
+from tests.robot_socket import KEY, frame, register, robot_socket
 from tests.services import ROOT, wait_until
-from tests.wire import KEY, frame, register, wire
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
@@ -56,17 +56,17 @@ def test_it_keeps_a_timeout_from_the_database_url():
 def test_a_request_times_out_with_503_and_the_robot_keeps_waiting(start_server):
     register("arm")
     server = start_server(DATABASE_URL=database_url() + "?options=-c%20statement_timeout%3D300ms")
-    with wire(server) as robot, psycopg.connect(database_url()) as other:
-        robot.say(frame(0))
-        robot.hear_ack(0)
+    with robot_socket(server) as robot, psycopg.connect(database_url()) as other:
+        robot.send(frame(0))
+        robot.receive_until_ack(0)
         session = TeleopSession.objects.get()
         other.execute("SELECT 1 FROM teleop_teleopsession FOR UPDATE")
-        robot.say({"type": "end"})
+        robot.send({"type": "end"})
         with requests.Session() as client:
             label = {"meta_info": {"success": True}}
             path, key = f"{server.url}/sessions/{session.pk}", {"Authorization": f"Bearer {KEY}"}
             answer = client.patch(path, json=label, headers=key, timeout=10)
         assert answer.status_code == 503 and answer.headers["Retry-After"]
         other.rollback()
-        assert robot.hear("ended")["frame_count"] == 1
+        assert robot.receive("ended")["frame_count"] == 1
     wait_until(lambda: Robot.objects.get().status == "offline")

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.environment import serving, sqlite_file
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Ledger
 from tests.chaos.scenarios import all_end, settled
-from tests.chaos.stage import serving, sqlite_file
 from tests.services import Redis, wait_until
 
 pytestmark = pytest.mark.once

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
+from tests.chaos.environment import postgres_database, serving
 from tests.chaos.scenarios import workers
-from tests.chaos.stage import postgres_database, serving
+from tests.robot_socket import frame, robot_socket
 from tests.services import Postgres, Redis, Server
-from tests.wire import frame, wire
-from tests.workers import connected_to, wire_at
+from tests.worker_connections import connected_to, wire_at
 
 pytestmark = pytest.mark.once
 
@@ -37,38 +37,38 @@ def two_workers(server: Server) -> tuple[int, int]:
 def test_it_greets_after_the_other_worker_has_stored_its_pending_frames(server: Server):
     first, second = two_workers(server)
     with wire_at(server, first, f"stores?session={SESSION}") as old:
-        old.say(*[frame(index) for index in range(60)])
+        old.send(*[frame(index) for index in range(60)])
         old.websocket.ping().wait(5)  # the pong follows all messages sent before the ping
         with wire_at(server, second, f"stores?session={SESSION}") as new:
             assert new.greeting["next_frame_index"] == 60
-            assert old.hear_close()[0] == 4409
-            new.say(frame(60, timestamp=frame(60)["timestamp"] + 1000))
-            assert new.hear_ack(60) == []
+            assert old.receive_until_close()[0] == 4409
+            new.send(frame(60, timestamp=frame(60)["timestamp"] + 1000))
+            assert new.receive_until_ack(60) == []
 
 
 def test_it_greets_soon_if_the_other_worker_is_stopped(server: Server):
     first, second = two_workers(server)
     with wire_at(server, first, f"stopped?session={SESSION}") as old:
-        old.say(frame(0))
-        old.hear_ack(0)
+        old.send(frame(0))
+        old.receive_until_ack(0)
         with connected_to(server, second) as end:
             psutil.Process(first).suspend()
             try:
-                with wire(server, f"stopped?session={SESSION}", None, sock=end) as new:
+                with robot_socket(server, f"stopped?session={SESSION}", None, sock=end) as new:
                     assert new.greeting["next_frame_index"] == 1
-                    new.say(frame(1))
-                    assert new.hear_ack(1) == []
+                    new.send(frame(1))
+                    assert new.receive_until_ack(1) == []
             finally:
                 psutil.Process(first).resume()
-        assert old.hear_close()[0] == 4409
+        assert old.receive_until_close()[0] == 4409
 
 
 def test_it_drops_frames_that_the_other_worker_cannot_store(server: Server, database: tuple[Postgres, str]):
     """A trigger answers "locked" for the session's frames, so that the old worker has parked them."""
     first, second = two_workers(server)
     with wire_at(server, first, f"parked?session={SESSION}") as old:
-        old.say(frame(0))
-        old.hear_ack(0)
+        old.send(frame(0))
+        old.receive_until_ack(0)
         session_id = old.greeting["session_id"]
         database[0].execute(
             f"""CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -77,13 +77,13 @@ def test_it_drops_frames_that_the_other_worker_cannot_store(server: Server, data
             CREATE TRIGGER fails BEFORE INSERT ON teleop_teleopframe FOR EACH ROW EXECUTE FUNCTION fail()"""
         )
         try:
-            old.say(frame(1), frame(2))
+            old.send(frame(1), frame(2))
             old.websocket.ping().wait(5)
             with wire_at(server, second, f"parked?session={SESSION}") as new:
                 assert new.greeting["next_frame_index"] == 1
                 database[0].execute("DROP FUNCTION fail CASCADE")
-                new.say(frame(1, timestamp=frame(1)["timestamp"] + 1000))
-                assert new.hear_ack(1) == []
-            assert old.hear_close() == (4409, [])
+                new.send(frame(1, timestamp=frame(1)["timestamp"] + 1000))
+                assert new.receive_until_ack(1) == []
+            assert old.receive_until_close() == (4409, [])
         finally:
             database[0].execute("DROP FUNCTION IF EXISTS fail CASCADE")

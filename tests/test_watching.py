@@ -9,10 +9,10 @@ from websockets.exceptions import InvalidStatus
 
 from robots.api.permissions import WATCH
 from robots.models import Robot
-from tests.chaos.stage import serving
+from tests.chaos.environment import serving
+from tests.robot_socket import frame, register, robot_socket
 from tests.services import Server, wait_until
-from tests.watching import login, watching
-from tests.wire import frame, register, wire
+from tests.watch_connection import login, watching
 
 pytestmark = pytest.mark.once
 
@@ -64,7 +64,7 @@ def test_it_refuses_a_foreign_origin(server: Server, headers, path, origin):
 @pytest.mark.parametrize("robot_id", ["unknown", "", "a/b", "%00", "x" * 65])
 def test_an_unknown_robot_is_closed_with_4404(server: Server, headers, robot_id):
     with watching(server, f"live/{robot_id}", headers) as page:
-        assert page.hear_close() == 4404
+        assert page.receive_until_close() == 4404
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -74,22 +74,22 @@ def test_an_unknown_robot_is_closed_with_4404(server: Server, headers, robot_id)
 def test_it_closes_with_4400_on_any_message_but_next(server: Server, headers, path, message):
     with watching(server, path, headers) as page:
         page.websocket.send(message)
-        assert page.hear_close() == 4400
+        assert page.receive_until_close() == 4400
 
 
 def test_a_page_receives_every_frame_in_order_and_the_state(server: Server, headers):
-    with wire(server) as robot, watching(server, "live/arm", headers) as page:
+    with robot_socket(server) as robot, watching(server, "live/arm", headers) as page:
         before = wait_until(lambda: (state := page.next())["rate_hz"] is not None and state, what="watched")
         assert (before["robot_id"], before["frames"]) == ("arm", [])
         frames = page.frames()
         for index in range(100):
-            robot.say(frame(index, observation={"shoulder_pan.pos": index / 8}, action={"shoulder_pan.pos": 1e30}))
+            robot.send(frame(index, observation={"shoulder_pan.pos": index / 8}, action={"shoulder_pan.pos": 1e30}))
         for index in range(100):
             found = next(frames)
             assert found[0] == index
             assert found[1] == pytest.approx(frame(index)["timestamp"], abs=1e-5)
             assert found[2] == {"observation": {"shoulder_pan.pos": index / 8}, "action": {"shoulder_pan.pos": 1e30}}
-        robot.hear_ack(99)
+        robot.receive_until_ack(99)
         after = page.next()
         assert (after["status"], after["session_id"]) == ("online", robot.greeting["session_id"])
         assert (after["frame_count"], after["missed"], after["frames"]) == (100, 0, [])
@@ -100,8 +100,8 @@ def test_a_page_sees_sessions_begin_and_end(server: Server, headers):
     with watching(server, "live/arm", headers) as page:
         assert [page.next()[name] for name in ("status", "session_id", "rate_hz")] == ["offline", None, None]
         for session in ("first-of-two", "second-of-two"):
-            with wire(server, f"arm?session={session}") as robot:
-                robot.say(frame(0))
+            with robot_socket(server, f"arm?session={session}") as robot:
+                robot.send(frame(0))
                 found = wait_until(lambda: (state := page.next())["frames"] and state)
                 assert (found["session_id"], found["frames"][0][0]) == (robot.greeting["session_id"], 0)
                 wait_until(lambda: page.next()["status"] == "online")
@@ -110,8 +110,8 @@ def test_a_page_sees_sessions_begin_and_end(server: Server, headers):
 
 def test_the_fleet_receives_all_robots_and_then_updates_of_live_ones(server: Server, headers):
     Robot.objects.filter(pk="leg").update(name="<script>alert(1)</script>")
-    with wire(server) as robot, watching(server, "fleet", headers) as page:
-        robot.say(frame(0, observation={"joint_positions": [1, 2.5]}))
+    with robot_socket(server) as robot, watching(server, "fleet", headers) as page:
+        robot.send(frame(0, observation={"joint_positions": [1, 2.5]}))
         first = page.next()
         assert (first["full"], [robot["id"] for robot in first["robots"]]) == (True, ["arm", "leg"])
         assert first["robots"][1]["name"] == "<script>alert(1)</script>"
@@ -124,36 +124,36 @@ def test_the_fleet_receives_all_robots_and_then_updates_of_live_ones(server: Ser
 
 @pytest.mark.parametrize("path", PATHS)
 def test_it_sends_exactly_one_answer_per_request(server: Server, headers, path):
-    with wire(server) as robot, watching(server, path, headers) as page:
-        robot.say(frame(0))
+    with robot_socket(server) as robot, watching(server, path, headers) as page:
+        robot.send(frame(0))
         page.next()
         with pytest.raises(TimeoutError):
-            page.hear(timeout=1.5)
-        page.ask()
-        page.hear()
+            page.receive(timeout=1.5)
+        page.request_update()
+        page.receive()
         with pytest.raises(TimeoutError):
-            page.hear(timeout=1.5)
+            page.receive(timeout=1.5)
 
 
 @pytest.mark.parametrize("path, most_hz", [("live/arm", 10), ("fleet", 4)])
 def test_it_limits_the_rate_of_answers(server: Server, headers, path, most_hz):
-    with wire(server) as robot, watching(server, path, headers) as page:
+    with robot_socket(server) as robot, watching(server, path, headers) as page:
         page.next()
         begun, answers, index = time.monotonic(), 0, 0
         while time.monotonic() - begun < 2:
-            robot.say(frame(index))
+            robot.send(frame(index))
             page.next()
             answers, index = answers + 1, index + 1
         assert 0.5 * most_hz < answers / (time.monotonic() - begun) < most_hz + 1
 
 
 def test_it_reports_the_number_of_missed_frames_to_a_slow_page(server: Server, headers):
-    with wire(server) as robot, watching(server, "live/arm", headers) as page:
+    with robot_socket(server) as robot, watching(server, "live/arm", headers) as page:
         wait_until(lambda: page.next()["rate_hz"] is not None, what="watched")
         large = {"note": "x" * 30_000}
         for index in range(50):
-            robot.say(frame(index, observation=large))
-            robot.hear_ack(index)
+            robot.send(frame(index, observation=large))
+            robot.receive_until_ack(index)
         found = wait_until(lambda: (state := page.next())["frames"] and state)
         indexes = [index for index, _, _ in found["frames"]]
         assert indexes == sorted(indexes)
@@ -163,7 +163,7 @@ def test_it_reports_the_number_of_missed_frames_to_a_slow_page(server: Server, h
 @pytest.fixture(scope="module")
 def asking_often(_server: Server):
     """Yield a server that checks logins again every 0.2 s."""
-    with serving(_server.settings["DATABASE_URL"], how="ask_for_logins_often", ROBOT_AUTH="key") as altered:
+    with serving(_server.settings["DATABASE_URL"], how="recheck_logins_often", ROBOT_AUTH="key") as altered:
         yield altered
 
 
@@ -182,7 +182,7 @@ def test_it_closes_with_4401_when_a_user_loses_access(asking_often: Server, head
     with watching(asking_often, path, headers) as page:
         page.next()
         what()
-        assert page.hear_close() == 4401
+        assert page.receive_until_close() == 4401
 
 
 def test_it_closes_with_1012_when_the_server_stops(start_server, headers):
@@ -191,6 +191,6 @@ def test_it_closes_with_1012_when_the_server_stops(start_server, headers):
         fleet.next()
         begun = time.monotonic()
         server.terminate()
-        assert (fleet.hear_close(), page.hear_close()) == (1012, 1012)
+        assert (fleet.receive_until_close(), page.receive_until_close()) == (1012, 1012)
         assert server.stop() == 0
         assert time.monotonic() - begun < 5

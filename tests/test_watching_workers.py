@@ -8,14 +8,14 @@ import pytest
 import redis as redis_client
 from django.contrib.auth.models import User
 
+from tests.chaos.environment import serving
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Ledger
 from tests.chaos.scenarios import settled, workers
-from tests.chaos.stage import serving
+from tests.robot_socket import frame
 from tests.services import Redis, Server, redis, wait_until
-from tests.watching import login, watching
-from tests.wire import frame
-from tests.workers import holders, watching_at, wire_at
+from tests.watch_connection import login, watching
+from tests.worker_connections import holders, watching_at, wire_at
 
 pytestmark = pytest.mark.once
 
@@ -59,7 +59,7 @@ def test_a_page_receives_each_frame_once_at_any_worker(two_workers: Server, head
         for page in (near, far):
             wait_until(lambda page=page: page.next()["rate_hz"] is not None, what="watched")
         for index in range(100):
-            robot.say(frame(index))
+            robot.send(frame(index))
         for page in (near, far):
             indexes = (index for index, _, _ in page.frames())
             assert list(takewhile(lambda index: index < 99, indexes)) == list(range(99))

@@ -8,13 +8,13 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.chaos.environment import serving
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Ledger
 from tests.chaos.scenarios import settled, workers
-from tests.chaos.stage import serving
+from tests.robot_socket import RobotSocket, frame, robot_socket
 from tests.services import ROOT, Redis, Server, wait_until
-from tests.wire import Wire, frame, wire
-from tests.workers import holders, rss, wire_at
+from tests.worker_connections import holders, rss, wire_at
 
 AT_ONCE_S = 1
 HEARTBEAT_S = 3 + 2  # and reserve for a busy machine
@@ -34,9 +34,9 @@ def manage(server: Server, *command: str) -> str:
     return subprocess.run(whole, cwd=ROOT, env=environment, check=True, stdout=-1, text=True, timeout=30).stdout.strip()
 
 
-def seconds_to_close(robot: Wire) -> tuple[int, float]:
+def seconds_to_close(robot: RobotSocket) -> tuple[int, float]:
     begun = time.monotonic()
-    return robot.hear_close()[0], time.monotonic() - begun
+    return robot.receive_until_close()[0], time.monotonic() - begun
 
 
 def take_over(server: Server, path: str) -> float:
@@ -44,8 +44,8 @@ def take_over(server: Server, path: str) -> float:
     one, another = (worker.pid for worker in workers(server))
     with wire_at(server, one, path) as old, wire_at(server, another, path) as new:
         old_closed = seconds_to_close(old)
-        new.say(frame(new.greeting["next_frame_index"]))
-        new.hear_ack(new.greeting["next_frame_index"])
+        new.send(frame(new.greeting["next_frame_index"]))
+        new.receive_until_ack(new.greeting["next_frame_index"])
     assert old_closed[0] == 4409
     return old_closed[1]
 
@@ -58,15 +58,15 @@ def test_a_take_over_reaches_the_other_worker_at_once(server: Server):
 def test_staff_disconnect_a_robot_at_any_worker(server: Server):
     with ExitStack() as stack:
         robots = [stack.enter_context(wire_at(server, worker.pid, "sent_away")) for worker in workers(server)]
-        other = stack.enter_context(wire(server, "another", key=None))
+        other = stack.enter_context(robot_socket(server, "another", key=None))
         manage(
             server, "shell", "-c", "from robots.worker_messages import *; close_connections(4403, robot_id='sent_away')"
         )
         for robot in robots:
             code, seconds = seconds_to_close(robot)
             assert (code, seconds < AT_ONCE_S) == (4403, True)
-        other.say(frame(0))
-        other.hear_ack(0)
+        other.send(frame(0))
+        other.receive_until_ack(0)
 
 
 def test_a_replaced_key_disconnects_a_robot_at_any_worker(url: str, channels: Redis):
@@ -84,7 +84,12 @@ def test_a_replaced_key_disconnects_a_robot_at_any_worker(url: str, channels: Re
 def test_it_notices_a_take_over_without_redis_by_the_second_heartbeat(url: str):
     """Two servers share one database, like two machines."""
     path = "far?session=morning-run"
-    with serving(url) as one, serving(url) as another, wire(one, path, key=None) as old, wire(another, path, key=None):
+    with (
+        serving(url) as one,
+        serving(url) as another,
+        robot_socket(one, path, key=None) as old,
+        robot_socket(another, path, key=None),
+    ):
         code, seconds = seconds_to_close(old)
         assert (code, seconds < 2 * HEARTBEAT_S) == (4409, True)
 

@@ -62,7 +62,7 @@ class Generator:
             self.answers_ms[name].append(response_time)
 
     def run(self) -> None:
-        say(phase="connecting", robots=self.options.robots)
+        emit(phase="connecting", robots=self.options.robots)
         runner = self.environment.create_local_runner()
         counts = {self.streaming.__name__: self.options.robots}
         if self.asking:
@@ -71,7 +71,7 @@ class Generator:
         self._measure()
         self._drain()
         runner.quit()
-        say(phase="done", **self.result())
+        emit(phase="done", **self.result())
 
     def _connect(self, runner: locust.runners.LocalRunner, counts: dict[str, int]) -> None:
         for user_class in self.environment.user_classes:
@@ -90,7 +90,7 @@ class Generator:
         self.began, self.cpu_s = time.perf_counter(), time.process_time()
         self.environment.until = self.began + self.options.duration
         self.environment.go.set()
-        say(phase="measuring")
+        emit(phase="measuring")
         for second in range(1, round(self.options.duration) + 1):
             gevent.sleep(max(0, self.began + second - time.perf_counter()))
             if self.was_stopped:
@@ -118,11 +118,11 @@ class Generator:
                 "failures": self.failures.total() + self.answer_failures.total(),
             }
         )
-        say(phase="second", **self.seconds[-1])
+        emit(phase="second", **self.seconds[-1])
 
     def _drain(self) -> None:
         """Wait for the robots, which end by themselves after their last ack and the server's own count."""
-        say(phase="draining")
+        emit(phase="draining")
         deadline = time.monotonic() + DRAIN_S
         while time.monotonic() < deadline and not self.was_stopped:
             if self.environment.runner.user_classes_count.get(self.streaming.__name__, 0) == 0:
@@ -165,7 +165,7 @@ class Generator:
         }
 
 
-def say(**what) -> None:
+def emit(**what) -> None:
     sys.stdout.write(json.dumps(what) + "\n")
     sys.stdout.flush()
 

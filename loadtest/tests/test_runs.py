@@ -39,7 +39,7 @@ def command_lines(parent: psutil.Process) -> str:
 
 def against(mode: str, robots: int = 5, duration_s: int = 3) -> dict:
     """Return the problems that a run against a sabotaged server finds."""
-    command = ("-m", "loadtest.tests.sabotaged", mode, "--port", "0")
+    command = ("-m", "loadtest.tests.faulty_server", mode, "--port", "0")
     options = Options(runs=[], server_command=command)
     with Bench(options, watch=lambda run, said: None) as bench:
         return bench.run(Run("sqlite", robots, duration_s=duration_s))

@@ -9,7 +9,7 @@ from robots import admin as robots_admin
 from robots import models
 from robots.admin_tools import display
 from robots.models import AuditEntry, Robot
-from robots.tests.staff import shown
+from robots.tests.admin_clients import shown
 from teleop.tests.recordings import make_session
 
 pytestmark = pytest.mark.django_db

@@ -8,10 +8,10 @@ from django.contrib import admin
 from django.contrib.auth.models import User
 from django.urls import reverse
 
-from robots.tests.staff import client_of, shown
+from robots.tests.admin_clients import client_of, shown
 from teleop.tests.recordings import make_session
 from teleop.tests.test_rest_sessions import add_video
-from tests.browser.people import staff
+from tests.browser.users import staff
 
 pytestmark = pytest.mark.django_db
 

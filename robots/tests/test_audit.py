@@ -16,13 +16,13 @@ from rest_framework.authtoken.models import Token
 
 from robots import audit
 from robots.models import AuditEntry, Robot
-from robots.tests.staff import shown
+from robots.tests.admin_clients import shown
 from teleop.models import TeleopSession
 from teleop.tests.recordings import T0_S, make_session
 from teleop.tests.test_admin_sessions import SEEN, act, page_of
 from teleop.tests.test_rest_sessions import add_video
 from videos.models import VideoChunk
-from videos.tests.films import upload
+from videos.tests.video_files import upload
 
 pytestmark = pytest.mark.django_db
 ROBOTS, ENTRIES = "/admin/robots/robot/", "/admin/robots/auditentry/"

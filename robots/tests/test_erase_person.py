@@ -14,8 +14,8 @@ from rest_framework.authtoken.models import Token
 from robots import audit
 from robots.management.commands import erase_person
 from robots.models import AuditEntry, Robot
-from robots.tests.people import person
-from robots.tests.staff import client_of
+from robots.tests.admin_clients import client_of
+from robots.tests.api_clients import person
 from teleop.models import TeleopSession
 from teleop.tests.recordings import T0_S, make_session
 

@@ -16,7 +16,7 @@ from rest_framework.authtoken.models import Token
 from robots.api import throttling, tokens
 from robots.api.exceptions import WrongLogin
 from robots.models import Robot
-from robots.tests.people import Client, client_with, robot_client
+from robots.tests.api_clients import Client, client_with, robot_client
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "a long password"

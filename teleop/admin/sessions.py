@@ -13,6 +13,7 @@ from rest_framework.exceptions import ValidationError
 from robots import audit
 from robots.admin_tools import display
 from robots.admin_tools.sidebar import Sidebar
+from robots.close_codes import Close
 from robots.worker_messages import close_connections
 from teleop.admin.changelists import SessionChangeList
 from teleop.admin.forms import LabelForm, TaskForm
@@ -20,7 +21,6 @@ from teleop.admin.links import robot_link
 from teleop.api.filters import SessionFilter
 from teleop.api.serializers import SessionChangeSerializer
 from teleop.models import STAFF_LABELS, SessionIsLive, TeleopSession
-from teleop.protocol import Close
 
 MOST_NAMED = 100
 QUALITY = {

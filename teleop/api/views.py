@@ -20,6 +20,7 @@ from robots import audit
 from robots.api.exceptions import Conflict
 from robots.api.permissions import MayChange
 from robots.api.schema import problem
+from robots.close_codes import Close
 from robots.models import Robot
 from robots.worker_messages import close_connections
 from teleop.api import examples
@@ -37,7 +38,6 @@ from teleop.api.serializers import (
 )
 from teleop.models import LabelChanged, SessionIsLive, TeleopSession
 from teleop.monitoring import health
-from teleop.protocol import Close
 
 NEWEST_SESSIONS = 10
 

@@ -8,10 +8,11 @@ from typing import Protocol
 import orjson
 from prometheus_client import Counter
 
+from robots.close_codes import Close
 from teleop.ingest.parse import Frame, Refusal, Start, parse
 from teleop.ingest.types import Heartbeat, Refused, Row, SessionLease
 from teleop.monitoring import counters
-from teleop.protocol import FAULTS, MAX_NESTED, MAX_UNACKED, UNUSABLE_IN_A_ROW, Close, Code
+from teleop.protocol import FAULTS, MAX_NESTED, MAX_UNACKED, UNUSABLE_IN_A_ROW, Code
 
 logger = logging.getLogger(__name__)
 

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs
 from channels.security.websocket import OriginValidator
 
 from robots.client_address import client_address
+from robots.close_codes import Close
 from robots.models import ROBOT_ID
 from robots.querysets import HandshakeRefused
 from teleop.asgi import connection_limits
@@ -14,7 +15,7 @@ from teleop.ingest.connection import Transport
 from teleop.ingest.handshakes import Abandoned, DatabaseAway, ServerRestarting
 from teleop.ingest.worker import running_worker
 from teleop.monitoring import counters
-from teleop.protocol import SESSION_KEY, SUBPROTOCOL, Close
+from teleop.protocol import SESSION_KEY, SUBPROTOCOL
 
 logger = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import Error as DatabaseFailure
 
 from robots import channel_layer
+from robots.close_codes import Close
 from robots.querysets import HandshakeRefused
 from robots.worker_messages import GROUP, tell_workers
 from teleop.asgi.budgets import Budgets
@@ -20,7 +21,6 @@ from teleop.ingest.connection import RobotConnection
 from teleop.ingest.takeover import ACCEPTED, DONE, DRAIN_TIMEOUT_S, StillHeld, Takeovers
 from teleop.ingest.types import Claim, Handshake, SessionLease
 from teleop.ingest.writer import FrameWriter
-from teleop.protocol import Close
 
 logger = logging.getLogger(__name__)
 

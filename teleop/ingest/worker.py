@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import connections
 
 from robots import channel_layer
+from robots.close_codes import Close
 from robots.models import ROBOT_ID
 from robots.querysets import HandshakeRefused
 from robots.worker_messages import GROUP
@@ -25,7 +26,7 @@ from teleop.ingest.transactions import is_isolatable, recover, use_dedicated_con
 from teleop.ingest.types import Release, SessionLease
 from teleop.ingest.writer import FrameWriter
 from teleop.monitoring import counters
-from teleop.protocol import ROBOTS_FAULT, Close
+from teleop.protocol import ROBOTS_FAULT
 from teleop.quality.process import QualityProcess
 
 logger = logging.getLogger(__name__)

@@ -14,12 +14,12 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.db import Error as DatabaseFailure
 
 from robots.api.permissions import WATCH
+from robots.close_codes import WatchClose
 from robots.models import ROBOT_ID
 from teleop.asgi import connection_limits
 from teleop.live import roster
 from teleop.live.hub import FleetWatch, RobotWatch, running_hub
 from teleop.monitoring import counters
-from teleop.protocol import WatchClose
 
 logger = logging.getLogger(__name__)
 

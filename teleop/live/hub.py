@@ -39,7 +39,7 @@ class RobotChannel:
         self.watches: set[RobotWatch] = set()
         self._last: RobotSnapshot | None = None
 
-    def hear(self, report: RobotSnapshot) -> None:
+    def on_message(self, report: RobotSnapshot) -> None:
         last, self._last, lost = self._last, report, 0
         if last is not None and last.holder == report.holder:
             lost = max(0, report.numbered - last.numbered - len(report.frames))
@@ -106,9 +106,9 @@ class Hub:
     async def _listen(self) -> None:
         while True:
             await self._watched.wait()
-            await channel_layer.listen(GROUP, self.hear, wanted=self._watched.is_set)
+            await channel_layer.listen(GROUP, self.on_message, wanted=self._watched.is_set)
 
-    def hear(self, message: dict) -> None:
+    def on_message(self, message: dict) -> None:
         if not self._watched.is_set():
             return
         now = self._clock()
@@ -119,7 +119,7 @@ class Hub:
             self._latest[report.robot_id] = TimedSnapshot(report, now)
             page = self._pages.get(report.robot_id)
             if page is not None:
-                page.hear(report)
+                page.on_message(report)
             if page is not None or self._fleet:
                 entry = self.roster.get(report.robot_id)
                 if entry is None or entry.session_id != report.session_id:

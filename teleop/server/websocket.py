@@ -10,9 +10,10 @@ from collections.abc import Callable
 import autobahn.twisted.websocket
 import autobahn.websocket.protocol
 
+from robots.close_codes import Close
 from teleop.asgi.budgets import Budget, Budgets
 from teleop.monitoring import counters
-from teleop.protocol import MAX_MESSAGE_BYTES, MAX_UNACKED, Close
+from teleop.protocol import MAX_MESSAGE_BYTES, MAX_UNACKED
 from teleop.server.websocket_output import BINARY, TEXT, WebSocketOutput
 
 logger = logging.getLogger(__name__)

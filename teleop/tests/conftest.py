@@ -1,7 +1,7 @@
 import pytest
 
-from robots.tests.people import admin, anonymous, arm, curator, leg, outsider, viewer  # noqa: F401 - fixtures
-from robots.tests.staff import staff_admin, staff_curator, staff_outsider, staff_viewer  # noqa: F401 - fixtures
+from robots.tests.admin_clients import staff_admin, staff_curator, staff_outsider, staff_viewer  # noqa: F401 - fixtures
+from robots.tests.api_clients import admin, anonymous, arm, curator, leg, outsider, viewer  # noqa: F401 - fixtures
 
 
 @pytest.fixture(autouse=True)

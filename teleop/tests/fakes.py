@@ -2,9 +2,9 @@
 
 import orjson
 
+from robots.close_codes import Close
 from teleop.ingest.connection import RobotConnection
 from teleop.ingest.types import Row, SessionLease
-from teleop.protocol import Close
 
 
 class Transport:

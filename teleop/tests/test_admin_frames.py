@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from robots.tests.staff import shown
+from robots.tests.admin_clients import shown
 from teleop.models import TeleopFrame
 from teleop.tests.recordings import make_session
 

@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 
 from robots.models import AuditEntry
-from robots.tests.staff import shown
+from robots.tests.admin_clients import shown
 from teleop.admin import sessions as sessions_admin
 from teleop.models import SessionIsLive, TeleopFrame, TeleopSession
 from teleop.querysets import TeleopFrameQuerySet, TeleopSessionQuerySet

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from robots.models import Robot
-from robots.tests.staff import shown
+from robots.tests.admin_clients import shown
 from teleop.models import TeleopSession
 from teleop.tests.recordings import T0, make_session
 from teleop.tests.test_rest_sessions import add_video

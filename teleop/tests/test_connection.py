@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from robots.close_codes import Close
 from teleop.ingest.types import Refused, Row
-from teleop.protocol import MAX_NESTED, MAX_UNACKED, Close, Code
+from teleop.protocol import MAX_NESTED, MAX_UNACKED, Code
 from teleop.tests.fakes import Robot, frame
 
 

@@ -9,11 +9,11 @@ import requests
 from django.db import connection
 from rest_framework.authtoken.models import Token
 
-from robots.tests.people import person
+from robots.tests.api_clients import person
 from teleop.models import TeleopSession
 from teleop.tests.recordings import make_session, record
+from tests.robot_socket import bystander, register
 from tests.services import Server, wait_until
-from tests.wire import bystander, register
 
 LARGE = {"observation": {"text": "x" * 60_000}}
 

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from robots.close_codes import WatchClose
 from teleop.asgi import connection_limits
 from teleop.live import consumers
-from teleop.protocol import WatchClose
 
 
 class Watch:

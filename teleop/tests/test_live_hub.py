@@ -40,7 +40,7 @@ class Heard:
         monkeypatch.setattr(self.hub, "_join", self.hub._watched.set)
 
     def hears(self, *reports):
-        self.hub.hear({"type": "live", "robots": [list(report) for report in reports]})
+        self.hub.on_message({"type": "live", "robots": [list(report) for report in reports]})
 
     def watch(self, robot_id="arm"):
         return self.hub.watch_robot(robot_id, entry(robot_id))

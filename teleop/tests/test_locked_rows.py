@@ -9,7 +9,17 @@ from robots.models import Robot
 from teleop.ingest import admission, presence
 from teleop.ingest.types import Handshake, Release
 from teleop.models import TeleopSession
-from teleop.tests.stays import T0, claims, falls_silent, heartbeat_of, opens, release_all, releases, stores, sweeps
+from teleop.tests.session_leases import (
+    T0,
+    claims,
+    falls_silent,
+    heartbeat_of,
+    opens,
+    release_all,
+    releases,
+    stores,
+    sweeps,
+)
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgresql]
 

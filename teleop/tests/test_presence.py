@@ -11,7 +11,7 @@ from robots.querysets import HandshakeRefused
 from teleop.ingest import admission, presence
 from teleop.ingest.types import Handshake, Release, SessionLease
 from teleop.models import TeleopSession
-from teleop.tests.stays import (
+from teleop.tests.session_leases import (
     T0,
     beats,
     claims,
@@ -23,7 +23,7 @@ from teleop.tests.stays import (
     stores,
     sweeps,
 )
-from tests.wire import KEY, register
+from tests.robot_socket import KEY, register
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from robots.tests.people import Client
+from robots.tests.api_clients import Client
 from teleop.monitoring import health
 from teleop.monitoring.health import Probe, WriterWatch
 

@@ -6,10 +6,10 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 
-from robots.tests.people import person
+from robots.tests.api_clients import person
 from teleop.models import TeleopSession
 from teleop.tests.recordings import T0_S, make_session
-from teleop.tests.stays import beats, opens
+from teleop.tests.session_leases import beats, opens
 
 pytestmark = pytest.mark.django_db
 

@@ -7,7 +7,7 @@ from django.core.cache import cache
 from django.db import connection
 from django.utils import timezone
 
-from robots.tests.staff import shown
+from robots.tests.admin_clients import shown
 from teleop.models import TeleopSession
 from teleop.monitoring import storage
 from teleop.tests.recordings import make_session

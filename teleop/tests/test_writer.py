@@ -3,7 +3,7 @@
 import pytest
 
 from teleop.ingest.writer import MAX_GROUP_ROWS
-from teleop.tests.writing import ROW_BYTES, Source, Writing
+from teleop.tests.writer_fakes import ROW_BYTES, Source, Writing
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import requests
 
 from tests.attacks.victim import victim
 from tests.bench.serving import shell
-from tests.chaos.stage import postgres_database, serving
+from tests.chaos.environment import postgres_database, serving
 from tests.services import Server, wait_until
 
 LOGINS = """
@@ -41,7 +41,7 @@ BACK_S = 1
 POOL_SIZE = 4
 
 
-def ask(server: Server, path: str, headers: dict[str, str]) -> socket.socket:
+def fetch(server: Server, path: str, headers: dict[str, str]) -> socket.socket:
     lines = [f"GET {path} HTTP/1.1", "Host: localhost", *(f"{name}: {value}" for name, value in headers.items())]
     client = socket.create_connection(("127.0.0.1", server.port))
     client.sendall("\r\n".join([*lines, "", ""]).encode())
@@ -70,7 +70,7 @@ def test_abandoned_requests_release_every_database_connection():
             for table, paths in list(KINDS.items()) * ROUNDS:
                 with locked(table, url) as other:
                     cookie_alone = table == "django_session"
-                    tabs = [ask(server, path, cookies if cookie_alone else cookies | token) for path in paths]
+                    tabs = [fetch(server, path, cookies if cookie_alone else cookies | token) for path in paths]
                     wait_until(lambda: waiting(other) >= POOL_SIZE, what="statements that wait")
                     for tab in tabs:
                         tab.close()

@@ -14,7 +14,7 @@ import pytest
 
 from tests.attacks.victim import victim
 from tests.bench.serving import shell
-from tests.chaos.stage import postgres_database, serving
+from tests.chaos.environment import postgres_database, serving
 from tests.services import Server, wait_until
 from videos.tests.mp4_boxes import claiming
 
@@ -56,7 +56,7 @@ class Site(NamedTuple):
     server: Server
     url: str
 
-    def ask(self, path: str, body: bytes | None = None, seconds: float = 60, **headers: str) -> tuple[int, bytes]:
+    def fetch(self, path: str, body: bytes | None = None, seconds: float = 60, **headers: str) -> tuple[int, bytes]:
         """Return the status and the beginning of the body; disconnect after that many seconds, with status 0."""
         until = time.monotonic() + seconds
         connection = http.client.HTTPConnection("127.0.0.1", self.server.port, seconds, (ATTACKER, 0))
@@ -79,17 +79,17 @@ class Site(NamedTuple):
 
         statuses: list[int] = []
 
-        def ask(_) -> None:
+        def fetch(_) -> None:
             while time.monotonic() < until:
-                statuses.append(self.ask(path, **options)[0])
+                statuses.append(self.fetch(path, **options)[0])
 
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(ask, range(threads)))
+            list(pool.map(fetch, range(threads)))
         return statuses
 
-    def at_once(self, count: int, ask: Callable[[int], tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    def at_once(self, count: int, fetch: Callable[[int], tuple[int, bytes]]) -> list[tuple[int, bytes]]:
         with ThreadPoolExecutor(count) as pool:
-            return list(pool.map(ask, range(count)))
+            return list(pool.map(fetch, range(count)))
 
     def value(self, query: str) -> Any:
         with psycopg.connect(self.url) as connection:
@@ -126,7 +126,7 @@ def site() -> Iterator[Site]:
         with serving(url) as server:
             found = Site(server, url)
             for path in ("series", "frames?format=parquet"):  # load Arrow into memory now
-                assert found.ask(f"/sessions/{PLAIN}/{path}")[0] == 200
+                assert found.fetch(f"/sessions/{PLAIN}/{path}")[0] == 200
             yield found
 
 
@@ -141,7 +141,7 @@ def test_it_refuses_to_read_frames_with_too_many_numbers(site):
     paths = [f"/sessions/{ODD}/series", f"/sessions/{ODD}/frames?format=parquet"] * 4
     with victim(site.server) as suffered, site.growing_by(50):
         began = time.monotonic()
-        answers = site.at_once(len(paths), lambda number: site.ask(paths[number]))
+        answers = site.at_once(len(paths), lambda number: site.fetch(paths[number]))
         assert time.monotonic() - began < GIVEN_UP_S
     assert {status for status, _ in answers} <= {400, 429}
     assert b"numbers; at most " in answers[0][1]
@@ -157,7 +157,7 @@ def test_it_refuses_videos_that_claim_millions_of_frames(site, tracks, pictures)
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
     with victim(site.server) as suffered, site.growing_by(50):
         began = time.monotonic()
-        answers = site.at_once(8, lambda _: site.ask("/videos", body, **headers))
+        answers = site.at_once(8, lambda _: site.fetch("/videos", body, **headers))
         assert time.monotonic() - began < GIVEN_UP_S
     assert {status for status, _ in answers} == {400}
     assert f"it has {pictures} pictures".encode() in answers[0][1]
@@ -182,7 +182,7 @@ def test_300_long_polls_delay_no_robot(site):
     with victim(site.server) as suffered:
         live = site.value("SELECT id FROM teleop_teleopsession WHERE end_time IS NULL AND robot_id = 'victim' LIMIT 1")
         path = f"/sessions/{live}/frames?after=2000000000&wait=10"
-        answers = site.at_once(300, lambda _: site.ask(path))
+        answers = site.at_once(300, lambda _: site.fetch(path))
     statuses = [status for status, _ in answers]
     assert set(statuses) <= {200, 429, 503, 0}
     assert 50 <= statuses.count(200) <= 100  # some were accepted after the first answers
@@ -192,7 +192,7 @@ def test_300_long_polls_delay_no_robot(site):
 def test_20_downloads_of_a_long_session_delay_no_robot(site):
     path = f"/sessions/{LONG}/frames?format=parquet"
     with victim(site.server) as suffered, site.growing_by(150):
-        answers = site.at_once(20, lambda _: site.ask(path, seconds=10))
+        answers = site.at_once(20, lambda _: site.fetch(path, seconds=10))
     assert {status for status, _ in answers} == {0, 429}  # 0: this client disconnected
     assert suffered[0].is_fine()
-    wait_until(lambda: site.ask(path, seconds=1)[0] == 0, 5, "the places of those that have left")
+    wait_until(lambda: site.fetch(path, seconds=1)[0] == 0, 5, "the places of those that have left")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.attacks.victim import victim
-from tests.chaos.stage import postgres_database, serving
+from tests.chaos.environment import postgres_database, serving
 from tests.services import ROOT, Server
 
 ATTACKER = "127.0.0.2"  # the requests for a robot's key and for the server's health come from another address
@@ -24,6 +24,7 @@ HOST = b"Host: localhost\r\n"
 UPGRADE = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n" % (
     b"dGhlIHNhbXBsZSBub25jZQ=="
 )
+SWAGGER_UI = "/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js"
 GET_LIVE = b"GET /health/live HTTP/1.1\r\n" + HOST + b"\r\n"
 
 
@@ -42,7 +43,7 @@ def pour(connection: socket.socket, begin: bytes, then: bytes) -> None:
         connection.sendall(then)
 
 
-def ask(connection: socket.socket, request: bytes) -> None:
+def fetch(connection: socket.socket, request: bytes) -> None:
     """Send a request and read the answers as fast as they arrive."""
     while True:
         connection.sendall(request)
@@ -74,10 +75,13 @@ FLOODS: dict[str, tuple[int, Callable[[socket.socket], None]]] = {
     "segments of a byte": (2, lambda s: pour(s, post("/health/live", LENGTH % 2**20), b"a")),
     "lines of a head": (20, lambda s: pour(s, b"GET / HTTP/1.1\r\n", b"A: b\r\n")),
     "pipelined requests": (2, lambda s: pour(s, b"", GET_LIVE * 1_000)),
-    "health": (8, lambda s: ask(s, get("/health"))),
-    "static files": (8, lambda s: ask(s, get("/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js"))),
-    "refused handshakes": (10, lambda s: ask(s, get("/ws/fleet", UPGRADE))),
-    "broken handshakes": (10, lambda s: ask(s, get("/ws/fleet", b"Upgrade: websocket\r\n"))),
+    "health": (8, lambda s: fetch(s, get("/health"))),
+    "static files": (
+        8,
+        lambda s: fetch(s, get("/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js")),
+    ),
+    "refused handshakes": (10, lambda s: fetch(s, get("/ws/fleet", UPGRADE))),
+    "broken handshakes": (10, lambda s: fetch(s, get("/ws/fleet", b"Upgrade: websocket\r\n"))),
     "connections": (4, lambda s: None),
     "half a head": (1500, lambda s: stay(s, b"GET / HTTP/1.1\r\n")),
     "stalled uploads": (1000, lambda s: stay(s, post("/videos", LENGTH % 2**20))),

@@ -20,7 +20,7 @@ import pytest
 
 from tests.attacks.victim import victim
 from tests.bench.serving import LOAD_CORE
-from tests.chaos.stage import postgres_database, serving
+from tests.chaos.environment import postgres_database, serving
 from tests.services import ROOT, Server
 
 SECONDS = 8

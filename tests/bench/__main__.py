@@ -21,7 +21,7 @@ from typing import NamedTuple
 import psutil
 import uvloop
 
-from tests.bench import blocked, scenarios
+from tests.bench import locked_rows, scenarios
 from tests.bench.serving import LOAD_CORE, Case, Databases, Site, family, serving
 from tests.services import ROOT, free_port, postgres, redis
 
@@ -81,9 +81,9 @@ BENCHMARKS = {
     "accept-and-greet": connecting(Case("", 0, kind="accept_and_greet"), 1000, auths=("open",), compared_with=""),
     "connect": connecting(POSTGRES, 1000, compared_with="accept-and-greet"),
     "connect-wrong-keys": connecting(POSTGRES, 1000, 1000, auths=("key",), compared_with="accept-and-greet"),
-    "locks": Benchmark(blocked.hold_locks, POSTGRES, 6),
-    "parked": Benchmark(blocked.park_one, POSTGRES, 15),
-    "parked-120": Benchmark(blocked.park_one, POSTGRES, 120, is_usual=False),
+    "locks": Benchmark(locked_rows.hold_locks, POSTGRES, 6),
+    "parked": Benchmark(locked_rows.park_one, POSTGRES, 15),
+    "parked-120": Benchmark(locked_rows.park_one, POSTGRES, 120, is_usual=False),
     "sqlite-connect": connecting(SQLITE, 100),
     "sqlite-end": Benchmark(scenarios.end_long_session, SQLITE, 60, is_long=True),
 }

@@ -16,8 +16,8 @@ import psutil
 import pyarrow.parquet
 import requests
 
-from tests.bench.beside import CASE, arguments, superuser
 from tests.bench.serving import serving
+from tests.bench.side_load import CASE, arguments, superuser
 from tests.services import free_port, postgres
 
 PAGES, SLOW_BYTES_A_SECOND = 9, 100_000

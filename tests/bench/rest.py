@@ -14,7 +14,7 @@ from itertools import cycle
 import psycopg
 import requests
 
-from tests.bench.beside import Site, arguments, compare
+from tests.bench.side_load import Site, arguments, compare
 from tests.services import postgres
 
 PATHS = ["/health", "/robots", "/sessions?limit=10"]

@@ -10,8 +10,8 @@ import sys
 from contextlib import contextmanager
 from functools import partial
 
-from tests.bench.beside import CASE, Site, arguments, compare, run
 from tests.bench.serving import HERE
+from tests.bench.side_load import CASE, Site, arguments, compare, run
 from tests.services import postgres
 
 WATCHERS = 20

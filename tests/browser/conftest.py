@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.browser.people import User, admin, curator, viewer  # noqa: F401 - fixtures
+from tests.browser.users import User, admin, curator, viewer  # noqa: F401 - fixtures
 from tests.services import Server
 
 CHROMIUM = "/usr/bin/chromium"  # the path of Debian's package

@@ -14,7 +14,7 @@ from pathlib import Path
 import orjson
 from playwright.sync_api import APIRequestContext, Browser, Page, Playwright, sync_playwright
 
-from tests.browser import drawn
+from tests.browser import synthetic_video
 from tests.services import ROOT, Server, wait_until
 
 CHROMIUM = "/usr/bin/chromium"
@@ -23,7 +23,7 @@ MAX_BYTES = 300_000
 SIZE = {"width": 1600, "height": 900}
 LOGIN = {"username": "admin", "password": "for the pictures"}
 RECORDED_S, CHUNK_S = 30, 10
-STRIDE = 60 // drawn.FPS  # frames a picture
+STRIDE = 60 // synthetic_video.FPS  # frames a picture
 NAMES = {"robot_001": "Left bench", "robot_002": "Right bench", "robot_003": "Kitchen", "robot_004": "Window"}
 LABELS = [
     {
@@ -83,7 +83,7 @@ def curate(api: Api) -> int:
         api.patch(f"/sessions/{session['id']}", {"meta_info": LABELS[number % len(LABELS)]})
     path = f"/sessions/{sessions[0]['id']}"
     frames = [orjson.loads(line) for line in api.get(f"{path}/frames?format=jsonl&stride={STRIDE}").body().splitlines()]
-    chunk = CHUNK_S * drawn.FPS
+    chunk = CHUNK_S * synthetic_video.FPS
     for begin in range(0, len(frames), chunk):
         upload(api, sessions[0]["id"], "front", frames, range(begin, min(begin + chunk, len(frames))))
     upload(api, sessions[0]["id"], "wrist", frames, range(2 * chunk))  # the later videos are missing
@@ -94,12 +94,12 @@ def curate(api: Api) -> int:
 
 def upload(api: Api, session_id: int, camera: str, frames: list[dict], pictures: range) -> None:
     moments = [frames[number]["observation"] for number in pictures]
-    film = drawn.film(getattr(drawn, camera), moments)
+    film = synthetic_video.film(getattr(synthetic_video, camera), moments)
     form = {
         "session": str(session_id),
         "camera_key": f"observation.images.{camera}",
-        "start_timestamp": str(frames[0]["timestamp"] + pictures.start / drawn.FPS),
-        "end_timestamp": str(frames[0]["timestamp"] + pictures.stop / drawn.FPS),
+        "start_timestamp": str(frames[0]["timestamp"] + pictures.start / synthetic_video.FPS),
+        "end_timestamp": str(frames[0]["timestamp"] + pictures.stop / synthetic_video.FPS),
         "file": {"name": "chunk.mp4", "mimeType": "video/mp4", "buffer": film},
     }
     api.post("/videos", multipart=form)

@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from teleop.models import TeleopSession
 from teleop.tests.recordings import T0, make_session
-from tests.browser.films import upload
+from tests.browser.video_fixtures import upload
 
 pytestmark = pytest.mark.postgresql  # once is enough
 SESSIONS = "/admin/teleop/teleopsession/"

@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from robots.models import Robot
+from tests.robot_socket import frame, register, robot_socket
 from tests.services import wait_until
-from tests.wire import frame, register, wire
 
 pytestmark = pytest.mark.postgresql  # once is enough
 
@@ -46,26 +46,26 @@ def test_a_tile_follows_the_robot_status(visit, server, viewer):
     page = visit("/", viewer)
     status = tile(page, "arm").locator(".status")
     expect(status).to_have_text("offline")
-    with wire(server) as robot:
-        robot.say({"type": "start", "meta_info": {"task": "Fold the towel"}}, *map(frame, range(60)))
-        robot.hear_ack(59)
+    with robot_socket(server) as robot:
+        robot.send({"type": "start", "meta_info": {"task": "Fold the towel"}}, *map(frame, range(60)))
+        robot.receive_until_ack(59)
         expect(status).to_have_text("online")
         expect(tile(page, "arm").locator(".task")).to_have_text("Fold the towel")
         expect(tile(page, "arm").locator(".frames")).to_have_text("60 frames")
         expect(tile(page, "arm").locator(".lag")).to_have_text(re.compile(r"ack \d+ ms"))
         session = str(robot.greeting["session_id"])
         expect(tile(page, "arm").locator(".replay")).to_have_attribute("href", f"/sessions/{session}/replay")
-        robot.say({"type": "end"})
-        robot.hear_close()
+        robot.send({"type": "end"})
+        robot.receive_until_close()
     expect(status).to_have_text("offline")
 
 
 def test_a_tile_shows_the_error_of_a_refused_frame(visit, server, viewer):
     register("arm")
     page = visit("/", viewer)
-    with wire(server) as robot:
-        robot.say(frame(0, timestamp=1e18))
-        robot.hear("error")
+    with robot_socket(server) as robot:
+        robot.send(frame(0, timestamp=1e18))
+        robot.receive("error")
         expect(tile(page, "arm").locator(".error")).to_contain_text("timestamp is 1e+18")
 
 

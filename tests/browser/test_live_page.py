@@ -9,16 +9,16 @@ from playwright.sync_api import Page, expect
 
 from robots.models import Robot
 from teleop.models import TeleopSession
+from tests.robot_socket import RobotSocket, frame, register, robot_socket
 from tests.services import Server, wait_until
-from tests.wire import Wire, frame, register, wire
 
 pytestmark = pytest.mark.postgresql  # once is enough
 
 
 @pytest.fixture
-def arm(server: Server) -> Iterator[Wire]:
+def arm(server: Server) -> Iterator[RobotSocket]:
     register("arm")
-    with wire(server) as robot:
+    with robot_socket(server) as robot:
         yield robot
 
 
@@ -29,9 +29,9 @@ def sine(index: int, **changes) -> dict:
     return frame(index, **parts | changes)
 
 
-def stream(robot: Wire, indexes: range, make=sine) -> None:
-    robot.say({"frames": [make(index) for index in indexes]})
-    robot.hear_ack(indexes[-1])
+def stream(robot: RobotSocket, indexes: range, make=sine) -> None:
+    robot.send({"frames": [make(index) for index in indexes]})
+    robot.receive_until_ack(indexes[-1])
 
 
 def series(page: Page) -> dict:
@@ -132,13 +132,13 @@ def test_it_follows_the_robot_status(visit, server, viewer):
     page = visit("/robots/arm/live", viewer)
     expect(page.get_by_text("The robot is offline.")).to_be_visible()
     expect(page.get_by_role("link", name="Replay")).to_be_hidden()
-    with wire(server) as robot:
+    with robot_socket(server) as robot:
         stream(robot, range(60))
         expect(page.locator("#status")).to_have_text("online")
         stream(robot, range(60, 120))
         wait_for(page, 120)
-        robot.say({"type": "end"})
-        robot.hear_close()
+        robot.send({"type": "end"})
+        robot.receive_until_close()
     expect(page.locator("#status")).to_have_text("offline")
     expect(page.locator(".row")).to_have_count(1)  # the last half minute stays
     expect(page.locator("#rate")).not_to_contain_text("Hz")
@@ -150,13 +150,13 @@ def test_it_plots_a_new_session_after_a_gap(visit, server, viewer):
     register("arm")
     page = visit("/robots/arm/live", viewer)
     for begin in (0, 5):
-        with wire(server) as robot:
+        with robot_socket(server) as robot:
             expect(page.locator("#status")).to_have_text("online")
             make = lambda index, late=begin: frame(index, timestamp=frame(index)["timestamp"] + late)  # noqa: E731
             stream(robot, range(60), make)
             wait_for(page, 60 if not begin else 121, "shoulder_pan.pos")
-            robot.say({"type": "end"})
-            robot.hear_close()
+            robot.send({"type": "end"})
+            robot.receive_until_close()
     assert len(series(page)["gaps"]) == 1
 
 

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from robots.models import Robot
-from tests.browser.people import staff
+from tests.browser.users import staff
 
 pytestmark = pytest.mark.postgresql  # once is enough
 

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from robots.models import Robot
 from teleop.models import TeleopSession
 from teleop.tests.recordings import make_session, record
-from tests.browser.films import FPS, READ, upload
+from tests.browser.video_fixtures import FPS, READ, upload
 from tests.services import wait_until
 
 NOTHING = "\N{EN DASH}"

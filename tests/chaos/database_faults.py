@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-from tests.chaos.stage import ROLE
+from tests.chaos.environment import ROLE
 from tests.services import Postgres
 
 DATABASE, ANOTHER = "postgres", "template1"  # where the server's tables are, and from where they are administered

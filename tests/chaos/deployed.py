@@ -19,11 +19,11 @@ from typing import NamedTuple
 import psutil
 import pytest
 
+from tests.chaos.environment import migrated, postgres_database, serving
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Ledger
-from tests.chaos.onlookers import Answer, Page, Program
+from tests.chaos.observers import Answer, Page, Program
 from tests.chaos.scenarios import all_end, settled, workers
-from tests.chaos.stage import migrated, postgres_database, serving
 from tests.nginx import Nginx
 from tests.services import ROOT, Server, redis, wait_until
 
@@ -72,9 +72,9 @@ class Show:
         do()
         ended = time.monotonic()
         wait_until(lambda: all(page.heard_at > ended for page in self.pages), 60, f"pages hear of robots after: {what}")
-        heard = time.monotonic()
+        received = time.monotonic()
         settled(self.fleet)
-        self.windows.append(Window(what, begun, ended, heard - ended, time.monotonic() - ended))
+        self.windows.append(Window(what, begun, ended, received - ended, time.monotonic() - ended))
 
     @property
     def answers(self) -> list[Answer]:

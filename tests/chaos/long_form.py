@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from teleop_client import SessionTaken
 
+from tests.chaos.environment import migrated, postgres_database, serving, serving_with, sqlite_file
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Ledger
 from tests.chaos.proxy import Proxy
@@ -26,7 +27,6 @@ from tests.chaos.scenarios import (
     stop_a_worker,
     terminate,
 )
-from tests.chaos.stage import migrated, postgres_database, serving, serving_with, sqlite_file
 from tests.services import Postgres, redis, wait_until
 
 ROBOTS = 50

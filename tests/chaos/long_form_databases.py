@@ -16,11 +16,11 @@ from tests.chaos.database_faults import (
     inserts_revoked,
     read_only,
 )
+from tests.chaos.environment import database_of_a_role, migrated, postgres_database, serving_with
 from tests.chaos.failover import cancel_waits, fail_over, lose_unreplicated_rows
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Ledger
 from tests.chaos.scenarios import all_end, lock_rows, outlast, terminate
-from tests.chaos.stage import database_of_a_role, migrated, postgres_database, serving_with
 from tests.services import Postgres, Server
 from tests.standby import Standby, postgres_pair, url_of_both
 

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.chaos.database_faults import read_only
+from tests.chaos.environment import postgres_database, serving
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Ledger
 from tests.chaos.scenarios import all_end, settled
-from tests.chaos.stage import postgres_database, serving
 from tests.services import Postgres, Server, wait_until
 
 ROBOTS, AWAY_S = 100, 10

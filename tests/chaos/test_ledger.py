@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.chaos.environment import serving, sqlite_file
 from tests.chaos.fleet import Fleet, moment
 from tests.chaos.ledger import Ledger, StoredFrame, StoredSession
 from tests.chaos.scenarios import all_end, kill
-from tests.chaos.stage import serving, sqlite_file
 from tests.services import wait_until
 
 SENT = 10

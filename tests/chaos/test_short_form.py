@@ -1,11 +1,11 @@
 """Kill each process while twenty robots stream. `make chaos` is the long form."""
 
 from tests.chaos.database_faults import every_row_rejected, inserts_revoked, read_only
+from tests.chaos.environment import database_of_a_role, migrated, postgres_database, serving, sqlite_file
 from tests.chaos.failover import fail_over
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Ledger
 from tests.chaos.scenarios import all_end, kill, kill_a_worker, lock_rows, outlast, restart, terminate
-from tests.chaos.stage import database_of_a_role, migrated, postgres_database, serving, sqlite_file
 from tests.services import redis
 from tests.standby import postgres_pair, url_of_both
 

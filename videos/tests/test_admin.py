@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from robots.tests.staff import shown
+from robots.tests.admin_clients import shown
 from teleop.tests.recordings import make_session
 from teleop.tests.test_rest_sessions import add_video
 from videos.models import VideoChunk

@@ -7,7 +7,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.files.uploadhandler import TemporaryFileUploadHandler
 
 from videos.models import VideoChunk
-from videos.tests.films import START, files, film, form, upload
+from videos.tests.video_files import START, files, film, form, upload
 
 pytestmark = pytest.mark.django_db
 

@@ -8,7 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from videos.models import VideoChunk
-from videos.tests.films import files, upload
+from videos.tests.video_files import files, upload
 
 pytestmark = pytest.mark.django_db
 

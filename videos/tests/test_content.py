@@ -8,7 +8,7 @@ import pytest
 from videos import content
 from videos.models import VideoChunk
 from videos.ranges import BadRange, parse_range
-from videos.tests.films import film, upload
+from videos.tests.video_files import film, upload
 
 pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume")]
 

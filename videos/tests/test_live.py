@@ -18,10 +18,10 @@ from rest_framework.authtoken.models import Token
 
 from robots.models import Robot
 from teleop.models import TeleopSession
+from tests.robot_socket import bystander
 from tests.services import Server, wait_until
-from tests.wire import bystander
 from videos.models import VideoChunk
-from videos.tests.films import START, files, film
+from videos.tests.video_files import START, files, film
 
 BOUNDARY = "film"
 BIG = 200 * 2**20

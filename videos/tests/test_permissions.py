@@ -2,8 +2,8 @@
 
 import pytest
 
-from robots.tests.people import person
-from videos.tests.films import upload
+from robots.tests.api_clients import person
+from videos.tests.video_files import upload
 
 pytestmark = pytest.mark.django_db
 

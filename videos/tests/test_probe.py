@@ -10,8 +10,8 @@ import pytest
 from tests.services import wait_until
 from videos import probe
 from videos.probe import NoVideo, ProbesBusy, seconds_of_video
-from videos.tests.films import film, upload
 from videos.tests.mp4_boxes import claiming
+from videos.tests.video_files import film, upload
 
 
 @pytest.fixture

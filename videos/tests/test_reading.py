@@ -9,7 +9,7 @@ from django.urls import reverse
 from robots.models import Robot
 from teleop.models import TeleopSession
 from videos.models import VideoChunk
-from videos.tests.films import START, files, upload
+from videos.tests.video_files import START, files, upload
 
 pytestmark = pytest.mark.django_db
 

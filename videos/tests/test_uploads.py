@@ -8,10 +8,10 @@ import pytest
 from django.db import connection
 
 from robots.models import Robot
-from robots.tests.people import robot_client
+from robots.tests.api_clients import robot_client
 from teleop.models import TeleopSession
 from videos.models import VideoChunk
-from videos.tests.films import START, files, film, upload
+from videos.tests.video_files import START, files, film, upload
 
 pytestmark = pytest.mark.django_db
 
@@ -99,7 +99,7 @@ def test_it_stores_one_of_two_concurrent_uploads(media, session, monkeypatch, sh
     key = robot_client("arm")._credentials
 
     def send(shade):
-        from robots.tests.people import Client
+        from robots.tests.api_clients import Client
 
         client = Client()
         client.credentials(**key)

@@ -3,8 +3,8 @@
 import asyncio
 import json
 
+from robots.close_codes import Close
 from teleop.ingest.consumer import AsgiTransport
-from teleop.protocol import Close
 
 
 def sent(say) -> list:

@@ -1,4 +1,4 @@
-"""Profile the CPU of a frame: py-spy on the server, 100 robots on PostgreSQL: `python -m tests.bench.steps`.
+"""Profile the CPU of a frame: py-spy on the server, 100 robots on PostgreSQL: `python -m tests.bench.profile`.
 
 Samples of threads that work (not those that wait), as shares of the server's CPU and in us for a frame.
 """
@@ -10,7 +10,7 @@ from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.bench.beside import Site, arguments, run
+from tests.bench.side_load import Site, arguments, run
 from tests.services import postgres
 
 RATE = 200

@@ -1,6 +1,6 @@
-"""A server that is altered for a test: with short timeouts, with extra views, or breaking a guarantee on purpose.
+"""Patch a server for a test: with short timeouts, with extra views, or breaking a guarantee on purpose.
 
-python -m tests.altered HOW serve ...
+python -m tests.patched_server HOW serve ...
 """
 
 import asyncio
@@ -17,8 +17,8 @@ from django.urls import include, path
 from tests.services import Server
 
 
-class Altered(Server):
-    """A server altered by one of the functions below; `how` is its name."""
+class PatchedServer(Server):
+    """A server patched by one of the functions below; `how` is its name."""
 
     def __init__(self, how: str, *args, **settings) -> None:
         super().__init__(*args, **settings)
@@ -26,7 +26,7 @@ class Altered(Server):
 
     def command(self) -> list[str | Path]:
         python, _, *rest = super().command()
-        return [python, "-m", "tests.altered", self.how, *rest]
+        return [python, "-m", "tests.patched_server", self.how, *rest]
 
 
 def ack_before_commit() -> None:
@@ -124,11 +124,11 @@ def step_clock_on_request() -> None:
         return HttpResponse(f"it is {time.ctime(time.time())} now")
 
     urlpatterns.append(path("step-clock/<seconds>", step_clock))
-    lose_patience()
+    shorten_timeouts()
     protocol.PING_INTERVAL_S, protocol.PING_TIMEOUT_S = 1, 5
 
 
-def lose_patience() -> None:
+def shorten_timeouts() -> None:
     from teleop.server import timeouts
 
     timeouts.REQUEST_TIMEOUT_S = timeouts.READER_TIMEOUT_S = 1
@@ -136,7 +136,7 @@ def lose_patience() -> None:
     serve_test_views()
 
 
-def ask_for_logins_often() -> None:
+def recheck_logins_often() -> None:
     from teleop.live import consumers
 
     consumers.LOGIN_AGAIN_S = 0.2

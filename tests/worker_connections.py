@@ -6,9 +6,9 @@ from contextlib import ExitStack, contextmanager
 from socket import create_connection, socket
 
 from tests.chaos.scenarios import workers
+from tests.robot_socket import RobotSocket, robot_socket
 from tests.services import Server, wait_until
-from tests.watching import Watcher, watching
-from tests.wire import Wire, wire
+from tests.watch_connection import Watcher, watching
 
 
 def holder(server: Server, local: socket) -> int | None:
@@ -39,9 +39,9 @@ def connected_to(server: Server, pid: int) -> Iterator[socket]:
 
 
 @contextmanager
-def wire_at(server: Server, pid: int, path: str, key: str | None = None) -> Iterator[Wire]:
+def wire_at(server: Server, pid: int, path: str, key: str | None = None) -> Iterator[RobotSocket]:
     """Connect a robot to this worker."""
-    with connected_to(server, pid) as end, wire(server, path, key, sock=end) as robot:
+    with connected_to(server, pid) as end, robot_socket(server, path, key, sock=end) as robot:
         yield robot
 
 

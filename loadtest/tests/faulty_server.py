@@ -1,4 +1,4 @@
-"""Sabotage `manage.py serve`, to test that a load test notices: `python -m loadtest.tests.sabotaged MODE --port 0`
+"""Sabotage `manage.py serve`, to test that a load test notices: `python -m loadtest.tests.faulty_server MODE --port 0`
 
 drop    acknowledges every frame and stores all but one of a hundred
 early   acknowledges frames long before it commits them, and is killed once
@@ -69,7 +69,7 @@ def serve_twice(arguments: list[str]) -> None:
     """Supervise the server: after the kill, start it again without the sabotage."""
     arguments[arguments.index("--port") + 1] = str(free_port())
     for mode in ("early", "honest"):
-        child = subprocess.Popen([sys.executable, "-m", "loadtest.tests.sabotaged", mode, *arguments, "--alone"])
+        child = subprocess.Popen([sys.executable, "-m", "loadtest.tests.faulty_server", mode, *arguments, "--alone"])
         signal.signal(signal.SIGTERM, lambda *_, child=child: child.terminate())
         if child.wait() != -signal.SIGKILL:
             break

@@ -11,20 +11,20 @@ import pytest
 
 from teleop.ingest.handshakes import OPEN_TIMEOUT_S
 from teleop.server.daphne import Server as Daphne
-from tests.chaos.stage import serving, sqlite_file
+from tests.chaos.environment import serving, sqlite_file
+from tests.robot_socket import frame, robot_socket
 from tests.services import Server, wait_until
-from tests.wire import frame, wire
 
 HEAD = b"POST /robots HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @pytest.fixture(scope="module")
-def impatient() -> Iterator[Server]:
-    with sqlite_file() as url, serving(url, how="lose_patience") as server:
+def server() -> Iterator[Server]:
+    with sqlite_file() as url, serving(url, how="shorten_timeouts") as server:
         yield server
 
 
-def is_let_go(server: Server, begin: bytes, trickle: bytes, every_s: float = 0.05) -> bool:
+def closes(server: Server, begin: bytes, trickle: bytes, every_s: float = 0.05) -> bool:
     """Return whether the server closes the connection within 5 s while `trickle` is sent every `every_s` seconds."""
     deadline = time.monotonic() + 5
     with socket.create_connection(("127.0.0.1", server.port)) as slow:
@@ -52,12 +52,12 @@ def is_let_go(server: Server, begin: bytes, trickle: bytes, every_s: float = 0.0
         pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", id="chunked body"),
     ],
 )
-def test_it_closes_a_request_that_arrives_too_slowly(impatient: Server, begin: bytes, trickle: bytes):
-    assert is_let_go(impatient, begin, trickle)
+def test_it_closes_a_request_that_arrives_too_slowly(server: Server, begin: bytes, trickle: bytes):
+    assert closes(server, begin, trickle)
 
 
-def test_it_accepts_a_long_upload_at_a_steady_rate(impatient: Server):
-    connection = HTTPConnection("127.0.0.1", impatient.port, timeout=5)
+def test_it_accepts_a_long_upload_at_a_steady_rate(server: Server):
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=5)
     connection.putrequest("POST", "/stream")
     connection.putheader("Content-Length", "100000")
     connection.endheaders()
@@ -67,9 +67,9 @@ def test_it_accepts_a_long_upload_at_a_steady_rate(impatient: Server):
     assert connection.getresponse().status == 403  # the body was read to its end: a form without CSRF token
 
 
-def test_it_closes_a_response_that_the_client_does_not_read(impatient: Server):
-    process = psutil.Process(impatient.pid)
-    with socket.create_connection(("127.0.0.1", impatient.port)) as stalled:
+def test_it_closes_a_response_that_the_client_does_not_read(server: Server):
+    process = psutil.Process(server.pid)
+    with socket.create_connection(("127.0.0.1", server.port)) as stalled:
         stalled.sendall(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
         here = stalled.getsockname()
 
@@ -80,12 +80,12 @@ def test_it_closes_a_response_that_the_client_does_not_read(impatient: Server):
         wait_until(lambda: not ours(), 10, "its end")
 
 
-def test_it_acknowledges_frames_beside_1000_idle_connections(impatient: Server):
-    with ExitStack() as idle, wire(impatient, key=None) as robot:
-        strangers = [idle.enter_context(socket.create_connection(("127.0.0.1", impatient.port))) for _ in range(1000)]
+def test_it_acknowledges_frames_beside_1000_idle_connections(server: Server):
+    with ExitStack() as idle, robot_socket(server, key=None) as robot:
+        strangers = [idle.enter_context(socket.create_connection(("127.0.0.1", server.port))) for _ in range(1000)]
         for index in range(10):
-            robot.say(frame(index))
-            robot.hear_ack(index)
+            robot.send(frame(index))
+            robot.receive_until_ack(index)
         for stranger in strangers:
             stranger.settimeout(10)
             assert stranger.recv(1) == b""

@@ -16,49 +16,51 @@ KEY = "a robot's key"
 T0 = 1703318400
 
 
-class Wire:
+class RobotSocket:
     """One connection; it has read the greeting unless it is mute."""
 
     def __init__(self, websocket: ClientConnection):
         self.websocket = websocket
-        self.greeting = self.hear() if websocket.subprotocol else None
+        self.greeting = self.receive() if websocket.subprotocol else None
 
-    def say(self, *messages: dict | str | bytes) -> None:
+    def send(self, *messages: dict | str | bytes) -> None:
         for message in messages:
             self.websocket.send(json.dumps(message) if isinstance(message, dict) else message)
 
-    def hear(self, kind: str = "") -> dict:
+    def receive(self, kind: str = "") -> dict:
         """Return the next message; with `kind`, the next of that type."""
         while True:
             message = json.loads(self.websocket.recv(timeout=10))
             if kind in ("", message["type"]):
                 return message
 
-    def hear_ack(self, frame_index: int) -> list[dict]:
+    def receive_until_ack(self, frame_index: int) -> list[dict]:
         """Return the messages before the ack of this index."""
-        heard = []
-        while (message := self.hear()) != {"type": "ack", "frame_index": frame_index}:
-            heard.append(message)
-        return heard
+        received = []
+        while (message := self.receive()) != {"type": "ack", "frame_index": frame_index}:
+            received.append(message)
+        return received
 
-    def hear_close(self) -> tuple[int, list[dict]]:
+    def receive_until_close(self) -> tuple[int, list[dict]]:
         """Return the close code and the messages before it."""
-        heard = []
+        received = []
         try:
             while True:
-                heard.append(self.hear())
+                received.append(self.receive())
         except ConnectionClosed as closed:
-            return closed.rcvd.code if closed.rcvd else 1006, heard
+            return closed.rcvd.code if closed.rcvd else 1006, received
 
 
 @contextmanager
-def wire(server: Server, path: str = "arm", key: str | None = KEY, mute: bool = False, **options) -> Iterator[Wire]:
+def robot_socket(
+    server: Server, path: str = "arm", key: str | None = KEY, mute: bool = False, **options
+) -> Iterator[RobotSocket]:
     """Connect a robot; `path` follows /ws/log/, `options` are those of websockets."""
     options = {"additional_headers": {"Authorization": f"Bearer {key}"} if key else {}} | options
     subprotocols = None if mute else ["teleop.v1"]
     url = f"{server.ws_url}/ws/log/{path}"
     with connect(url, subprotocols=subprotocols, compression=None, close_timeout=1, **options) as websocket:
-        yield Wire(websocket)
+        yield RobotSocket(websocket)
 
 
 def register(*robot_ids: str) -> None:
@@ -82,23 +84,23 @@ def bystander(server: Server) -> Iterator[None]:
     sent = acked = -1
     errors = []
 
-    def listen(robot: Wire) -> None:
+    def listen(robot: RobotSocket) -> None:
         nonlocal acked
         with suppress(ConnectionClosed):
             while True:
-                message = robot.hear()
+                message = robot.receive()
                 if message["type"] == "ack":
                     acked = message["frame_index"]
                 else:
                     errors.append(message)
 
-    def talk(robot: Wire) -> None:
+    def talk(robot: RobotSocket) -> None:
         nonlocal sent
         while not stop.wait(1 / 60):
-            robot.say(frame(sent + 1))
+            robot.send(frame(sent + 1))
             sent += 1
 
-    with wire(server, "bystander") as robot:
+    with robot_socket(server, "bystander") as robot:
         listener, talker = (threading.Thread(target=each, args=[robot], daemon=True) for each in (listen, talk))
         listener.start()
         talker.start()

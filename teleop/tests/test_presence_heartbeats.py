@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from robots.models import Robot
 from teleop.ingest import presence
 from teleop.models import TeleopSession
-from teleop.tests.stays import T0, beats, heartbeat_of, opens, releases
+from teleop.tests.session_leases import T0, beats, heartbeat_of, opens, releases
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
-from tests.altered import Altered
+from tests.patched_server import PatchedServer
 from tests.services import ROOT, Postgres, Server, postgres, redis
 
 ROLE = "teleop"
@@ -46,10 +46,10 @@ def migrated(url: str) -> str:
 
 @contextmanager
 def serving(url: str, *options: str, redis_url: str = "", how: str = "", **settings: str) -> Iterator[Server]:
-    """Serve with open registration of robots; `how` names an alteration of the server in tests/altered.py."""
+    """Serve with open registration of robots; `how` names an alteration of the server in tests/patched_server.py."""
     settings = {"DATABASE_URL": url, "REDIS_URL": redis_url, "ROBOT_AUTH": "open"} | settings
     with tempfile.TemporaryDirectory(prefix="teleop-", ignore_cleanup_errors=True) as folder:
-        kind = partial(Altered, how) if how else Server
+        kind = partial(PatchedServer, how) if how else Server
         server = kind(Path(folder), *options, **settings)
         try:
             yield server.start()

@@ -3,7 +3,7 @@
 import pytest
 from django.test import Client
 
-from tests.browser.people import User, staff
+from tests.browser.users import User, staff
 
 
 def client_of(user: User) -> Client:

@@ -19,15 +19,15 @@ class Watcher:
     def __init__(self, websocket: ClientConnection):
         self.websocket = websocket
 
-    def ask(self) -> None:
+    def request_update(self) -> None:
         self.websocket.send('{"type":"next"}')
 
-    def hear(self, timeout: float = 30) -> dict[str, Any]:
+    def receive(self, timeout: float = 30) -> dict[str, Any]:
         return json.loads(self.websocket.recv(timeout=timeout))
 
     def next(self) -> dict[str, Any]:
-        self.ask()
-        return self.hear()
+        self.request_update()
+        return self.receive()
 
     def hear_close(self) -> int:
         try:
