@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from loadtest import require, search, sweep
 from loadtest.arguments import check_postgres, parse
@@ -19,36 +20,36 @@ from loadtest.run.remote import check_host
 from loadtest.run.runner import Bench
 
 
-def main(arguments: dict) -> int:
+def main(arguments: dict[str, Any]) -> int:
     if arguments["compare"]:
         return compare(*arguments["compare"])
     conditions = require.parse_conditions(arguments["require"])
     options = parse(arguments)
     check_host(options)
-    with only_one():
+    with exclusive():
         check_postgres(options)
         options.output.mkdir(parents=True, exist_ok=True)
         for number in (signal.SIGTERM, signal.SIGINT):  # a shell starts background commands with SIGINT ignored
             signal.signal(number, signal.default_int_handler)
         with Progress() as progress, Bench(options, progress.watch) as bench:
-            if bench.limits and not bench.limits.are_whole:
-                progress.print_line(f"limits: {bench.how}")
+            if not bench.limits.are_whole:
+                progress.print_line(f"limits: {bench.limits_description}")
             extra = measure(options, arguments, bench, progress)
             write(options, bench, extra)
-    missed = require.misses(conditions, [each["row"] for each in bench.details])
+    missed = require.misses(conditions, [detail["row"] for detail in bench.details])
     for line in missed:
         progress.print_line(line)
     progress.print_line(f"the report is in {options.output}")
-    is_sound = not bench.was_interrupted and not any(each["problems"] for each in bench.details)
+    is_sound = not bench.was_interrupted and not any(detail["problems"] for detail in bench.details)
     return 0 if is_sound and not missed else 1
 
 
-def measure(options: Options, arguments: dict, bench: Bench, progress: Progress) -> list[Section]:
+def measure(options: Options, arguments: dict[str, Any], bench: Bench, progress: Progress) -> list[Section]:
     """Run the requested measurements; return the sections that the report has beside its rows."""
     sections = []
 
-    def run(each: Run) -> dict:
-        detail = bench.run(each)
+    def measured(run: Run) -> dict[str, Any]:
+        detail = bench.run(run)
         progress.done(detail)
         if bench.was_interrupted:
             raise KeyboardInterrupt
@@ -56,28 +57,28 @@ def measure(options: Options, arguments: dict, bench: Bench, progress: Progress)
 
     try:
         if arguments["find_max"]:
-            sections.append(search.section(search.find_max(options.runs, lambda each: level(run(each)["row"]))))
+            sections.append(search.section(search.find_max(options.runs, lambda run: level(measured(run)["row"]))))
         if arguments["sweep"]:
-            sections.append(sweep.section([run(each) for each in sweep.runs(options.runs)]))
+            sections.append(sweep.section([measured(run) for run in sweep.runs(options.runs)]))
         if not (arguments["find_max"] or arguments["sweep"]):
-            for each in options.runs:
-                run(each)
+            for run in options.runs:
+                measured(run)
     except KeyboardInterrupt:
         bench.was_interrupted = True
-        progress.print_line("interrupted: the report has what was measured by then")
+        progress.print_line("interrupted: the report contains the results until now")
     except Unusable as error:
         if not bench.details:
             raise
         bench.was_interrupted = True  # the runs measured before the interruption still get a report
         progress.print_line(str(error))
     if arguments["cost"]:
-        sections.append(cost.section([each["row"] for each in bench.details], options.cpus))
+        sections.append(cost.section([detail["row"] for detail in bench.details], options.cpus))
     return sections
 
 
 def write(options: Options, bench: Bench, extra: list[Section]) -> None:
-    machine = results.machine(bench.how, bench.databases)
-    rows = [each["row"] for each in bench.details]
+    machine = results.machine(bench.limits_description, bench.databases)
+    rows = [detail["row"] for detail in bench.details]
     results.write_json(options.output / "results.json", {"machine": machine, "runs": rows})
     results.write_json(options.output / "details.json", {"machine": machine, "runs": bench.details})
     html.write(options.output, sections(machine, bench.details, extra), bench.details)
@@ -86,18 +87,20 @@ def write(options: Options, bench: Bench, extra: list[Section]) -> None:
 def compare(before: str, after: str) -> int:
     rows = require.compared(require.read_results(before), require.read_results(after))
     if not rows:
-        raise Unusable("--compare: the two have no run in common (database, robots, workers, frames a message)")
+        raise Unusable(
+            "--compare: the results have no run in common (database, robots, workers, frames per message, duration)"
+        )
     with Progress() as progress:
         progress.table(["run", "number", "A", "B", "B / A"], rows)
     return 0
 
 
 @contextmanager
-def only_one() -> Iterator[None]:
+def exclusive() -> Iterator[None]:
     """Allow one load test at a time: two would measure each other."""
     with (Path(tempfile.gettempdir()) / "teleop-loadtest.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise Unusable("another load test runs on this machine: two would measure each other") from None
+            raise Unusable("another load test is running on this machine; wait until it ends") from None
         yield

@@ -1,5 +1,7 @@
 """Progress output for a developer: a bar and a line of numbers during a run, and one line when a run is done."""
 
+from typing import Any
+
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
@@ -22,18 +24,18 @@ class Progress:
         self._bar.start()
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def watch(self, run: Run, said: dict) -> None:
-        now = said["phase"]
+    def watch(self, run: Run, event: dict[str, Any]) -> None:
+        now = event["phase"]
         if now == "second":
-            p95 = f"p95 {said['p95_ms']:.0f} ms" if said["p95_ms"] is not None else "no answers"
-            now = f"{said['rate']} frames/s, {p95}, {said['failures']} failures"
-        total, done = run.duration_s, said.get("second", run.duration_s if now == "draining" else 0)
+            p95 = f"p95 {event['p95_ms']:.0f} ms" if event["p95_ms"] is not None else "no answers"
+            now = f"{event['rate']} frames/s, {p95}, {event['failures']} failures"
+        total, done = run.duration_s, event.get("second", run.duration_s if now == "draining" else 0)
         self._bar.update(self._task, description=f"{self._done + 1}. {run}", total=total, completed=done, now=now)
 
-    def done(self, detail: dict) -> None:
+    def done(self, detail: dict[str, Any]) -> None:
         row = detail["row"]
         numbers = f"{row['sent']} sent, {row['acked']} acked, {row['stored']} stored, p95 {row['p95_ms']} ms"
         usage = f"CPU {row['cpu']} %, {row['memory_mb']} MB" if row["cpu"] is not None else ""

@@ -4,7 +4,7 @@ import json
 import operator
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from loadtest.run.processes import Unusable
 
@@ -16,9 +16,9 @@ OPERATORS = {
     "<": operator.lt,
     ">": operator.gt,
 }
-SAME_RUN = ("database", "robots", "workers", "frames_per_message")
+SAME_RUN = ("database", "robots", "workers", "frames_per_message", "duration_s")
 COMPARED = ("rps", "p50_ms", "p95_ms", "send_p95_ms", "failures", "cpu", "memory_mb", "db_connections")
-NUMBERS = (*SAME_RUN[1:], "duration_s", "sent", "acked", "stored", *COMPARED)
+NUMBERS = (*SAME_RUN[1:], "sent", "acked", "stored", *COMPARED)
 CONDITION = re.compile(r"\s*(\w+)\s*(<=|>=|==|!=|<|>)\s*([\w.+-]+)\s*")
 
 
@@ -27,7 +27,7 @@ class Condition(NamedTuple):
     sign: str
     bound: float | str
 
-    def holds(self, row: dict) -> bool:
+    def holds(self, row: dict[str, Any]) -> bool:
         """Check one condition. A number that was not measured fails every condition."""
         value = row[self.name]
         return value is not None and OPERATORS[self.sign](value, self.bound)
@@ -54,7 +54,7 @@ def parse_condition(text: str) -> Condition:
     return Condition(found[1], found[2], float(found[3]))
 
 
-def misses(conditions: list[Condition], rows: list[dict]) -> list[str]:
+def misses(conditions: list[Condition], rows: list[dict[str, Any]]) -> list[str]:
     return [
         f"{row['database']}, {row['robots']} robots: {condition} is missed, {condition.name} is {row[condition.name]}"
         for row in rows
@@ -63,7 +63,7 @@ def misses(conditions: list[Condition], rows: list[dict]) -> list[str]:
     ]
 
 
-def read_results(path: str) -> list[dict]:
+def read_results(path: str) -> list[dict[str, Any]]:
     """Read the rows of a results file. Raises Unusable."""
     try:
         rows = json.loads(Path(path).read_text())["runs"]
@@ -71,15 +71,15 @@ def read_results(path: str) -> list[dict]:
     except OSError as error:
         raise Unusable(f"--compare: {path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError):
-        raise Unusable(f"--compare: {path} is no results.json of this command") from None
+        raise Unusable(f"--compare: {path} is not a results.json of this command") from None
     return rows
 
 
-def compared(before: list[dict], after: list[dict]) -> list[list[str]]:
+def compared(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[list[str]]:
     """Return a row for each number of each run that both files have: its name, both values, and their ratio."""
-    known, pairs = keyed(before), keyed(after)
+    known, pairs = by_settings(before), by_settings(after)
     return [
-        [described(row), name, str(old[name]), str(row[name]), ratio(old[name], row[name])]
+        [run_name(row), name, str(old[name]), str(row[name]), ratio(old[name], row[name])]
         for key, row in pairs.items()
         if (old := known.get(key)) is not None
         for name in COMPARED
@@ -87,9 +87,9 @@ def compared(before: list[dict], after: list[dict]) -> list[list[str]]:
     ]
 
 
-def keyed(rows: list[dict]) -> dict[tuple, dict]:
+def by_settings(rows: list[dict[str, Any]]) -> dict[tuple[Any, ...], dict[str, Any]]:
     """Key rows by the settings that make two runs the same, and by their order: a row does not name its users."""
-    found: dict[tuple, dict] = {}
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in rows:
         key, nth = tuple(row[name] for name in SAME_RUN), 0
         while (*key, nth) in found:
@@ -98,8 +98,9 @@ def keyed(rows: list[dict]) -> dict[tuple, dict]:
     return found
 
 
-def described(row: dict) -> str:
-    return f"{row['database']}, {row['robots']} robots, {row['workers']} workers, {row['frames_per_message']} a message"
+def run_name(row: dict[str, Any]) -> str:
+    load = f"{row['robots']} robots, {row['workers']} workers, {row['frames_per_message']} a message"
+    return f"{row['database']}, {load}, {row['duration_s']} s"
 
 
 def ratio(old: float | None, new: float | None) -> str:

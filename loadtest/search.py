@@ -28,19 +28,19 @@ def search(level: Callable[[int], str], first: int = FIRST, most: int = MOST, st
     """
     seen: dict[int, str] = {}
 
-    def ask(robots: int) -> str:
+    def level_of(robots: int) -> str:
         seen[robots] = seen.get(robots) or level(robots)
         return seen[robots]
 
     robots = first
-    while ask(robots) in ("stable", "limit") and robots * 2 <= most:
+    while level_of(robots) in ("stable", "limit") and robots * 2 <= most:
         robots *= 2
     for good in ({"stable"}, {"stable", "limit"}):
         low = max((n for n, found in seen.items() if found in good), default=0)
         high = min((n for n, found in seen.items() if found not in good and n > low), default=low)
         while high - low > step:
             middle = (low + high) // 2 // step * step
-            low, high = (middle, high) if ask(middle) in good else (low, middle)
+            low, high = (middle, high) if level_of(middle) in good else (low, middle)
     return summary(seen, most)
 
 
@@ -68,14 +68,15 @@ def _measured(run: Run, measure: Callable[[Run], str], robots: int) -> str:
 def section(found: list[tuple[Run, Found]]) -> Section:
     rows = []
     for run, edges in found:
-        theirs = PUBLISHED_CAPACITY.get(run.database, {})
+        reference = PUBLISHED_CAPACITY.get(run.database, {})
         cells = [f"{getattr(edges, name) or '-'}" for name in ("stable", "limit", "broken")]
         cells[2] = f"not found: {edges.bounded_by}" if edges.bounded_by else cells[2]
-        published = [f"{theirs.get(name) or '-'}" for name in ("stable", "limit", "broken")]
+        published = [f"{reference.get(name) or '-'}" for name in ("stable", "limit", "broken")]
         rows.append([NAMES[run.database], str(run.frames_per_message), *cells, " / ".join(published)])
     text = (
-        "Stable: ack p95 < 100 ms, no failures, CPU < 80 %, the whole rate. At the limit: p95 < 150 ms, failures < 1 "
-        f"%, 95 % of the rate. The most robots seen at each; searched in steps of {STEP}."
+        "Stable means: ack p95 < 100 ms, no failures, CPU < 80 %, the whole rate. At the limit means: p95 < 150 ms, "
+        "failures < 1 %, 95 % of the rate. The numbers are the most robots of each level, searched in steps of "
+        f"{STEP}."
     )
-    columns = ["database", "frames a message", "stable", "at the limit", "breaks at", "published (of send() alone)"]
+    columns = ["database", "frames per message", "stable", "at the limit", "breaks at", "published (of send() alone)"]
     return Section("5.1 How many robots", text, columns, rows)

@@ -1,5 +1,7 @@
 """--sweep: vary one setting at a time around the server's defaults, to measure flush interval, workers and writer."""
 
+from typing import Any
+
 from loadtest.report.sections import NAMES, Section, number
 from loadtest.run.plan import Run
 
@@ -24,7 +26,7 @@ def variants(run: Run) -> list[Run]:
     ]
 
 
-def varied(run: dict, settings: dict[str, str]) -> str:
+def varied(run: dict[str, Any], settings: dict[str, str]) -> str:
     if "INGEST_WRITER" in settings:
         return "writer bulk_create"
     if settings:
@@ -32,18 +34,18 @@ def varied(run: dict, settings: dict[str, str]) -> str:
     return f"{run['workers']} workers"
 
 
-def section(details: list[dict]) -> Section:
+def section(details: list[dict[str, Any]]) -> Section:
     rows = []
-    for each in details:
-        row = each["row"]
-        numbers = [number(row[name]) for name in ("rps", "p50_ms", "p95_ms", "cpu")] + [number(each["db_cpu"])]
+    for detail in details:
+        row = detail["row"]
+        numbers = [number(row[name]) for name in ("rps", "p50_ms", "p95_ms", "cpu")] + [number(detail["db_cpu"])]
         numbers += [number(row[name]) for name in ("memory_mb", "db_connections")]
-        what = [NAMES[row["database"]], str(row["robots"]), varied(row, each["settings"])]
-        rows.append([*what, *numbers, str(row["failures"]), row["verdict"]])
-    columns = ["database", "robots", "what is varied", "frames/s", "ack median ms", "ack p95 ms", "CPU %"]
+        run = [NAMES[row["database"]], str(row["robots"]), varied(row, detail["settings"])]
+        rows.append([*run, *numbers, str(row["failures"]), row["verdict"]])
+    columns = ["database", "robots", "changed setting", "frames/s", "ack median ms", "ack p95 ms", "CPU %"]
     columns += ["database CPU %", "memory MB", "database connections", "failures", "verdict"]
     text = (
-        "One at a time; otherwise a flush every 20 ms, 1 worker, and the database's own writer (COPY on PostgreSQL, "
-        "one executemany on SQLite). All workers share the CPUs that the server is limited to."
+        "One setting changes at a time. The others are a flush every 20 ms, 1 worker, and the database's own writer "
+        "(COPY on PostgreSQL, one executemany on SQLite). All workers share the CPUs of the server's limit."
     )
-    return Section("9.1 What the settings are worth", text, columns, rows)
+    return Section("9.1 Effect of the settings", text, columns, rows)

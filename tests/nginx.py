@@ -2,12 +2,11 @@
 
 import os
 import re
-import urllib.request
 from pathlib import Path
 
 import yaml
 
-from tests.services import ROOT, Server, Service
+from tests.services import ROOT, Server, Service, is_ok
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SLOW_S = 2
@@ -40,7 +39,4 @@ class Nginx(Service):
         return ["/usr/sbin/nginx", "-e", "stderr", "-p", self.folder, "-c", self.folder / "nginx.conf"]
 
     def answers(self) -> bool:
-        try:
-            return urllib.request.urlopen(f"{self.url}/health/live", timeout=5).status == 200
-        except OSError:
-            return False
+        return is_ok(f"{self.url}/health/live")

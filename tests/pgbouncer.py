@@ -1,7 +1,5 @@
 """PgBouncer between the server and PostgreSQL, as at providers of hosted databases."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -23,28 +21,25 @@ listen_port = {port}
 unix_socket_dir =
 auth_type = trust
 auth_file = {folder}/users.txt
-pool_mode = transaction
 default_pool_size = {pool_size}
-ignore_startup_parameters = options
 """
+TRANSACTION_MODE = "pool_mode = transaction\nignore_startup_parameters = options\n"
 
 
 class PgBouncer(Service):
-    """Debian's PgBouncer, in transaction mode, in front of all databases of one PostgreSQL."""
+    """Debian's PgBouncer in front of all databases of one PostgreSQL."""
 
-    def __init__(self, database: Postgres, pool_size: int, folder: Path) -> None:
+    def __init__(self, database: Postgres, pool_size: int, settings: str, folder: Path) -> None:
         super().__init__(folder)
-        if os.geteuid() == 0:  # PgBouncer refuses to run as root
-            self.runs_as = "postgres"
-            shutil.chown(folder, "postgres")
+        self.use_account("postgres")
         self.pool_size = pool_size
         self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
         values = {"postgres_port": database.port, "port": self.port, "folder": folder, "pool_size": pool_size}
-        (folder / "pgbouncer.ini").write_text(CONFIGURATION.format(**values))
+        (folder / "pgbouncer.ini").write_text(CONFIGURATION.format(**values) + settings)
         (folder / "users.txt").write_text('"postgres" ""\n')
 
     def command(self) -> list[str | Path]:
-        return [program("pgbouncer", Path("/usr/sbin")), self.folder / "pgbouncer.ini"]
+        return [program("pgbouncer"), self.folder / "pgbouncer.ini"]
 
     def answers(self) -> bool:
         try:
@@ -56,6 +51,6 @@ class PgBouncer(Service):
 
 
 @contextmanager
-def pgbouncer(database: Postgres, pool_size: int = 4) -> Iterator[PgBouncer]:
-    with running(partial(PgBouncer, database, pool_size)) as service:
+def pgbouncer(database: Postgres, pool_size: int = 4, settings: str = TRANSACTION_MODE) -> Iterator[PgBouncer]:
+    with running(partial(PgBouncer, database, pool_size, settings)) as service:
         yield service

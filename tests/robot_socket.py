@@ -101,7 +101,7 @@ def bystander(server: Server) -> Iterator[None]:
             sent += 1
 
     with robot_socket(server, "bystander") as robot:
-        listener, talker = (threading.Thread(target=each, args=[robot], daemon=True) for each in (listen, talk))
+        listener, talker = (threading.Thread(target=task, args=[robot], daemon=True) for task in (listen, talk))
         listener.start()
         talker.start()
         wait_until(lambda: acked > 0, what="the bystander's first acks")

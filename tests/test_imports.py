@@ -14,6 +14,7 @@ FORBIDDEN = {
     "teleop": {"videos", "loadtest", "tests"},
     "teleop/ingest": {"teleop.live", "teleop.api", "teleop.frames", "teleop.admin", "teleop.server"},
     "videos": {"loadtest", "tests"},
+    "loadtest": {"tests"},
     "client/teleop_client": {"robots", "teleop", "videos", "loadtest", "django", "tests"},
 }
 

@@ -15,7 +15,7 @@ def holder(server: Server, local: socket) -> int | None:
     """Return the pid of the worker that has the other end."""
     port = local.getsockname()[1]
     for worker in workers(server):
-        if any(each.raddr and each.raddr.port == port for each in worker.net_connections("tcp")):
+        if any(end.raddr and end.raddr.port == port for end in worker.net_connections("tcp")):
             return worker.pid
     return None
 

@@ -1,12 +1,14 @@
-"""The robot's half of teleop.v1 under gevent, without Locust: it keeps unacknowledged frames, reconnects after a lost
-connection, and reports each event to its `listener`. Real robots use `client/` instead.
+"""Speak the robot's half of teleop.v1 under gevent, without Locust; real robots use `client/`.
+
+A robot keeps unacknowledged frames, reconnects after a lost connection, and reports each event to its `listener`.
 """
 
 import json
 import time
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import gevent
 import websocket
@@ -17,19 +19,23 @@ FINAL_CLOSES = (1000, 4401, 4403, 4409)
 
 
 class Unacked(NamedTuple):
-    last_index: int
-    frames: int
+    """A sent message with the indexes of its frames that are neither acknowledged nor refused."""
+
+    indexes: Sequence[int]
     sent_at: float
     message: bytes
 
 
-class Listener(Protocol):
+class FailureListener(Protocol):
+    def failed(self, reason: str) -> None: ...
+
+
+class Listener(FailureListener, Protocol):
     def acked(self, message: Unacked, response_ms: float) -> None: ...
-    def failed(self, what: str) -> None: ...
 
 
 class Robot:
-    """One session of one robot."""
+    """One session of one robot. Only frames that an `ack` covers count as acknowledged."""
 
     def __init__(self, url: str, listener: Listener) -> None:
         self.url = url
@@ -50,8 +56,10 @@ class Robot:
         if greeting["next_frame_index"] <= self._acked_index:
             lost = self._acked_index + 1 - greeting["next_frame_index"]
             self._listener.failed(f"the server lost {lost} acknowledged frames")
-        for message in list(self.unacked):
-            opened.send(message.message)
+        resent = 0
+        while resent < len(self.unacked):  # send() of another greenlet appends frames meanwhile
+            opened.send(self.unacked[resent].message)
+            resent += 1
         if self._is_ending:
             opened.send('{"type":"end"}')
         self._socket = opened
@@ -61,7 +69,7 @@ class Robot:
     def send(self, message: bytes, first_index: int, frames: int) -> float:
         """Send a message; return the seconds in send(). If disconnected, the message waits for the next connection."""
         began = time.perf_counter()
-        self.unacked.append(Unacked(first_index + frames - 1, frames, began, message))
+        self.unacked.append(Unacked(range(first_index, first_index + frames), began, message))
         self.sent += frames
         if self._socket is not None:
             with suppress(OSError, websocket.WebSocketException):  # the reader notices it too, and reconnects
@@ -87,57 +95,64 @@ class Robot:
             self._socket.shutdown()
 
     def _read(self) -> None:
-        while self.frame_count is None:
+        while self.frame_count is None and self._socket is not None:
             try:
                 opcode, payload = self._socket.recv_data()
-            except (OSError, websocket.WebSocketException) as error:
-                opcode, payload = None, str(error)
+            except (OSError, websocket.WebSocketException):
+                opcode, payload = None, b""
             if opcode == websocket.ABNF.OPCODE_TEXT:
-                self._heard(json.loads(payload), time.perf_counter())
-            elif not self._lost(opcode, payload):
-                return
+                self._receive(json.loads(payload), time.perf_counter())
+            else:
+                self._reconnect(int.from_bytes(payload[:2], "big") if opcode == websocket.ABNF.OPCODE_CLOSE else 1006)
 
-    def _heard(self, message: dict, now: float) -> None:
+    def _receive(self, message: dict[str, Any], now: float) -> None:
         kind = message["type"]
         if kind == "ack":
             self._acknowledge(message["frame_index"], now)
-        elif kind == "ended":
-            self._acknowledge(self.unacked[-1].last_index if self.unacked else -1, now)
+        elif kind == "ended":  # acknowledges nothing: staff may end a session whose frames are under way
             self.frame_count = message["frame_count"]
         elif kind == "error":
-            self.refused += 1
+            self._refuse(message["frame_index"])
             self._listener.failed(f"refused: {message['code']}")
 
     def _acknowledge(self, frame_index: int, now: float) -> None:
         self._acked_index = max(self._acked_index, frame_index)
-        while self.unacked and self.unacked[0].last_index <= frame_index:
+        while self.unacked and self.unacked[0].indexes[-1] <= frame_index:
             message = self.unacked.popleft()
-            self.acked += message.frames
+            self.acked += len(message.indexes)
             self._listener.acked(message, (now - message.sent_at) * 1000)
 
-    def _lost(self, opcode: int | None, payload: bytes | str) -> bool:
-        """Reconnect; return whether the robot is connected again."""
-        code = int.from_bytes(payload[:2], "big") if opcode == websocket.ABNF.OPCODE_CLOSE else 1006
-        self._socket.shutdown()
+    def _refuse(self, frame_index: int | None) -> None:
+        """Remove a refused frame, as a later ack would count it. A batch that is sent again is refused again."""
+        for place, message in enumerate(self.unacked):
+            if frame_index in message.indexes:
+                self.refused += 1
+                self.unacked[place] = message._replace(indexes=[n for n in message.indexes if n != frame_index])
+                if not self.unacked[place].indexes:
+                    del self.unacked[place]
+                return
+
+    def _reconnect(self, code: int) -> None:
+        """Connect again, unless the server closed the last connection with a final code."""
+        if self._socket is not None:
+            self._socket.shutdown()
         self._socket = None
         self._listener.failed(f"connection lost ({code})")
-        while code not in FINAL_CLOSES:
+        while code not in FINAL_CLOSES and self._socket is None:
             gevent.sleep(RETRY_S)
             with suppress(OSError, websocket.WebSocketException, ValueError):
                 self.connect()
-                return True
-        return False
 
 
 class MuteRobot:
     """The report's robot: it asks for no subprotocol, so the server sends it nothing and it has no acks."""
 
-    def __init__(self, url: str, listener: Listener) -> None:
+    def __init__(self, url: str, listener: FailureListener) -> None:
         self.url = url
         self.sent = 0
         self._listener = listener
-        self._socket: websocket.WebSocket | None = None
-        self._reader: gevent.Greenlet | None = None
+        self._socket: websocket.WebSocket  # from connect() on, as `_reader` is
+        self._reader: gevent.Greenlet
 
     def connect(self) -> None:
         self._socket = websocket.create_connection(self.url, timeout=CONNECT_TIMEOUT_S)

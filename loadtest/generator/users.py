@@ -1,18 +1,26 @@
-"""Locust users: robots and API clients. `manage.py loadtest` starts them, and Locust alone can do so too:
+"""Define Locust's users, which are robots and API clients.
+
+`manage.py loadtest` starts them, and Locust alone can do so too:
 
     locust -f loadtest/generator/users.py --host http://127.0.0.1:8000 RobotUser ApiUser
 
 Locust patches the standard library when it is imported, so nothing that runs Django imports this.
 """
 
+import argparse
 import itertools
+import math
 import os
 import random
 import time
 import uuid
+from typing import Any
 
 import gevent
+from gevent.event import Event
 from locust import FastHttpUser, User, between, constant, events, task
+from locust.contrib.fasthttp import FastResponse
+from locust.env import Environment
 from locust.exception import StopUser
 
 from loadtest.generator.frames import FPS, message, template
@@ -25,12 +33,14 @@ END_TIMEOUT_S = 15
 numbers = itertools.count()
 robots: list[Robot | MuteRobot] = []  # all robots that connected, in this process
 robot_ids: list[str] = []
+start: Event | None = None  # robots that have connected wait for it before they send; None: they do not wait
+stream_until = math.inf  # by time.perf_counter()
 slips_s: list[float] = []  # delay of each message behind its own schedule
 sends_s: list[float] = []  # time that send() alone took
 
 
 @events.init_command_line_parser.add_listener
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames-per-message", type=int, default=1)
     parser.add_argument("--frames", type=int, default=0, help="of each robot; 0: until it is stopped")
     parser.add_argument("--token", default=os.environ.get("LOADTEST_TOKEN", ""), help="of the API clients")
@@ -42,20 +52,18 @@ class Streaming(User):
     abstract = True
     wait_time = constant(0)
 
-    def __init__(self, environment) -> None:
+    def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        self.options = environment.parsed_options
+        self.options: Any = environment.parsed_options
         self.robot_id = f"loadtest_{next(numbers)}"
         self.robot: Robot | MuteRobot
         self._rng = random.Random(self.robot_id)
 
     def on_start(self) -> None:
-        url = f"{self.host.replace('http', 'ws', 1)}/ws/log/{self.robot_id}"
-        self.robot = self.connect(url)
+        self.robot = self.connect(robot_url(self.host, self.robot_id))
         robots.append(self.robot)
         robot_ids.append(self.robot_id)
-        if (go := getattr(self.environment, "go", None)) is not None:
-            go.wait()
+        wait_for_start()
 
     def connect(self, url: str) -> Robot | MuteRobot:
         raise NotImplementedError
@@ -81,8 +89,8 @@ class Streaming(User):
         if hasattr(self, "robot"):  # else the robot never connected
             self.robot.close()
 
-    def failed(self, what: str) -> None:
-        fire(self.environment, FRAME, 0, 0, ConnectionError(what))
+    def failed(self, reason: str) -> None:
+        fire(self.environment, FRAME, 0, 0, ConnectionError(reason))
 
 
 class RobotUser(Streaming):
@@ -119,7 +127,7 @@ class Api(FastHttpUser):
         self.headers = {"Authorization": f"Token {token}"} if token else {}
         self.session_ids: list[int] = []
 
-    def get(self, path: str, name: str | None = None):
+    def get(self, path: str, name: str | None = None) -> FastResponse:
         return self.client.get(path, name=name or path, headers=self.headers)
 
     def sessions(self) -> None:
@@ -159,24 +167,24 @@ class ApiUser(Api):
 
 
 class MixedUser(Api):
-    """The report's own user, for a like-for-like run: frames and requests in turn, each after a pause of 10-50 ms. Its
-    load falls when the server is slower (a closed loop; the other users are open).
+    """The published report's own user, for a like-for-like run: frames and requests in turn, 10-50 ms apart.
+
+    Its load falls when the server is slower (a closed loop; the other users are open).
     """
 
     wait_time = between(0.01, 0.05)
 
     def on_start(self) -> None:
         super().on_start()
-        self.robot = MuteRobot(f"{self.host.replace('http', 'ws', 1)}/ws/log/loadtest_{next(numbers)}", self)
+        self.robot = MuteRobot(robot_url(self.host, f"loadtest_{next(numbers)}"), self)
         self.robot.connect()
         robots.append(self.robot)
         self._frame = template(random.Random(self.robot.url))
-        if (go := getattr(self.environment, "go", None)) is not None:
-            go.wait()
+        wait_for_start()
 
     @task(10)
     def frame(self) -> None:
-        if (seconds := getattr(self.environment, "until", None)) and time.perf_counter() > seconds:
+        if time.perf_counter() > stream_until:
             self.robot.end(END_TIMEOUT_S)
             raise StopUser
         content = message(self._frame, self.robot.sent, 1, time.time())
@@ -196,11 +204,22 @@ class MixedUser(Api):
     def list_sessions(self) -> None:
         self.get("/sessions")
 
-    def failed(self, what: str) -> None:
-        fire(self.environment, SEND, 0, 0, ConnectionError(what))
+    def failed(self, reason: str) -> None:
+        fire(self.environment, SEND, 0, 0, ConnectionError(reason))
 
 
-def fire(environment, name: str, response_ms: float, length: int, exception: Exception | None = None) -> None:
+def robot_url(host: str | None, robot_id: str) -> str:
+    return f"{(host or '').replace('http', 'ws', 1)}/ws/log/{robot_id}"
+
+
+def wait_for_start() -> None:
+    if start is not None:
+        start.wait()
+
+
+def fire(
+    environment: Environment, name: str, response_ms: float, length: int, exception: Exception | None = None
+) -> None:
     environment.events.request.fire(
         request_type="WS",
         name=name,

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from loadtest.report.sections import NAMES, Section
 
@@ -11,9 +12,9 @@ MOST_CPU = 0.8  # above this share --find-max calls no run stable
 MOST_MEMORY = 0.8
 
 
-def basis(rows: list[dict]) -> list[dict]:
+def basis(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return, for each database, the run with the most robots that met its target."""
-    best: dict[str, dict] = {}
+    best: dict[str, dict[str, Any]] = {}
     for row in rows:
         if (
             row["verdict"] == "met"
@@ -24,14 +25,14 @@ def basis(rows: list[dict]) -> list[dict]:
     return list(best.values())
 
 
-def robots(row: dict, cpus: float, machine: dict, share: float) -> int:
+def robots(row: dict[str, Any], cpus: float, machine: dict[str, Any], share: float) -> int:
     """Return how many robots this machine holds at `share` of its CPU, scaled from `cpus`; 0 if memory is too small."""
     per_robot = row["cpu"] / 100 * cpus / row["robots"]
     fits = row["memory_mb"] < machine["memory_mb"] * MOST_MEMORY
     return int(machine["vcpus"] * share * MOST_CPU / per_robot) if fits else 0
 
 
-def lines(rows: list[dict], cpus: float, prices: dict) -> list[list[str]]:
+def lines(rows: list[dict[str, Any]], cpus: float, prices: dict[str, Any]) -> list[list[str]]:
     found = []
     for row in basis(rows):
         base = f"{row['robots']} robots at {row['cpu']:g} % of {cpus:g} CPU, {row['memory_mb']:g} MB"
@@ -50,15 +51,17 @@ def lines(rows: list[dict], cpus: float, prices: dict) -> list[list[str]]:
     return found
 
 
-def section(rows: list[dict], cpus: float) -> Section:
+def section(rows: list[dict[str, Any]], cpus: float) -> Section:
     prices = json.loads(PRICES.read_text())
     text = (
-        f"Prices of {prices['as_of']} ({prices['source']}), in {prices['currency']}, for the server alone: no "
-        "database, disk or traffic. Measured: the run in the second column. Scaled from it: all to its right, in "
-        f"proportion to CPU and to at most {MOST_CPU:.0%} of it; a core there is not a core here. Sustained: what the "
-        "machine may use for ever (a t2.micro 10 % of a core). Burst: until its CPU credits are used up. Surplus: at "
-        "full speed for ever, with the surcharge for it."
+        f"Prices of {prices['as_of']} ({prices['source']}), in {prices['currency']}, for the server alone, "
+        "without database, disk and traffic. The second column is the measured run. The columns to its right are "
+        f"scaled from it, in proportion to CPU and up to {MOST_CPU:.0%} of it; a core of these machines may be slower "
+        "or faster than the measured one. Sustained: the CPU that the machine may use permanently (a t2.micro 10 % of "
+        "a core). Burst: full speed until the CPU credits are used up. Surplus: full speed permanently, with its "
+        "surcharge."
     )
-    columns = ["database", "measured", "machine", "sustained: robots", "a robot and month"]
-    columns += ["burst: robots", "a robot and month", "surplus: robots", "a robot and month"]
-    return Section("8.1 What a robot costs (scaled)", text, columns, lines(rows, cpus, prices))
+    price = f"{prices['currency']} per robot and month"
+    columns = ["database", "measured", "machine", "sustained: robots", price]
+    columns += ["burst: robots", price, "surplus: robots", price]
+    return Section("8.1 Cost of a robot (scaled)", text, columns, lines(rows, cpus, prices))

@@ -1,5 +1,6 @@
-"""The numbers that the report published of its server (FastAPI, SQLAlchemy), and the targets for ours. The report's
-latencies are the time of the client's send() alone: its server acknowledges nothing.
+"""The numbers that the report published of its server (FastAPI, SQLAlchemy), and the targets for ours.
+
+The report's latencies are the time of the client's send() alone: its server acknowledges nothing.
 """
 
 from typing import NamedTuple
@@ -23,7 +24,7 @@ PUBLISHED = {
     ("postgres", 100): Published(92, 108, 0.47, "2 vCPU", 48),
 }
 # Table 5.1: robots that one vCPU and 1 GB hold.
-PUBLISHED_CAPACITY = {
+PUBLISHED_CAPACITY: dict[str, dict[str, int | None]] = {
     "sqlite": {"stable": 10, "limit": None, "broken": 30},
     "postgres": {"stable": 30, "limit": 50, "broken": 70},
 }

@@ -5,13 +5,14 @@ import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 PACKAGES = ("Django", "channels", "daphne", "psycopg", "uvloop", "locust")
 
 
-def machine(limits: str, databases: set[str]) -> dict:
+def machine(limits: str, databases: set[str]) -> dict[str, Any]:
     return {
         "cpu_model": cpu_model(),
         "cores": psutil.cpu_count(),
@@ -34,5 +35,5 @@ def cpu_model() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), os.uname().machine)
 
 
-def write_json(path: Path, content: dict) -> None:
+def write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n")

@@ -1,5 +1,7 @@
 """Decide whether a run was sound, and whether it met its target; pure."""
 
+from typing import Any
+
 from loadtest.generator.frames import FPS
 from loadtest.report import published
 
@@ -7,7 +9,7 @@ MET, CLOSE, MISSED = "met", "close", "missed"
 FAILED, NONE = "failed", "no verdict"  # its counts disagree; the generator was the bottleneck
 
 
-def problems(run: dict) -> list[str]:
+def problems(run: dict[str, Any]) -> list[str]:
     """Return why the counts of a run do not agree; empty if the run was sound."""
     sent, acked, stored = run["sent"], run["acked"], run["stored"]
     found = []
@@ -16,7 +18,7 @@ def problems(run: dict) -> list[str]:
     if acked is not None and acked < sent:
         found.append(f"{sent - acked} of {sent} frames were not acknowledged")
     if stored is None:
-        found.append("what is stored could not be counted")
+        found.append("the stored frames could not be counted")
     elif acked is not None and stored < acked:
         found.append(f"{acked - stored} of {acked} acknowledged frames are not stored")
     elif stored < sent and acked is None:
@@ -26,11 +28,11 @@ def problems(run: dict) -> list[str]:
     return found
 
 
-def rate_percent(run: dict) -> float:
+def rate_percent(run: dict[str, Any]) -> float:
     return run["rps"] / (run["robots"] * FPS) * 100
 
 
-def missed(run: dict) -> list[str]:
+def missed(run: dict[str, Any]) -> list[str]:
     """Return the target's parts that a sound run missed; a number that was not measured counts as met."""
     target = published.target(run["database"], run["robots"])
     found = []
@@ -44,7 +46,7 @@ def missed(run: dict) -> list[str]:
     return found
 
 
-def is_close(run: dict) -> bool:
+def is_close(run: dict[str, Any]) -> bool:
     """Check the bounds that the report calls "at the limit", which are wider than the target."""
     return (
         run["p95_ms"] is not None
@@ -54,7 +56,7 @@ def is_close(run: dict) -> bool:
     )
 
 
-def verdict(run: dict, is_sound: bool, bottleneck: str | None) -> str:
+def verdict(run: dict[str, Any], is_sound: bool, bottleneck: str | None) -> str:
     if not is_sound:
         return FAILED
     if bottleneck:
@@ -64,7 +66,7 @@ def verdict(run: dict, is_sound: bool, bottleneck: str | None) -> str:
     return CLOSE if is_close(run) else MISSED
 
 
-def level(run: dict) -> str:
+def level(run: dict[str, Any]) -> str:
     """Return the verdict on a run for --find-max: stable, limit, broken, or no verdict."""
     if run["verdict"] in (FAILED, NONE):
         return "broken" if run["verdict"] == FAILED else NONE

@@ -26,9 +26,11 @@ class Database:
     def frames(self) -> int:
         if self._file:
             with closing(sqlite3.connect(self._file)) as connection:
-                return connection.execute(FRAMES).fetchone()[0]
+                [(count,)] = connection.execute(FRAMES).fetchall()
+                return count
         with psycopg.connect(self.url) as connection:
-            return connection.execute(FRAMES).fetchone()[0]
+            [(count,)] = connection.execute(FRAMES).fetchall()
+            return count
 
     def connections(self) -> int | None:
         """Count the server's connections; None for SQLite, which has none."""
@@ -38,7 +40,8 @@ class Database:
             query = (
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
-            return connection.execute(query).fetchone()[0]
+            [(count,)] = connection.execute(query).fetchall()
+            return count
 
     def version(self) -> str:
         if self._file:

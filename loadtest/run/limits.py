@@ -35,10 +35,10 @@ def cores(cpus: float) -> Cores:
 
 
 class Limits:
-    """The limits of the server; `how` names the mechanism."""
+    """The limits of the server; `description` names the mechanism."""
 
-    def __init__(self, groups: list[Path], server_cores: list[int], how: str, are_whole: bool) -> None:
-        self.how = how
+    def __init__(self, groups: list[Path], server_cores: list[int], description: str, are_whole: bool) -> None:
+        self.description = description
         self.are_whole = are_whole
         self._groups = groups
         self._cores = server_cores
@@ -61,8 +61,8 @@ def limits(cpus: float, memory_bytes: int, root: Path = CGROUPS) -> Iterator[Lim
             version = make_groups(root, cpus if quota else None, memory_bytes, groups)
         except OSError as error:
             remove(groups)
-            how = f"{affinity} only: no right to make a cgroup ({error.strerror}), memory is not limited"
-            yield Limits([], server_cores, how, are_whole=False)
+            description = f"{affinity} only: no right to make a cgroup ({error.strerror}), memory is not limited"
+            yield Limits([], server_cores, description, are_whole=False)
         else:
             parts = [affinity, f"cgroup v{version} of {memory_bytes / 2**20:.0f} MB"]
             parts += [f"a quota of {cpus:g} CPUs"] if quota else []
@@ -76,7 +76,7 @@ def make_groups(root: Path, cpus: float | None, memory_bytes: int, made: list[Pa
     name = f"teleop-loadtest-{os.getpid()}"
     if (root / "cgroup.controllers").exists():
         (root / "cgroup.subtree_control").write_text("+cpu +memory")
-        settings = {root: {"memory.max": memory_bytes}}
+        settings: dict[Path, dict[str, int | str]] = {root: {"memory.max": memory_bytes}}
         if cpus is not None:
             settings[root]["cpu.max"] = f"{cpus * PERIOD_US:.0f} {PERIOD_US}"
     else:

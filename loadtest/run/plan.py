@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
+
+from loadtest.run.processes import Server
 
 SCENARIOS = ["robots", "report", "mixed"]
+DURATION_S = 30
 
 
 @dataclass(frozen=True)
@@ -14,18 +18,19 @@ class Run:
     robots: int
     workers: int = 1
     frames_per_message: int = 1
-    duration_s: int = 30
+    duration_s: int = DURATION_S
     scenario: str = "robots"
     settings: dict[str, str] = field(default_factory=dict)  # options for the server, beside its own
 
     def __str__(self) -> str:
         details = [f"{self.workers} workers"] if self.workers > 1 else []
         details += [f"{self.frames_per_message} frames a message"] if self.frames_per_message > 1 else []
+        details += [f"{self.duration_s} s"] if self.duration_s != DURATION_S else []
         details += [f"users: {self.scenario}"] if self.scenario != "robots" else []
         details += [f"{name.removeprefix('INGEST_').lower()} {value}" for name, value in self.settings.items()]
         return ", ".join([f"{self.database}, {self.robots} robots", *details])
 
-    def having(self, **changes) -> "Run":
+    def having(self, **changes: Any) -> "Run":
         return replace(self, **changes)
 
 
@@ -40,4 +45,4 @@ class Options:
     token: str = ""
     postgres_url: str = ""
     output: Path = Path("loadtest-report")
-    server_command: tuple[str, ...] = ("manage.py", "serve", "--port", "0")  # tests put sabotaged servers in its place
+    server_command: tuple[str, ...] = Server.program  # tests put sabotaged servers in its place

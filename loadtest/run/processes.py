@@ -1,18 +1,24 @@
-"""The processes of a run: PostgreSQL, Redis, the server, the generator. None outlives this one, however it ends."""
+"""The processes of a run: PostgreSQL, Redis, the server, the generator. None outlives this one, however it ends.
 
+tests/services.py extends these classes for the tests.
+"""
+
+import json
 import os
-import re
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any, Self
 
 import psutil
 import psycopg
+import redis
 
 from loadtest.run.limits import Limits
 
@@ -23,159 +29,251 @@ INSTEAD = {"initdb": ", or give --postgres-url of one that runs"}
 
 
 class Unusable(Exception):
-    """Raised if a program that the load test needs is missing; the message is one line."""
+    """Raised if a program that the load test needs is missing or does not start; the message is one line."""
 
 
-class Process:
-    """A program and its children, with its output in a file of `folder`."""
+class Service:
+    """A program and its children, on a port of its own, with its output in `log`."""
 
     stop_signal = signal.SIGTERM
-    runs_as: str | None = None  # a system user, if the program cannot run as ours
+    stdout: int | None = None  # None: into the log
+    process: subprocess.Popen[Any]
 
-    def __init__(self, name: str, folder: Path, cores: list[int] | None = None) -> None:
-        self.name = name
+    def __init__(self, folder: Path, cores: list[int] | None = None) -> None:
         self.folder = folder
-        self.log = folder / f"{name}.log"
+        self.port = free_port()
+        self.log = folder / f"{self.name}-{self.port}.log"
+        self.account: dict[str, Any] = {}  # options of Popen
         self._cores = cores
 
-    def start(self, command: list[str | Path], env: dict[str, str], output: int | None = None) -> None:
-        # Even after SIGKILL of this process, the kernel stops the programs that it started.
-        guard = ["setpriv", "--pdeathsig", self.stop_signal.name.removeprefix("SIG")] if shutil.which("setpriv") else []
-        guard += ["--reuid", self.runs_as, "--regid", self.runs_as, "--init-groups"] if guard and self.runs_as else []
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [*guard, *command],
-                cwd=ROOT,
-                env={**os.environ, **env},
-                stdin=subprocess.DEVNULL,
-                stdout=output or log,
-                stderr=log,
-                start_new_session=True,  # this process handles Ctrl-C, and then ends the others
-            )
+    @property
+    def name(self) -> str:
+        return type(self).__name__.lower()
+
+    def command(self) -> list[str | Path]:
+        raise NotImplementedError
+
+    def environment(self) -> dict[str, str]:
+        return dict(os.environ)
+
+    def answers(self) -> bool:
+        raise NotImplementedError
+
+    def use_account(self, name: str) -> None:
+        """Run as this system user if this process is root: some programs refuse to run as root."""
+        if os.geteuid() == 0:
+            self.account = {"user": name, "group": name, "extra_groups": []}
+            shutil.chown(self.folder, name)
+
+    def limit(self) -> None:
+        """Limit the program, which has no children yet."""
         if self._cores:
             psutil.Process(self.process.pid).cpu_affinity(self._cores)
 
-    def wait_for(self, condition: Callable[[], object]) -> object:
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> Self:
+        # Even after SIGKILL of this process, the kernel stops the programs that it started.
+        guard = ["setpriv", "--pdeathsig", self.stop_signal.name.removeprefix("SIG")] if shutil.which("setpriv") else []
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*guard, *self.command()],
+                cwd=ROOT,
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=self.stdout or log,
+                stderr=log,
+                start_new_session=True,  # this process handles Ctrl-C, and then ends the others
+                **self.account,
+            )
+        try:
+            self.limit()
+            self._wait_until_up()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def _wait_until_up(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not (value := condition()):
-            if self.process.poll() is not None:
-                raise Unusable(f"{self.name} did not start: {self.last_line()}")
-            if time.monotonic() > deadline:
-                raise Unusable(f"{self.name} did not start within {START_TIMEOUT_S} s: {self.last_line()}")
-            time.sleep(0.05)
-        return value
+        while (code := self.process.poll()) is not None or not self.answers():
+            if code is not None or time.monotonic() > deadline:
+                reason = f"no answer within {START_TIMEOUT_S} s" if code is None else f"exit code {code}"
+                raise unusable(f"{self.name} did not start ({reason})", self.output())
+            time.sleep(0.02)
+
+    def stop(self, how: signal.Signals | None = None, timeout: float = STOP_TIMEOUT_S) -> int:
+        """End the service, by SIGKILL after `timeout`; return the exit code (negative: the signal that ended it)."""
+        if self.process.poll() is None:
+            self.process.send_signal(how or self.stop_signal)
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return self.process.returncode
+
+    def kill(self) -> None:
+        """Send SIGKILL to all its processes at once, like the kernel out of memory or a power cut."""
+        self.freeze()
+        killed = self.send_signal(signal.SIGKILL)
+        self.process.wait()
+        # A container's PID 1 may reap no orphans: a zombie holds no resources and counts as ended.
+        while any(map(is_running, killed)):
+            time.sleep(0.02)
+
+    def freeze(self) -> None:
+        """Send SIGSTOP to all its processes, and again to those that were started during the first pass."""
+        self.send_signal(signal.SIGSTOP)
+        self.send_signal(signal.SIGSTOP)
+
+    def send_signal(self, number: signal.Signals) -> list[psutil.Process]:
+        processes = self.processes()
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):  # it ended meanwhile
+                process.send_signal(number)
+        return processes
+
+    def processes(self) -> list[psutil.Process]:
+        if self.process.poll() is not None:
+            return []
+        parent = psutil.Process(self.process.pid)
+        return [parent, *parent.children(recursive=True)]
 
     def output(self) -> str:
         return self.log.read_text(errors="replace")
 
-    def last_line(self) -> str:
-        return (self.output().strip().splitlines() or ["it said nothing"])[-1]
 
-    def family(self) -> list[psutil.Process]:
-        try:
-            parent = psutil.Process(self.process.pid)
-            return [parent, *parent.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return []
+class Postgres(Service):
+    """A cluster with PostgreSQL's defaults (fsync and synchronous_commit on, 100 connections) and one trusted user."""
 
-    def stop(self) -> None:
-        family = self.family()
-        if self.process.poll() is None:
-            self.process.send_signal(self.stop_signal)
-        try:
-            self.process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            for each in family:
-                if each.is_running():
-                    each.kill()
-            self.process.wait()
+    stop_signal = signal.SIGINT  # "fast"; SIGTERM is "smart" and waits for clients, SIGQUIT "immediate"
 
-
-class Postgres(Process):
-    """A cluster with PostgreSQL's defaults: fsync and synchronous_commit on, 100 connections."""
-
-    stop_signal = signal.SIGINT  # "fast"; SIGTERM is "smart" and waits for clients
-
-    def __enter__(self) -> "Postgres":
-        self.port = free_port()
-        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-            self.runs_as = "postgres"
-            shutil.chown(self.folder, "postgres")
-        initdb = [program("initdb"), "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8"]
-        made = subprocess.run(
-            [*initdb, "--no-sync", self.folder / "data"], user=self.runs_as, cwd=self.folder, capture_output=True
-        )
-        if made.returncode:
-            raise Unusable(f"no PostgreSQL: initdb says {made.stderr.decode().strip().splitlines()[-1]}")
-        where = [f"--port={self.port}", "--listen_addresses=127.0.0.1", f"--unix_socket_directories={self.folder}"]
-        self.start([program("postgres"), "-D", self.folder / "data", *where], {})
+    def __init__(self, folder: Path, cores: list[int] | None = None) -> None:
+        super().__init__(folder, cores)
+        self.use_account("postgres")
         self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
-        try:
-            self.wait_for(lambda: answers(self.url))
-        except BaseException:
-            self.stop()
-            raise
-        return self
+        made = subprocess.run(self.command_for_data(), cwd=folder, capture_output=True, text=True, **self.account)
+        if made.returncode:
+            raise unusable("no PostgreSQL: cannot make its data", made.stderr)
 
-    def __exit__(self, *_) -> None:
-        self.stop()
+    def command_for_data(self) -> list[str | Path]:
+        """Return the command that makes the folder `data`."""
+        initdb = [program("initdb"), "--username=postgres", "--auth=trust"]
+        return [*initdb, "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", self.folder / "data"]
 
+    def command(self) -> list[str | Path]:
+        options = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.folder}
+        settings = [f"--{name}={value}" for name, value in options.items()]
+        return [program("postgres"), "-D", self.folder / "data", *settings]
 
-class Redis(Process):
-    """Redis as the channel layer that several workers need; it writes nothing to disk."""
-
-    def __enter__(self) -> "Redis":
-        port = free_port()
-        where = ["--port", str(port), "--bind", "127.0.0.1", "--dir", self.folder]
-        self.start([program("redis-server"), *where, "--save", "", "--appendonly", "no"], {})
-        self.url = f"redis://127.0.0.1:{port}/0"
-        self.wait_for(lambda: listens(port))
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.stop()
+    def answers(self) -> bool:
+        return answers(self.url)
 
 
-class Server(Process):
-    """`manage.py serve`, or another `command`, under its limits."""
+class Redis(Service):
+    """A Redis that writes nothing to disk."""
 
-    def __init__(self, folder: Path, limits: Limits, env: dict[str, str], command: list[str]) -> None:
-        super().__init__("server", folder)
-        self._limits, self._env, self._command = limits, env, command
+    def __init__(self, folder: Path, cores: list[int] | None = None) -> None:
+        super().__init__(folder, cores)
+        self.url = f"redis://127.0.0.1:{self.port}/0"
 
-    def __enter__(self) -> "Server":
-        prepared = subprocess.run(
-            [sys.executable, "-m", "loadtest.run.prepare"],
-            cwd=ROOT,
-            env={**os.environ, **self._env},
-            capture_output=True,
-            text=True,
-        )
+    def command(self) -> list[str | Path]:
+        where: list[str | Path] = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.folder]
+        return [program("redis-server"), *where, "--save", "", "--appendonly", "no"]
+
+    def answers(self) -> bool:
+        with redis.Redis(port=self.port, socket_timeout=2) as connection:
+            try:
+                return connection.ping()
+            except redis.RedisError:
+                return False
+
+
+class Server(Service):
+    """`manage.py serve`, with `settings` as environment variables."""
+
+    program: tuple[str, ...] = ("manage.py", "serve")
+
+    def __init__(self, folder: Path, *options: str, **settings: str) -> None:
+        super().__init__(folder)
+        self.options, self.settings = options, settings
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def command(self) -> list[str | Path]:
+        return [sys.executable, *self.program, "--port", str(self.port), *self.options]
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONUNBUFFERED": "1", **self.settings}
+
+    def answers(self) -> bool:
+        return "serving on" in self.output()  # once all workers listen
+
+
+class LimitedServer(Server):
+    """A server, or another `program`, under limits and on a fresh database; `token` is for its API clients."""
+
+    name = "server"
+
+    def __init__(self, folder: Path, limits: Limits, program: tuple[str, ...], *options: str, **settings: str) -> None:
+        super().__init__(folder, *options, **settings)
+        self.program, self._limits = program, limits
+
+    def start(self) -> Self:
+        prepare = [sys.executable, "-m", "loadtest.run.prepare"]
+        prepared = subprocess.run(prepare, cwd=ROOT, env=self.environment(), capture_output=True, text=True)
         if prepared.returncode:
-            raise Unusable(f"the fresh database is unusable: {prepared.stderr.strip().splitlines()[-1]}")
+            raise unusable("the fresh database is unusable", prepared.stderr)
         self.token = prepared.stdout
-        self.start([sys.executable, *self._command], self._env | {"PYTHONUNBUFFERED": "1"})
-        self._limits.apply(self.process.pid)
-        try:
-            self.url = self.wait_for(lambda: re.search(r"serving on (http://\S+)", self.output()))[1]
-        except BaseException:
-            self.stop()
-            raise
-        return self
+        return super().start()
 
-    def __exit__(self, *_) -> None:
-        self.stop()
+    def limit(self) -> None:
+        self._limits.apply(self.process.pid)
+
+
+class Generator(Service):
+    """The load generator, which prints its events into a pipe."""
+
+    stdout = subprocess.PIPE
+
+    def __init__(self, folder: Path, cores: list[int], order: dict[str, Any]) -> None:
+        super().__init__(folder, cores)
+        self._order = order
+
+    def command(self) -> list[str | Path]:
+        return [sys.executable, "-m", "loadtest.generator.generate", json.dumps(self._order)]
+
+    def answers(self) -> bool:
+        return True
+
+
+def unusable(message: str, output: str) -> Unusable:
+    """Return an error of one line, which ends with the last line of `output`; a traceback shows all of it."""
+    error = Unusable(f"{message}: {last_line(output)}")
+    error.add_note(output)
+    return error
+
+
+def last_line(output: str) -> str:
+    return (output.strip().splitlines() or ["no output"])[-1]
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a port below the kernel's outgoing range, so that a service that restarts finds its port free again."""
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", 10_000 + secrets.randbelow(20_000)))
+            return probe.getsockname()[1]
 
 
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def is_running(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def answers(url: str) -> bool:
@@ -187,10 +285,10 @@ def answers(url: str) -> bool:
 
 
 def program(name: str) -> str:
-    """Find PostgreSQL's programs, which Debian keeps off the PATH."""
-    folders = [os.environ["PATH"], *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))]
-    found = shutil.which(name, path=os.pathsep.join(folders))
+    """Find a program. Debian keeps those of PostgreSQL and PgBouncer off the PATH."""
+    folders = ["/usr/sbin", *sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)]
+    found = shutil.which(name, path=os.pathsep.join([os.environ["PATH"], *folders]))
     if not found:
-        package = "redis-server" if name == "redis-server" else "postgresql"
+        package = name if name in ("redis-server", "pgbouncer") else "postgresql"
         raise Unusable(f"no {name}: install Debian's {package}{INSTEAD.get(name, '')}")
     return found

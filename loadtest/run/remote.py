@@ -20,19 +20,17 @@ def check_host(options: Options) -> None:
         with urllib.request.urlopen(f"{options.host}/health", timeout=TIMEOUT_S) as response:  # nosec B310 # http or https: arguments.py
             health = json.loads(response.read())
     except urllib.error.HTTPError as error:
-        raise Unusable(
-            f"--host {options.host}: /health answers {error.code}; this server, and healthy, expected"
-        ) from None
+        raise Unusable(f"--host {options.host}: /health returned {error.code}; a healthy server expected") from None
     except ValueError:
         health = None
     except OSError as error:
         raise Unusable(f"--host {options.host} does not answer: {getattr(error, 'reason', error)}") from None
     if not isinstance(health, dict) or not {"version", "writer"} <= health.keys():
-        raise Unusable(f"--host {options.host} is not this server: its /health says something else")
-    check_door(options.host)
+        raise Unusable(f"--host {options.host} is not a LeRobot Backend server: its /health has other fields")
+    check_robot_access(options.host)
 
 
-def check_door(host: str) -> None:
+def check_robot_access(host: str) -> None:
     """Connect a robot that sends nothing: a session without frames shows whether the server accepts robots."""
     try:
         websocket.create_connection(

@@ -1,34 +1,33 @@
-"""Sample once a second the resources that the server and its database use while robots stream."""
+"""Sample once a second the resources that the server, its database and Redis use while robots stream."""
 
 from contextlib import suppress
+from typing import Any
 
 import psutil
 import psycopg
 
 from loadtest.run.databases import Database
-from loadtest.run.processes import Process
+from loadtest.run.processes import Service
 
 
 class Usage:
     """CPU of a process and its children, including children that have ended."""
 
-    def __init__(self, process: Process | None) -> None:
+    def __init__(self, process: Service | None) -> None:
         self._process = process
-        self.is_ours = process is not None
         self.used_s = 0.0
-        self._last: dict[int, float] = {}
+        self._last_s = 0.0
 
     def sample(self) -> tuple[float, float] | None:
         """Return CPU seconds since the last sample, and MB of memory now; None without a process of ours."""
         if self._process is None:
             return None
-        now, rss = {}, 0
-        for each in self._process.family():
+        total_s, rss = 0.0, 0
+        for process in self._process.processes():
             with suppress(psutil.NoSuchProcess):
-                now[each.pid] = sum(each.cpu_times()[:2])
-                rss += each.memory_info().rss
-        used = sum(cpu_s - self._last.get(pid, 0.0) for pid, cpu_s in now.items())
-        self._last = now
+                total_s += sum(process.cpu_times()[:4])  # its own, and of children that it has waited for
+                rss += process.memory_info().rss
+        used, self._last_s = total_s - self._last_s, total_s
         self.used_s += used
         return used, rss / 2**20
 
@@ -36,26 +35,31 @@ class Usage:
         self.sample()
         self.used_s = 0.0
 
+    def percent(self, seconds: float, cores: float = 1) -> float | None:
+        """Return the CPU since `begin` in percent of so many cores; None without a process of ours."""
+        return None if self._process is None else round(self.used_s / seconds / cores * 100, 1)
+
 
 class Sampler:
     """Peaks and sums over all workers; values of processes that are not ours stay None."""
 
-    def __init__(self, server: Process | None, database: Database | None) -> None:
+    def __init__(self, server: Service | None, database: Database | None, redis: Service | None) -> None:
         self._database = database
-        self._server, self._db = Usage(server), Usage(database.process if database else None)
+        self.server, self.db, self.redis = Usage(server), Usage(database.process if database else None), Usage(redis)
         self.is_local = server is not None
         self._busy_s = [0.0, 0.0]  # of all cores, at begin and end
         self.peak_memory_mb: float | None = None
         self.peak_connections: int | None = None
 
     def begin(self) -> None:
-        self._server.begin()
-        self._db.begin()
+        for usage in (self.server, self.db, self.redis):
+            usage.begin()
         self._busy_s[0] = busy_s()
 
-    def second(self) -> dict:
+    def second(self) -> dict[str, Any]:
         """Return the numbers of the last second, for the plots: CPU in percent of one core."""
-        server, db = self._server.sample(), self._db.sample()
+        server, db = self.server.sample(), self.db.sample()
+        self.redis.sample()
         if server:
             self.peak_memory_mb = max(self.peak_memory_mb or 0, round(server[1], 1))
         if self._database:
@@ -75,15 +79,8 @@ class Sampler:
     def others_cpu(self, seconds: float, generator_cpu: float) -> float:
         """Return the cores that were busy with work other than this load test."""
         begun, ended = self._busy_s
-        return max(0.0, (ended - begun - self._server.used_s - self._db.used_s) / seconds - generator_cpu)
-
-    def cpu_percent(self, cpus: float, seconds: float) -> float | None:
-        """Return the server's CPU as percent of the CPUs that it may use."""
-        return round(self._server.used_s / seconds / cpus * 100, 1) if self._server.is_ours else None
-
-    def db_cpu_percent(self, seconds: float) -> float | None:
-        """Return the database's CPU as percent of one core."""
-        return round(self._db.used_s / seconds * 100, 1) if self._db.is_ours else None
+        ours_s = self.server.used_s + self.db.used_s + self.redis.used_s
+        return max(0.0, (ended - begun - ours_s) / seconds - generator_cpu)
 
 
 def busy_s() -> float:

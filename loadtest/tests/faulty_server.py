@@ -1,4 +1,4 @@
-"""Sabotage `manage.py serve`, to test that a load test notices: `python -m loadtest.tests.faulty_server MODE --port 0`
+"""Sabotage `manage.py serve`, to test that a load test notices: `python -m loadtest.tests.faulty_server MODE --port N`.
 
 drop    acknowledges every frame and stores all but one of a hundred
 early   acknowledges frames long before it commits them, and is killed once
@@ -13,7 +13,6 @@ import threading
 import time
 
 from teleop.ingest.types import Outcome
-from tests.services import free_port
 
 SLOW_S = 0.25
 GROUPS_HELD_BACK = 30
@@ -67,7 +66,6 @@ def serve(mode: str, arguments: list[str]) -> None:
 
 def serve_twice(arguments: list[str]) -> None:
     """Supervise the server: after the kill, start it again without the sabotage."""
-    arguments[arguments.index("--port") + 1] = str(free_port())
     for mode in ("early", "honest"):
         child = subprocess.Popen([sys.executable, "-m", "loadtest.tests.faulty_server", mode, *arguments, "--alone"])
         signal.signal(signal.SIGTERM, lambda *_, child=child: child.terminate())

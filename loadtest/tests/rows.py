@@ -41,6 +41,7 @@ def detail(**changes) -> dict:
         "problems": [],
         "bottleneck": None,
         "db_cpu": 12.0,
+        "redis_cpu": None,
         "others_cpu": 0.02,
         "seconds": [
             {"second": n, "rate": 3000, "p95_ms": 28.0, "lag_frames": 60, "cpu": 30.0, "memory_mb": 160.0}

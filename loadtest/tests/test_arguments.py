@@ -1,3 +1,4 @@
+import argparse
 import fcntl
 import http.server
 import tempfile
@@ -7,9 +8,11 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
+from loadtest.arguments import add_arguments, parse
 from loadtest.management.commands import loadtest
 from loadtest.run import limits
-from loadtest.run.processes import free_port
+from loadtest.run.plan import Run
+from loadtest.run.processes import Unusable, free_port
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]  # the command asks the database for its storage format
 
@@ -47,8 +50,45 @@ def test_it_refuses_an_invalid_argument_and_names_it(option, value, said):
     assert said in refused(**{option: value})
 
 
+def parsed(*arguments: str) -> list[Run]:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return parse(vars(parser.parse_args(["--database", "sqlite", *arguments]))).runs
+
+
+def test_it_plans_a_run_of_each_duration():
+    runs = parsed("--robots", "10,20", "--duration", "30,60")
+    assert [(run.robots, run.duration_s) for run in runs] == [(10, 30), (20, 30), (10, 60), (20, 60)]
+    assert len({str(run) for run in runs}) == 4
+
+
+def test_it_refuses_a_batch_longer_than_the_shortest_duration():
+    with pytest.raises(Unusable, match="--frames-per-message is more than"):
+        parsed("--frames-per-message", "200", "--duration", "10,2")
+
+
+@pytest.mark.parametrize(
+    ("mode", "option"),
+    [
+        ("--find-max", "--duration"),
+        ("--find-max", "--workers"),
+        ("--sweep", "--duration"),
+        ("--sweep", "--workers"),
+        ("--sweep", "--frames-per-message"),
+    ],
+)
+def test_it_refuses_a_list_that_a_mode_would_not_run(mode, option):
+    with pytest.raises(Unusable, match=rf"^{option} is '1,2'; one value expected with {mode}$"):
+        parsed(mode, option, "1,2")
+
+
+def test_it_refuses_two_scenarios_in_a_search():
+    with pytest.raises(Unusable, match=r"^--scenario is 'robots,report'; one value expected with --find-max$"):
+        parsed("--find-max", "--scenario", "robots,report")
+
+
 def test_it_refuses_the_report_scenario_with_an_external_server():
-    assert "only the database knows" in refused(host="http://127.0.0.1:8000", scenario="report")
+    assert "can only be counted in the database" in refused(host="http://127.0.0.1:8000", scenario="report")
 
 
 def test_it_reports_an_unreachable_host():
@@ -68,7 +108,7 @@ def test_it_reports_a_host_running_another_server():
 
     with http.server.HTTPServer(("127.0.0.1", 0), Other) as other:
         threading.Thread(target=other.serve_forever, daemon=True).start()
-        assert "is not this server" in refused(host=f"http://127.0.0.1:{other.server_port}")
+        assert "is not a LeRobot Backend server" in refused(host=f"http://127.0.0.1:{other.server_port}")
         other.shutdown()
 
 
@@ -84,18 +124,18 @@ def test_it_refuses_a_concurrent_run(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with (tmp_path / "teleop-loadtest.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert "another load test runs" in refused(database="sqlite")
+        assert "another load test is running" in refused(database="sqlite")
 
 
 def test_it_names_the_package_to_install_without_locust(monkeypatch):
     monkeypatch.setattr(loadtest, "find_spec", lambda name: None if name == "locust" else "there")
-    assert refused() == "loadtest needs locust: pip install -r requirements-dev.txt"
+    assert refused() == "loadtest needs locust; run pip install -r requirements-dev.txt"
 
 
 def test_it_reports_missing_permission_to_create_a_cgroup(tmp_path):
     with limits.limits(1, 2**30, root=Path("/proc/no/such/folder")) as found:
-        assert "affinity to core" in found.how
-        assert "no right to make a cgroup" in found.how
+        assert "affinity to core" in found.description
+        assert "no right to make a cgroup" in found.description
         assert not found.are_whole
 
 

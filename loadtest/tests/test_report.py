@@ -5,7 +5,7 @@ import pytest
 
 from loadtest import require
 from loadtest.report import html
-from loadtest.report.plots import line_chart, nice
+from loadtest.report.plots import line_chart, round_up
 from loadtest.report.sections import SEND_OR_COMMIT, sections
 from loadtest.require import Condition, parse_conditions
 from loadtest.run.processes import Unusable
@@ -45,14 +45,24 @@ def test_the_report_lists_problems_and_the_bottleneck():
     assert "90000 / 90000 / 89100" in text
 
 
+def test_it_shows_the_cpu_of_redis_by_name():
+    found = detail(workers=2)
+    found["redis_cpu"] = 3.5
+    text = html.markdown(sections(MACHINE, [found, detail()], []))
+    header, _, *rows = text[text.index("## 5.2") :].split("\n\n")[2].splitlines()
+    assert [row.split("|")[header.split("|").index(" Redis CPU % ")] for row in rows] == [" 3.5 ", " - "]
+
+
 def test_a_chart_omits_missing_values():
-    assert line_chart("t", "s", "ms", {"a": [(1, None)]}) == ""
-    assert line_chart("t", "s", "ms", {"a": [(1, None), (2, 3)], "b": []}).count("<polyline") == 1
+    assert line_chart("t", "ms", {"a": [(1, None)]}) is None
+    chart = line_chart("t", "ms", {"a": [(1, None), (2, 3)], "b": []}, bound=4)
+    assert chart.lines == [("a", "100.00,50.00"), ("b", "")]
+    assert (chart.x_end, chart.y_values, chart.bound) == ("2 s", ["6", "4.5", "3", "1.5", "0"], ("4", "33.33"))
 
 
 @pytest.mark.parametrize("value", [0, 0.3, 1, 7, 99, 101, 950, 1234, 99_999])
 def test_an_axis_ends_above_its_highest_value(value):
-    assert value <= nice(value) <= max(1, value * 2.5)
+    assert value <= round_up(value) <= max(1, value * 2.5)
 
 
 def test_it_parses_conditions():
@@ -84,12 +94,19 @@ def test_it_compares_runs_common_to_both_results(tmp_path):
         rows = [GOOD | {"p95_ms": p95_ms}, GOOD | {"robots": len(name) if name == "a" else 7}]
         (tmp_path / name).write_text(json.dumps({"machine": MACHINE, "runs": rows}))
     rows = require.compared(*(require.read_results(str(tmp_path / name)) for name in "ab"))
-    assert ["postgres, 50 robots, 1 workers, 1 a message", "p95_ms", "20.0", "30.0", "1.50"] in rows
+    assert ["postgres, 50 robots, 1 workers, 1 a message, 30 s", "p95_ms", "20.0", "30.0", "1.50"] in rows
     assert len(rows) == len(require.COMPARED)
+
+
+def test_it_compares_runs_of_the_same_duration():
+    short, long = GOOD | {"p95_ms": 20.0}, GOOD | {"duration_s": 60, "p95_ms": 40.0}
+    rows = require.compared([long], [short, long])
+    assert [row[2:] for row in rows if row[1] == "p95_ms"] == [["40.0", "40.0", "1.00"]]
+    assert {row[0] for row in rows} == {"postgres, 50 robots, 1 workers, 1 a message, 60 s"}
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"runs": [{}]}', '{"runs": 3}'])
 def test_it_refuses_a_file_that_is_not_results_json(tmp_path, content):
     (tmp_path / "a").write_text(content)
-    with pytest.raises(Unusable, match=r"no results\.json"):
+    with pytest.raises(Unusable, match=r"not a results\.json"):
         require.read_results(str(tmp_path / "a"))

@@ -14,7 +14,7 @@ import pytest
 from loadtest.run.plan import Options, Run
 from loadtest.run.processes import ROOT
 from loadtest.run.runner import Bench
-from tests.services import wait_until
+from tests.services import is_running, wait_until
 
 KEYS = [
     "database", "robots", "workers", "frames_per_message", "duration_s", "sent", "acked", "stored", "failures", "rps",
@@ -39,7 +39,7 @@ def command_lines(parent: psutil.Process) -> str:
 
 def against(mode: str, robots: int = 5, duration_s: int = 3) -> dict:
     """Return the problems that a run against a sabotaged server finds."""
-    command = ("-m", "loadtest.tests.faulty_server", mode, "--port", "0")
+    command = ("-m", "loadtest.tests.faulty_server", mode)
     options = Options(runs=[], server_command=command)
     with Bench(options, watch=lambda run, said: None) as bench:
         return bench.run(Run("sqlite", robots, duration_s=duration_s))
@@ -89,7 +89,7 @@ def test_ctrl_c_stops_all_processes_and_writes_partial_results(tmp_path):
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=30)
     assert process.returncode == 1, said
-    assert not [each for each in children if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+    assert not any(map(is_running, children))
     (row,) = json.loads((tmp_path / "out/results.json").read_text())["runs"]
     assert row["verdict"] == "failed"
     assert row["acked"] > 0

@@ -31,7 +31,7 @@ def test_distribution_is_sorted_from_minimum_to_maximum():
         ({"stored": 90001}, ["1 more frames are stored than were sent"]),
         ({"acked": None, "stored": 89999}, ["1 of 90000 frames are not stored"]),
         ({"acked": None}, []),
-        ({"stored": None}, ["what is stored could not be counted"]),
+        ({"stored": None}, ["the stored frames could not be counted"]),
         ({"sent": 0, "acked": 0, "stored": 0}, ["no frame was sent"]),
     ],
 )

@@ -1,4 +1,4 @@
-"""Measure ack latency and CPU of each frame, beside the floor: `python -m tests.bench [CASE ...]`.
+"""Measure ack latency and CPU of each frame, beside the baseline: `python -m tests.bench [CASE ...]`.
 
 The server has core 0 for itself and 1 GB (a cgroup if root may make one, else the affinity alone); PostgreSQL and
 the load have core 1, so that two cores are needed. Prints each run as JSON and then a table of the medians for each
@@ -48,7 +48,7 @@ class Benchmark(NamedTuple):
     case: Case
     seconds: int = 0
     auths: tuple[str, ...] = ("open", "key")
-    compared_with: str = "floor"
+    compared_with: str = "baseline"
     is_usual: bool = True  # it runs if the command names no benchmark
     is_long: bool = False  # its database holds the long session
 
@@ -66,7 +66,7 @@ def connecting(case: Case, newcomers: int, strangers: int = 0, **options) -> Ben
 POSTGRES, SQLITE = Case("postgres"), Case("sqlite")
 ARRIVE_S = 90
 BENCHMARKS = {
-    "floor": steady(Case("postgres", kind="floor"), compared_with=""),
+    "baseline": steady(Case("postgres", kind="baseline"), compared_with=""),
     "postgres-100": steady(POSTGRES, auths=("open", "key")),
     "postgres-150": steady(Case("postgres", 150)),
     "postgres-300x6": steady(Case("postgres", 300, 6)),
@@ -105,17 +105,17 @@ def run(
         site = Site(port, url, auth, family(process), limits)
         gc.collect()  # collect the garbage of the run before
         parts = uvloop.run(benchmark.scenario(site, seconds=benchmark.seconds or seconds))
-        rss_mb = round(sum(each.memory_info().rss for each in site.processes) / 2**20)
+        rss_mb = round(sum(process.memory_info().rss for process in site.processes) / 2**20)
     about = {"rss_mb": rss_mb, "load_average": load_average, "limits": limits}
     return {part: figures | about for part, figures in parts.items()}
 
 
-def compare(figures: dict, floor: dict) -> dict:
-    """Return the ratios to the figures of the floor, or of its substitute, in the same turn."""
-    compared = [name for name in ("us_a_frame", "p99_ms", "all_greeted_s") if name in figures and name in floor]
-    ratios = {f"{name}_x": figures[name] / floor[name] for name in compared}
-    if "max_ms" in figures and "max_ms" in floor:
-        ratios["max_ms_over"] = figures["max_ms"] - floor["max_ms"]
+def compare(figures: dict, baseline: dict) -> dict:
+    """Return the ratios to the figures of the baseline, or of its substitute, in the same turn."""
+    compared = [name for name in ("us_a_frame", "p99_ms", "all_greeted_s") if name in figures and name in baseline]
+    ratios = {f"{name}_x": figures[name] / baseline[name] for name in compared}
+    if "max_ms" in figures and "max_ms" in baseline:
+        ratios["max_ms_over"] = figures["max_ms"] - baseline["max_ms"]
     return {name: round(ratio, 2) for name, ratio in ratios.items()}
 
 
@@ -127,7 +127,7 @@ def chosen(cases: list[str]) -> list[str]:
 
 
 def planned(options: argparse.Namespace) -> Iterator[tuple[int, str, str, Path]]:
-    """Yield turn, benchmark, auth and tree of each run; the floor is the same with any auth and tree."""
+    """Yield turn, benchmark, auth and tree of each run; the baseline is the same with any auth and tree."""
     for turn in range(1, options.runs + 1):
         for name in chosen(options.cases):
             benchmark = BENCHMARKS[name]
@@ -163,7 +163,7 @@ def print_tables(results: dict[str, list[dict]]) -> None:
         if columns != shown:
             print("\n| case |", " | ".join(columns), "|\n|", " --- |" * (len(columns) + 1))
             shown = columns
-        print("|", row, "|", " | ".join(f"{statistics.median(each[c] for each in runs):g}" for c in columns), "|")
+        print("|", row, "|", " | ".join(f"{statistics.median(run[c] for run in runs):g}" for c in columns), "|")
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from videos.models import VideoChunk  # noqa: E402
 
 RUNS, MOST_MS = 5, 300
 ROBOTS, SESSIONS, FRAMES, VIDEOS = (
-    f"/admin/{each}/" for each in ("robots/robot", "teleop/teleopsession", "teleop/teleopframe", "videos/videochunk")
+    f"/admin/{model}/" for model in ("robots/robot", "teleop/teleopsession", "teleop/teleopframe", "videos/videochunk")
 )
 FILTERS = [
     *("robot=robot_7", "live=true", "live=false", "task=Task 3", "success=true", "tag=tag-9", "camera=front"),
@@ -46,7 +46,7 @@ def pages() -> list[str]:
         *(f"{ROBOTS}robot_5F7/delete/", f"{ROBOTS}robot_5F7/key/"),
         *(SESSIONS, f"{SESSIONS}?p={last_page}", *(f"{SESSIONS}?{query}" for query in FILTERS)),
         *(f"{SESSIONS}?o={column}" for column in range(1, 13)),
-        *(f"{SESSIONS}{each.pk}/{page}/" for each in (long, live) for page in ("change", "delete", "history")),
+        *(f"{SESSIONS}{session.pk}/{page}/" for session in (long, live) for page in ("change", "delete", "history")),
         *(FRAMES, f"{FRAMES}?max_id={frame.pk // 2}", f"{FRAMES}?max_id=50", f"{FRAMES}?session={long.pk}"),
         f"{FRAMES}?session={long.pk}&from_index={long.frame_count // 2}",
         *(f"{FRAMES}?session={long.pk}&from_index={long.frame_count - 100}", f"{FRAMES}{frame.pk}/change/"),
@@ -58,7 +58,7 @@ def pages() -> list[str]:
 def scans(queries: CaptureQueriesContext) -> list[str]:
     """Return the queries for which PostgreSQL would read all frames."""
     found = []
-    for query in [each["sql"] for each in queries.captured_queries if each["sql"].startswith("SELECT")]:
+    for query in [query["sql"] for query in queries.captured_queries if query["sql"].startswith("SELECT")]:
         with connection.cursor() as cursor:
             cursor.execute("EXPLAIN " + query.replace("%", "%%"), ())
             is_scan = any("Seq Scan on teleop_teleopframe" in line for (line,) in cursor.fetchall())

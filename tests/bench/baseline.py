@@ -1,7 +1,7 @@
 """The fastest Python server to compare with: C WebSockets (picows), one COPY every 20 ms, acks after the commit.
 
 It has no checks, sessions or resume: the server's cost above this is the cost of its guarantees. It greets a robot
-and ignores its `start`, so that one load generator serves both. usage: floor.py PORT
+and ignores its `start`, so that one load generator serves both. usage: baseline.py PORT
 """
 
 import asyncio
@@ -15,10 +15,10 @@ import uvloop
 from picows import WSListener, WSMsgType, ws_create_server
 
 TABLE = (
-    "create table floor_frame (id bigserial primary key, session_id int, robot_id text, ts timestamptz, "
+    "create table baseline_frame (id bigserial primary key, session_id int, robot_id text, ts timestamptz, "
     "frame_index int, data jsonb, unique (session_id, frame_index))"
 )
-COPY = "copy floor_frame (session_id, robot_id, ts, frame_index, data) from stdin"
+COPY = "copy baseline_frame (session_id, robot_id, ts, frame_index, data) from stdin"
 pending: list[tuple["Robot", tuple]] = []
 offered = asyncio.Event()
 
@@ -57,7 +57,7 @@ def store(connection, rows):
 
 async def write():
     connection = psycopg.connect(os.environ["DATABASE_URL"], autocommit=True)
-    connection.execute("drop table if exists floor_frame")
+    connection.execute("drop table if exists baseline_frame")
     connection.execute(TABLE)
     while True:
         await offered.wait()

@@ -1,4 +1,4 @@
-"""Fill the PostgreSQL of DATABASE_URL to measure pages: python -m tests.bench.fill --frames 10000000
+"""Fill the PostgreSQL of DATABASE_URL to measure pages: python -m tests.bench.fill --frames 10000000.
 
 A tenth of the frames is one session, the rest are sessions of 30 s, all by 100 SO-101s, with labels, quality and two
 cameras. PostgreSQL generates the rows itself, at 60,000 a second; 10,000,000 frames take 6 GB.

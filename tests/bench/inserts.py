@@ -1,4 +1,4 @@
-"""Measure the cost of each index, constraint and type of the frames table: python -m tests.bench.inserts
+"""Measure the cost of each index, constraint and type of the frames table: python -m tests.bench.inserts.
 
 COPY of 120 rows a statement on PostgreSQL, like the writer for 100 robots; the CPU is that of PostgreSQL's process,
 the table is empty at first. Variants take turns, and the median over the turns is printed.

@@ -28,8 +28,8 @@ async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     handshakes take the loop 0.2 s.
     """
     tasks = []
-    for number, each in enumerate(work):
-        tasks.append(asyncio.create_task(each))
+    for number, coroutine in enumerate(work):
+        tasks.append(asyncio.create_task(coroutine))
         if number % BEGIN_A_TURN == 0:
             await asyncio.sleep(0)
     return await asyncio.gather(*tasks)

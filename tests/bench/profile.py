@@ -10,7 +10,7 @@ from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.bench.side_load import Site, arguments, run
+from tests.bench.side_load import LoadedServer, arguments, run
 from tests.services import postgres
 
 RATE = 200
@@ -32,7 +32,7 @@ LOOP = "the event loop, and the rest"
 
 
 @contextmanager
-def profiled(site: Site, seconds: int):
+def profiled(site: LoadedServer, seconds: int):
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "stacks")
         options = ["--format", "raw", "--rate", str(RATE), "--duration", str(seconds), "--output", file]

@@ -14,7 +14,7 @@ from itertools import cycle
 import psycopg
 import requests
 
-from tests.bench.side_load import Site, arguments, compare
+from tests.bench.side_load import LoadedServer, arguments, compare
 from tests.services import postgres
 
 PATHS = ["/health", "/robots", "/sessions?limit=10"]
@@ -23,7 +23,7 @@ IN_USE = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database
 
 
 @contextmanager
-def clients(site: Site):
+def clients(site: LoadedServer):
     done = threading.Event()
     took_ms: list[float] = []
     statuses: Counter[str] = Counter()

@@ -9,9 +9,10 @@ from collections import Counter
 import orjson
 from picows import WSHandshakeError, WSListener, WSMsgType, ws_connect
 
+from loadtest.generator import frames
+from loadtest.generator.frames import FPS
 from teleop.protocol import MAX_UNACKED, SUBPROTOCOL
 
-FPS = 60
 CONNECT_S = 20
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30  # the back-off of docs/protocol.md
 META_INFO = {"task": "Fold the towel", "robot_type": "so101_follower", "operator": "bench"}
@@ -113,7 +114,7 @@ class Robot(WSListener):
 
     async def stream(self, over: asyncio.Event, per_message: int = 1) -> None:
         """Send frames on the schedule until `over`, or until the server has closed the connection."""
-        frame, interval_s = template(), per_message / FPS
+        frame, interval_s = frames.template(random.Random()), per_message / FPS
         await asyncio.sleep(random.random() * interval_s)
         due = time.perf_counter()
         while not over.is_set() and self.transport is not None:
@@ -124,9 +125,8 @@ class Robot(WSListener):
             self.due_at.append(due)
             self.late_s.append(now - due)
             indexes = range(self.next_index, self.next_index + per_message)
-            frames = [frame % (frame_index, time.time()) for frame_index in indexes]
             self.pending.update(dict.fromkeys(indexes, now))
-            self.send(frames[0] if per_message == 1 else b'{"frames":[%s]}' % b",".join(frames))
+            self.send(frames.message(frame, self.next_index, per_message, time.time()))
             self.next_index += per_message
             self.sent += per_message
             due += interval_s
@@ -136,15 +136,3 @@ class Robot(WSListener):
         self.is_closing = True
         if self.transport is not None:
             self.transport.send_close(1000)
-
-
-def template() -> bytes:
-    """Return a frame with %d and %.3f left for frame_index and timestamp."""
-
-    def random_list(length, most):
-        return [random.uniform(-most, most) for _ in range(length)]
-
-    observation = {"joint_positions": random_list(6, 3.14), "joint_velocities": random_list(6, 1), "gripper": 0.5}
-    action = {"joint_positions": random_list(6, 3.14), "gripper": random.random()}
-    body = orjson.dumps({"observation": observation, "action": action})
-    return b'{"frame_index":%d,"timestamp":%.3f,' + body[1:]

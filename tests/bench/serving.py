@@ -56,7 +56,7 @@ def key_of(robot_id: str) -> str:
 
 
 class Case(NamedTuple):
-    """A server to measure; `kind` is serve (the project's), floor or accept_and_greet."""
+    """A server to measure; `kind` is serve (the project's), baseline or accept_and_greet."""
 
     database: str
     robots: int = 100
@@ -107,8 +107,8 @@ class Databases:
             try:
                 yield f"sqlite:///{file}"
             finally:
-                for each in self._folder.glob(f"{file.name}*"):  # the WAL too
-                    each.unlink()
+                for part in self._folder.glob(f"{file.name}*"):  # the WAL too
+                    part.unlink()
         else:
             names = map(sql.Identifier, (name, original))
             self._postgres.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
@@ -195,8 +195,8 @@ def serving(case: Case, port: int, env: dict[str, str], tree: Path = ROOT):
 
 
 def listening(processes: list[psutil.Process], port: int) -> int:
-    connections = [connection for each in processes for connection in each.net_connections("tcp")]
-    return sum(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in connections)
+    connections = [connection for process in processes for connection in process.net_connections("tcp")]
+    return sum(end.status == psutil.CONN_LISTEN and end.laddr.port == port for end in connections)
 
 
 def family(process: subprocess.Popen) -> list[psutil.Process]:
@@ -205,4 +205,4 @@ def family(process: subprocess.Popen) -> list[psutil.Process]:
 
 
 def cpu_s(processes: list[psutil.Process]) -> float:
-    return sum(sum(each.cpu_times()[:2]) for each in processes)
+    return sum(sum(process.cpu_times()[:2]) for process in processes)

@@ -1,4 +1,4 @@
-"""A hundred robots on one core, with other work beside them: its cost for their acks.
+"""A hundred robots on one core, with a side load: other work on the same server, and its cost for their acks.
 
 Cores as in `python -m tests.bench`.
 """
@@ -30,7 +30,7 @@ print(client.cookies["sessionid"].value, Token.objects.create(user=user))
 """
 
 
-class Site(NamedTuple):
+class LoadedServer(NamedTuple):
     """The measured server, and the session id and token that `superuser` made."""
 
     pid: int
@@ -41,11 +41,11 @@ class Site(NamedTuple):
 
 
 # The yielded dict is filled when the block ends, and goes into the result.
-Beside = Callable[[Site], AbstractContextManager[dict]]
+SideLoad = Callable[[LoadedServer], AbstractContextManager[dict]]
 
 
 @contextmanager
-def nothing(site: Site):
+def no_side_load(site: LoadedServer):
     yield {}
 
 
@@ -55,7 +55,7 @@ def superuser(env: dict[str, str]) -> tuple[str, str]:
     return sessionid, token
 
 
-def run(beside: Beside, seconds: int, service: Postgres, robots: int = CASE.robots) -> dict:
+def run(side_load: SideLoad, seconds: int, service: Postgres, robots: int = CASE.robots) -> dict:
     port = free_port()
     name = f"bench_{port}"
     with ExitStack() as stack:
@@ -65,12 +65,12 @@ def run(beside: Beside, seconds: int, service: Postgres, robots: int = CASE.robo
         env = os.environ | settings
         migrate(env)
         process, limits = stack.enter_context(serving(CASE, port, env))
-        ways_in = superuser(env)
+        credentials = superuser(env)
         load = [sys.executable, "-m", "tests.bench.load", str(port), str(robots), str(seconds), "1"]
         generator = stack.enter_context(subprocess.Popen(load, stdout=subprocess.PIPE, text=True))
         server, rss_mb = psutil.Process(process.pid), []
         generator.stdout.readline()  # all are connected
-        with beside(Site(process.pid, port, env, *ways_in)) as answers:
+        with side_load(LoadedServer(process.pid, port, env, *credentials)) as answers:
             before = cpu_s([server])
             while generator.poll() is None:
                 rss_mb.append(round(server.memory_info().rss / 2**20, 1))
@@ -81,18 +81,17 @@ def run(beside: Beside, seconds: int, service: Postgres, robots: int = CASE.robo
         return {**result, **answers, "server_cpu": round(used / seconds, 2), "rss_mb": rss_mb, "limits": limits}
 
 
-def compare(what: str, beside: Beside, options: Namespace, service: Postgres, robots: int = CASE.robots) -> None:
-    """Print each run without and with `beside`, in turns, and the ratio of the medians of ack p95."""
-    p95: dict[str, list[float]] = {"nothing": [], what: []}
+def compare(name: str, side_load: SideLoad, options: Namespace, service: Postgres, robots: int = CASE.robots) -> None:
+    """Print each run without and with the side load, in turns, and the ratio of the medians of ack p95."""
+    loads = {"no side load": no_side_load, name: side_load}
+    p95: dict[str, list[float]] = {load: [] for load in loads}
     for turn in range(options.runs):
-        for name, each in (("nothing", nothing), (what, beside)):
-            result = run(each, options.seconds, service, robots)
-            p95[name].append(result["p95_ms"])
-            print(turn + 1, name, json.dumps(result), flush=True)
-    without, with_it = (statistics.median(measured) for measured in p95.values())
-    print(
-        f"\nack p95: {without} ms with nothing beside, {with_it} ms with {what}: {with_it / without:.2f} x", flush=True
-    )
+        for load, begin in loads.items():
+            result = run(begin, options.seconds, service, robots)
+            p95[load].append(result["p95_ms"])
+            print(turn + 1, load, json.dumps(result), flush=True)
+    alone, loaded = (statistics.median(measured) for measured in p95.values())
+    print(f"\nack p95: {alone} ms with no side load, {loaded} ms with {name}: {loaded / alone:.2f} x", flush=True)
 
 
 def arguments(description: str, **defaults: int) -> Namespace:

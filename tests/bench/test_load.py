@@ -5,6 +5,7 @@ import pytest
 from tests.bench import __main__ as bench
 from tests.bench.load import figures
 from tests.bench.robot import Robot
+from tests.bench.serving import HERE
 
 pytestmark = pytest.mark.once
 
@@ -34,6 +35,11 @@ def test_it_ignores_frames_sent_before_the_window(robot):
     assert figures([robot], since=time.perf_counter() - 3)["max_ms"] < 5000
 
 
-def test_it_runs_the_floor_before_a_case_that_is_compared_with_it():
-    assert bench.chosen(["start"]) == ["floor", "start"]
+def test_it_runs_the_baseline_before_a_case_that_is_compared_with_it():
+    assert bench.chosen(["start"]) == ["baseline", "start"]
     assert bench.chosen(["connect"]) == ["accept-and-greet", "connect"]
+
+
+def test_it_has_a_program_for_each_kind_of_server():
+    kinds = {benchmark.case.kind for benchmark in bench.BENCHMARKS.values()} - {"serve"}
+    assert all((HERE / f"{kind}.py").exists() for kind in kinds)

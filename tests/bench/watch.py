@@ -10,11 +10,11 @@ import os
 import sys
 from collections import Counter
 
-ASK = b"\x81\x8f\0\0\0\0" + b'{"type":"next"}'  # masked with zeros
+REQUEST = b"\x81\x8f\0\0\0\0" + b'{"type":"next"}'  # masked with zeros
 count: Counter[str] = Counter()
 
 
-class Page:
+class WatchingPage:
     """A WebSocket without a library, because a library would read ahead."""
 
     def __init__(self, path: str):
@@ -37,7 +37,7 @@ class Page:
         assert b" 101 " in await self.reader.readuntil(b"\r\n\r\n"), self.path
 
     async def next(self) -> dict:
-        self.writer.write(ASK)
+        self.writer.write(REQUEST)
         while True:
             opcode, length = await self.reader.readexactly(2)
             if length >= 126:
@@ -52,21 +52,21 @@ class Page:
             count[answer["type"]] += 1
             count["missed"] += answer.get("missed", 0)
 
-    async def ask(self) -> None:
+    async def send_requests(self) -> None:
         self.reader._transport.pause_reading()
         while True:
-            self.writer.write(ASK)
+            self.writer.write(REQUEST)
             await asyncio.sleep(0.05)
 
 
 async def main(port: int, sessionid: str, watchers: int, robots: int, how: str) -> None:
     paths = [f"/ws/live/robot_{number % robots}" if number % 2 else "/ws/fleet" for number in range(watchers)]
-    pages = [Page(path) for path in paths]
+    pages = [WatchingPage(path) for path in paths]
     for page in pages:
         await page.connect(port, sessionid)
         await page.next()
     print("all have been answered", flush=True)
-    tasks = [asyncio.create_task(page.read() if how == "read" else page.ask()) for page in pages]
+    tasks = [asyncio.create_task(page.read() if how == "read" else page.send_requests()) for page in pages]
     await asyncio.to_thread(sys.stdin.read)
     count["gone"] = sum(task.done() for task in tasks)
     print(json.dumps(count), flush=True)

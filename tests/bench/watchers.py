@@ -11,15 +11,15 @@ from contextlib import contextmanager
 from functools import partial
 
 from tests.bench.serving import HERE
-from tests.bench.side_load import CASE, Site, arguments, compare, run
+from tests.bench.side_load import CASE, LoadedServer, arguments, compare, run
 from tests.services import postgres
 
 WATCHERS = 20
 
 
 @contextmanager
-def watchers(site: Site, how: str):
-    """Run watchers beside the load; `how` is read or deaf."""
+def watchers(site: LoadedServer, how: str):
+    """Run watchers as a side load; `how` is read or deaf."""
     command = [sys.executable, HERE / "watch.py", str(site.port), site.sessionid, str(WATCHERS), str(CASE.robots), how]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         answers: dict = {}

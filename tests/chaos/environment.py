@@ -52,9 +52,9 @@ def serving(url: str, *options: str, redis_url: str = "", how: str = "", **setti
         kind = partial(PatchedServer, how) if how else Server
         server = kind(Path(folder), *options, **settings)
         try:
-            yield server.start()
+            with server:
+                yield server
         finally:
-            server.stop()
             print(server.output())  # noqa: T201 - pytest shows it if the test failed
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tests.chaos.fleet import Fleet
-from tests.chaos.scenarios import DELAYED_FRAMES, holds_for, settled
+from tests.chaos.scenarios import DELAYED_FRAMES, holds_for, wait_until_settled
 from tests.services import Postgres, Server, wait_until
 from tests.standby import Standby
 
@@ -13,10 +13,10 @@ COUNT_FRAMES = "SELECT count(*) FROM teleop_teleopframe"
 
 
 def fail_over(fleet: Fleet, primary: Postgres, standby: Standby) -> None:
-    settled(fleet)
+    wait_until_settled(fleet)
     primary.kill()
     standby.promote()
-    settled(fleet)
+    wait_until_settled(fleet)
 
 
 def lose_unreplicated_rows(fleet: Fleet, server: Server, primary: Postgres, standby: Standby) -> None:
@@ -28,14 +28,14 @@ def lose_unreplicated_rows(fleet: Fleet, server: Server, primary: Postgres, stan
     promises_nothing = _without_standby(fleet, standby)
     primary.kill()
     primary.start()
-    promised = sum(robot.page.acked_through + 1 for robot in fleet.robots)
+    promised = sum(robot.record.acked_through + 1 for robot in fleet.robots)
     assert primary.fetch_value(COUNT_FRAMES) > promised, "no row is visible that was not replicated"
     holds_for(PAST_TIMEOUTS_S, promises_nothing, "nothing is promised by the server that stored the rows")
     server.kill()
     server.start()
     holds_for(PAST_TIMEOUTS_S, promises_nothing, "nothing is promised by a new server")
     _promote_in_place_of(primary, standby)
-    settled(fleet)
+    wait_until_settled(fleet)
 
 
 def cancel_waits(fleet: Fleet, primary: Postgres, standby: Standby) -> None:
@@ -48,16 +48,16 @@ def cancel_waits(fleet: Fleet, primary: Postgres, standby: Standby) -> None:
 
     holds_for(PAST_TIMEOUTS_S, still_promises_nothing, "nothing is promised by a commit whose wait was cancelled")
     _promote_in_place_of(primary, standby)
-    settled(fleet)
+    wait_until_settled(fleet)
 
 
 def _without_standby(fleet: Fleet, standby: Standby) -> Callable[[], bool]:
     """Stop the standby, wait until acks have stopped, and return a check that no ack came since."""
-    settled(fleet)
+    wait_until_settled(fleet)
     standby.stop()
     wait_until(lambda: all(robot.waiting > DELAYED_FRAMES for robot in fleet.robots), what="commits wait")
-    pages = [(robot.page, robot.page.acked_through) for robot in fleet.robots]
-    return lambda: all(page.acked_through == acked for page, acked in pages)
+    records = [(robot.record, robot.record.acked_through) for robot in fleet.robots]
+    return lambda: all(record.acked_through == acked for record, acked in records)
 
 
 def _promote_in_place_of(primary: Postgres, standby: Standby) -> None:

@@ -1,4 +1,4 @@
-"""Robots that stream in a separate thread, each with a page in the ledger."""
+"""Robots that stream in a separate thread, each with a record in the ledger."""
 
 import asyncio
 import json
@@ -7,21 +7,20 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
-from threading import Thread
-from typing import Self
 
 from teleop_client import AsyncRobotClient, Delays, TeleopError
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from tests.chaos.ledger import Ledger, Page
+from tests.chaos.ledger import Ledger, SessionRecord
+from tests.chaos.loop_thread import LoopThread
 
 JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 SHORT = Delays(first=0.1, most=0.5, slow=0.5, staff=0.5)
 CONNECT_S = 60  # of a fleet that resumes; half of its attempts may reach a stopped worker
 
 
-def moment(number: int) -> dict[str, dict]:
+def frame_data(number: int) -> dict[str, dict]:
     """Return frame `number` of any robot: two dozen digits that no other frame has."""
     position = {f"{joint}.pos": 90 * math.sin(number / 60 + place) for place, joint in enumerate(JOINTS)}
     return {"observation": position, "action": {joint: angle + 0.5 for joint, angle in position.items()}}
@@ -32,24 +31,24 @@ class Robot:
 
     def __init__(self, url: str, robot_id: str, ledger: Ledger, session: str) -> None:
         # The client notices a frozen server, or a dead connection, in seconds.
-        patience = {"connect_timeout_s": 5, "ping_interval_s": 2, "ping_timeout_s": 4}
-        self.page = ledger.page(robot_id, session)
-        self.page.meta_info = {"robot_type": "so101", "task": f"Fold towel {robot_id}"}
-        options = {"session": session, "meta_info": self.page.meta_info, "delays": SHORT} | patience
+        timeouts = {"connect_timeout_s": 5, "ping_interval_s": 2, "ping_timeout_s": 4}
+        self.record = ledger.record(robot_id, session)
+        self.record.meta_info = {"robot_type": "so101", "task": f"Fold towel {robot_id}"}
+        options = {"session": session, "meta_info": self.record.meta_info, "delays": SHORT} | timeouts
         self.client = AsyncRobotClient(url, robot_id, **options)
-        self._receive, self.client.protocol.receive = self.client.protocol.receive, self._witness
+        self._receive, self.client.protocol.receive = self.client.protocol.receive, self._record_message
 
-    def _witness(self, text: str | bytes) -> None:
-        self.page.note_received(json.loads(text))
+    def _record_message(self, text: str | bytes) -> None:
+        self.record.note_received(json.loads(text))
         self._receive(text)
 
     def send(self) -> None:
-        frame, timestamp = moment(len(self.page.sent)), time.time()
+        frame, timestamp = frame_data(len(self.record.sent)), time.time()
         index = self.client.send(**frame, timestamp=timestamp)
         if index is not None:
-            self.page.note_sent(index, timestamp, frame)
+            self.record.note_sent(index, timestamp, frame)
         elif not self.client.protocol.error:
-            self.page.complain("the client's memory is full")
+            self.record.add_fault("the client's memory is full")
 
     @property
     def waiting(self) -> int:
@@ -64,7 +63,7 @@ class Robot:
         try:
             await self.client.end(timeout_s)
         except TeleopError as error:
-            self.page.complain(f"did not end: {error}")
+            self.record.add_fault(f"did not end: {error}")
         finally:
             await self.client.close()
 
@@ -76,29 +75,29 @@ class Mute:
         self.robot_id, self.close_code = robot_id, 0
         self._url = f"{url.replace('http', 'ws')}/ws/log/{robot_id}"
         self._ledger = ledger
-        self._page: Page | None = None
+        self._record: SessionRecord | None = None
 
     @property
     def sent(self) -> int:
-        return len(self._page.sent) if self._page else 0
+        return len(self._record.sent) if self._record else 0
 
     async def run(self, fps: int) -> None:
         """Stream one session."""
         key = str(uuid.uuid4())
         async with connect(f"{self._url}?session={key}", compression=None) as websocket:
-            self._page = self._ledger.page(self.robot_id, key)
+            self._record = self._ledger.record(self.robot_id, key)
             with suppress(ConnectionClosed):
                 while True:
-                    index, frame, timestamp = self.sent, moment(self.sent), time.time()
+                    index, frame, timestamp = self.sent, frame_data(self.sent), time.time()
                     await websocket.send(json.dumps({"frame_index": index, "timestamp": timestamp, **frame}))
-                    self._page.note_sent(index, timestamp, frame)
+                    self._record.note_sent(index, timestamp, frame)
                     await asyncio.sleep(1 / fps)
             self.close_code = websocket.close_code
         if self.close_code == 1012:
-            self._page.acked_through = max(self._page.sent)
+            self._record.acked_through = max(self._record.sent)
 
 
-class Fleet:
+class Fleet(LoopThread):
     """Run `count` robots at `fps` in a thread: `with Fleet(url, ledger) as fleet: ...; fleet.end()`.
 
     With `sessions`, each robot resumes one of them.
@@ -107,30 +106,14 @@ class Fleet:
     def __init__(
         self, url: str, ledger: Ledger, count: int = 20, fps: int = 60, mutes: int = 0, sessions: Sequence[str] = ()
     ) -> None:
+        super().__init__()
         self.ledger = ledger
-        self._loop = asyncio.new_event_loop()
-        self._thread = Thread(target=self._loop.run_forever, name="fleet", daemon=True)
         self._fps = fps
         self._tasks: list[asyncio.Task] = []
         self._resumes = bool(sessions)
         keys = sessions or [str(uuid.uuid4()) for _ in range(count)]
         self.robots = [Robot(url, f"robot_{number:03}", ledger, key) for number, key in enumerate(keys)]
         self.mutes = [Mute(url, f"mute_{number:03}", ledger) for number in range(mutes)]
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self.call(self._start())
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.call(self._stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    def call(self, work):
-        """Run a coroutine in the fleet's loop; return its result."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     @property
     def is_streaming(self) -> bool:

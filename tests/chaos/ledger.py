@@ -35,7 +35,7 @@ class StoredSession(NamedTuple):
 
 
 @dataclass
-class Page:
+class SessionRecord:
     """One session, as its client saw it."""
 
     robot_id: str
@@ -45,10 +45,10 @@ class Page:
     acked_through: int = -1  # every frame sent up to here was acknowledged
     ended: int | None = None  # the frame_count in the server's answer to `end`
     meta_info: dict | None = None  # the meta_info of its `start`; None if the client sends none
-    complaints: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
 
     @property
-    def was_promised(self) -> bool:
+    def has_session(self) -> bool:
         return self.begun_at is not None or self.acked_through >= 0
 
     def note_sent(self, frame_index: int, timestamp: float, data: dict) -> None:
@@ -63,65 +63,65 @@ class Page:
                 if self.begun_at is None:
                     self.begun_at = index
                 if index <= self.acked_through:
-                    self.complain(f"greeted with {index} after the ack of {self.acked_through}")
+                    self.add_fault(f"greeted with {index} after the ack of {self.acked_through}")
                 self.acked_through = max(self.acked_through, index - 1)  # the client forgets all lower indexes
             case {"type": "ended", "frame_count": count}:
                 self.ended = count
                 self.acked_through = max(self.sent, default=-1)
             case {"type": "error"}:
-                self.complain(f"refused: {message}")
+                self.add_fault(f"refused: {message}")
 
-    def inherit(self, older: "Page") -> None:
+    def add_frames_of(self, older: "SessionRecord") -> None:
         """Add the frames that the session's previous client sent."""
-        self.sent |= {index: what for index, what in older.sent.items() if index < (self.begun_at or 0)}
+        self.sent |= {index: sent for index, sent in older.sent.items() if index < (self.begun_at or 0)}
 
-    def complain(self, what: str) -> None:
-        self.complaints.append(what)
+    def add_fault(self, fault: str) -> None:
+        self.faults.append(fault)
 
 
 class Ledger:
-    """All pages of a run. A run has a database of its own, so rows of sessions without a page are found too."""
+    """All records of a run. A run has a database of its own, so rows of sessions without a record are found too."""
 
     def __init__(self) -> None:
-        self.pages: dict[tuple[str, str], Page] = {}
+        self.records: dict[tuple[str, str], SessionRecord] = {}
 
-    def page(self, robot_id: str, session_key: str) -> Page:
-        return self.pages.setdefault((robot_id, session_key), Page(robot_id, session_key))
+    def record(self, robot_id: str, session_key: str) -> SessionRecord:
+        return self.records.setdefault((robot_id, session_key), SessionRecord(robot_id, session_key))
 
     @property
     def sent(self) -> int:
-        return sum(len(page.sent) for page in self.pages.values())
+        return sum(len(record.sent) for record in self.records.values())
 
     def faults(self, sessions: Iterable[StoredSession], frames: Iterable[StoredFrame]) -> list[str]:
-        """Return each difference between this and the database, a line each; none if all promised frames are stored."""
-        counted: dict[tuple[str, str], _Found] = {name: _Found() for name in self.pages}
-        faults = [f"{page.robot_id}: {complaint}" for page in self.pages.values() for complaint in page.complaints]
+        """Return the differences between this and the database, a line each; none if all is stored as acknowledged."""
+        counted: dict[tuple[str, str], _Found] = {name: _Found() for name in self.records}
+        faults = [f"{record.robot_id}: {fault}" for record in self.records.values() for fault in record.faults]
         for frame in frames:
             name = frame.robot_id, frame.session_key
             if name not in counted:
-                faults.append(f"{name}: frame {frame.frame_index} is nobody's")
-            elif fault := counted[name].take(frame, self.pages[name].sent.get(frame.frame_index)):
+                faults.append(f"{name}: frame {frame.frame_index} is of no known session")
+            elif fault := counted[name].take(frame, self.records[name].sent.get(frame.frame_index)):
                 faults.append(f"{frame.robot_id}: frame {frame.frame_index} {fault}")
-        for name, page in self.pages.items():
-            faults += _missing(page, counted[name].indexes)
+        for name, record in self.records.items():
+            faults += _missing(record, counted[name].indexes)
         faults += self._faults_of_sessions(list(sessions), counted)
         return faults
 
     def _faults_of_sessions(self, sessions: list[StoredSession], counted: "dict[tuple[str, str], _Found]") -> list[str]:
         names = [(session.robot_id, session.key) for session in sessions]
-        faults = [f"{name}: the session is nobody's" for name in names if name not in self.pages]
+        faults = [f"{name}: the session is unknown" for name in names if name not in self.records]
         # A robot that was refused (1013) and received no greeting or ack has no session.
         faults += [
-            f"{name}: no session" for name, page in self.pages.items() if page.was_promised and name not in names
+            f"{name}: no session" for name, record in self.records.items() if record.has_session and name not in names
         ]
         for session, name in zip(sessions, names, strict=True):
             if session.robot_status != "offline":
                 faults.append(f"{session.robot_id}: left {session.robot_status}")
             if session.end_time is None:
                 faults.append(f"{name}: its session is left live")
-            elif name in self.pages and counted[name].indexes:
-                faults += _faults_of_ends(session, counted[name], self.pages[name].ended)
-                faults += _faults_of_start(session, self.pages[name])
+            elif name in self.records and counted[name].indexes:
+                faults += _faults_of_ends(session, counted[name], self.records[name].ended)
+                faults += _faults_of_start(session, self.records[name])
         return faults
 
 
@@ -148,12 +148,12 @@ class _Found:
         return "" if digest(json.loads(frame.data)) == sent[1] else "has other data than was sent"
 
 
-def _missing(page: Page, stored: set[int]) -> Iterator[str]:
-    missing = sorted(page.sent.keys() - stored)
-    if acked := [index for index in missing if index <= page.acked_through]:
-        yield f"{page.robot_id}: {len(acked)} acknowledged frames are not stored, the first is {acked[0]}"
-    elif missing and page.ended is not None:
-        yield f"{page.robot_id}: {len(missing)} frames were sent and are not stored, the first is {missing[0]}"
+def _missing(record: SessionRecord, stored: set[int]) -> Iterator[str]:
+    missing = sorted(record.sent.keys() - stored)
+    if acked := [index for index in missing if index <= record.acked_through]:
+        yield f"{record.robot_id}: {len(acked)} acknowledged frames are not stored, the first is {acked[0]}"
+    elif missing and record.ended is not None:
+        yield f"{record.robot_id}: {len(missing)} frames were sent and are not stored, the first is {missing[0]}"
 
 
 def _faults_of_ends(session: StoredSession, found: _Found, ended: int | None) -> Iterator[str]:
@@ -166,12 +166,16 @@ def _faults_of_ends(session: StoredSession, found: _Found, ended: int | None) ->
         yield f"{session.robot_id}: from {ends[0]} to {ends[1]}, its frames {found.first_us} to {found.last_us}"
 
 
-def _faults_of_start(session: StoredSession, page: Page) -> Iterator[str]:
+def _faults_of_start(session: StoredSession, record: SessionRecord) -> Iterator[str]:
     """Check meta_info. Each connection sends `start` first, so after `ended` the server has processed `start` too."""
     stored = json.loads(session.meta_info or "null")
     # Staff may have added keys.
-    if page.ended is not None and page.meta_info is not None and not page.meta_info.items() <= (stored or {}).items():
-        yield f"{session.robot_id}: meta_info is {stored}, sent was {page.meta_info}"
+    if (
+        record.ended is not None
+        and record.meta_info is not None
+        and not record.meta_info.items() <= (stored or {}).items()
+    ):
+        yield f"{session.robot_id}: meta_info is {stored}, sent was {record.meta_info}"
 
 
 def digest(data: dict) -> bytes:

@@ -16,16 +16,16 @@ from tests.chaos.ledger import Ledger
 from tests.chaos.proxy import Proxy
 from tests.chaos.scenarios import (
     all_end,
+    break_connections,
     busiest_worker,
     fill_up,
     freeze,
     kill,
     kill_a_worker,
-    pester,
     restart,
-    settled,
     stop_a_worker,
     terminate,
+    wait_until_settled,
 )
 from tests.services import Postgres, redis, wait_until
 
@@ -93,8 +93,7 @@ def test_it_loses_no_frame_on_postgresql_with_a_full_disk():
     with small_disk(400) as disk:
         folder = disk / "postgres"
         folder.mkdir()
-        service = Postgres(folder).start()
-        try:
+        with Postgres(folder) as service:
             url = migrated(service.url)
             with serving(url) as server, Fleet(server.url, Ledger(), ROBOTS) as fleet:
                 for _ in range(3):
@@ -102,24 +101,22 @@ def test_it_loses_no_frame_on_postgresql_with_a_full_disk():
                     if service.process.poll() is not None:
                         service.start()
                 all_end(fleet, url)
-        finally:
-            service.stop()
 
 
 def test_it_loses_no_frame_on_sqlite_with_cut_and_half_open_connections():
     with sqlite_file() as url:
-        network_does_its_worst(url)
+        break_network(url)
 
 
 def test_it_loses_no_frame_on_postgresql_with_cut_and_half_open_connections():
     with postgres_database() as (_, url):
-        network_does_its_worst(url)
+        break_network(url)
 
 
-def network_does_its_worst(url: str) -> None:
+def break_network(url: str) -> None:
     with serving(url) as server, Proxy(server.port) as proxy, Fleet(proxy.url, Ledger(), ROBOTS) as fleet:
-        pester(fleet, proxy.cut, times=20)
-        pester(fleet, proxy.fall_silent, times=3)
+        break_connections(fleet, proxy.cut, times=20)
+        break_connections(fleet, proxy.stop_forwarding, times=3)
         all_end(fleet, url)
 
 
@@ -128,12 +125,12 @@ def test_a_second_client_takes_the_session_over_and_the_first_stops():
         first, second = Ledger(), Ledger()
         sessions = [f"both-{number:03}" for number in range(ROBOTS)]
         with Fleet(server.url, first, sessions=sessions) as one:
-            settled(one)
+            wait_until_settled(one)
             with Fleet(server.url, second, sessions=sessions) as another:
                 wait_until(lambda: all(robot.client.protocol.error for robot in one.robots), what="the first stop")
                 assert {type(robot.client.protocol.error) for robot in one.robots} == {SessionTaken}
-                for name, page in first.pages.items():
-                    second.pages[name].inherit(page)
+                for name, record in first.records.items():
+                    second.records[name].add_frames_of(record)
                 all_end(another, url)
 
 
@@ -160,16 +157,16 @@ def test_a_stopped_worker_stores_no_frame_in_a_session_taken_over():
     sessions = [f"again-{number:03}" for number in range(20)]
     with postgres_database() as (_, url), serving_with(2, url, **LONG_GROUPS) as server:
         with Fleet(server.url, old, fps=20, sessions=sessions) as fleet:
-            wait_until(lambda: all(robot.page.acked_through > 20 for robot in fleet.robots), what="frames are stored")
+            wait_until(lambda: all(robot.record.acked_through > 20 for robot in fleet.robots), what="frames are stored")
             stopped = busiest_worker(server)
             stopped.suspend()
             wait_until(lambda: any(robot.waiting > 60 for robot in fleet.robots), what="frames in the stopped worker")
         with Fleet(server.url, new, fps=20, sessions=sessions) as fleet:
             stopped.resume()
-            pairs = [(page, new.pages[name]) for name, page in old.pages.items()]
-            for before, page in pairs:
-                page.inherit(before)
+            pairs = [(record, new.records[name]) for name, record in old.records.items()]
+            for before, record in pairs:
+                record.add_frames_of(before)
             wait_until(
-                lambda: all(page.acked_through > max(before.sent) for before, page in pairs), what="as many frames"
+                lambda: all(record.acked_through > max(before.sent) for before, record in pairs), what="as many frames"
             )
             all_end(fleet, url)

@@ -1,4 +1,4 @@
-"""Clients beside the robots: programs that use REST, and pages that watch. Each runs in a thread of its own."""
+"""Clients other than robots: API clients and watching pages. Each runs in a thread of its own."""
 
 import json
 import random
@@ -13,34 +13,34 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, WebSocketE
 from websockets.sync.client import connect
 
 ORIGIN = "http://localhost"
-FIRST_WAIT_S, LONGEST_WAIT_S, SILENCE_S = 0.5, 15, 10  # as in teleop/static/teleop/socket.js
+FIRST_WAIT_S, LONGEST_WAIT_S, ANSWER_TIMEOUT_S = 0.5, 15, 10  # as in teleop/static/teleop/socket.js
 FINAL = 4401, 4404
 
 
 class Answer(NamedTuple):
-    asked_at: float
+    sent_at: float
     answered_at: float
     status: int  # 0: the connection broke
-    what: str
+    request: str
 
 
-class Onlooker(Thread):
+class Observer(Thread):
     def __init__(self, url: str) -> None:
         super().__init__(daemon=True)
         self.url = url
-        self.leaving = Event()
+        self.stopping = Event()
 
     def __enter__(self) -> Self:
         self.start()
         return self
 
     def __exit__(self, *_) -> None:
-        self.leaving.set()
+        self.stopping.set()
         self.join()
 
 
-class Program(Onlooker):
-    """A program that sends one request after another, about one a second, without retries."""
+class ApiClient(Observer):
+    """A client of REST that sends about one request a second, without retries."""
 
     def __init__(self, url: str, token: str, robot_id: str) -> None:
         super().__init__(url)
@@ -52,7 +52,7 @@ class Program(Onlooker):
     def run(self) -> None:
         (session,) = self._http.get(f"{self.url}/sessions", params={"robot": self.robot_id}).json()["results"]
         path = f"/sessions/{session['id']}"
-        asks = [
+        calls = [
             ("GET", "/robots", None),
             ("GET", f"/robots/{self.robot_id}/status", None),
             ("GET", f"{path}/frames?limit=100", None),
@@ -60,58 +60,58 @@ class Program(Onlooker):
             ("POST", f"{path}/marks", {"timestamp": time.time()}),
             ("GET", "/sessions?live=true&limit=20", None),
         ]
-        random.shuffle(asks)
-        for method, path, body in cycle(asks):
-            if self.leaving.wait(random.uniform(0.5, 1.5)):
+        random.shuffle(calls)
+        for method, path, body in cycle(calls):
+            if self.stopping.wait(random.uniform(0.5, 1.5)):
                 return
-            self._ask(method, path, body)
+            self._request(method, path, body)
 
-    def _ask(self, method: str, path: str, body: dict | None) -> None:
-        asked_at = time.monotonic()
+    def _request(self, method: str, path: str, body: dict | None) -> None:
+        sent_at = time.monotonic()
         try:
             status = self._http.request(method, self.url + path, json=body, timeout=60).status_code
         except requests.ConnectionError:
             status = 0
-        self.answers.append(Answer(asked_at, time.monotonic(), status, f"{method} {path}"))
+        self.answers.append(Answer(sent_at, time.monotonic(), status, f"{method} {path}"))
 
 
-class Page(Onlooker):
+class WatchingPage(Observer):
     """A page that requests data, and reconnects by itself like the real pages."""
 
     def __init__(self, url: str, cookie: str, socket: str, page: str) -> None:
         super().__init__(url)
-        self.heard_at = 0.0  # last time it received data of a streaming robot
-        self.gave_up: str | int = ""
+        self.received_at = 0.0  # last time it received data of a streaming robot
+        self.rejection: str | int = ""
         self._socket, self._page = f"{url.replace('http', 'ws')}/ws/{socket}", f"{url}/{page}"
         self._headers = {"Cookie": f"sessionid={cookie}"}
         self._wait_s: float = FIRST_WAIT_S
 
     def run(self) -> None:
-        while not self.gave_up:
+        while not self.rejection:
             try:
                 self._watch()
             except InvalidHandshake:
-                self._ask_why()
+                self._check_login()
             except ConnectionClosed as closed:
-                self.gave_up = closed.rcvd.code if closed.rcvd and closed.rcvd.code in FINAL else ""
+                self.rejection = closed.rcvd.code if closed.rcvd and closed.rcvd.code in FINAL else ""
             except (OSError, WebSocketException):
                 pass  # TimeoutError too: no answer in time
-            if self.leaving.wait(self._wait_s * random.uniform(0.75, 1.25)):
+            if self.stopping.wait(self._wait_s * random.uniform(0.75, 1.25)):
                 return
             self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
 
     def _watch(self) -> None:
         options = {"origin": ORIGIN, "additional_headers": self._headers, "open_timeout": 60, "close_timeout": 1}
         with connect(self._socket, **options) as websocket:
-            while not self.leaving.is_set():
+            while not self.stopping.is_set():
                 websocket.send('{"type":"next"}')
-                answer = json.loads(websocket.recv(timeout=SILENCE_S))
+                answer = json.loads(websocket.recv(timeout=ANSWER_TIMEOUT_S))
                 self._wait_s = FIRST_WAIT_S
                 if any(robot["rate_hz"] for robot in answer.get("robots", [answer])):
-                    self.heard_at = time.monotonic()
+                    self.received_at = time.monotonic()
 
-    def _ask_why(self) -> None:
+    def _check_login(self) -> None:
         """Request the page after a refused handshake; stop if it redirects to the login or is forbidden (403)."""
         with suppress(requests.ConnectionError):
             status = requests.head(self._page, headers=self._headers, timeout=60, allow_redirects=False).status_code
-            self.gave_up = status if status in (302, 403) else ""
+            self.rejection = status if status in (302, 403) else ""

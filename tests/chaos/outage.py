@@ -16,7 +16,7 @@ from tests.chaos.database_faults import read_only
 from tests.chaos.environment import postgres_database, serving
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Ledger
-from tests.chaos.scenarios import all_end, settled
+from tests.chaos.scenarios import all_end, wait_until_settled
 from tests.services import Postgres, Server, wait_until
 
 ROBOTS, AWAY_S = 100, 10
@@ -24,7 +24,7 @@ ROBOTS, AWAY_S = 100, 10
 
 def measure(how: str) -> dict[str, float]:
     with postgres_database() as (service, url), serving(url) as server, Fleet(server.url, Ledger(), ROBOTS) as fleet:
-        settled(fleet)
+        wait_until_settled(fleet)
         time.sleep(5)  # measure memory under the normal load first
         before = peak_rss_mb(server)
         with away(service, how):
@@ -32,7 +32,7 @@ def measure(how: str) -> dict[str, float]:
         back, owed = time.monotonic(), fleet.ledger.sent
         wait_until(lambda: fleet.acked >= owed, 60, "all that was sent meanwhile is acknowledged")
         owed_s = time.monotonic() - back
-        settled(fleet)
+        wait_until_settled(fleet)
         live_s = time.monotonic() - back
         reconnects = fleet.reconnects
         all_end(fleet, url)

@@ -4,8 +4,8 @@ import asyncio
 import random
 from asyncio import StreamReader, StreamWriter
 from contextlib import suppress
-from threading import Thread
-from typing import Self
+
+from tests.chaos.loop_thread import LoopThread
 
 CHUNK = 1500  # about a packet, so that a cut is inside a message
 
@@ -15,16 +15,16 @@ class Link:
 
     def __init__(self, robot: tuple[StreamReader, StreamWriter], server: tuple[StreamReader, StreamWriter]) -> None:
         self.ends = robot, server
-        self.is_to_be_cut = self.is_silent = False
-        self.is_left = False  # closed by at least one end
+        self.is_to_be_cut = self.is_stalled = False
+        self.is_closed = False  # closed by at least one end
 
     async def forward(self) -> None:
         (robot, to_robot), (server, to_server) = self.ends
         ways = [asyncio.create_task(self._forward(*way)) for way in ((robot, to_server), (server, to_robot))]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            self.is_left = True
-            if self.is_silent:
+            self.is_closed = True
+            if self.is_stalled:
                 await asyncio.Event().wait()  # one end has closed; the proxy does not close the other
         finally:
             for way in ways:
@@ -35,7 +35,7 @@ class Link:
     async def _forward(self, reader: StreamReader, writer: StreamWriter) -> None:
         with suppress(OSError):
             while data := await reader.read(CHUNK):
-                if self.is_silent:
+                if self.is_stalled:
                     continue
                 if self.is_to_be_cut:
                     writer.write(data[: random.randrange(len(data))])
@@ -45,39 +45,24 @@ class Link:
                 await writer.drain()
 
 
-class Proxy:
+class Proxy(LoopThread):
     """Proxy between robots and the server, in a separate thread."""
 
     def __init__(self, port: int) -> None:
+        super().__init__()
         self._server_port = port
-        self._loop = asyncio.new_event_loop()
-        self._thread = Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._links: set[Link] = set()
         self._tasks: set[asyncio.Task] = set()
-        self.is_shut = False  # new connections are reset at once; existing ones continue
+        self.refuses_connections = False  # new connections are reset at once; existing ones continue
         self.url = ""
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self._call(self._start())
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._call(self._stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
     def cut(self) -> list[Link]:
         """Reset half of the connections, each in the middle of its next packet."""
-        return self._call(self._mark("is_to_be_cut"))
+        return self.call(self._mark("is_to_be_cut"))
 
-    def fall_silent(self) -> list[Link]:
+    def stop_forwarding(self) -> list[Link]:
         """Stop forwarding on half of the connections without closing either end: they are half-open."""
-        return self._call(self._mark("is_silent"))
-
-    def _call(self, work):
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        return self.call(self._mark("is_stalled"))
 
     async def _start(self) -> None:
         self._listener = await asyncio.start_server(self._join, "127.0.0.1", 0)
@@ -89,18 +74,18 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _mark(self, what: str) -> list[Link]:
-        lively = [link for link in self._links if not link.is_silent]
-        marked = random.sample(lively, len(lively) // 2)
+    async def _mark(self, fault: str) -> list[Link]:
+        forwarding = [link for link in self._links if not link.is_stalled]
+        marked = random.sample(forwarding, len(forwarding) // 2)
         for link in marked:
-            setattr(link, what, True)
+            setattr(link, fault, True)
         return marked
 
     async def _join(self, reader: StreamReader, writer: StreamWriter) -> None:
         task = asyncio.current_task()
         self._tasks.add(task)
         with suppress(OSError, asyncio.CancelledError):  # the server is unreachable, or the test has ended
-            if self.is_shut:
+            if self.refuses_connections:
                 raise ConnectionRefusedError
             link = Link((reader, writer), await asyncio.open_connection("127.0.0.1", self._server_port))
             self._links.add(link)

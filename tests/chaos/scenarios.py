@@ -22,13 +22,13 @@ SWEPT_S = 60  # 30 s of silence, and a sweep every 10 s
 DELAYED_FRAMES = 120  # two seconds; one robot's fault may not delay another robot that long
 
 
-def settled(fleet: Fleet) -> None:
+def wait_until_settled(fleet: Fleet) -> None:
     wait_until(lambda: fleet.is_streaming, CATCH_UP_S, f"all robots stream again, {fleet.backlog} frames wait")
 
 
 def kill(fleet: Fleet, server: Server, times: int) -> None:
     for _ in range(times):
-        settled(fleet)
+        wait_until_settled(fleet)
         server.kill()
         server.start()
 
@@ -37,7 +37,7 @@ def terminate(fleet: Fleet, server: Server, times: int) -> None:
     """Terminate with mute robots too: all frames they sent before they saw the close count as acknowledged."""
     for _ in range(times):
         with Fleet(server.url, fleet.ledger, count=0, mutes=3) as others:
-            settled(fleet)
+            wait_until_settled(fleet)
             wait_until(lambda: others.is_streaming, what="mute robots stream")
             begun = time.monotonic()
             assert server.stop() == 0
@@ -49,13 +49,13 @@ def terminate(fleet: Fleet, server: Server, times: int) -> None:
 def restart(fleet: Fleet, service: Service, times: int) -> None:
     """Restart a service several times, alternating a normal stop and a kill, like a power failure."""
     for number in range(times):
-        settled(fleet)
+        wait_until_settled(fleet)
         service.kill() if number % 2 else service.stop()
         service.start()
 
 
 def freeze(fleet: Fleet, service: Service, seconds: float) -> None:
-    settled(fleet)
+    wait_until_settled(fleet)
     service.freeze()
     try:
         time.sleep(seconds)  # a fixed duration, not a wait for a condition
@@ -65,28 +65,28 @@ def freeze(fleet: Fleet, service: Service, seconds: float) -> None:
 
 def fill_up(fleet: Fleet, disk: Path, server: Server) -> None:
     """Fill the disk until the server has noticed, and its robots have waited for three seconds."""
-    settled(fleet)
-    said, filler = len(server.output()), disk / "filler"
+    wait_until_settled(fleet)
+    length, filler = len(server.output()), disk / "filler"
     with filler.open("wb", buffering=0) as file, suppress(OSError):
         while True:
             file.write(bytes(2**16))
-    wait_until(lambda: " waits, attempt " in server.output()[said:], 20, "the full disk is noticed")
+    wait_until(lambda: " waits, attempt " in server.output()[length:], 20, "the full disk is noticed")
     wait_until(lambda: fleet.backlog > 3 * 60 * len(fleet.robots), 20, "robots wait")
     filler.unlink()
 
 
-def pester(fleet: Fleet, what: Callable[[], list[Link]], times: int) -> None:
+def break_connections(fleet: Fleet, fault: Callable[[], list[Link]], times: int) -> None:
     """Apply a network fault, and wait until each affected connection is closed by one of its ends."""
     for _ in range(times):
-        settled(fleet)
-        links = what()
+        wait_until_settled(fleet)
+        links = fault()
         assert links
-        wait_until(lambda: all(link.is_left for link in links), CATCH_UP_S, "connections given up")  # noqa: B023
+        wait_until(lambda: all(link.is_closed for link in links), CATCH_UP_S, "closed connections")  # noqa: B023
 
 
 def kill_a_worker(fleet: Fleet, server: Server, times: int) -> None:
     for _ in range(times):
-        settled(fleet)
+        wait_until_settled(fleet)
         before = workers(server)
         before[0].kill()
         wait_until(lambda: len({*workers(server)} - {*before}) == 1, 1, "another worker")  # noqa: B023
@@ -102,22 +102,22 @@ def holds_for(seconds: float, condition: Callable[[], object], what: str) -> Non
 
 def outlast(fleet: Fleet, fault: AbstractContextManager, seconds: float) -> None:
     """Apply a fault that prevents storing for `seconds`; the server must not refuse frames because of it."""
-    settled(fleet)
+    wait_until_settled(fleet)
     with fault:
         time.sleep(seconds)  # a fixed duration, not a wait for a condition
         assert fleet.backlog > DELAYED_FRAMES, "frames do not wait"
-    settled(fleet)
+    wait_until_settled(fleet)
 
 
 def lock_rows(fleet: Fleet, database_url: str, seconds: float, of_session: str = SESSION_FOR_UPDATE) -> None:
     """Hold one robot's session and another's row in robots_robot: only the first robot's frames wait."""
-    settled(fleet)
+    wait_until_settled(fleet)
     waiting, *others = fleet.robots
-    ids = (waiting.page.robot_id, others[0].page.robot_id)
+    ids = (waiting.record.robot_id, others[0].record.robot_id)
     with locked(database_url, of_session, ids[0]), locked(database_url, ROBOT_FOR_UPDATE, ids[1]):
         holds_for(seconds, lambda: all(robot.waiting < DELAYED_FRAMES for robot in others), "other robots' acks")
         assert set(_without_heartbeat(database_url)) <= set(ids)
-    settled(fleet)
+    wait_until_settled(fleet)
 
 
 def _without_heartbeat(database_url: str) -> list[str]:
@@ -131,17 +131,17 @@ def stop_a_worker(fleet: Fleet, server: Server, proxy: Proxy, database_url: str)
 
     The robots connect through the proxy, which refuses them until the sweep.
     """
-    settled(fleet)
+    wait_until_settled(fleet)
     stopped = busiest_worker(server)
     stopped.suspend()
     try:
-        proxy.is_shut = True
+        proxy.refuses_connections = True
         wait_until(lambda: _is_swept(fleet, database_url), SWEPT_S, "the stopped worker's sessions are swept")
-        proxy.is_shut = False
+        proxy.refuses_connections = False
         wait_until(lambda: fleet.is_streaming, CONNECT_S, "all robots stream at the other worker")
     finally:
         stopped.resume()
-    settled(fleet)
+    wait_until_settled(fleet)
 
 
 def _is_swept(fleet: Fleet, database_url: str) -> bool:
@@ -162,7 +162,7 @@ def busiest_worker(server: Server) -> psutil.Process:
 
 def all_end(fleet: Fleet, database_url: str) -> None:
     """End all sessions, and check the database against the ledger."""
-    settled(fleet)
+    wait_until_settled(fleet)
     fleet.end()
     faults = faults_in(database_url, fleet.ledger)
     assert not faults, "\n".join(faults[:20])

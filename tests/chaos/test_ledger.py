@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.chaos.environment import serving, sqlite_file
-from tests.chaos.fleet import Fleet, moment
+from tests.chaos.fleet import Fleet, frame_data
 from tests.chaos.ledger import Ledger, StoredFrame, StoredSession
 from tests.chaos.scenarios import all_end, kill
 from tests.services import wait_until
@@ -18,19 +18,19 @@ SENT = 10
 def ledger() -> Ledger:
     """Return the ledger of an arm that has sent ten frames and ended."""
     ledger = Ledger()
-    page = ledger.page("arm", "morning-run")
-    page.meta_info = {"task": "Fold the towel"}
-    page.note_received({"type": "session", "next_frame_index": 0})
+    record = ledger.record("arm", "morning-run")
+    record.meta_info = {"task": "Fold the towel"}
+    record.note_received({"type": "session", "next_frame_index": 0})
     for index in range(SENT):
-        page.note_sent(index, 1703318400.25 + index, moment(index))
-    page.note_received({"type": "ack", "frame_index": 7})
-    page.note_received({"type": "ended", "frame_count": SENT})
+        record.note_sent(index, 1703318400.25 + index, frame_data(index))
+    record.note_received({"type": "ack", "frame_index": 7})
+    record.note_received({"type": "ended", "frame_count": SENT})
     return ledger
 
 
 def stored() -> list[StoredFrame]:
     times = [f"2023-12-23 08:00:0{index}.25+00" for index in range(SENT)]
-    return [StoredFrame("arm", "morning-run", i, times[i], json.dumps(moment(i))) for i in range(SENT)]
+    return [StoredFrame("arm", "morning-run", i, times[i], json.dumps(frame_data(i))) for i in range(SENT)]
 
 
 def session(**changes) -> list[StoredSession]:
@@ -54,7 +54,7 @@ def test_it_reports_no_fault_for_correct_rows(ledger: Ledger):
         (lambda rows: rows.pop(7), "acknowledged frames are not stored, the first is 7"),
         (lambda rows: rows.insert(3, rows[3]), "frame 3 is stored twice"),
         (lambda rows: rows.append(rows[9]._replace(frame_index=10)), "frame 10 was never sent"),
-        (lambda rows: rows.append(rows[9]._replace(session_key="another")), "frame 9 is nobody's"),
+        (lambda rows: rows.append(rows[9]._replace(session_key="another")), "frame 9 is of no known session"),
         (lambda rows: rows.append(rows[4]._replace(data=rows.pop(4).data.replace("1", "2", 1))), "frame 4 has other"),
         (lambda rows: rows.append(rows[4]._replace(data=reordered(rows.pop(4).data))), "frame 4 has other data"),
         (lambda rows: rows.append(rows[4]._replace(timestamp=rows.pop(4).timestamp[:-3] + "1")), "has the timestamp"),
@@ -84,23 +84,23 @@ def test_it_finds_a_wrong_session(ledger: Ledger, change: dict, fault: str):
 
 
 def test_it_finds_a_second_session(ledger: Ledger):
-    assert "nobody's" in ledger.faults(session() + session(key="made-again"), stored())[0]
+    assert "the session is unknown" in ledger.faults(session() + session(key="made-again"), stored())[0]
 
 
 def test_it_finds_sent_frames_neither_acknowledged_nor_stored(ledger: Ledger):
-    ledger.page("arm", "morning-run").acked_through = 7
+    ledger.record("arm", "morning-run").acked_through = 7
     assert ledger.faults(session(), stored()[:9])[0] == "arm: 1 frames were sent and are not stored, the first is 9"
 
 
 def test_it_requires_only_acknowledged_frames_of_an_interrupted_client(ledger: Ledger):
-    page = ledger.page("arm", "morning-run")
-    page.ended, page.acked_through = None, 8
+    record = ledger.record("arm", "morning-run")
+    record.ended, record.acked_through = None, 8
     changed = session(frame_count=9, end_time="2023-12-23 08:00:08.25")
     assert ledger.faults(changed, stored()[:9]) == []
 
 
 def test_it_finds_a_greeting_below_the_last_acknowledged_frame(ledger: Ledger):
-    ledger.page("arm", "morning-run").note_received({"type": "session", "next_frame_index": 5})
+    ledger.record("arm", "morning-run").note_received({"type": "session", "next_frame_index": 5})
     assert "greeted with 5" in ledger.faults(session(), stored())[0]
 
 

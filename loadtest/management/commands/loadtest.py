@@ -10,9 +10,9 @@ NEEDED = {"locust": "locust", "rich": "rich", "psutil": "psutil", "websocket": "
 
 class Command(FormatCheckedCommand):
     help = (
-        "How many robots does this server hold? Drives robots and API clients against a server that it starts itself, "
-        "and writes report.md, report.html and results.json. Exit status 0: every run was sound; 1: one was not, or a "
-        "--require was missed; 2: unusable arguments. docs/loadtest.md"
+        "Measures how many robots this server can serve. It starts a server, runs robots and API clients against it, "
+        "and writes report.md, report.html and results.json. Exit status 0: all runs are sound; 1: a run is not sound, "
+        "or a --require was missed; 2: invalid arguments. docs/loadtest.md explains the report."
     )
     # The command asks the database of these settings for its storage format, and does not touch it otherwise.
     requires_system_checks = []
@@ -27,7 +27,7 @@ class Command(FormatCheckedCommand):
         missing = [package for module, package in NEEDED.items() if find_spec(module) is None]
         if missing:
             raise CommandError(
-                f"loadtest needs {', '.join(missing)}: pip install -r requirements-dev.txt", returncode=2
+                f"loadtest needs {', '.join(missing)}; run pip install -r requirements-dev.txt", returncode=2
             )
         from loadtest.main import main
         from loadtest.run.processes import Unusable
