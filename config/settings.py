@@ -1,71 +1,59 @@
 """Read all settings from the environment; an unusable value stops the start with the setting's name (docs: README)."""
 
-import ipaddress
+import os
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from django.core.exceptions import ImproperlyConfigured
-from environs import Env, EnvError
-from marshmallow.validate import OneOf, Range
+from config.env import Environment
 
 VERSION = "0.1.0"
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-env = Env(eager=False)
+env = Environment(os.environ)
 
-DEBUG = env.bool("DEBUG", False)
-HTTPS = env.bool("HTTPS", False)
-SECRET_KEY = env.str("SECRET_KEY", "debug-only-not-a-secret" if DEBUG else "")
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", [])
-CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", [])
-TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", [])
-ROBOT_AUTH = env.str("ROBOT_AUTH", "open" if DEBUG else "key", validate=OneOf(["key", "open"]))
-ROBOT_AUTH_OPEN_ANYWHERE = env.bool("ROBOT_AUTH_OPEN_ANYWHERE", False)
-TOKEN_AGE_DAYS = env.int("TOKEN_AGE_DAYS", 90, validate=Range(0, 36_500))
-REDIS_URL = env.str("REDIS_URL", "")
+DEBUG = env.flag("DEBUG", False)
+HTTPS = env.flag("HTTPS", False)
+SECRET_KEY = env.text("SECRET_KEY", "debug-only-not-a-secret" if DEBUG else "")
+ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.origins("CSRF_TRUSTED_ORIGINS", wildcards=True)
+CORS_ALLOWED_ORIGINS = env.origins("CORS_ALLOWED_ORIGINS")
+TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
+ROBOT_AUTH = env.text("ROBOT_AUTH", "open" if DEBUG else "key", choices=("key", "open"))
+ROBOT_AUTH_OPEN_ANYWHERE = env.flag("ROBOT_AUTH_OPEN_ANYWHERE", False)
+TOKEN_AGE_DAYS = env.number("TOKEN_AGE_DAYS", 90, most=36_500)
+REDIS_URL = env.redis("REDIS_URL")
 
-INGEST_FLUSH_INTERVAL_MS = env.int("INGEST_FLUSH_INTERVAL_MS", 20, validate=Range(1, 1000))
-INGEST_MAX_PENDING_BYTES = env.int("INGEST_MAX_PENDING_BYTES", 64 * 2**20, validate=Range(2**20, 2**36))
-INGEST_WRITER = env.str("INGEST_WRITER", "auto", validate=OneOf(["auto", "bulk_create"]))
+INGEST_FLUSH_INTERVAL_MS = env.number("INGEST_FLUSH_INTERVAL_MS", 20, least=1, most=1000)
+INGEST_MAX_PENDING_BYTES = env.number("INGEST_MAX_PENDING_BYTES", 64 * 2**20, least=2**20, most=2**36)
+INGEST_WRITER = env.text("INGEST_WRITER", "auto", choices=("auto", "bulk_create"))
 
-CONNECTIONS_PER_WORKER = env.int("CONNECTIONS_PER_WORKER", 2000, validate=Range(0))
-CONNECTIONS_PER_ADDRESS = env.int("CONNECTIONS_PER_ADDRESS", 1000, validate=Range(0))
-CONNECTIONS_PER_ROBOT = env.int("CONNECTIONS_PER_ROBOT", 20, validate=Range(0))
-WATCHERS_PER_WORKER = env.int("WATCHERS_PER_WORKER", 200, validate=Range(0))
-WATCHERS_PER_PERSON = env.int("WATCHERS_PER_PERSON", 20, validate=Range(0))
-HANDSHAKES_PER_ROBOT = env.int("HANDSHAKES_PER_ROBOT", 60, validate=Range(0))
-NEW_SESSIONS_PER_ROBOT = env.int("NEW_SESSIONS_PER_ROBOT", 30, validate=Range(0))
-REFUSALS_PER_ADDRESS = env.int("REFUSALS_PER_ADDRESS", 300, validate=Range(0))
-NEW_ROBOTS_PER_ADDRESS = env.int("NEW_ROBOTS_PER_ADDRESS", 300, validate=Range(0))
-HTTP_CONNECTIONS_PER_ADDRESS = env.int("HTTP_CONNECTIONS_PER_ADDRESS", 256, validate=Range(0))
-HTTP_REQUESTS_PER_ADDRESS = env.int("HTTP_REQUESTS_PER_ADDRESS", 100, validate=Range(0))
-WAITS_PER_USER = env.int("WAITS_PER_USER", 50, validate=Range(0))
-WAITS_PER_WORKER = env.int("WAITS_PER_WORKER", 200, validate=Range(0))
-DOWNLOADS_PER_USER = env.int("DOWNLOADS_PER_USER", 4, validate=Range(0))
-DOWNLOADS_PER_WORKER = env.int("DOWNLOADS_PER_WORKER", 8, validate=Range(0))
+CONNECTIONS_PER_WORKER = env.number("CONNECTIONS_PER_WORKER", 2000)
+CONNECTIONS_PER_ADDRESS = env.number("CONNECTIONS_PER_ADDRESS", 1000)
+CONNECTIONS_PER_ROBOT = env.number("CONNECTIONS_PER_ROBOT", 20)
+WATCHERS_PER_WORKER = env.number("WATCHERS_PER_WORKER", 200)
+WATCHERS_PER_PERSON = env.number("WATCHERS_PER_PERSON", 20)
+HANDSHAKES_PER_ROBOT = env.number("HANDSHAKES_PER_ROBOT", 60)
+NEW_SESSIONS_PER_ROBOT = env.number("NEW_SESSIONS_PER_ROBOT", 30)
+REFUSALS_PER_ADDRESS = env.number("REFUSALS_PER_ADDRESS", 300)
+NEW_ROBOTS_PER_ADDRESS = env.number("NEW_ROBOTS_PER_ADDRESS", 300)
+HTTP_CONNECTIONS_PER_ADDRESS = env.number("HTTP_CONNECTIONS_PER_ADDRESS", 256)
+HTTP_REQUESTS_PER_ADDRESS = env.number("HTTP_REQUESTS_PER_ADDRESS", 100)
+WAITS_PER_USER = env.number("WAITS_PER_USER", 50)
+WAITS_PER_WORKER = env.number("WAITS_PER_WORKER", 200)
+DOWNLOADS_PER_USER = env.number("DOWNLOADS_PER_USER", 4)
+DOWNLOADS_PER_WORKER = env.number("DOWNLOADS_PER_WORKER", 8)
 
-MEDIA_ROOT = env.path("MEDIA_ROOT", BASE_DIR / "media")
-VIDEO_MAX_BYTES = env.int("VIDEO_MAX_BYTES", 2 * 2**30, validate=Range(2**10, 2**40))
-DISK_RESERVE_BYTES = env.int("DISK_RESERVE_BYTES", None, validate=Range(0, 2**60))
-DATABASE_DISK_BYTES = env.int("DATABASE_DISK_BYTES", 0, validate=Range(0, 2**60))
-LOG_FORMAT = env.str("LOG_FORMAT", "text", validate=OneOf(["text", "json"]))
-METRICS_TOKEN = env.str("METRICS_TOKEN", "")
-DATABASE = env.dj_db_url("DATABASE_URL", "sqlite:///db.sqlite3")
+MEDIA_ROOT = env.path("MEDIA_ROOT", BASE_DIR / "media", BASE_DIR)
+VIDEO_MAX_BYTES = env.number("VIDEO_MAX_BYTES", 2 * 2**30, least=2**10, most=2**40)
+DISK_RESERVE_BYTES = env.number("DISK_RESERVE_BYTES", None, most=2**60)
+DATABASE_DISK_BYTES = env.number("DATABASE_DISK_BYTES", 0, most=2**60)
+LOG_FORMAT = env.text("LOG_FORMAT", "text", choices=("text", "json"))
+METRICS_TOKEN = env.secret("METRICS_TOKEN")
+SILENCED_SYSTEM_CHECKS = env.check_ids("SILENCED_SYSTEM_CHECKS")
+DATABASE = env.database("DATABASE_URL", "sqlite:///db.sqlite3", BASE_DIR)
 
-try:
-    env.seal()
-except EnvError as error:
-    problems = [f"{name}: {' '.join(said)}" for name, said in error.error_messages.items()]
-    raise ImproperlyConfigured("; ".join(problems)) from None
 if not SECRET_KEY:
-    raise ImproperlyConfigured("SECRET_KEY is empty; a long random string expected (or DEBUG=1 on your own machine)")
-if REDIS_URL and urlsplit(REDIS_URL).scheme not in ("redis", "rediss", "unix"):
-    raise ImproperlyConfigured("REDIS_URL is not usable; redis://host:port/0 expected")
-try:
-    TRUSTED_PROXIES = [ipaddress.ip_network(proxy) for proxy in TRUSTED_PROXIES]
-except ValueError as error:
-    raise ImproperlyConfigured(f"TRUSTED_PROXIES: {error}; addresses or networks expected") from None
+    env.problems.append("SECRET_KEY is empty; a long random string expected (or DEBUG=1 on your own machine)")
+env.check()
 
 INSTALLED_APPS = [
     "robots",
@@ -90,8 +78,9 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "robots.middleware.headers_of_strangers_and_caches",
+    "robots.middleware.CompressJSON",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "robots.static_files.StaticFilesMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -117,27 +106,31 @@ TEMPLATES = [
     }
 ]
 
-match DATABASE.get("ENGINE"):
-    case "django.db.backends.postgresql":
-        # Under ASGI every request has its own thread, so without a pool each request would have its own connection.
-        DATABASE.setdefault("OPTIONS", {}).update(pool={"min_size": 1, "max_size": 4, "timeout": 3}, connect_timeout=5)
-        DATABASE["CONN_HEALTH_CHECKS"] = True  # otherwise each fails one request after PostgreSQL's restart
+# psycopg reads timestamps in this style only, and a database or a role may have another one. libpq sends the style
+# while it connects, which costs no round trip and which PgBouncer allows.
+os.environ["PGDATESTYLE"] = "ISO"
+if DATABASE["ENGINE"] == "django.db.backends.postgresql":
+    DATABASE["CONN_HEALTH_CHECKS"] = True  # otherwise each fails one request after PostgreSQL's restart
+    DATABASE["DISABLE_SERVER_SIDE_CURSORS"] = True  # they fail behind PgBouncer in transaction mode
+    DATABASE["OPTIONS"] = {
         # A database host that lost its power sends nothing; without these options a worker would wait for hours.
-        DATABASE["OPTIONS"].update(
-            keepalives_idle=10, keepalives_interval=5, keepalives_count=3, tcp_user_timeout=30_000
-        )
-    case "django.db.backends.sqlite3":
-        if DATABASE["NAME"] != ":memory:":
-            DATABASE["NAME"] = str(BASE_DIR / DATABASE["NAME"])
-        DATABASE["OPTIONS"] = {
-            # Readers never block the writer (WAL), and a commit survives a power cut (FULL).
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL",
-            # A transaction takes the write lock when it begins, so it waits instead of failing half-way.
-            "transaction_mode": "IMMEDIATE",
-            "timeout": 20,
-        }
-    case engine:
-        raise ImproperlyConfigured(f"DATABASE_URL is for {engine}; sqlite:///FILE or postgresql://... expected")
+        "connect_timeout": 5,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 30_000,
+        **DATABASE["OPTIONS"],
+        # Under ASGI every request has its own thread, so without a pool each request would have its own connection.
+        "pool": {"min_size": 1, "max_size": 4, "timeout": 3},
+    }
+else:
+    DATABASE["OPTIONS"] = {
+        # Readers never block the writer (WAL), and a commit survives a power cut (FULL).
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL",
+        # A transaction takes the write lock when it begins, so it waits instead of failing half-way.
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+    }
 DATABASES = {"default": DATABASE}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -182,7 +175,7 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "LeRobot Backend",
-    "DESCRIPTION": "Robots, their sessions, frames and videos. How to use it: docs/api.md.",
+    "DESCRIPTION": "REST API of robots, their sessions, frames and videos. docs/api.md explains its use.",
     "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
     "COMPONENT_SPLIT_REQUEST": True,
@@ -212,6 +205,10 @@ CONTENT_SECURITY_POLICY = {
 }
 
 STATIC_URL = "static/"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "robots.static_files.VersionedStorage"},
+}
 WHITENOISE_USE_FINDERS = True  # `serve` sends the apps' own files, so collectstatic is not needed
 MEDIA_URL = "media/"
 FILE_UPLOAD_HANDLERS = ["videos.uploads.UploadHandler"]  # Django's default keeps up to 2.5 MB in memory
@@ -250,8 +247,7 @@ LOGGING = {
     "loggers": {
         "daphne": {"level": "WARNING"},
         # Any client can cause any number of refusals.
-        "teleop.ingest.consumer": {"filters": ["rate"]},
+        "teleop.asgi.refusals": {"filters": ["rate"]},
         "teleop.server.http_channel": {"filters": ["rate"]},
-        "teleop.asgi.connection_limits": {"filters": ["rate"]},
     },
 }

@@ -21,7 +21,10 @@ def check_format(database: BaseDatabaseWrapper, name: str = "the database of DAT
 
     Raises django.db.Error if the database does not answer.
     """
-    number = stored_format(database)
+    require_supported(stored_format(database), name)
+
+
+def require_supported(number: int | None, name: str = "the database of DATABASE_URL") -> None:
     if number is not None and number > SUPPORTED:
         raise UnsupportedFormat(
             f"{name} has storage format {number} and this code supports formats up to {SUPPORTED}: run the newer code "
@@ -39,15 +42,20 @@ def stored_format(database: BaseDatabaseWrapper) -> int | None:
         return None
     own = database.copy()
     own.settings_dict["OPTIONS"].pop("pool", None)
-    table = StorageFormat._meta.db_table
     try:
-        with own.cursor() as cursor:
-            if table not in own.introspection.table_names(cursor):
-                return None
-            cursor.execute(f"SELECT number FROM {table}")  # nosec B608 # a constant
-            row = cursor.fetchone()
+        return read_format(own)
     finally:
         own.close()
+
+
+def read_format(database: BaseDatabaseWrapper) -> int | None:
+    """Return the stored number on this connection, which stays open."""
+    table = StorageFormat._meta.db_table
+    with database.cursor() as cursor:
+        if table not in database.introspection.table_names(cursor):
+            return None
+        cursor.execute(f"SELECT number FROM {table}")  # nosec B608 # a constant
+        row = cursor.fetchone()
     return row[0] if row else None  # `manage.py flush` empties this table too
 
 

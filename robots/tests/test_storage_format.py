@@ -149,7 +149,6 @@ def test_its_migration_can_be_reversed_and_reapplied(tmp_path: Path):
     ("command", "code", "said"),
     [
         (["prune", "--older-than", "1d"], 1, "CommandError: the database of DATABASE_URL cannot be used: "),
-        (["serve"], 1, "CommandError: the database of DATABASE_URL cannot be used: "),
         (["simulate", "--robots", "0"], 1, "CommandError: --robots is 0; 1 to 1000 expected"),
         (["loadtest", "--robots", "0"], 2, "CommandError: --robots is '0'; whole numbers from 1 to 1000 expected"),
     ],

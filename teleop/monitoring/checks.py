@@ -12,12 +12,16 @@ from urllib.parse import urlsplit
 
 import redis
 from django.conf import settings
-from django.core.checks import Tags, run_checks
+from django.core.checks import ERROR, CheckMessage, run_checks
+from django.db import Error as DatabaseFailure
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from robots import redis_probe
 from robots.models import Robot
+from robots.redis_cache import redis_cache
 from teleop.ingest.transactions import use_dedicated_connection
+from teleop.monitoring.database import Problem, all_needs, connection_problem, problem
 from teleop.monitoring.storage import folders, measure
 
 MIN_FILES = 4096  # one socket for each robot, watcher and request
@@ -25,6 +29,9 @@ MIN_FREE_BYTES = 5 * 10**9
 MIN_DAYS = 7
 MAX_CLOCK_S = 1.0
 OLDEST_POSTGRESQL = 150000
+REDIS_TIMEOUT_S = 2
+READABLE = {"teleop.E002", "teleop.E005"}  # with these findings the other checks can still read the database
+SET_BY_HTTPS = {"security.W004", "security.W008", "security.W012", "security.W016"}
 
 
 class Verdict(StrEnum):
@@ -34,59 +41,93 @@ class Verdict(StrEnum):
 
 
 class Finding(NamedTuple):
+    """`id` is that of a system check: SILENCED_SYSTEM_CHECKS can contain it, and docs/deploy.md lists all of them."""
+
     verdict: Verdict
     what: str
     advice: str = ""
+    id: str = ""
 
 
 def ok(what: str) -> Finding:
     return Finding(Verdict.OK, what)
 
 
-def warning(what: str, advice: str) -> Finding:
-    return Finding(Verdict.WARNING, what, advice)
+def warning(id: str, what: str, advice: str) -> Finding:
+    return Finding(Verdict.WARNING, what, advice, id)
 
 
-def failed(what: str, advice: str) -> Finding:
-    return Finding(Verdict.FAILED, what, advice)
+def failed(id: str, what: str, advice: str) -> Finding:
+    return Finding(Verdict.FAILED, what, advice, id)
+
+
+def failed_by(found: Problem) -> Finding:
+    return failed(found.id, found.what, found.cure)
 
 
 def database() -> Finding:
-    connection.ensure_connection()
+    try:
+        connection.ensure_connection()
+        if found := problem(connection, all_needs()):
+            return failed_by(found)
+    except DatabaseFailure as error:
+        return failed_by(connection_problem(error))
     if connection.vendor == "sqlite":
-        return ok(f"SQLite {sqlite3.sqlite_version} at {connection.settings_dict['NAME']}")
+        file = connection.settings_dict["NAME"]
+        backup = f"its newest frames are in {file}-wal, so copy it by sqlite3 {file} '.backup COPY', not by cp"
+        return ok(f"SQLite {sqlite3.sqlite_version} at {file}; {backup}")
     version = connection.pg_version
     if version < OLDEST_POSTGRESQL:
-        return failed(f"PostgreSQL {version // 10000}", "15 or later is expected")
+        return failed("teleop.E003", f"PostgreSQL {version // 10000}", "upgrade to PostgreSQL 15 or later")
     return ok(f"PostgreSQL {version // 10000}")
 
 
 def commits() -> Finding:
     """Check that commits are durable: an ack says that the frame survives a power cut."""
     if connection.vendor == "sqlite":
-        return ok("a commit is on the disk: WAL, synchronous=FULL")
+        return ok("commits are durable: WAL, synchronous=FULL")
     with connection.cursor() as cursor:
         cursor.execute("SELECT name FROM pg_settings WHERE name IN ('fsync', 'synchronous_commit') AND setting = 'off'")
         off = [name for (name,) in cursor.fetchall()]
     if off:
-        return failed(f"{' and '.join(off)} off: a power cut loses acknowledged frames", "turn it on")
-    return ok("a commit is on the disk: fsync and synchronous_commit are on")
+        return failed("teleop.E006", f"{' and '.join(off)} off: a power failure loses acknowledged frames", "turn on")
+    return ok("commits are durable: fsync and synchronous_commit are on")
 
 
 def migrations() -> Finding:
     executor = MigrationExecutor(connection)
     missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if missing:
-        return failed(f"{len(missing)} are not applied, the first is {missing[0][0]}", "python manage.py migrate")
+        return failed(
+            "teleop.E007",
+            f"{len(missing)} are not applied, the first is {missing[0][0]}",
+            "run python manage.py migrate",
+        )
     return ok("all are applied")
 
 
 def channel_layer() -> Finding:
     if not settings.REDIS_URL:
-        return warning("REDIS_URL is empty: one worker only", "set it, to run serve --workers")
-    with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2) as client:
-        client.ping()
-    return ok(f"Redis at {urlsplit(settings.REDIS_URL).hostname}")
+        return warning("teleop.W008", "REDIS_URL is empty: one worker only", "set it to run serve --workers")
+    patience = {"socket_timeout": REDIS_TIMEOUT_S, "socket_connect_timeout": REDIS_TIMEOUT_S}
+    try:
+        with redis.Redis.from_url(settings.REDIS_URL, **patience) as client:
+            redis_probe.send_and_receive(client, REDIS_TIMEOUT_S)
+    except redis.RedisError as error:
+        return failed("teleop.E009", redis_probe.problem(error), "check REDIS_URL, and that Redis runs")
+    return ok(f"Redis at {urlsplit(settings.REDIS_URL).hostname} carries messages")
+
+
+def counters() -> Finding:
+    """Check that Redis takes the counters of all workers. Messages pass even if its memory is full."""
+    if not settings.REDIS_URL:
+        return ok("in this process's memory")
+    try:
+        redis_cache(settings.REDIS_URL).set("doctor", 1, 1)
+    except redis.RedisError as error:
+        advice = "each process counts by itself; raise maxmemory, and allow the user +@write and ~:1:*"
+        return warning("teleop.W010", redis_probe.problem(error), advice)
+    return ok("in Redis, for all processes together")
 
 
 def event_loop() -> Finding:
@@ -100,8 +141,10 @@ def websockets() -> Finding:
     from autobahn.websocket import utf8validator
 
     if utf8validator.Utf8Validator.__module__.startswith("autobahn.nvx"):
-        return ok("autobahn's C code (NVX) is active")
-    return warning("autobahn runs without its C code (NVX): large messages cost more", "unset AUTOBAHN_USE_NVX")
+        return ok("autobahn uses its C code (NVX)")
+    return warning(
+        "teleop.W012", "autobahn does not use its C code (NVX): large messages are slower", "unset AUTOBAHN_USE_NVX"
+    )
 
 
 def ffmpeg() -> Finding:
@@ -114,76 +157,89 @@ def ffmpeg() -> Finding:
 def limits() -> Finding:
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files < MIN_FILES:
-        return warning(f"{files} open files a process", f"LimitNOFILE=, or ulimit -n, of {MIN_FILES} or more")
-    return ok(f"{files} open files a process")
+        return warning(
+            "teleop.W014", f"{files} open files per process", f"set LimitNOFILE= or ulimit -n to {MIN_FILES} or more"
+        )
+    return ok(f"{files} open files per process")
 
 
 def clocks() -> Finding:
     with connection.cursor() as cursor:
         began = time.time()
         if connection.vendor == "sqlite":
-            return ok("the database's clock is this machine's")
+            return ok("the database uses this machine's clock")
         cursor.execute("SELECT extract(epoch FROM clock_timestamp())")
         apart = float(cursor.fetchone()[0]) - (began + time.time()) / 2
     if abs(apart) > MAX_CLOCK_S:
-        return warning(f"the database's clock is {apart:+.1f} s from this machine's", "run NTP on both")
-    return ok(f"the database's clock is {apart * 1000:+.0f} ms from this machine's")
+        return warning(
+            "teleop.W015", f"the database's clock differs by {apart:+.1f} s from this machine's", "run NTP on both"
+        )
+    return ok(f"the database's clock differs from this machine's by {apart * 1000:+.0f} ms")
 
 
 def disk() -> Finding:
     closed = [str(folder) for folder in folders().values() if not os.access(folder, os.W_OK)]
     if closed:
-        return failed(f"{closed[0]} cannot be written to", "give it to the user that runs this")
+        return failed("teleop.E016", f"{closed[0]} is not writable", "make the user of this process its owner")
     stored = measure()
     least, days = min(stored.free.values()), stored.days_left
-    room = f"{least / 1e9:.0f} GB free" + ("" if days is None else f", {days:.0f} days at this week's pace")
+    room = f"{least / 1e9:.0f} GB free" + ("" if days is None else f", full in {days:.0f} days at this week's growth")
     if least < MIN_FREE_BYTES or (days is not None and days < MIN_DAYS):
-        return warning(room, "python manage.py prune, or a larger disk")
+        return warning("teleop.W017", room, "run python manage.py prune, or use a larger disk")
     return ok(room)
-
-
-def security() -> Finding:
-    if settings.DEBUG:
-        return warning("DEBUG is on: anybody may read and stream", "for your own machine only")
-    if "*" in settings.ALLOWED_HOSTS:
-        return warning("ALLOWED_HOSTS is *: a page of any site may act as one of this server", "list its names")
-    problems = [each for each in run_checks(tags=[Tags.security], include_deployment_checks=True) if each.level >= 30]
-    if problems:
-        return warning(", ".join(each.id for each in problems), "HTTPS=1; python manage.py check --deploy says more")
-    return ok("DEBUG is off, check --deploy finds nothing")
 
 
 def keys() -> Finding:
     if settings.ROBOT_AUTH == "open":
-        where = ", on any network (ROBOT_AUTH_OPEN_ANYWHERE)" if settings.ROBOT_AUTH_OPEN_ANYWHERE else ""
-        return warning(f"ROBOT_AUTH is open: anybody may read, and any robot stream{where}", "set it to key")
+        return ok("ROBOT_AUTH is open: robots need none")
     without = Robot.objects.filter(key_hash="").count()
     if without:
-        return warning(f"{without} robots have none and cannot connect", "python manage.py robot_key ID")
-    return ok(f"{Robot.objects.count()} robots, each has its own")
+        return warning(
+            "teleop.W018", f"{without} robots have no key and cannot connect", "run python manage.py robot_key ID"
+        )
+    return ok(f"{Robot.objects.count()} robots, each with its own key")
 
 
 CHECKS: list[Callable[[], Finding]] = [
-    database, commits, migrations, channel_layer, event_loop, websockets, ffmpeg, limits, clocks, disk, security, keys,
+    database, commits, migrations, channel_layer, counters, event_loop, websockets, ffmpeg, limits, clocks, disk, keys,
 ]  # fmt: skip
-ADVICE = {database: "DATABASE_URL, and whether it runs", channel_layer: "REDIS_URL, and whether it runs"}
 NEEDS = {commits: database, migrations: database, clocks: database, disk: migrations, keys: migrations}
 
 
 def examine() -> Iterator[tuple[str, Finding]]:
-    """Yield the name and the finding of each check, one by one."""
+    """Yield the name and the finding of each check, one by one, and then the findings of Django's system checks."""
     use_dedicated_connection()  # the pool would retry and log each failure; one error is enough
     unsound = set()
     for check in CHECKS:
-        finding = warning(f"needs {NEEDS[check].__name__}", "") if NEEDS.get(check) in unsound else _made(check)
-        if finding.verdict is Verdict.FAILED or NEEDS.get(check) in unsound:
+        needed = NEEDS.get(check)
+        finding = warning("teleop.W000", f"needs {needed.__name__}", "") if needed in unsound else _made(check)
+        if (finding.verdict is Verdict.FAILED and finding.id not in READABLE) or needed in unsound:
             unsound.add(check)
-        yield check.__name__.replace("_", " "), finding
+        if finding.id not in settings.SILENCED_SYSTEM_CHECKS:
+            yield check.__name__.replace("_", " "), finding
+    for finding in system_checks():
+        yield "settings", finding
+
+
+def system_checks() -> list[Finding]:
+    """Return the findings of `manage.py check --deploy`: our own checks of the settings are among them."""
+    messages = [each for each in run_checks(include_deployment_checks=True) if not each.is_silenced()]
+    findings = [_of_message(each) for each in sorted(messages, key=lambda message: message.id)]
+    return findings or [ok("check --deploy finds no problem")]
+
+
+def _of_message(message: CheckMessage) -> Finding:
+    verdict = Verdict.FAILED if message.level >= ERROR else Verdict.WARNING
+    advice = message.hint or ("set HTTPS=1" if message.id in SET_BY_HTTPS else "")
+    return Finding(verdict, _one_line(message.msg), _one_line(advice), message.id)
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())
 
 
 def _made(check: Callable[[], Finding]) -> Finding:
     try:
         return check()
     except Exception as error:  # each driver has errors of its own, and the other checks must still run
-        said = str(error).strip().splitlines()
-        return failed(f"{type(error).__name__}: {said[0] if said else ''}", ADVICE.get(check, ""))
+        return failed("teleop.E000", f"{type(error).__name__}: {_one_line(error)}", "")

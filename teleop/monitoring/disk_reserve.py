@@ -22,8 +22,8 @@ def shortage(in_temp: int = 0, in_media: int = 0) -> str | None:
     for disk, folder in folders.items():
         usage = shutil.disk_usage(folder)
         if usage.free - needed[disk] < (reserve := reserve_bytes(usage.total)):
-            left = f"{usage.free} bytes free, of which {reserve} are kept for frames (DISK_RESERVE_BYTES)"
-            return f"the disk has {left}; this upload takes up to {needed[disk]} more"
+            left = f"{usage.free} bytes free, of which {reserve} are reserved for frames (DISK_RESERVE_BYTES)"
+            return f"the disk has {left}; this upload needs up to {needed[disk]} more"
     return None
 
 

@@ -13,7 +13,10 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from robots.models import Robot
 from teleop.models import TeleopSession
-from teleop.monitoring import counters  # noqa: F401 - its import puts them into REGISTRY: a process without robots shows zeros
+from teleop.monitoring import (
+    counters,  # noqa: F401 - its import puts them into REGISTRY: a process without robots shows zeros
+    health,
+)
 from teleop.monitoring.storage import Storage, free_bytes, stored
 
 logger = logging.getLogger(__name__)
@@ -23,6 +26,7 @@ class FromDatabase:
     """Metrics from the tables, queried at each scrape; none of these while the database is unreachable."""
 
     def collect(self) -> Iterator[Metric]:
+        yield self._parts()
         free = free_bytes()
         try:
             yield from self._tables()
@@ -30,8 +34,14 @@ class FromDatabase:
             yield from self._storage(now)
             free = now.free
         except DatabaseFailure as error:
-            logger.warning("/metrics without the database: %s", error)
+            logger.warning("/metrics has no values from the database: %s", error)
         yield from self._free(free)
+
+    def _parts(self) -> Metric:
+        parts = GaugeMetricFamily("teleop_part_up", "1 if the part works, as in /health", labels=["part"])
+        for part, problem in health.problems().items():
+            parts.add_metric([part], int(problem is None))
+        return parts
 
     def _tables(self) -> Iterator[Metric]:
         robots = GaugeMetricFamily("teleop_robots", "Robots by status", labels=["status"])
@@ -39,25 +49,25 @@ class FromDatabase:
         for status in Robot.Status.values:
             robots.add_metric([status], counts.get(status, 0))
         yield robots
-        heard = GaugeMetricFamily("teleop_robot_silent_seconds", "Since a robot was last heard of", labels=["robot"])
+        heard = GaugeMetricFamily("teleop_robot_silent_seconds", "Since a robot's last heartbeat", labels=["robot"])
         for robot_id, last in Robot.objects.exclude(last_heartbeat=None).values_list("pk", "last_heartbeat"):
             heard.add_metric([robot_id], max(0.0, (timezone.now() - last).total_seconds()))
         yield heard
         yield GaugeMetricFamily("teleop_sessions_live", "Live sessions", TeleopSession.objects.live().count())
 
     def _storage(self, now: Storage) -> Iterator[Metric]:
-        yield GaugeMetricFamily("teleop_videos", "Video chunks kept", now.videos)
-        yield GaugeMetricFamily("teleop_video_bytes", "Their size", now.video_bytes)
-        yield GaugeMetricFamily("teleop_database_bytes", "The database on its disk", now.database_bytes)
-        growth = GaugeMetricFamily("teleop_growth_bytes_a_day", "At the pace of the last week", labels=["of"])
+        yield GaugeMetricFamily("teleop_videos", "Stored video chunks", now.videos)
+        yield GaugeMetricFamily("teleop_video_bytes", "Size of the stored video chunks", now.video_bytes)
+        yield GaugeMetricFamily("teleop_database_bytes", "Size of the database on its disk", now.database_bytes)
+        growth = GaugeMetricFamily("teleop_growth_bytes_a_day", "Growth per day, by the last week", labels=["of"])
         for name, a_day in now.growth.items():
             growth.add_metric([name], a_day)
         yield growth
         if now.days_left is not None:
-            yield GaugeMetricFamily("teleop_days_left", "Until a disk is full, at that pace", now.days_left)
+            yield GaugeMetricFamily("teleop_days_left", "Days until a disk is full, by this growth", now.days_left)
 
     def _free(self, free: dict[str, int]) -> Iterator[Metric]:
-        family = GaugeMetricFamily("teleop_disk_free_bytes", "Room for it on disks that are known", labels=["of"])
+        family = GaugeMetricFamily("teleop_disk_free_bytes", "Free bytes on disks of known size", labels=["of"])
         for name, room in free.items():
             family.add_metric([name], room)
         yield family

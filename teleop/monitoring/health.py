@@ -6,19 +6,24 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import cache
+from typing import TYPE_CHECKING
 
-import redis
 from django.conf import settings
 from django.db import connections
 from psycopg_pool import PoolTimeout
 
 from teleop.ingest.worker import worker_if_any
+from teleop.monitoring import database as requirements
+
+if TYPE_CHECKING:
+    from redis import Redis
 
 logger = logging.getLogger(__name__)
 
 FRESH_S = 1
 PATIENCE_S = 1
 STUCK_AFTER_S = 10
+CONNECTION_AGE_S = 10  # an older session may write although new ones are read-only, or the other way round
 COUNTING_S = 60  # the session thread counts the frames of a session that ends, maybe many millions
 
 
@@ -70,6 +75,7 @@ class Probe:
 def database_connection():
     """Return one connection outside the pool: a pool in full use does not mean that the database is unreachable."""
     own = connections["default"].copy()
+    own.settings_dict["CONN_MAX_AGE"] = CONNECTION_AGE_S
     if own.settings_dict["OPTIONS"].pop("pool", None):
         own.settings_dict["OPTIONS"]["tcp_user_timeout"] = 5000  # ms: a host that failed sends no notice
     own.inc_thread_sharing()
@@ -77,10 +83,14 @@ def database_connection():
 
 
 def ask_database() -> None:
+    """Ask whether frames can be stored: a database that answers may be read-only, or miss a privilege."""
     connection = database_connection()
     try:
+        connection.close_if_unusable_or_obsolete()
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
+        if found := requirements.problem(connection, requirements.STORING):
+            raise Problem(found.what)
     except Exception:
         connection.close()
         raise
@@ -97,18 +107,30 @@ def ask_pool() -> None:
             pass
     except PoolTimeout:
         if pool.get_stats().get("pool_size") == pool.max_size:
-            raise Problem(f"all {pool.max_size} connections to the database are in use") from None
+            raise Problem(f"all {pool.max_size} database connections are in use") from None
         raise
 
 
 @cache
-def redis_client() -> redis.Redis:
-    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S)
+def redis_client() -> "Redis":
+    from redis import Redis
+
+    return Redis.from_url(settings.REDIS_URL, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S)
 
 
 def ask_channel_layer() -> None:
-    if settings.REDIS_URL:  # otherwise the channel layer is in this process's memory
-        redis_client().ping()
+    if not settings.REDIS_URL:  # the channel layer is in this process's memory
+        return
+    from redis import RedisError  # here, because its import takes 0.1 s of each start
+
+    from robots import redis_probe
+
+    try:
+        redis_probe.send_and_receive(redis_client(), PATIENCE_S)
+    except RedisError as error:
+        if redis_probe.is_wrong_setting(error):
+            raise Problem(f"refuses messages ({type(error).__name__})") from error
+        raise
 
 
 class WriterWatch:
@@ -124,7 +146,7 @@ class WriterWatch:
         elif self._waiting_since is None or last_commit_at != self._last_commit_at:
             self._waiting_since, self._last_commit_at = now, last_commit_at
         elif now - self._waiting_since > STUCK_AFTER_S:
-            return f"{pending_frames} frames wait, and none was committed for {now - self._waiting_since:.0f} s"
+            return f"{pending_frames} frames wait; no frame was committed for {now - self._waiting_since:.0f} s"
         return None
 
 
@@ -132,36 +154,41 @@ database, pool, channel_layer = Probe(ask_database), Probe(ask_pool), Probe(ask_
 writer_watch = WriterWatch()
 
 
-def report() -> dict:
-    """Return "ok" or the problem of each part, and the writer's numbers. `detail` names the parts that are down."""
+def problems() -> dict[str, str | None]:
+    """Return the problem of each part, or None if the part works."""
     for probe in (database, pool, channel_layer):
         probe.ask()
-    now = time.monotonic()
-    worker = worker_if_any()
+    now, worker = time.monotonic(), worker_if_any()
     pending, last_commit_at = (worker.writer.pending_frames, worker.writer.last_commit_at) if worker else (0, None)
     frame_thread, session_thread = (
         (worker.frame_thread.problem(STUCK_AFTER_S), worker.session_thread.problem(COUNTING_S))
         if worker
         else (None, None)
     )
-    problems = {
+    return {
         "database": database.problem(),
         "requests": pool.problem(),
         "channel_layer": channel_layer.problem(),
         "writer": writer_watch.problem(pending, last_commit_at, now) or frame_thread,
         "sessions": session_thread,
     }
-    down = "; ".join(f"{part}: {problem}" for part, problem in problems.items() if problem)
+
+
+def report() -> dict:
+    """Return "ok" or the problem of each part, and the writer's numbers. `detail` names the parts that are down."""
+    found, now, worker = problems(), time.monotonic(), worker_if_any()
+    pending, last_commit_at = (worker.writer.pending_frames, worker.writer.last_commit_at) if worker else (0, None)
+    down = "; ".join(f"{part}: {problem}" for part, problem in found.items() if problem)
     return {
         "status": "unavailable" if down else "ok",
         "detail": down,
         "version": settings.VERSION,
-        "database": problems["database"] or "ok",
-        "requests": problems["requests"] or "ok",
-        "channel_layer": problems["channel_layer"] or "ok",
-        "sessions": problems["sessions"] or "ok",
+        "database": found["database"] or "ok",
+        "requests": found["requests"] or "ok",
+        "channel_layer": found["channel_layer"] or "ok",
+        "sessions": found["sessions"] or "ok",
         "writer": {
-            "status": problems["writer"] or "ok",
+            "status": found["writer"] or "ok",
             "pending_frames": pending,
             "last_commit_s": None if last_commit_at is None else round(now - last_commit_at, 3),
         },

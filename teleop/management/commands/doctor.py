@@ -5,9 +5,7 @@ from teleop.monitoring.checks import Verdict, examine
 
 
 class Command(FormatCheckedCommand):
-    help = (
-        "Says whether this installation is sound, and what to do about what is not; exits with 1 if something failed."
-    )
+    help = "Checks this installation and prints advice for each problem. The exit code is 1 if a check failed."
     requires_system_checks = []
     needs_database = False  # a missing database is a finding, and the other checks still run
 
@@ -18,9 +16,8 @@ class Command(FormatCheckedCommand):
             Verdict.FAILED: self.style.ERROR,
         }
         verdicts = set()
-        for name, (verdict, what, advice) in examine():
+        for name, (verdict, what, advice, check_id) in examine():
             verdicts.add(verdict)
-            self.stdout.write(
-                f"{styles[verdict](f'{verdict:<8}')} {name:<14} {what}{f' -> {advice}' if advice else ''}"
-            )
+            rest = f"{f' -> {advice}' if advice else ''}{f' ({check_id})' if check_id else ''}"
+            self.stdout.write(f"{styles[verdict](f'{verdict:<8}')} {name:<14} {what}{rest}")
         sys.exit(Verdict.FAILED in verdicts)
