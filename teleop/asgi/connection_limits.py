@@ -1,29 +1,35 @@
-"""Limits for the number of WebSockets at a time, and for the refusals of one address.
+"""Limits for the number of WebSockets at a time, and the delay of an address with many refusals.
 
-Each process counts by itself, and only when a connection begins and ends: no code here runs for each frame.
+The limits of an address and of a robot count connections whose key or login is checked, so that a stranger takes no
+place of theirs. Each process counts by itself, and only when a connection begins and ends, never for a frame.
 """
 
-import logging
+import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http import HTTPStatus
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from math import inf
+from weakref import WeakValueDictionary
 
-import orjson
 from django.conf import settings
 
-from robots.client_address import counted_address, is_secure
+from robots.client_address import counted_address, joined
 from robots.querysets import HandshakeRefused
-from teleop.monitoring import counters
-
-logger = logging.getLogger(__name__)
+from teleop.asgi.budgets import Budgets
 
 WINDOW_S = 60
+CHECKS_AT_ONCE = 50  # of one address: a fleet is checked in groups, and others wait for one group of an address
+MAX_REFUSAL_DELAY_S = 5  # clients wait 10 s for an answer
+DELAYED_REFUSALS = 500  # of all addresses: each keeps a connection open
 
 
 class LimitExceeded(HandshakeRefused):
-    """A refusal for now. Its HTTP status says if the client is over its limit (429) or the server is full (503)."""
+    """A refusal whose answer has the reason.
+
+    Its HTTP status says if the client is over its limit (429), the server is full (503), or another client is needed
+    (403).
+    """
 
     def __init__(self, status: int, code: str, detail: str):
         super().__init__(code, detail)
@@ -70,88 +76,95 @@ class PerMinuteLimit:
         self._counts[address] += 1
 
 
+class Checks:
+    """The handshakes whose key or login is being checked: `at_once` of each address, in the order of arrival.
+
+    The others of the address wait. `limit` bounds how many wait.
+    """
+
+    def __init__(self, at_once: int, limit: ConnectionLimit):
+        self._at_once, self._limit = at_once, limit
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def turn(self, address: str) -> AsyncIterator[None]:
+        with self._limit.hold(address):
+            turns = self._turns.setdefault(address, asyncio.Semaphore(self._at_once))
+            async with turns:
+                yield
+
+
+class RefusalDelay:
+    """A delay of the refusals of an address that has more than `limit` a minute; 0 is no limit.
+
+    It slows down a client that guesses, and costs no other handshake of the address. With DELAYED_REFUSALS delayed at
+    a time the next refusals are answered at once.
+    """
+
+    def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic):
+        self._budgets = Budgets(limit / WINDOW_S or inf, limit, clock)
+        self._delayed = ConnectionLimit(DELAYED_REFUSALS, 503, "delayed", "")
+
+    def reserve(self, address: str) -> float:
+        """Count a refusal; return the seconds to wait before it is answered."""
+        budget = self._budgets.of(address)
+        wait_s = budget.wait_s(1)
+        if wait_s < MAX_REFUSAL_DELAY_S:
+            budget.spend(1)
+        return min(wait_s, MAX_REFUSAL_DELAY_S)
+
+    async def wait(self, address: str) -> None:
+        wait_s = self.reserve(address)
+        with suppress(LimitExceeded), self._delayed.hold():
+            await asyncio.sleep(wait_s)
+
+
+worker = ConnectionLimit(
+    settings.CONNECTIONS_PER_WORKER,
+    503,
+    "worker_full",
+    "this worker already has {} connections, the maximum (CONNECTIONS_PER_WORKER)",
+)
+addresses = ConnectionLimit(
+    settings.CONNECTIONS_PER_ADDRESS,
+    429,
+    "address_full",
+    "this address already has {} connections, the maximum (CONNECTIONS_PER_ADDRESS)",
+)
+checks = Checks(
+    CHECKS_AT_ONCE,
+    ConnectionLimit(
+        settings.CONNECTIONS_PER_ADDRESS,
+        429,
+        "address_unchecked",
+        "{} handshakes from this address wait for the check of their key, the maximum (CONNECTIONS_PER_ADDRESS)",
+    ),
+)
 robots = ConnectionLimit(
-    settings.CONNECTIONS_PER_ROBOT, 429, "robot_full", "the robot has {} connections (CONNECTIONS_PER_ROBOT)"
+    settings.CONNECTIONS_PER_ROBOT,
+    429,
+    "robot_full",
+    "the robot already has {} connections, the maximum (CONNECTIONS_PER_ROBOT)",
 )
 watchers = ConnectionLimit(
-    settings.WATCHERS_PER_WORKER, 503, "watchers_full", "{} pages watch through this worker (WATCHERS_PER_WORKER)"
+    settings.WATCHERS_PER_WORKER,
+    503,
+    "watchers_full",
+    "this worker already serves {} live pages, the maximum (WATCHERS_PER_WORKER)",
 )
 people = ConnectionLimit(
-    settings.WATCHERS_PER_PERSON, 429, "person_full", "this person watches {} pages (WATCHERS_PER_PERSON)"
+    settings.WATCHERS_PER_PERSON,
+    429,
+    "person_full",
+    "this user already has {} live pages open, the maximum (WATCHERS_PER_PERSON)",
 )
-# A handshake costs a database query, so a client that guesses keys gets few. http_channel checks `refusals` as well,
-# before the handshake.
-refusals = PerMinuteLimit(
-    settings.REFUSALS_PER_ADDRESS,
-    "address_refused",
-    "{} handshakes of this address were refused within a minute (REFUSALS_PER_ADDRESS)",
-)
+refusal_delay = RefusalDelay(settings.REFUSALS_PER_ADDRESS)
 new_robots = PerMinuteLimit(
     settings.NEW_ROBOTS_PER_ADDRESS,
     "new_robots_full",
-    "{} robots of this address were registered within a minute (NEW_ROBOTS_PER_ADDRESS)",
+    "{} robots were registered from this address within a minute, the maximum (NEW_ROBOTS_PER_ADDRESS)",
 )
 
 
-class ConnectionLimitMiddleware:
-    """A wrapper of the ASGI application for WebSockets. It refuses those past a limit, and names the limit."""
-
-    def __init__(self, application: Callable):
-        self._application = application
-        worker, address = settings.CONNECTIONS_PER_WORKER, settings.CONNECTIONS_PER_ADDRESS
-        self._worker = ConnectionLimit(
-            worker, 503, "worker_full", "this worker has {} connections (CONNECTIONS_PER_WORKER)"
-        )
-        self._addresses = ConnectionLimit(
-            address, 429, "address_full", "this address has {} connections (CONNECTIONS_PER_ADDRESS)"
-        )
-
-    async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
-        address = address_of(scope)
-        is_answered = False
-
-        async def send_and_see(message: dict) -> None:
-            nonlocal is_answered
-            if message["type"] == "websocket.close" and not is_answered:
-                refusals.note(address)
-            is_answered = True
-            await send(message)
-
-        try:
-            refusals.check(address)
-            if settings.HTTPS and not came_by_tls(scope):
-                refusals.note(address)
-                raise LimitExceeded(403, "not_tls", "the connection is not encrypted; wss:// expected (HTTPS=1)")
-            with self._worker.hold(), self._addresses.hold(address):
-                await self._application(scope, receive, send_and_see)
-        except LimitExceeded as refusal:
-            logger.warning("refused a WebSocket of %s: %s", address, refusal.detail)
-            counters.HANDSHAKES_REFUSED.labels(refusal.code).inc()
-            await refuse(scope, send, refusal)
-
-
 def address_of(scope: dict) -> str:
-    headers = dict(scope["headers"])
-    peer = (scope.get("client") or [None])[0]
-    return counted_address(peer, headers.get(b"x-forwarded-for", b"").decode("latin1"))
-
-
-def came_by_tls(scope: dict) -> bool:
-    """Return True if Django would call it secure: a key sent in clear text is exposed, and must not seem to work."""
-    forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-proto")
-    peer = (scope.get("client") or [None])[0]
-    return is_secure(peer, scope.get("scheme", "ws"), forwarded.decode("latin1"))
-
-
-async def refuse(scope: dict, send: Callable, refusal: LimitExceeded) -> None:
-    """Refuse before accept. Without the extension an ASGI server answers 403, after which a robot never reconnects."""
-    if "websocket.http.response" not in scope.get("extensions", {}):
-        if refusal.status == HTTPStatus.FORBIDDEN:
-            await send({"type": "websocket.close"})
-            return
-        await send({"type": "websocket.accept"})
-        await send({"type": "websocket.close", "code": 1013})
-        return
-    headers = [(b"content-type", b"application/json")]
-    await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})
-    await send({"type": "websocket.http.response.body", "body": orjson.dumps({"detail": refusal.detail})})
+    return counted_address((scope.get("client") or [None])[0], joined(scope["headers"]))

@@ -1,6 +1,7 @@
 """Authenticate robots and assign sessions: blocking calls for groups of handshakes, in the database threads."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from django.conf import settings
 
@@ -9,7 +10,7 @@ from robots.models import Robot
 from robots.querysets import HandshakeRefused
 from teleop.asgi.connection_limits import LimitExceeded, new_robots
 from teleop.ingest.transactions import bounded_transaction, wait_for_standby
-from teleop.ingest.types import Claim, Handshake, SessionLease
+from teleop.ingest.types import EPOCH, Claim, Handshake, SessionLease
 from teleop.models import TeleopFrame, TeleopSession
 
 LOCK_TIMEOUT_MS = 500
@@ -32,7 +33,7 @@ def _bound_new_robots(handshakes: Sequence[Handshake]) -> list[str | HandshakeRe
         known = set(Robot.objects.filter(pk__in=robot_ids).values_list("pk", flat=True))
     results: list[str | HandshakeRefused] = []
     for each in handshakes:
-        address = counted_address(each.address, "")
+        address = counted_address(each.address)
         try:
             if each.robot_id not in known:
                 new_robots.check(address)
@@ -96,20 +97,27 @@ def _is_new(session: TeleopSession, handshake: Handshake) -> bool:
 def _claim(handshake: Handshake, key_hash: str, session: TeleopSession | None) -> Claim | None:
     if session is None:
         return None
-    lease = SessionLease(session.pk, session.key, session.robot_id, key_hash, handshake.holder, 0, session.frame_count)
+    lease = SessionLease(
+        *(session.pk, session.key, session.robot_id, key_hash, handshake.holder, session.frame_count),
+        fps=session.fps,
+    )
     is_new = _is_new(session, handshake)
     return Claim(lease, is_new, session.is_live, "" if is_new else session.holder)
 
 
-def next_frame_indexes(session_ids: Sequence[int]) -> list[int]:
-    """Return for each session its highest stored frame_index + 1.
+def last_frames(session_ids: Sequence[int]) -> list[tuple[int, int] | None]:
+    """Return for each session its highest stored frame_index, and that frame's timestamp in unix microseconds.
 
-    A robot takes all lower indexes for acknowledged, so a synchronous standby must have them: see wait_for_standby.
+    A robot takes frames up to this index for acknowledged, so a synchronous standby must have them: see
+    wait_for_standby.
     """
     with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, writes=False):
-        indexes = TeleopFrame.objects.next_indexes(session_ids)
+        lasts = TeleopFrame.objects.lasts(session_ids)
         wait_for_standby()
-    return [indexes[session_id] for session_id in session_ids]
+    return [
+        None if timestamp is None else (index, (timestamp - EPOCH) // timedelta(microseconds=1))
+        for index, timestamp in map(lasts.__getitem__, session_ids)
+    ]
 
 
 def give_back(claims: Sequence[Claim]) -> list[bool | None]:

@@ -1,23 +1,20 @@
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from urllib.parse import parse_qs
 
-from channels.security.websocket import OriginValidator
-
-from robots.client_address import client_address
+from robots.client_address import client_address, joined
 from robots.close_codes import Close
 from robots.models import ROBOT_ID
 from robots.querysets import HandshakeRefused
-from teleop.asgi import connection_limits
+from teleop.asgi.connection_limits import address_of
+from teleop.asgi.origins import check_origin
+from teleop.asgi.refusals import report
 from teleop.ingest.connection import Transport
 from teleop.ingest.handshakes import Abandoned, DatabaseAway, ServerRestarting
 from teleop.ingest.worker import running_worker
-from teleop.monitoring import counters
 from teleop.protocol import SESSION_KEY, SUBPROTOCOL
-
-logger = logging.getLogger(__name__)
 
 TURNS = 8  # event-loop iterations, until a disconnect in the socket has passed through Twisted and Daphne
 
@@ -78,7 +75,7 @@ class AsgiTransport:
             while self._messages or self._ack is not None:
                 if self._messages:
                     text = self._messages.popleft()
-                else:
+                elif self._ack is not None:
                     text, self._ack = ack(self._ack), None
                 await self._asgi_send({"type": "websocket.send", "text": text})
             if self._close is not None:
@@ -118,20 +115,17 @@ class RobotConsumer:
         robot_id = scope["url_route"]["kwargs"]["robot_id"]
         first = asyncio.ensure_future(receive())  # before accept, the only possible event is a disconnect
         try:
-            with connection_limits.robots.hold(robot_id):
-                await self._serve(robot_id, scope, first, receive, send)
-        except connection_limits.LimitExceeded as refusal:
-            running_worker().note_refusal(robot_id, refusal)
-            raise
+            with ExitStack() as places:
+                await self._serve(robot_id, scope, first, receive, send, places)
         finally:
             first.cancel()
 
-    async def _serve(self, robot_id: str, scope, first: asyncio.Future[dict], receive, send) -> None:
+    async def _serve(self, robot_id: str, scope, first: asyncio.Future[dict], receive, send, places: ExitStack) -> None:
         def has_left() -> bool:
             return first.done() and first.result()["type"] == "websocket.disconnect"
 
         worker = running_worker()
-        headers = {name.decode("latin1"): value.decode("latin1") for name, value in scope["headers"]}
+        headers = joined(scope["headers"])
         query = parse_qs(scope["query_string"].decode("latin1"), keep_blank_values=True)
         mute = SUBPROTOCOL not in scope["subprotocols"]
         accept = {"type": "websocket.accept", "subprotocol": None if mute else SUBPROTOCOL}
@@ -140,23 +134,15 @@ class RobotConsumer:
             await asyncio.sleep(0)
         if has_left():
             return
+        session_key, key = _session_key(robot_id, query), _robot_key(headers, query)
+        address = client_address((scope.get("client") or [None])[0], headers)
         try:
-            session_key = _session_key(robot_id, query)
-            address = client_address((scope.get("client") or [None])[0], headers.get("x-forwarded-for", ""))
-            lease = await worker.handshakes.open(robot_id, _robot_key(headers, query), session_key, address, has_left)
-        except connection_limits.LimitExceeded:  # HTTP 429, by limits.ConnectionLimitMiddleware
-            raise
-        except HandshakeRefused as refusal:
-            logger.warning("refused %r: %s", robot_id[:80], refusal.detail)
-            counters.HANDSHAKES_REFUSED.labels(refusal.code).inc()
-            worker.note_refusal(robot_id, refusal)
-            await send({"type": "websocket.close"})  # before accept: HTTP 403
-            return
+            lease = await worker.handshakes.open(robot_id, key, session_key, address, has_left, places)
         except (DatabaseAway, ServerRestarting) as away:
-            code = Close.OVERLOADED if isinstance(away, DatabaseAway) else Close.RESTARTING
-            logger.warning("closed the handshake of %r with %d: %s", robot_id[:80], code, away)
+            refusal = Close.OVERLOADED if isinstance(away, DatabaseAway) else Close.RESTARTING
+            report(HandshakeRefused(away.code, f"closed with {refusal:d}: {away}"), address_of(scope), scope["path"])
             await send(accept)
-            await send({"type": "websocket.close", "code": int(code)})
+            await send({"type": "websocket.close", "code": int(refusal)})
             return
         except Abandoned:
             return
@@ -164,7 +150,7 @@ class RobotConsumer:
         if direct:
             direct.share_budget(robot_id)
         transport = DaphneTransport(direct) if direct else AsgiTransport(send)
-        code = None
+        code: int | None = None
         try:
             try:
                 await send(accept)
@@ -185,22 +171,20 @@ class RobotConsumer:
 
 def _session_key(robot_id: str, query: dict[str, list[str]]) -> str | None:
     if not ROBOT_ID.fullmatch(robot_id):
-        raise HandshakeRefused("invalid_id", f"the id must match {ROBOT_ID.pattern}")
+        raise HandshakeRefused("invalid_id", f"the robot id must match {ROBOT_ID.pattern}")
     session_key = query.get("session", [None])[0]
     if session_key is not None and not SESSION_KEY.fullmatch(session_key):
-        raise HandshakeRefused("invalid_session", f"session must match {SESSION_KEY.pattern}")
+        raise HandshakeRefused("invalid_session", f"the session key must match {SESSION_KEY.pattern}")
     return session_key
 
 
 def _robot_key(headers: dict[str, str], query: dict[str, list[str]]) -> str | None:
+    """Return the key, and check Origin unless a header has the key.
+
+    A web page cannot set headers of a WebSocket, while some libraries for programs send an Origin of their own.
+    """
     scheme, _, key = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return key.strip()
-    return headers.get("x-api-key") or query.get("api_key", [None])[0]
-
-
-class RobotOriginValidator(OriginValidator):
-    """Check that refuses web pages: a browser sends Origin, which must name an allowed host; robots send none."""
-
-    def valid_origin(self, parsed_origin):
-        return parsed_origin is None or self.validate_origin(parsed_origin)
+    if key := key.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", ""):
+        return key
+    check_origin(headers, ", or the robot's key in the header Authorization or X-API-Key")
+    return query.get("api_key", [None])[0]

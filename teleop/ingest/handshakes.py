@@ -2,6 +2,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import count
 from math import inf
 from typing import Any, NamedTuple
@@ -10,9 +11,11 @@ from django.conf import settings
 from django.db import Error as DatabaseFailure
 
 from robots import channel_layer
+from robots.client_address import counted_address
 from robots.close_codes import Close
 from robots.querysets import HandshakeRefused
 from robots.worker_messages import GROUP, tell_workers
+from teleop.asgi import connection_limits
 from teleop.asgi.budgets import Budgets
 from teleop.asgi.connection_limits import LimitExceeded
 from teleop.ingest import admission
@@ -34,9 +37,13 @@ InThread = Callable[..., Awaitable[Any]]
 class DatabaseAway(Exception):
     """The database did not answer in time; the robot may try again later."""
 
+    code = "database_away"
+
 
 class ServerRestarting(Exception):
     """The server stops; the robot may try again later."""
+
+    code = "restarting"
 
 
 class Abandoned(Exception):
@@ -46,6 +53,7 @@ class Abandoned(Exception):
 class _Waiting(NamedTuple):
     handshake: Handshake
     has_left: Callable[[], bool]
+    key_hash: str = ""  # once the key is checked
 
 
 class Handshakes:
@@ -73,8 +81,9 @@ class Handshakes:
         self._nothing_opens = asyncio.Event()
         self._nothing_opens.set()
         self._is_closing = False
+        self._checks = Batch(self._check_all, most=MAX_GROUP)
         self._claims = Batch(self._claim_all, most=MAX_GROUP, key=_session_of, discard=self._give_back_later)
-        self._indexes = Batch(self._next_indexes, most=MAX_GROUP)
+        self._lasts = Batch(self._last_frames, most=MAX_GROUP)
         self._returns = Batch(self._give_back_all, most=MAX_GROUP, key=lambda claim: claim.lease.session_id)
         self._takeovers = Takeovers(worker_name, self._ask_to_let_go)
         self._tasks: set[asyncio.Task] = set()
@@ -84,8 +93,9 @@ class Handshakes:
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._checks.run())
             group.create_task(self._claims.run())
-            group.create_task(self._indexes.run())
+            group.create_task(self._lasts.run())
             group.create_task(self._returns.run())
 
     async def open(
@@ -95,16 +105,18 @@ class Handshakes:
         session_key: str | None,
         address: str | None,
         has_left: Callable[[], bool],
+        places: ExitStack,
     ) -> SessionLease:
         """Authenticate the robot and take its session from the connection that has it, if any.
 
+        Once the key is checked, `places` holds the connection's places in the limits of its robot and its address.
         Raises HandshakeRefused (also LimitExceeded), DatabaseAway, ServerRestarting, and Abandoned if the client
         disconnected meanwhile. After Abandoned the session stays with its holder: the holder may be the client's next
         connection, which would be closed with 4409. A caller that gets a lease must call `opened`.
         """
         if self._accepted.of(robot_id).wait_s(1):
             limit = settings.HANDSHAKES_PER_ROBOT
-            detail = f"the robot connects more than {limit} times a minute (HANDSHAKES_PER_ROBOT)"
+            detail = f"the robot connects more than {limit} times per minute (HANDSHAKES_PER_ROBOT)"
             raise LimitExceeded(429, "robot_handshakes", detail)
         holder = f"{self._worker_name}.{next(self._numbers)}"
         handshake = Handshake(robot_id, key, session_key or uuid.uuid4().hex, holder, address)
@@ -112,9 +124,7 @@ class Handshakes:
         self._nothing_opens.clear()
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
-                if self._is_closing:
-                    raise ServerRestarting("the server is restarting")
-                return await self._open(_Waiting(handshake, has_left))
+                return await self._open(_Waiting(handshake, has_left), places)
         except BaseException as error:
             self.opened(holder)
             if self._is_closing and isinstance(error, Exception):
@@ -123,12 +133,20 @@ class Handshakes:
                 raise DatabaseAway(str(error) or "no answer in time") from error
             raise
 
-    async def _open(self, waiting: _Waiting) -> SessionLease:
-        claim = await self._claims(waiting)
+    async def _open(self, waiting: _Waiting, places: ExitStack) -> SessionLease:
+        robot_id, address = waiting.handshake.robot_id, counted_address(waiting.handshake.address)
+        async with connection_limits.checks.turn(address):
+            if self._is_closing:
+                raise ServerRestarting("the server is restarting")
+            key_hash = await self._checks(waiting)
+        if isinstance(key_hash, Exception):
+            raise key_hash
+        self._accepted.of(robot_id).spend(1)
+        places.enter_context(connection_limits.robots.hold(robot_id))
+        places.enter_context(connection_limits.addresses.hold(address))
+        claim = await self._claims(waiting._replace(key_hash=key_hash))
         if isinstance(claim, Exception):
             raise claim
-        robot_id = claim.lease.robot_id
-        self._accepted.of(robot_id).spend(1)
         if claim.is_new:
             self._new_sessions.of(robot_id).spend(1)
         try:
@@ -140,11 +158,11 @@ class Handshakes:
                 await self._take_over(claim.previous)
             if claim.is_new:
                 return claim.lease
-            next_frame_index = await self._indexes(claim.lease.session_id)
+            (last_frame,) = await self._lasts(claim.lease.session_id)
         except BaseException:
             self._give_back_later(claim)
             raise
-        return claim.lease._replace(next_frame_index=next_frame_index, is_counted=not claim.was_live)
+        return claim.lease._replace(last_frame=last_frame, is_counted=not claim.was_live)
 
     def opened(self, holder: str) -> bool:
         """End the handshake; return whether another one has taken its session meanwhile."""
@@ -159,7 +177,7 @@ class Handshakes:
         """Refuse all handshakes with ServerRestarting; return when none is under way."""
         self._is_closing = True
         restarting = ServerRestarting("the server is restarting")
-        await asyncio.gather(self._claims.cancel(restarting), self._indexes.cancel(restarting))
+        await asyncio.gather(*(each.cancel(restarting) for each in (self._checks, self._claims, self._lasts)))
         await self._nothing_opens.wait()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
@@ -178,7 +196,7 @@ class Handshakes:
             async with asyncio.timeout(DRAIN_TIMEOUT_S):
                 await self._writer.drained(connection)
         except TimeoutError as error:
-            raise StillHeld("the database has frames of the old connection in hand and does not answer") from error
+            raise StillHeld("the database does not answer and may still store frames of the old connection") from error
 
     def on_close_request(self, holder: str, reply_to: str) -> None:
         """Hand over the session of this holder to another worker, if the holder is one of this worker's."""
@@ -215,12 +233,12 @@ class Handshakes:
         except Exception as error:  # redis-py, sockets and the layer raise different errors; each is an outage
             logger.warning("could not send a message through the channel layer: %s", error)
 
+    async def _check_all(self, waiting: Sequence[_Waiting]) -> list[str | HandshakeRefused]:
+        return await self._read(admission.authenticate, [each.handshake for each in waiting])
+
     async def _claim_all(self, waiting: Sequence[_Waiting]) -> list[Claim | Exception | None]:
         handshakes = [each.handshake for each in waiting]
-        results: list[Claim | Exception | None] = list(await self._read(admission.authenticate, handshakes))
-        for place, each in enumerate(waiting):
-            if each.has_left():
-                results[place] = Abandoned()
+        results: list[Any] = [Abandoned() if each.has_left() else each.key_hash for each in waiting]
         await self._refuse_new_sessions(handshakes, results)
         admitted = [place for place, result in enumerate(results) if not isinstance(result, Exception)]
         if admitted:
@@ -242,13 +260,13 @@ class Handshakes:
         existing = await self._read(admission.existing_sessions, [handshakes[place] for place in limited])
         for place, exists in zip(limited, existing, strict=True):
             if not exists:
-                self._accepted.of(handshakes[place].robot_id).spend(1)  # it costs two transactions as well
                 limit = settings.NEW_SESSIONS_PER_ROBOT
-                detail = f"the robot begins more than {limit} sessions a minute (NEW_SESSIONS_PER_ROBOT)"
-                results[place] = LimitExceeded(429, "new_sessions", f"{detail}; ?session=KEY resumes one")
+                detail = f"the robot starts more than {limit} sessions per minute (NEW_SESSIONS_PER_ROBOT)"
+                results[place] = LimitExceeded(429, "new_sessions", f"{detail}; ?session=KEY resumes a session")
 
-    async def _next_indexes(self, session_ids: Sequence[int]) -> list[int]:
-        return await self._read(admission.next_frame_indexes, session_ids)
+    async def _last_frames(self, session_ids: Sequence[int]) -> list[tuple[tuple[int, int] | None]]:
+        """Return each last frame in a tuple: None alone would mean that a row is locked, and the batch would retry."""
+        return [(last_frame,) for last_frame in await self._read(admission.last_frames, session_ids)]
 
     async def _give_back_all(self, claims: Sequence[Claim]) -> list[bool | None]:
         return await self._write(admission.give_back, claims)
@@ -265,7 +283,7 @@ class Handshakes:
     def _end_of_task(self, task: asyncio.Task) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            logger.warning("a session was not handed over or given back: %s", error)
+            logger.warning("could not hand over or release a session: %s", error)
 
 
 def _session_of(waiting: _Waiting) -> tuple[str, str]:

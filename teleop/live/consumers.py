@@ -8,7 +8,6 @@ from contextlib import ExitStack, suppress
 import orjson
 from channels.auth import get_user
 from channels.db import database_sync_to_async
-from channels.security.websocket import OriginValidator
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import Error as DatabaseFailure
@@ -16,6 +15,7 @@ from django.db import Error as DatabaseFailure
 from robots.api.permissions import WATCH
 from robots.close_codes import WatchClose
 from robots.models import ROBOT_ID
+from robots.querysets import HandshakeRefused
 from teleop.asgi import connection_limits
 from teleop.live import roster
 from teleop.live.hub import FleetWatch, RobotWatch, running_hub
@@ -39,30 +39,36 @@ class WatchConsumer:
 
     async def __call__(self, scope, receive, send) -> None:
         await receive()  # websocket.connect
-        with connection_limits.watchers.hold(), ExitStack() as place:
-            await self._serve(scope, receive, send, place)
+        with ExitStack() as places:
+            await self._serve(scope, receive, send, places)
 
-    async def _serve(self, scope, receive, send, place: ExitStack) -> None:
+    async def _serve(self, scope, receive, send, places: ExitStack) -> None:
+        address = connection_limits.address_of(scope)
         try:
             async with asyncio.timeout(DATABASE_TIMEOUT_S):
-                user = await watcher(scope)
+                async with connection_limits.checks.turn(address):
+                    user = await watcher(scope)
                 if user is None:
-                    await send({"type": "websocket.close"})  # before accept: HTTP 403
-                    return
-                place.enter_context(connection_limits.people.hold(str(user.pk)))
+                    raise HandshakeRefused("no_login", "no login of a staff member who may view robots and sessions")
+                places.enter_context(connection_limits.watchers.hold())
+                places.enter_context(connection_limits.addresses.hold(address))
+                places.enter_context(connection_limits.people.hold(str(user.pk)))
                 watch = await self.watch(**scope["url_route"]["kwargs"])
         except (DatabaseFailure, TimeoutError) as error:
-            logger.warning("closed a watcher's connection, to try again later: %s", str(error) or "no answer in time")
+            logger.warning("closed a watcher's connection with 1013: %s", str(error) or "no answer in time")
             watch = WatchClose.OVERLOADED
         await send({"type": "websocket.accept"})
-        if not isinstance(watch, WatchClose):
+        code: WatchClose | None
+        if isinstance(watch, WatchClose):
+            code = watch
+        else:
             with counters.WATCHERS.track_inprogress():
-                watch = await self._attend(watch, scope, receive, send)
-        if watch is not None:
-            await send({"type": "websocket.close", "code": int(watch)})
+                code = await self._attend(watch, scope, receive, send)
+        if code is not None:
+            await send({"type": "websocket.close", "code": int(code)})
 
-    async def watch(self, **kwargs: str) -> RobotWatch | FleetWatch | WatchClose:
-        """Register a watch for the path, or return the code to close with."""
+    async def watch(self, robot_id: str = "") -> RobotWatch | FleetWatch | WatchClose:
+        """Register a watch for the path, or return the code to close with; the fleet's path has no robot."""
         raise NotImplementedError  # each path has its own consumer
 
     async def _attend(self, watch: RobotWatch | FleetWatch, scope, receive, send) -> WatchClose | None:
@@ -81,13 +87,13 @@ class WatchConsumer:
 
 
 class LiveConsumer(WatchConsumer):
-    async def watch(self, robot_id: str) -> RobotWatch | WatchClose:
+    async def watch(self, robot_id: str = "") -> RobotWatch | WatchClose:
         found = await database_sync_to_async(roster.read)([robot_id]) if ROBOT_ID.fullmatch(robot_id) else {}
         return running_hub().watch_robot(robot_id, found[robot_id]) if found else WatchClose.UNKNOWN_ROBOT
 
 
 class FleetConsumer(WatchConsumer):
-    async def watch(self) -> FleetWatch:
+    async def watch(self, robot_id: str = "") -> FleetWatch:
         return running_hub().watch_fleet()
 
 
@@ -140,10 +146,3 @@ async def watcher(scope) -> AbstractBaseUser | None:
     user = await get_user({"session": SessionStore(scope["session"].session_key)})
     may_watch = user.is_active and user.is_staff and await database_sync_to_async(user.has_perms)(WATCH)
     return user if may_watch else None
-
-
-class PageOriginValidator(OriginValidator):
-    """Refuse pages of other hosts: a browser sends the login's cookie with a connection that any page opens."""
-
-    def valid_origin(self, parsed_origin):
-        return parsed_origin is not None and self.validate_origin(parsed_origin)

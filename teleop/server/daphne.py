@@ -5,7 +5,9 @@ Import this module before anything else imports Twisted: the module decides whic
 
 import asyncio
 import gc
+import logging
 import socket
+import sys
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -13,6 +15,9 @@ from types import SimpleNamespace
 import uvloop
 
 asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # before daphne.server makes its loop; saves 15 us a frame
+
+# Twisted would import OpenSSL, a tenth of a second of each start, for TLS. A proxy in front of this server ends TLS.
+sys.modules["OpenSSL"] = None
 
 import daphne.http_protocol
 import daphne.server
@@ -28,6 +33,8 @@ from twisted.logger import (
     globalLogPublisher,
 )
 
+del sys.modules["OpenSSL"]
+
 from robots.client_address import counted_address, is_trusted
 from teleop.ingest.handshakes import OPEN_TIMEOUT_S
 from teleop.ingest.worker import running_worker
@@ -40,6 +47,8 @@ from teleop.server.request_body import BodyRequest, in_pieces
 from teleop.server.tcp_connections import NewConnections, adjust
 from teleop.server.websocket import WebSocketProtocol
 from teleop.server.websocket_output import MAX_UNSENT_BYTES, unsent_bytes
+
+logger = logging.getLogger(__name__)
 
 # Twisted wraps every read and write in a logging context. Its _readOrWrite catches and logs anyway. Saves 4 us a frame.
 asyncioreactor.callWithLogger = lambda _logger, function, *args: function(*args)
@@ -89,6 +98,7 @@ class Server(DaphneServer):
             ping_timeout=PING_TIMEOUT_S,
         )
         self._ready = ready
+        self._warned_at = 0.0
 
     def run(self):
         reactor._asyncioEventloop.call_soon(self._begin)
@@ -97,7 +107,7 @@ class Server(DaphneServer):
     def _begin(self):
         """Adjust the objects that Daphne's run() has made. This is the first turn of the loop."""
         self.ws_factory.protocol = WebSocketProtocol
-        self.ws_factory.setProtocolOptions(failByDrop=False, closeHandshakeTimeout=3)
+        self.ws_factory.setProtocolOptions(failByDrop=False, closeHandshakeTimeout=3, allowNullOrigin=True)
         self.http_factory.protocol = BoundedChannel
         self.http_factory.timeOut = timeouts.REQUEST_TIMEOUT_S
         self.http_factory.buildProtocol = self._build_http_protocol
@@ -112,13 +122,20 @@ class Server(DaphneServer):
 
     def _build_http_protocol(self, address):
         """Build the protocol of one connection. Twisted closes the connection at once if this returns None."""
-        client = counted_address(address.host, "")
+        client = counted_address(address.host)
         if not is_trusted(address.host) and http_limits.new_connections.reserve(client) is None:
             counters.HTTP_REFUSED.labels("new_connections").inc()
+            self._warn(client)
             return None
         protocol = HTTPFactory.buildProtocol(self.http_factory, address)
         protocol.requestFactory = WebRequest
         return protocol
+
+    def _warn(self, address: str) -> None:
+        """Log once a second at most: a line for each of thousands of connections would cost more than to close them."""
+        if time.monotonic() - self._warned_at >= 1:
+            self._warned_at = time.monotonic()
+            logger.warning("closing new connections from %s: too many within a short time", address)
 
     async def handle_reply(self, protocol, message):
         """Wait while too much of a streamed response is unsent: Daphne has no back-pressure for HTTP responses.

@@ -11,9 +11,9 @@ from urllib.parse import unquote
 
 from django.conf import settings
 from twisted.internet import reactor
+from twisted.web.http_headers import Headers
 
 from robots.client_address import counted_address, is_trusted
-from teleop.asgi import connection_limits
 from teleop.asgi.connection_limits import LimitExceeded, address_of
 from teleop.asgi.request_ids import HEADER, request_id_of
 from teleop.monitoring import counters
@@ -28,7 +28,7 @@ MAX_FORM_BYTES = 2**20  # of an upload, in addition to the largest video
 UPLOAD_PATH = re.compile(rb"/videos/?(\?.*)?")
 LINGER_S = 10
 DISCARD_PAUSE_S = 0.01
-CHUNKED = "Content-Length is missing; expected, as the body's size is looked at before the body"
+CHUNKED = "Content-Length is missing; it is required, as chunked bodies are not accepted"
 
 # A separate pool, so that a database that hangs blocks no thread that sends or receives files.
 _threads = ThreadPoolExecutor(2, thread_name_prefix="upload-check")
@@ -53,7 +53,7 @@ class BoundedChannel(SlowRequestTimeoutChannel):
         super().connectionMade()
         self._request_place = ExitStack()
         peer = self.transport.getPeer().host
-        self._waits_as = "" if is_trusted(peer) else counted_address(peer, "")
+        self._waits_as = "" if is_trusted(peer) else counted_address(peer)
         self._wait()
 
     def connectionLost(self, reason):
@@ -72,6 +72,7 @@ class BoundedChannel(SlowRequestTimeoutChannel):
     def _wait(self) -> None:
         if self._waits_as and not http_limits.waiting.add(self._waits_as, self):
             counters.HTTP_REFUSED.labels("idle_connections").inc()
+            logger.warning("closed the oldest connection without a request from %s: too many", self._waits_as)
             self._charge(http_limits.REFUSED_COST)
 
     @property
@@ -99,7 +100,6 @@ class BoundedChannel(SlowRequestTimeoutChannel):
     def _begin(self, scope: dict) -> None:
         address = address_of(scope)
         if self.requests[-1].requestHeaders.getRawHeaders(b"Upgrade", [b""])[0].lower() == b"websocket":
-            self._check_refusals(address)
             if self.length != 0:
                 self.refuse(Refusal(400, "handshake_body", "a WebSocket handshake has a body; none expected"))
             return
@@ -116,17 +116,17 @@ class BoundedChannel(SlowRequestTimeoutChannel):
         elif self._expects_100:
             self._send100Continue()
 
-    def _check_refusals(self, address: str) -> None:
-        """Check the refusals of the address before the handshake costs anything."""
-        try:
-            connection_limits.refusals.check(address)
-        except LimitExceeded as error:
-            counters.HANDSHAKES_REFUSED.labels(error.code).inc()
-            raise
+    def lineLengthExceeded(self, line):
+        """Answer; stock Twisted closes the connection without a word."""
+        self._charge(http_limits.USELESS_COST)
+        status, part = (431, "a header") if self.requests else (414, "the request line")
+        self.length = None  # unknown: bytes may follow
+        self.refuse(Refusal(status, "long_line", f"{part} is longer than {self.MAX_LENGTH} bytes"))
 
     def _respondToBadRequestAndDisconnect(self):
         self._charge(http_limits.USELESS_COST)
         counters.HTTP_REFUSED.labels("bad_head").inc()
+        logger.warning("refused a request from %s with 400: its head is malformed", self._waits_as or "a proxy")
         super()._respondToBadRequestAndDisconnect()
 
     def _charge(self, amount: float) -> None:
@@ -181,9 +181,10 @@ class BoundedChannel(SlowRequestTimeoutChannel):
         self._is_refused = self.paused = True
         counters.HTTP_REFUSED.labels(refusal.code).inc()
         logger.warning(
-            "refused a request of %s with %d: %s", self._waits_as or "a proxy", refusal.status, refusal.detail
+            "refused a request from %s with %d: %s", self._waits_as or "a proxy", refusal.status, refusal.detail
         )
-        request_id = request_id_of(self.requests[-1].requestHeaders.getRawHeaders(HEADER, [b""])[0])
+        headers = self.requests[-1].requestHeaders if self.requests else Headers()
+        request_id = request_id_of(headers.getRawHeaders(HEADER, [b""])[0])
         self.transport.write(rendered(refusal, request_id.decode()))
         if self.length == 0:
             self.loseConnection()

@@ -93,7 +93,7 @@ requests_at_a_time = ConnectionLimit(
     settings.HTTP_CONNECTIONS_PER_ADDRESS,
     429,
     "http_connections",
-    "this address has {} connections with a request (HTTP_CONNECTIONS_PER_ADDRESS)",
+    "this address already has {} connections with a request, the maximum (HTTP_CONNECTIONS_PER_ADDRESS)",
 )
 requests_per_second = Rate(settings.HTTP_REQUESTS_PER_ADDRESS, burst=BURST_S * settings.HTTP_REQUESTS_PER_ADDRESS)
 
@@ -102,6 +102,6 @@ def wait_for_request(address: str) -> float:
     """Return how many seconds the next request of the address must wait, or raise LimitExceeded."""
     wait_s = requests_per_second.reserve(address, MAX_WAIT_S)
     if wait_s is None:
-        bound = f"{settings.HTTP_REQUESTS_PER_ADDRESS} a second expected (HTTP_REQUESTS_PER_ADDRESS)"
-        raise LimitExceeded(429, "http_requests", f"too many requests of this address; {bound}")
+        bound = f"at most {settings.HTTP_REQUESTS_PER_ADDRESS} per second expected (HTTP_REQUESTS_PER_ADDRESS)"
+        raise LimitExceeded(429, "http_requests", f"too many requests from this address; {bound}")
     return wait_s

@@ -30,6 +30,8 @@ def bind(host: str, port: int, shared: bool = False) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind, protocol)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # `::` serves IPv4 too, as on most machines
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if shared:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -39,8 +41,14 @@ def bind(host: str, port: int, shared: bool = False) -> socket.socket:
     return bound
 
 
+def address_of(bound: socket.socket) -> tuple[str, int]:
+    """Return the host and port; the host of a link-local IPv6 address has its scope id, without which none can bind."""
+    host, port, *rest = bound.getsockname()
+    return (f"{host}%{rest[1]}" if rest and rest[1] else host), port
+
+
 def url(bound: socket.socket) -> str:
-    host, port = bound.getsockname()[:2]
+    host, port = address_of(bound)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
@@ -139,6 +147,6 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         # The workers share one database: with more workers each commits less often, in groups as large as one worker's.
         settings.INGEST_FLUSH_INTERVAL_MS *= min(1 + self._workers / 4, MAX_STRETCH)
-        host, port = self._bound.getsockname()[:2]
+        host, port = address_of(self._bound)
         announce = partial(os.close, ready) if ready is not None else lambda: None
         run_worker(bind(host, port, shared=True), announce, is_supervised=True)

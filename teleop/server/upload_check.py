@@ -34,8 +34,8 @@ def refusal_of(scope: dict, size: int) -> Refusal | None:
     try:
         return _denied(scope) or _no_room(size)
     except Exception:
-        logger.exception("could not check an upload")
-        return Refusal(500, "upload_check", "whether you may upload could not be checked; try again")
+        logger.exception("could not check the permission to upload")
+        return Refusal(500, "upload_check", "could not check the permission to upload; try again")
     finally:
         connections.close_all()
 

@@ -28,6 +28,9 @@ for module in (autobahn.websocket.protocol, autobahn.twisted.websocket):
     module.hltype = module.hlval = unformatted
 autobahn.websocket.protocol.pformat = unformatted
 
+# autobahn answers 400 to an Origin such as `file://`, which some libraries send. The applications check Origin.
+autobahn.websocket.protocol._url_to_origin = lambda origin: "null"
+
 MAX_EARLY_BYTES = MAX_MESSAGE_BYTES
 MAX_EARLY_MESSAGES = MAX_UNACKED
 SIMPLE_OPCODES = frozenset((TEXT, BINARY))
@@ -152,7 +155,7 @@ class WebSocketProtocol(WebSocketOutput):
     def _pause(self, reason: str) -> None:
         """Read nothing until the budget is paid back: TCP then slows the client down."""
         if not self._was_paused:
-            logger.warning("paused %r: it has spent its budget (%s)", self, reason)
+            logger.warning("paused reading from %r: it exceeds its budget (%s)", self, reason)
         self._is_paused = self._was_paused = True
         counters.PAUSES.labels(reason).inc()
         self.transport.pauseProducing()
@@ -160,7 +163,7 @@ class WebSocketProtocol(WebSocketOutput):
         if now - self._resumed_at > RESTED_S:
             self._overspent_since = now
         if now - self._overspent_since > MAX_OVERSPENT_S and self._budget.wait_s() and self.state == self.STATE_OPEN:
-            logger.warning("closed %r with 1013: it has spent its budget for %d s", self, MAX_OVERSPENT_S)
+            logger.warning("closed %r with 1013: it has exceeded its budget for %d s", self, MAX_OVERSPENT_S)
             self.serverClose(Close.OVERLOADED)
         self._resume_later()
 
@@ -195,7 +198,7 @@ class WebSocketProtocol(WebSocketOutput):
             self._early_bytes = bytearray()
         self._early_bytes += data
         if len(self._early_bytes) > MAX_EARLY_BYTES:
-            logger.warning("dropped %r: over %d bytes came before its handshake was answered", self, MAX_EARLY_BYTES)
+            logger.warning("dropped %r: over %d bytes arrived before its handshake was answered", self, MAX_EARLY_BYTES)
             self._early_bytes.clear()
             self.dropConnection(abort=True)
 
@@ -216,7 +219,7 @@ class WebSocketProtocol(WebSocketOutput):
         """
         early, self._early_messages = self._early_messages or [], None
         if self._is_queued:
-            logger.error("closed %r: its consumer attached when messages were in the queue already", self)
+            logger.error("closed %r: its consumer attached after messages had been queued", self)
             self._discard_messages()
         elif self._receiver is None:
             self._receiver = receiver
@@ -276,7 +279,7 @@ class WebSocketProtocol(WebSocketOutput):
             self._early_messages.append(message)
         else:
             logger.warning(
-                "closed %r: over %d messages came before its handshake was answered", self, MAX_EARLY_MESSAGES
+                "closed %r: over %d messages arrived before its handshake was answered", self, MAX_EARLY_MESSAGES
             )
             self._discard_messages()
 

@@ -10,6 +10,10 @@ from daphne.ws_protocol import WebSocketProtocol as DaphneWebSocketProtocol
 from twisted.internet.error import ConnectionAborted
 from twisted.python.failure import Failure
 
+from robots.client_address import counted_address
+from robots.querysets import HandshakeRefused
+from teleop.asgi.refusals import report
+
 logger = logging.getLogger(__name__)
 
 MAX_UNSENT_BYTES = 2**20
@@ -142,6 +146,13 @@ class WebSocketOutput(DaphneWebSocketProtocol):
         self.sendData(b"\r\n".join([*lines, b"connection: close", b"", body]))
         self.server.protocol_disconnected(self)
         self.dropConnection()
+
+    def failHandshake(self, reason, code=HTTPStatus.BAD_REQUEST, responseHeaders=None):
+        """Report a handshake that autobahn refuses as malformed. Applications refuse with 403, or fail with 500."""
+        if code not in (HTTPStatus.FORBIDDEN, HTTPStatus.INTERNAL_SERVER_ERROR):
+            address = counted_address(self.transport.getPeer().host, getattr(self, "http_headers", {}))
+            report(HandshakeRefused("malformed", reason), address, getattr(self, "http_request_path", ""))
+        super().failHandshake(reason, int(code), responseHeaders)
 
     def has_unsent(self) -> bool:
         return unsent_bytes(self.transport) > 0

@@ -97,18 +97,19 @@ def test_it_limits_the_pages_that_a_user_watches(monkeypatch):
     monkeypatch.setattr(
         connection_limits,
         "people",
-        connection_limits.ConnectionLimit(1, 429, "person_full", "this person watches {} pages"),
+        connection_limits.ConnectionLimit(1, 429, "person_full", "this user already has {} live pages open"),
     )
     monkeypatch.setattr(consumers, "watcher", watcher)
     monkeypatch.setattr(consumers.FleetConsumer, "watch", watch)
-    page = consumers.FleetConsumer()({"url_route": {"kwargs": {}}}, receive, send)
+    scope = {"url_route": {"kwargs": {}}, "headers": []}
+    page = consumers.FleetConsumer()(scope, receive, send)
     with (
         connection_limits.people.hold("7"),
-        pytest.raises(connection_limits.LimitExceeded, match="this person watches 1 pages"),
+        pytest.raises(connection_limits.LimitExceeded, match="this user already has 1 live pages open"),
     ):
         asyncio.run(page)
     assert sent == []
-    asyncio.run(consumers.FleetConsumer()({"url_route": {"kwargs": {}}}, receive, send))
+    asyncio.run(consumers.FleetConsumer()(scope, receive, send))
     assert sent == ["websocket.accept", "websocket.close"]
 
 

@@ -14,7 +14,7 @@ from teleop.tests.recordings import make_session
 
 
 def request_of(user=None, auth=None, address="10.0.0.7"):
-    return SimpleNamespace(user=user or AnonymousUser(), auth=auth, META={"REMOTE_ADDR": address})
+    return SimpleNamespace(user=user or AnonymousUser(), auth=auth, META={"REMOTE_ADDR": address}, headers={})
 
 
 ADA, BOB = request_of(User(pk=1)), request_of(User(pk=2))
@@ -29,10 +29,10 @@ def limit(settings) -> RequestLimit:
 
 def test_it_limits_requests_per_client_and_per_worker(limit):
     places = [limit.take(ADA), limit.take(ADA)]
-    with pytest.raises(TooManyAtATime, match=r"you have 2 downloads at a time \(DOWNLOADS_PER_USER\)"):
+    with pytest.raises(TooManyAtATime, match=r"you already have 2 downloads, the maximum \(DOWNLOADS_PER_USER\)"):
         limit.take(ADA)
     places.append(limit.take(BOB))
-    with pytest.raises(TooManyAtATime, match=r"this worker has 3 downloads at a time \(DOWNLOADS_PER_WORKER\)"):
+    with pytest.raises(TooManyAtATime, match=r"already has 3 downloads, the maximum \(DOWNLOADS_PER_WORKER\)"):
         limit.take(BOB)
     places[0].release()
     places[0].release()  # the second release has no effect
