@@ -1,4 +1,5 @@
-from typing import NamedTuple
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 
 from django.db import models, transaction
 from django.db.models.functions import Now
@@ -55,6 +56,9 @@ class TeleopSession(models.Model):
     holder = models.CharField(max_length=64, blank=True, default="", editable=False)
     # By the database's clock. The holder's heartbeat sets it too: a live session without an update for 30 s is stale.
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
+    # Steps of the robot's clock (teleop/clock_steps.py), and the duration of an ended session without them. NULL: none.
+    clock_steps = models.JSONField(null=True, blank=True, editable=False)
+    steady_duration = models.DurationField(null=True, blank=True, editable=False)
     # Defined in teleop/quality/scores.py. NULL: it is not computed yet, or the session was resumed since.
     quality = models.JSONField(null=True, blank=True, editable=False)
 
@@ -89,7 +93,11 @@ class TeleopSession(models.Model):
 
     @property
     def duration_s(self) -> float | None:
-        return None if self.is_live else (self.end_time - self.start_time).total_seconds()
+        """Return the time from the first frame to the last, without steps of the clock; None while it is live."""
+        if self.is_live:
+            return None
+        duration = self.end_time - self.start_time if self.steady_duration is None else self.steady_duration
+        return duration.total_seconds()
 
     @property
     def effective_fps(self) -> float | None:
@@ -119,10 +127,20 @@ class TeleopSession(models.Model):
         seconds = (last - first).total_seconds()
         return Pulse((len(moments) - 1) / seconds if seconds > 0 else None, (last - now).total_seconds())
 
-    def keep_quality(self, quality: dict) -> bool:
-        """Save the quality, unless the session was resumed since it was read, which changed its end or its frames."""
+    def keep_quality(self, quality: dict, ends: tuple[float, float] | None = None) -> bool:
+        """Save the quality, unless the session was resumed since it was read, which changed its end or its frames.
+
+        `ends` are the least and the greatest timestamp of all its frames, in unix seconds. They correct the times that
+        ingest has saved: it misses a step of the clock if its worker is killed before the next heartbeat.
+        """
+        changes: dict[str, Any] = {"quality": quality, "updated_at": Now()}
+        if ends:
+            changes["start_time"], changes["end_time"] = (datetime.fromtimestamp(end, UTC) for end in ends)
+            changes["clock_steps"] = quality["clock_steps"] or None
+            duration = timedelta(seconds=quality["duration_s"])
+            changes["steady_duration"] = duration if quality["clock_steps"] else None
         unchanged = TeleopSession.objects.filter(pk=self.pk, end_time=self.end_time, frame_count=self.frame_count)
-        return bool(unchanged.update(quality=quality, updated_at=Now()))
+        return bool(unchanged.update(**changes))
 
     def merge_meta(self, changes: dict, by_staff: bool = False) -> None:
         """Merge shallowly; null removes a key. Marks are not merged.
@@ -159,14 +177,16 @@ class TeleopSession(models.Model):
     def set_marks(self, marks: list[dict]) -> None:
         """Set the marks, in the field only, like merge_meta; raises TooManyMarks."""
         if len(marks) > MAX_MARKS:
-            raise TooManyMarks(f"session {self.pk} has {MAX_MARKS} marks; no more expected")
+            raise TooManyMarks(f"session {self.pk} has {MAX_MARKS} marks, the maximum; remove one first")
         self.meta_info = (self.meta_info or {}) | {MARKS: sorted(marks, key=lambda mark: mark["timestamp"])}
 
     def check_meta_is(self, seen: dict) -> None:
         """Raise LabelChanged if a key differs from `seen`; the caller holds the row's lock."""
         meta = self.meta_info or {}
         if changed := [name for name, value in seen.items() if meta.get(name) != value]:
-            raise LabelChanged(f"{', '.join(changed)} of session {self.pk} changed since you have seen it")
+            raise LabelChanged(
+                f"session {self.pk}: someone else has changed {', '.join(changed)}; read the session again"
+            )
 
     def save_meta(self) -> None:
         """Save the merged meta_info; the new updated_at lets clients find the change."""

@@ -11,9 +11,16 @@ from django.db.models.functions import Coalesce, Now
 from robots import audit
 from robots.querysets import STALE_AFTER
 from robots.row_locks import RowLockQuerySet
+from teleop.clock_steps import span
 
 DELETE_BATCH = 5_000
 MAX_DURATIONS = 500
+# TeleopSession.duration_s as an expression of ended sessions.
+DURATION = Coalesce(
+    "steady_duration",
+    ExpressionWrapper(F("end_time") - F("start_time"), models.DurationField()),
+    output_field=models.DurationField(),
+)
 
 
 class TeleopSessionQuerySet(RowLockQuerySet):
@@ -31,8 +38,7 @@ class TeleopSessionQuerySet(RowLockQuerySet):
 
     def lasting(self, at_least: float | None = None, at_most: float | None = None):
         """Select ended sessions with a duration between these bounds, in seconds."""
-        length = ExpressionWrapper(F("end_time") - F("start_time"), models.DurationField())
-        sessions = self.alias(length=length)
+        sessions = self.alias(length=DURATION)
         if at_least is not None:
             sessions = sessions.filter(length__gte=timedelta(seconds=at_least))
         return sessions if at_most is None else sessions.filter(length__lte=timedelta(seconds=at_most))
@@ -74,8 +80,8 @@ class TeleopSessionQuerySet(RowLockQuerySet):
     def durations_s(self, task: str) -> list[float]:
         """Return the durations of the newest ended sessions of this task that have frames."""
         ended = self.filter(end_time__isnull=False, frame_count__gt=0, meta_info__task=task)
-        moments = ended.order_by("-start_time", "-id").values_list("start_time", "end_time")[:MAX_DURATIONS]
-        return [(end - start).total_seconds() for start, end in moments]
+        durations = ended.order_by("-start_time", "-id").values_list(DURATION, flat=True)[:MAX_DURATIONS]
+        return [duration.total_seconds() for duration in durations]
 
     def beside(self, session):
         """Return the sessions before and after it in the order of the lists, newest first; None if there is none."""
@@ -107,13 +113,13 @@ class TeleopSessionQuerySet(RowLockQuerySet):
         if bounds is None:
             bounds = self.model.frames.rel.related_model.objects.bounds(list(self.values_list("pk", flat=True)))
         with transaction.atomic(savepoint=False):
-            started = dict(self.filter(pk__in=bounds).lock_available().values_list("pk", "start_time"))
-            rows = [
-                (pk, count, first or started[pk], last or started[pk])
-                for pk, (count, first, last) in bounds.items()
-                if pk in started
-            ]
-            self.update_each(("frame_count", "start_time", "end_time"), rows, also="updated_at = {now}, quality = NULL")
+            locked = self.filter(pk__in=bounds).lock_available().values_list("pk", "start_time", "clock_steps")
+            rows = []
+            for pk, started, clock_steps in locked:
+                count, first, last = bounds[pk]
+                rows.append((pk, count, *span(first or started, last or started, clock_steps)))
+            columns = ("frame_count", "start_time", "end_time", "steady_duration")
+            self.update_each(columns, rows, also="updated_at = {now}, quality = NULL")
         return len(rows)
 
     def held_by(self, holds):
@@ -172,6 +178,11 @@ class TeleopFrameQuerySet(models.QuerySet):
         One statement: for each session PostgreSQL reads one entry at the end of the unique key.
         """
         return self._of_each(session_ids, 0, Coalesce(self._of_outer_session("-frame_index", "frame_index") + 1, 0))
+
+    def lasts(self, session_ids: Iterable[int]) -> dict[int, tuple[int | None, datetime | None]]:
+        """Return the highest frame_index of each of these sessions, and the timestamp of that frame."""
+        columns = (self._of_outer_session("-frame_index", column) for column in ("frame_index", "timestamp"))
+        return self._of_each(session_ids, (None, None), *columns)
 
     def spans(self, session_ids: Iterable[int]) -> dict[int, int]:
         """Return for each of these sessions the number of its frames if none were missing; one statement."""

@@ -2,7 +2,7 @@ from django.apps import apps
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db import transaction
-from django.db.models import Count, F, Sum
+from django.db.models import Count, Sum
 from django.http import HttpResponseRedirect
 from django.template.defaultfilters import filesizeformat
 from django.template.response import TemplateResponse
@@ -21,13 +21,14 @@ from teleop.admin.links import robot_link
 from teleop.api.filters import SessionFilter
 from teleop.api.serializers import SessionChangeSerializer
 from teleop.models import STAFF_LABELS, SessionIsLive, TeleopSession
+from teleop.querysets import DURATION
 
 MOST_NAMED = 100
 QUALITY = {
     "idle_share": "idle {:.0%}",
     "jerk": "jerk {:.3g}",
     "fps_jitter": "jitter {:.0%}",
-    "duration_ratio": "{:.2g} x as long",
+    "duration_ratio": "{:.2g} x median duration",
 }
 
 
@@ -63,16 +64,21 @@ class SessionColumns(admin.ModelAdmin):
     def note(self, session):
         return display.text(session.labels["note"])
 
-    @admin.display(ordering=F("end_time") - F("start_time"))
+    @admin.display(ordering=DURATION)
     def duration(self, session):
         return display.status("live") if session.is_live else display.number(display.duration(session.duration_s))
+
+    @admin.display(description="clock steps")
+    def stepped(self, session):
+        steps = [f"{step['step_s']:+,.1f} s at frame {step['frame_index']}" for step in session.clock_steps or []]
+        return display.text("; ".join(steps) or None)
 
     @admin.display(description="frames", ordering="frame_count")
     def recorded(self, session):
         url = reverse("admin:teleop_teleopframe_changelist", query={"session": session.pk})
         return display.number(display.link(url, f"{session.frame_count:,}"))
 
-    @admin.display(description="real fps")
+    @admin.display(description="effective fps")
     def effective_fps(self, session):
         return display.number(display.fixed(session.effective_fps, 1))
 
@@ -87,9 +93,10 @@ class SessionColumns(admin.ModelAdmin):
         """Describe the known quality numbers; missing frames and the duration have their own columns."""
         known = {name: value for name, value in (session.quality or {}).items() if value is not None}
         said = [words.format(known[name]) for name, words in QUALITY.items() if name in known]
+        said += ["clock stepped"] * bool(session.clock_steps)
         return display.clipped(", ".join(said) or None)
 
-    @admin.display(description="look")
+    @admin.display(description="pages")
     def pages(self, session):
         replay = display.link(reverse("session-replay", args=[session.pk]), "replay")
         live = display.link(reverse("robot-live", args=[session.robot_id]), "live") if session.is_live else ""
@@ -118,14 +125,17 @@ class TeleopSessionAdmin(SessionColumns):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     actions = ["mark_success", "mark_failure", "set_task", "end"]
-    recording = ["of_robot", "started", "ended", "duration", "recorded", "fps", "effective_fps", "missing", "cameras"]
+    recording = [
+        *("of_robot", "started", "ended", "duration", "stepped", "recorded", "fps", "effective_fps", "missing"),
+        "cameras",
+    ]
     said = ["meta", "staff_labels", "key", "updated"]
     readonly_fields = [*recording, "quality_in_words", *said]
     fieldsets = [
         ("Labels", {"fields": STAFF_LABELS}),
         ("Recording", {"fields": recording}),
         ("Quality", {"fields": ["quality_in_words"]}),
-        ("As the robot said", {"fields": said}),
+        ("Metadata", {"fields": said}),
     ]
 
     def has_add_permission(self, request):
@@ -166,7 +176,7 @@ class TeleopSessionAdmin(SessionColumns):
             try:
                 labelled += filter(None, [self._label(request, session_id, labels)])
             except ValidationError as error:
-                self.message_user(request, f"session {session_id}: {error.detail}", messages.ERROR)
+                self.message_user(request, f"session {session_id}: {display.problems(error.detail)}", messages.ERROR)
         self.message_user(request, f"Labelled {display.count(len(labelled), 'session')}.", messages.SUCCESS)
 
     @admin.action(description="Mark as success", permissions=["change"])

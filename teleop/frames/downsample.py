@@ -1,15 +1,17 @@
 """Downsample columns for plots, so that peaks survive and gaps stay gaps."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from tsdownsample import MinMaxLTTBDownsampler
 
+from teleop.clock_steps import ClockStep
 from teleop.frames.columns import session_tables
 from teleop.frames.fields import HEAD, TooManyColumns
 from teleop.frames.sql import FrameRange, blocks
+from teleop.frames.steady_times import steady
 from teleop.models import TeleopFrame
 
 # MAX_FRAMES, over an hour at 60 frames a second, are all read in two seconds. Of more frames only MAX_PICKED are read,
@@ -41,8 +43,13 @@ class Picture(NamedTuple):
     series: list[Series]
 
 
-def read_series(frames: FrameRange, fields: Iterable[str], points: int) -> Picture:
-    """Read the columns that the fields select; raise TooManyColumns if there are more than MAX_COLUMNS."""
+def read_series(
+    frames: FrameRange, fields: Iterable[str], points: int, clock_steps: Sequence[ClockStep] = ()
+) -> Picture:
+    """Read the columns that the fields select; raise TooManyColumns if there are more than MAX_COLUMNS.
+
+    The timestamps leave out the steps of the session's clock.
+    """
     parts: list[pa.Table] = []
     selected: dict[str, None] = {}
     frames = frames._replace(stride=_stride(frames))
@@ -55,6 +62,7 @@ def read_series(frames: FrameRange, fields: Iterable[str], points: int) -> Pictu
         return Picture(1, [], [], [])
     columns = pa.concat_tables(parts, promote_options="default")
     indexes, timestamps = (columns[name].to_numpy() for name in HEAD)
+    timestamps = steady(indexes, timestamps, clock_steps)
     names = [name for name in columns.column_names if name not in HEAD]
     series = [thin(name, timestamps, columns[name].to_numpy(), points) for name in names]
     return Picture(frames.stride, *landmarks(indexes, timestamps), series)

@@ -10,6 +10,7 @@ from django.db.models import Exists, OuterRef
 from robots.meta_info import problem_with
 from robots.models import Robot
 from robots.querysets import HandshakeRefused
+from teleop.clock_steps import merged, span
 from teleop.ingest.transactions import bounded_transaction
 from teleop.ingest.types import Heartbeat, HeartbeatResult, Release
 from teleop.models import TeleopFrame, TeleopSession
@@ -41,6 +42,7 @@ def heartbeat(heartbeats: Sequence[Heartbeat]) -> HeartbeatResult:
             ("frame_count", "start_time"), counts, also="end_time = NULL, quality = NULL, updated_at = {now}"
         )
         TeleopSession.objects.update_each(("fps", "meta_info"), [(pk, *each) for pk, each in news.items()])
+        _save_clock_steps([by_holder[holder] for holder in saved.values()])
         failing = {each.robot_id for each in heartbeats if each.is_failing}
         Robot.objects.mark_seen(
             {pk: Robot.Status.ERROR if pk in failing else Robot.Status.ONLINE for pk in sorted(robot_ids)}
@@ -87,6 +89,7 @@ def release(releases: Sequence[Release], bounds: Bounds) -> list[int | None]:
         mine = {last.session_id: last for last in lasts if locked.get(last.session_id, [""])[0] == last.holder}
         news, refused = _news(list(mine.values()))
         TeleopSession.objects.update_each(("fps", "meta_info"), [(pk, *each) for pk, each in news.items()])
+        _save_clock_steps(list(mine.values()))
         _record_errors(lasts)
         # No connection is left to answer a meta_info that is too large, so staff read the error with the robot.
         Robot.objects.record_errors(
@@ -138,7 +141,7 @@ def _news(heartbeats: Sequence[Heartbeat]) -> tuple[dict[int, tuple], dict[str, 
     refused: the parser bounds one message, and only here the merged result of many is known.
     """
     said = {each.session_id: each for each in heartbeats if each.meta_info or each.fps}
-    news, refused = {}, {}
+    news, refused = dict[int, tuple](), dict[str, str]()
     if not said:
         return news, refused
     for session in TeleopSession.objects.filter(pk__in=said).only("meta_info", "staff_labels"):
@@ -146,9 +149,24 @@ def _news(heartbeats: Sequence[Heartbeat]) -> tuple[dict[int, tuple], dict[str, 
         session.merge_meta(told.meta_info)
         problem = problem_with(session.meta_info) if told.meta_info else None
         if problem:
-            refused[told.holder] = f"meta_info would be {problem}"
+            refused[told.holder] = f"the merged meta_info would be {problem}"
         news[session.pk] = (told.fps, None if problem or not told.meta_info else session.meta_info)
     return news, refused
+
+
+def _save_clock_steps(heartbeats: Sequence[Heartbeat]) -> None:
+    """Add the steps of the robots' clocks to their sessions; the caller has locked the rows.
+
+    A step back may begin times before start_time, so that a filter by time would not find the live session.
+    """
+    found = {each.session_id: each.clock_steps for each in heartbeats if each.clock_steps}
+    rows = []
+    if found:
+        sessions = TeleopSession.objects.filter(pk__in=found)
+        for pk, start_time, known in sessions.values_list("pk", "start_time", "clock_steps"):
+            steps = merged(known or (), found[pk])
+            rows.append((pk, steps, span(start_time, start_time, steps)[0]))
+    TeleopSession.objects.update_each(("clock_steps", "start_time"), rows)
 
 
 def _record_errors(heartbeats: Iterable[Heartbeat]) -> None:

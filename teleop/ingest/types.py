@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from teleop.protocol import Code
+from teleop.clock_steps import ClockStep
+from teleop.protocol import DEFAULT_FPS, Code
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -62,9 +63,14 @@ class SessionLease(NamedTuple):
     robot_id: str
     key_hash: str  # of the robot's accepted key; empty if no key is required
     holder: str
-    next_frame_index: int
     frame_count: int
     is_counted: bool = True  # False: its last worker may have been killed before it wrote frame_count
+    last_frame: tuple[int, int] | None = None  # frame_index, timestamp in unix microseconds; None: no frames
+    fps: int = DEFAULT_FPS
+
+    @property
+    def next_frame_index(self) -> int:
+        return self.last_frame[0] + 1 if self.last_frame else 0
 
 
 class Claim(NamedTuple):
@@ -85,9 +91,10 @@ class Heartbeat(NamedTuple):
     frame_count: int
     first_timestamp: datetime | None  # of a session that had no frames when it was opened
     fps: int | None  # None: not sent, or written already; likewise with meta_info and error
-    meta_info: dict
+    meta_info: dict[str, Any]
     error: tuple[str, str] | None
     refusals: int
+    clock_steps: Sequence[ClockStep] = ()
 
     @property
     def is_failing(self) -> bool:

@@ -18,20 +18,20 @@ def read_motion(session: TeleopSession) -> Motion:
     TooManyColumns if its frames have more names than are made columns, joints or not.
     """
     names = _joints(session)[: MAX_NUMBERS // max(1, session.frame_count)]
+    indexes = np.empty(session.frame_count, np.int64)
     timestamps = np.empty(session.frame_count)
     positions = np.full((session.frame_count, len(names)), np.nan, order="F")
-    read, first, last = 0, 0, -1
+    read = 0
     for frames in session_tables(blocks(FrameRange(session.pk))):
-        first = first if read else frames["frame_index"][0].as_py()
-        last = frames["frame_index"][-1].as_py()
         columns = frames.slice(0, session.frame_count - read)
         part = slice(read, read + columns.num_rows)
+        indexes[part] = columns["frame_index"].to_numpy()
         timestamps[part] = columns["timestamp"].to_numpy()
         for number, name in enumerate(names):
             if name in columns.column_names:
                 positions[part, number] = columns[name].to_numpy()
         read = part.stop
-    return Motion(timestamps[:read], positions[:read], last - first + 1)
+    return Motion(indexes[:read], timestamps[:read], positions[:read])
 
 
 def _joints(session: TeleopSession) -> list[str]:

@@ -43,7 +43,7 @@ class QualityProcess:
                     self._due.clear()
                     await self._compute()
             except Exception as error:  # the loop must go on after any error
-                logger.warning("quality could not be computed now: %s", error)
+                logger.warning("could not compute the quality of sessions; retrying later: %s", error)
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await self._due.wait()
@@ -53,12 +53,12 @@ class QualityProcess:
         code, session_id = await self._run("--limited")
         if code < 0 and -code not in ENDED_BY_PEOPLE and session_id:
             # Ended by its limits, or for lack of memory. The same session would end the next process too.
-            reason = f"the process that computed it was ended by {signal.Signals(-code).name}"
-            logger.warning("session %s gets no quality: %s", session_id, reason)
+            reason = f"the process that computed the quality was killed by {signal.Signals(-code).name}"
+            logger.warning("session %s has no quality: %s", session_id, reason)
             code, _ = await self._run("--give-up", reason, "--session", session_id)
             self._due.set()  # for the other sessions
         if code:
-            logger.warning("manage.py quality ended with %d; its output is above", code)
+            logger.warning("manage.py quality exited with %d; its output is above", code)
 
     async def _run(self, *options: str) -> tuple[int, str]:
         """Return the exit code, and the id of the session that was begun last."""

@@ -1,16 +1,18 @@
 """Compute numbers by which bad sessions are found, from their columns: no Django, no I/O.
 
-`timestamps` are unix seconds, float64 [frames]; `positions` are joint angles in the robot's units, float64
-[frames, joints], NaN where a frame has none. A number is None if there are too few frames for it. The computation goes
-joint by joint, so that it needs only a few columns besides a million frames.
+`indexes` are frame_index, int64 [frames]; `timestamps` are unix seconds, float64 [frames]; `positions` are joint angles
+in the robot's units, float64 [frames, joints], NaN where a frame has none. A number is None if there are too few frames
+for it. The computation goes joint by joint, so that it needs only a few columns besides a million frames.
 """
 
 from collections.abc import Sequence
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+
+from teleop.frames.steady_times import clock_steps, step_sizes
 
 # 5 % of a joint's range a second, over a time so long that one tick of an encoder (0.09 degrees) is no movement.
 IDLE_S, IDLE_BAND = 0.25, 0.0125
@@ -20,24 +22,30 @@ LEAST_OTHERS = 3
 
 
 class Motion(NamedTuple):
-    """Frames of a session as columns; `span` is its last frame_index - its first + 1."""
+    """Frames of a session as columns, in the order of their indexes."""
 
+    indexes: np.ndarray
     timestamps: np.ndarray
     positions: np.ndarray
-    span: int
 
 
-def quality(motion: Motion, fps: int, others_s: Sequence[float]) -> dict[str, float | int | None]:
-    """Return the scores of a session; `others_s` are the durations of other sessions of its task."""
-    timestamps, positions, span = motion
-    duration_s = float(timestamps[-1] - timestamps[0]) if len(timestamps) else None
+def quality(motion: Motion, fps: int, others_s: Sequence[float]) -> dict[str, Any]:
+    """Return the scores of a session; `others_s` are the durations of other sessions of its task.
+
+    All but clock_steps are computed from times in which the robot's clock does not step.
+    """
+    indexes, positions = motion.indexes, motion.positions
+    sizes = step_sizes(indexes, motion.timestamps, fps)
+    timestamps = motion.timestamps - np.cumsum(sizes)
+    duration_s = float(np.ptp(timestamps)) if len(timestamps) else None
     return {
         "idle_share": idle_share(timestamps, positions),
         "jerk": jerk(timestamps, positions),
         "fps_jitter": fps_jitter(timestamps, fps),
-        "missing_frames": span - len(timestamps),
+        "missing_frames": int(np.ptp(indexes)) + 1 - len(indexes) if len(indexes) else 0,
         "duration_s": duration_s,
         "duration_ratio": duration_ratio(duration_s, others_s),
+        "clock_steps": clock_steps(indexes, motion.timestamps, sizes),
     }
 
 

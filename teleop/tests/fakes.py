@@ -40,7 +40,8 @@ class Robot:
         self.taken: list[Row] = []
         self.ends = 0
         self.room = room
-        lease = SessionLease(17, "session-key", "arm", "hash", "worker.1", 40, frame_count)
+        last_frame = (39, round(frame(39)["timestamp"] * 1e6))
+        lease = SessionLease(17, "session-key", "arm", "hash", "worker.1", frame_count, last_frame=last_frame)
         self.connection = RobotConnection(lease, self.transport, self.offer, self.end)
 
     def offer(self, _connection, row):

@@ -21,7 +21,7 @@ def claims(holder="worker.1", key="morning-run", robot="arm", secret=None) -> Cl
 
 def opens(holder="worker.1", key="morning-run", robot="arm") -> SessionLease:
     lease = claims(holder, key, robot).lease
-    return lease._replace(next_frame_index=admission.next_frame_indexes([lease.session_id])[0])
+    return lease._replace(last_frame=admission.last_frames([lease.session_id])[0])
 
 
 def heartbeat_of(lease: SessionLease, **changes) -> Heartbeat:
@@ -46,10 +46,11 @@ def sweeps() -> int:
     return presence.sweep(presence.frame_bounds(presence.stale_sessions()))
 
 
-def stores(lease: SessionLease, *indexes) -> None:
-    """Store frames with these indexes, one a second."""
-    seconds = int(T0.timestamp())
-    rows = [Row(lease.session_id, lease.robot_id, index, (seconds + index) * 10**6, b"{}") for index in indexes]
+def stores(lease: SessionLease, *indexes, times=None) -> None:
+    """Store frames with these indexes, one a second, or at these `times`, in seconds."""
+    begin = int(T0.timestamp())
+    frames = zip(indexes, times or indexes, strict=True)
+    rows = [Row(lease.session_id, lease.robot_id, index, (begin + at) * 10**6, b"{}") for index, at in frames]
     assert store.write(rows) == Outcome()
 
 

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from teleop.tests.fakes import Robot
+from teleop.tests.fakes import Robot, frame
 
 
 @pytest.fixture
@@ -50,6 +50,17 @@ def test_a_session_that_has_frames_keeps_its_start_time():
     robot.connection.committed(robot.taken, 0)
     beat = robot.connection.heartbeat()
     assert (beat.first_timestamp, beat.frame_count) == (None, 41)
+
+
+def test_a_heartbeat_reports_steps_of_the_clock_once(robot, caplog):
+    robot.sends(40, 41)
+    robot.says(**frame(42) | {"timestamp": frame(42)["timestamp"] - 7200})
+    robot.connection.committed(robot.taken, 0)
+    first = robot.connection.heartbeat()
+    assert [(step["frame_index"], round(step["step_s"])) for step in first.clock_steps] == [(42, -7200)]
+    robot.connection.heartbeat_saved(first)
+    assert "robot arm: its clock stepped 1 times, the last time by -7200.000 s before frame 42" in caplog.text
+    assert robot.connection.heartbeat().clock_steps == ()
 
 
 def test_it_logs_one_line_per_heartbeat(robot, caplog):

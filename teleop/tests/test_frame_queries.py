@@ -51,6 +51,13 @@ def test_it_finds_bounds_by_frame_index_and_not_by_timestamp(sessions):
     }
 
 
+def test_it_finds_the_last_frame_of_each_session(sessions, django_assert_num_queries):
+    none = (None, None)
+    with django_assert_num_queries(1):
+        found = TeleopFrame.objects.lasts(ids(sessions))
+    assert found == of_each(sessions, (4, T0 + seconds(4)), (9, T0 + seconds(9)), none, none)
+
+
 def test_it_finds_the_span_of_each_session(sessions, django_assert_num_queries):
     with django_assert_num_queries(1):
         assert TeleopFrame.objects.spans(ids(sessions)) == of_each(sessions, 5, 7, 0, 0)
@@ -97,11 +104,12 @@ def test_it_finds_the_first_and_the_last_frame(sessions):
     ("ask", "scans"),
     [
         (lambda pks: TeleopFrame.objects.next_indexes(pks), ["Index Only Scan Backward"]),
+        (lambda pks: TeleopFrame.objects.lasts(pks), ["Index Only Scan Backward", "Index Scan Backward"]),
         (lambda pks: TeleopFrame.objects.bounds(pks), ["Index Only Scan", "Index Scan", "Index Scan Backward"]),
         (lambda pks: TeleopFrame.objects.spans(pks), ["Index Only Scan Backward", "Index Only Scan"]),
         (lambda pks: TeleopFrame.objects.count_below(pks[0], 100), ["Index Only Scan"]),
     ],
-    ids=["next_indexes", "bounds", "spans", "count_below"],
+    ids=["next_indexes", "lasts", "bounds", "spans", "count_below"],
 )
 def test_it_uses_only_scans_of_the_unique_index(ask, scans):
     pks = [make_session(range(200)).pk for _ in range(20)]

@@ -99,7 +99,8 @@ def test_it_samples_too_many_frames_and_reports_the_stride(viewer, monkeypatch):
 
 @pytest.mark.django_db
 def test_a_session_without_frames_has_no_series(viewer):
-    assert get(viewer, make_session()) == {"stride": 1, "anchors": [], "gaps": [], "series": []}
+    nothing = {"stride": 1, "anchors": [], "gaps": [], "series": [], "clock_steps": []}
+    assert get(viewer, make_session()) == nothing
 
 
 @pytest.mark.django_db
@@ -109,7 +110,7 @@ def test_a_session_without_frames_has_no_series(viewer):
         "points=9": "points is 9; an integer between 10 and 20000 expected",
         "points=20001": "points is 20001",
         "fields=observation.nose": "fields has observation.nose",
-        "stride=2": "there is no field stride",
+        "stride=2": "unknown field stride",
         "": "fields selects 70 numbers; at most 64 expected",
     }.items(),
 )

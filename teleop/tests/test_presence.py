@@ -121,6 +121,26 @@ def test_it_stores_frame_count_and_times_when_a_session_ends():
     )
 
 
+def test_it_ends_a_session_whose_clock_stepped_with_all_its_times():
+    opened = opens()
+    stores(opened, 0, 1, 2, times=[0, 1, -7200])
+    before, after = (T0.timestamp() + seconds for seconds in (1, -7200))
+    step = {"frame_index": 2, "before": before, "timestamp": after, "step_s": -7201 - 1 / 60}
+    assert releases(opened, clock_steps=[step]) == 3
+    ended = session(opened)
+    assert (ended.start_time, ended.end_time) == (T0 - timedelta(seconds=7200), T0 + timedelta(seconds=1))
+    assert (ended.clock_steps, ended.duration_s) == ([step], pytest.approx(1 + 1 / 60, abs=1e-5))
+
+
+def test_a_resumed_session_has_the_last_stored_frame():
+    opened = opens()
+    assert (opened.last_frame, opened.next_frame_index) == (None, 0)
+    stores(opened, 3)
+    releases(opened, fps=30)
+    again = opens("worker.2")
+    assert (again.last_frame, again.fps) == ((3, int(T0.timestamp() + 3) * 10**6), 30)
+
+
 def test_it_ends_a_session_without_frames_at_its_start_time():
     opened = opens()
     assert releases(opened) == 0
@@ -133,9 +153,9 @@ def test_it_sets_a_robot_offline_on_release():
 
 
 def test_it_sets_status_error_and_stores_the_error_on_a_failed_release():
-    releases(opens(), failed=True, error=("invalid_message", "message is not JSON"))
+    releases(opens(), failed=True, error=("invalid_message", "message is not valid JSON"))
     assert (robot().status, robot().last_error_code) == ("error", "invalid_message")
-    assert (robot().last_error_detail, robot().last_error_at is not None) == ("message is not JSON", True)
+    assert (robot().last_error_detail, robot().last_error_at is not None) == ("message is not valid JSON", True)
 
 
 def test_a_robot_with_another_live_session_stays_online():
@@ -188,7 +208,7 @@ def test_it_opens_50_sessions_with_as_many_statements_as_one(settings):
         handshakes = [Handshake(f"arm-{number}", KEY, "morning-run", f"worker.{number}", None) for number in numbers]
         with CaptureQueriesContext(connection) as statements:
             claimed = admission.claim(handshakes, admission.authenticate(handshakes))
-            admission.next_frame_indexes([claim.lease.session_id for claim in claimed])
+            admission.last_frames([claim.lease.session_id for claim in claimed])
         counts.append(len(statements))
     assert counts[0] == counts[1]
     assert TeleopSession.objects.live().count() == 51
@@ -234,8 +254,8 @@ def test_a_heartbeat_reopens_a_session_that_the_sweep_ended():
 
 def test_it_stores_a_refused_handshake_as_the_robots_last_error():
     opens()
-    presence.note_refusals({"arm": HandshakeRefused("wrong_key", "the key is not this robot's")})
-    assert (robot().last_error_code, robot().last_error_detail) == ("wrong_key", "the key is not this robot's")
+    presence.note_refusals({"arm": HandshakeRefused("wrong_key", "the key is not valid for this robot")})
+    assert (robot().last_error_code, robot().last_error_detail) == ("wrong_key", "the key is not valid for this robot")
 
 
 def test_it_creates_no_robot_for_a_refused_handshake():

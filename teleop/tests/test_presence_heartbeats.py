@@ -27,6 +27,12 @@ def the_robot() -> Robot:
     return Robot.objects.get()
 
 
+def stepped(frame_index: int, step_s: float) -> dict:
+    """Return a step of a clock at 60 frames a second."""
+    before = T0.timestamp() + frame_index / 60
+    return {"frame_index": frame_index, "before": before, "timestamp": before + step_s, "step_s": step_s}
+
+
 def test_it_writes_the_frame_count_and_the_heartbeat():
     opened = opens()
     before = (the_session().updated_at, the_robot().last_heartbeat)
@@ -40,6 +46,15 @@ def test_it_starts_the_session_at_its_first_frame():
     beats(opened, frame_count=1, first_timestamp=T0)
     beats(opened, frame_count=2)
     assert the_session().start_time == T0
+
+
+def test_it_saves_steps_of_the_clock_and_moves_the_start_before_them():
+    steps = [stepped(600, -7200), stepped(900, 30)]
+    opened = opens()
+    beats(opened, frame_count=1, first_timestamp=T0)
+    beats(opened, frame_count=700, clock_steps=steps[:1])
+    beats(opened, frame_count=999, clock_steps=steps)
+    assert (the_session().clock_steps, the_session().start_time) == (steps, T0 - timedelta(seconds=7200 - 10))
 
 
 def test_it_writes_the_frame_count_of_each_session():
@@ -88,7 +103,8 @@ def test_it_refuses_a_merge_that_makes_meta_info_too_large():
     for name in ("a", "b"):
         assert beats(opened, meta_info={name: "x" * 30_000}).refused == {}
     found = beats(opened, meta_info={"c": "x" * 30_000, "a": None, "d": "x" * 30_000}, fps=30)
-    assert found.refused == {opened.holder: "meta_info would be 90022 bytes as compact JSON; at most 65536 expected"}
+    detail = "the merged meta_info would be 90022 bytes as compact JSON; at most 65536 expected"
+    assert found.refused == {opened.holder: detail}
     assert (list(the_session().meta_info), the_session().fps) == (["a", "b"], 30)
     assert beats(opened, meta_info={"c": "x" * 30_000, "a": None}).refused == {}
 

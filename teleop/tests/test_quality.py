@@ -113,20 +113,37 @@ def test_it_compares_the_duration_with_at_least_three_others(others, ratio):
 
 
 def test_it_returns_only_missing_frames_for_an_empty_session():
-    nothing = quality(Motion(np.empty(0), np.empty((0, 0)), 0), FPS, [1, 2, 3])
-    assert nothing == dict.fromkeys(nothing) | {"missing_frames": 0}
+    nothing = quality(Motion(np.empty(0, int), np.empty(0), np.empty((0, 0))), FPS, [1, 2, 3])
+    assert nothing == dict.fromkeys(nothing) | {"missing_frames": 0, "clock_steps": []}
 
 
 def test_it_returns_a_duration_of_zero_for_one_frame():
-    one = quality(Motion(np.array([1.7e9]), np.array([[1.0]]), 1), FPS, [1, 2, 3])
-    assert one == dict.fromkeys(one) | {"missing_frames": 0, "duration_s": 0.0, "duration_ratio": 0.0}
+    one = quality(Motion(np.array([7]), np.array([1.7e9]), np.array([[1.0]])), FPS, [1, 2, 3])
+    known = {"missing_frames": 0, "duration_s": 0.0, "duration_ratio": 0.0, "clock_steps": []}
+    assert one == dict.fromkeys(one) | known
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("joint", [np.full(601, 1e30), np.full(601, np.nan), 1e308 * (np.arange(601) % 2 * 2.0 - 1)])
 def test_it_returns_finite_scores_or_none_for_extreme_values(joint):
-    found = quality(Motion(at(10), columns(joint), 601), FPS, [1, 2, 3])
+    found = quality(Motion(np.arange(601), at(10), columns(joint)), FPS, [1, 2, 3])
+    assert found.pop("clock_steps") == []
     assert all(value is None or np.isfinite(value) for value in found.values())
+
+
+@pytest.mark.parametrize("step_s", [-7200.0, -0.2, 365 * 86400.0])
+def test_it_reports_a_step_of_the_clock_and_leaves_it_out_of_the_scores(step_s):
+    timestamps, positions = at(10), columns(with_a_stop(at(10)))
+    expected = quality(Motion(np.arange(601), timestamps, positions), FPS, [1, 2, 3])
+    stepped = timestamps + np.where(np.arange(601) >= 300, step_s, 0)
+    found = quality(Motion(np.arange(601), stepped, positions), FPS, [1, 2, 3])
+    (step,) = found.pop("clock_steps")
+    assert expected.pop("clock_steps") == []
+    assert found == pytest.approx(expected, rel=1e-3, abs=1e-3)
+    assert (step["frame_index"], step["before"], step["timestamp"]) == (
+        *(300, pytest.approx(stepped[299], abs=1e-5), pytest.approx(stepped[300], abs=1e-5)),
+    )
+    assert step["step_s"] == pytest.approx(step_s, abs=1e-5)
 
 
 @pytest.mark.parametrize("timestamps", [np.full(100, 1.7e9), 1.7e9 - np.arange(100) / FPS])

@@ -7,6 +7,7 @@ import pytest
 from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.db import OperationalError
+from django.db.models import F
 
 from teleop.management.commands import quality as command
 from teleop.models import TeleopSession
@@ -44,7 +45,21 @@ def test_it_computes_quality_from_the_frames():
         "missing_frames": 6,
         "duration_s": 10.0,
         "duration_ratio": None,
+        "clock_steps": [],
     }
+
+
+def test_it_corrects_times_of_a_session_whose_clock_stepped_unnoticed():
+    """The worker was killed after the step and before the next heartbeat."""
+    session = ended()
+    session.frames.filter(frame_index__range=(200, 399)).update(timestamp=F("timestamp") + timedelta(days=365))
+    TeleopSession.objects.filter(pk=session.pk).finish()
+    quality = computed(session)
+    assert [step["frame_index"] for step in quality["clock_steps"]] == [200, 400]
+    assert session.clock_steps == quality["clock_steps"]
+    assert session.start_time == T0
+    assert session.end_time == T0 + timedelta(days=365, microseconds=6_650_000)
+    assert (session.duration_s, quality["duration_s"]) == (pytest.approx(10), pytest.approx(10))
 
 
 def test_it_uses_the_action_if_there_is_no_observation():
@@ -155,6 +170,7 @@ def test_it_stores_an_error_for_an_unreadable_session_and_continues(monkeypatch,
         "missing_frames": 118,
         "duration_s": 2.0,
         "duration_ratio": None,
+        "clock_steps": [],
         "error": "ValueError: no numbers",
     }
     good.refresh_from_db()
@@ -166,7 +182,7 @@ def test_it_stores_an_error_for_an_unreadable_session_and_continues(monkeypatch,
 def test_a_session_stays_due_after_a_database_error(monkeypatch, capsys):
     good, bad = ended(), ended(days=1)
     monkeypatch.setattr(command, "read_motion", failing_for(bad, OperationalError("server closed the connection")))
-    with pytest.raises(CommandError, match="1 sessions are left without"):
+    with pytest.raises(CommandError, match="the quality of 1 sessions could not be computed"):
         call_command("quality")
     assert list(TeleopSession.objects.quality_due()) == [bad]
     good.refresh_from_db()
@@ -180,7 +196,8 @@ def test_it_stores_an_error_for_frames_with_too_many_names(names):
 
 
 @pytest.mark.parametrize(
-    "error, reason", [(MemoryError(), "it takes more than 512 MB of memory"), (command.TooSlow("slow"), "slow")]
+    "error, reason",
+    [(MemoryError(), "the computation takes more than 512 MB of memory"), (command.TooSlow("slow"), "slow")],
 )
 def test_it_describes_an_exceeded_memory_or_time_limit(error, reason):
     assert command.reason_of(error) == reason

@@ -56,8 +56,10 @@ Visit = Callable[..., Page]
 
 @pytest.fixture
 def visit(browser: Browser, server: Server, console: Console) -> Iterator[Visit]:
-    """`visit("/", user)` opens a page with this user's login, `visit("/")` without one; other keywords are the
-    browser's (`color_scheme="dark"`), `at` is another server."""
+    """Yield a function: `visit("/", user)` opens a page with this user's login, `visit("/")` without one.
+
+    Further keywords are the browser's (`color_scheme="dark"`); `at` is another server.
+    """
     contexts = []
 
     def visit(path: str, user: User | None = None, at: Server = server, **options) -> Page:

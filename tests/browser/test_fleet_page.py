@@ -112,7 +112,7 @@ def test_search_and_filter_are_in_the_url(visit, viewer):
     expect(tile(page, "arm")).to_be_visible()
     expect(tile(page, "leg")).to_be_hidden()
     page.get_by_label("Offline 0").check(force=True)
-    expect(page.get_by_text("No robot is like that")).to_be_visible()
+    expect(page.get_by_text("No robot matches the filter")).to_be_visible()
 
 
 def test_it_escapes_a_script_in_a_robot_name(visit, viewer):
@@ -143,7 +143,7 @@ def test_it_reconnects_after_a_lost_connection(visit, viewer, server, start_serv
     own.stop()
     expect(page.get_by_text("connection to the server is lost")).to_be_visible()
     expect(page.locator("#tiles")).to_have_class(re.compile("stale"))
-    expect(page.get_by_role("button", name="Try now")).to_be_visible()
+    expect(page.get_by_role("button", name="Reconnect now")).to_be_visible()
     own.start()
     page.evaluate("document.querySelector('#connection button')?.click()")  # the page may have reconnected by now
     expect(page.locator("#connection")).to_be_hidden()

@@ -124,7 +124,7 @@ def test_it_shows_a_message_without_frames_or_numbers(visit, viewer, arm):
     page = visit("/robots/arm/live", viewer)
     expect(page.get_by_text("Connected; no frames yet.")).to_be_visible()
     stream(arm, range(3), lambda index: frame(index, observation={"state": "idle"}))
-    expect(page.get_by_text("Its frames have no numbers")).to_be_visible()
+    expect(page.get_by_text("The frames have no numbers")).to_be_visible()
 
 
 def test_it_follows_the_robot_status(visit, server, viewer):

@@ -25,13 +25,13 @@ def test_it_returns_403_without_permission(visit, console, path):
     Robot.objects.create(pk="arm")
     page = visit(path, staff("outsider"))
     console.expect("status of 403")
-    expect(page.get_by_role("heading")).to_have_text("Not allowed")
+    expect(page.get_by_role("heading")).to_have_text("Permission denied")
     expect(page.locator("#content")).to_contain_text("outsider")
 
 
 def test_it_returns_404_for_an_unknown_robot(visit, viewer, console):
     console.expect("status of 404")
-    expect(visit("/robots/nobody/live", viewer).locator("body")).to_contain_text("Not Found")
+    expect(visit("/robots/nobody/live", viewer).locator("body")).to_contain_text("Not found")
 
 
 @pytest.mark.parametrize("path", ["/", "/admin/", "/admin/robots/robot/", "/admin/robots/robot/add/"])

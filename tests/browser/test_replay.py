@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
+from django.core.management import call_command
+from django.db.models import F
 from playwright.sync_api import Page, expect
 
 from robots.models import Robot
 from teleop.models import TeleopSession
-from teleop.tests.recordings import make_session, record
+from teleop.tests.recordings import T0, make_session, record
 from tests.browser.video_fixtures import FPS, READ, upload
 from tests.services import wait_until
 
@@ -163,9 +166,9 @@ def test_it_asks_before_overwriting_a_concurrent_label(replay, curator, console)
     label(session, success=True)
     page.keyboard.press("f")
     notice = page.get_by_role("alert")
-    expect(notice).to_contain_text("changed by someone else meanwhile: “success”. Yours, “failure”, is not saved.")
+    expect(notice).to_contain_text("changed by someone else: “success”. Your value, “failure”, is not saved.")
     assert TeleopSession.objects.get().meta_info == {"success": True}
-    notice.get_by_role("button", name="Save mine").click()
+    notice.get_by_role("button", name="Save my value").click()
     wait_until(lambda: TeleopSession.objects.get().meta_info == {"success": False})
 
 
@@ -198,11 +201,32 @@ def test_a_viewer_has_no_controls_and_may_not_change_labels(replay, console):
 def test_it_shows_a_gap_in_the_frames(replay):
     session = make_session([*range(100), *range(400, 500)], data=indexed)
     page = replay(session, "?t=4")
-    expect(page.locator(".frame")).to_have_text("no frame here")
+    expect(page.locator(".frame")).to_have_text("no frame at this time")
     expect(page.locator(".joint .observation")).to_have_text(NOTHING)
     gap = page.locator(".lane.frames .gap").bounding_box()
     lane = page.locator(".lane.frames").bounding_box()
     assert gap["width"] / lane["width"] == pytest.approx(301 / 499, abs=0.01)
+
+
+@pytest.mark.parametrize("step_s, width", [(-7200, 1920), (365 * 86400, 390)])
+def test_it_gives_each_frame_room_if_the_clock_stepped(replay, step_s, width):
+    session = film_session()
+    after = session.frames.filter(frame_index__gte=240)
+    after.update(timestamp=F("timestamp") + timedelta(seconds=step_s))
+    TeleopSession.objects.filter(pk=session.pk).finish()
+    call_command("quality")
+    session.start_time = T0 + timedelta(seconds=step_s)
+    upload(session, 120, 120)  # by the clock after the step: frames 240 to 479
+    page = replay(session, viewport={"width": width, "height": 900})
+    how = "back by 2:00:00" if step_s < 0 else "ahead by 365 days"
+    expect(page.locator("#notice")).to_contain_text(f"The robot's clock stepped {how}")
+    expect(page.locator("#notice")).to_contain_text("at 0:04.0, frame 240.")
+    expect(page.locator(".time")).to_contain_text("/ 0:07.983")
+    for share in (0.25, 0.75):
+        scrub(page, share)
+        settle(page)
+        assert frame_shown(page) == pytest.approx(share * 479, abs=3)
+    assert abs(page.evaluate(READ, "front") / FPS - frame_shown(page) / 60) <= 1 / FPS
 
 
 def test_it_shows_no_video_between_two_chunks(replay):
@@ -211,11 +235,11 @@ def test_it_shows_no_video_between_two_chunks(replay):
     upload(session, 120, 120)
     page = replay(session, "?t=3")
     camera = page.locator("[data-camera=front]")
-    expect(camera.get_by_text("No video here")).to_be_visible()
+    expect(camera.get_by_text("No video at this time")).to_be_visible()
     expect(camera.locator("video:visible")).to_have_count(0)
     scrub(page, 0.75)
     settle(page)
-    expect(camera.get_by_text("No video here")).to_be_hidden()
+    expect(camera.get_by_text("No video at this time")).to_be_hidden()
     assert abs(page.evaluate(READ, "front") / FPS - frame_shown(page) / 60) <= 1 / FPS
     assert page.locator(".lane.camera .piece").count() == 2
 
@@ -234,7 +258,7 @@ def test_it_plays_across_the_end_of_a_chunk(replay):
 
 @pytest.mark.parametrize(
     "indexes, says",
-    [([], "This session has no frames and no video."), ([7], "")],
+    [([], "The session has no frames and no video."), ([7], "")],
 )
 def test_it_opens_a_session_with_no_frame_or_one(replay, indexes, says):
     page = replay(make_session(indexes, data=indexed))
@@ -320,6 +344,6 @@ def test_it_loads_every_frame_of_a_zoomed_range(replay):
 def test_question_mark_shows_the_keys(replay):
     page = replay(film_session(frames=2))
     page.keyboard.press("?")
-    expect(page.get_by_role("dialog", name="Keys")).to_contain_text("play, pause")
+    expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_contain_text("play, pause")
     page.keyboard.press("Escape")
-    expect(page.get_by_role("dialog", name="Keys")).to_be_hidden()
+    expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_hidden()

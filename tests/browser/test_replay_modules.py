@@ -77,6 +77,35 @@ def test_the_timeline_maps_times_to_frames_and_chunks(run, expression, expected)
     )
 
 
+STEPPED = """
+const { Timeline } = await import("/static/teleop/timeline.js");
+const start = 1767600000;
+const steps = [
+  { frame_index: 10, before: start + 9, timestamp: start - 7190, step_s: -7200 },
+  { frame_index: 20, before: start - 7181, timestamp: start + 3e7, step_s: 3e7 + 7180 },
+];
+const chunk = (from) => ({ id: 1, camera_key: "front", start_timestamp: from, end_timestamp: from + 3 });
+const chunks = [start + 5, start - 7185, start + 3e7].map(chunk);
+const timeline = new Timeline([[0, start], [29, start + 29]], [], chunks, steps);
+"""
+
+
+@pytest.mark.parametrize(
+    "expression, expected",
+    {
+        "timeline.duration": 29,
+        "[[0, 0], [9, 9], [10, -7190], [19, -7181], [20, 3e7], [29, 3e7 + 9]].map(([index, moment]) => "
+        "timeline.timeOfFrame(index, start + moment))": [0, 9, 10, 19, 20, 29],
+        "[-1, 9.5, -7191, -7181, 3e7, 3e7 + 100].map((moment) => timeline.timeOf(start + moment))": [
+            *(-1, 9.5, 9, 19, 20, 120)
+        ],
+        "timeline.coverage('front')": [[5, 8], [15, 18], [20, 23]],
+    }.items(),
+)
+def test_the_timeline_continues_where_the_clock_stepped(run, expression, expected):
+    assert run(STEPPED, expression) == expected
+
+
 def test_the_timeline_learns_the_time_of_a_frame(run):
     wrong = "timeline.learn({ index: 500, time: 9.5 })"  # the rate changed: not at 8.33 s
     assert run(TIMELINE, f"({wrong}, [timeline.indexAt(9.5), timeline.anchors.length])") == [500, 6]
@@ -176,3 +205,35 @@ def test_it_pairs_observation_and_action_by_joint_name(run):
     assert [each["name"] for each in joints] == ["a.pos", "b.pos", "battery"]
     assert joints[0]["observation"] == joints[0]["action"] == {"times": [0, 1], "values": [1, None]}
     assert joints[2]["columns"] == {"observation": "battery"}
+
+
+def test_it_pairs_the_vectors_of_lerobot(run):
+    columns = [
+        {"name": name, "timestamps": [10, 11], "values": [1, 2]}
+        for name in ("observation.state.0", "observation.state.1", "action.0", "action.1", "observation.state.x")
+    ]
+    jointsOf = 'const { jointsOf } = await import("/static/teleop/series.js")'
+    joints = run(jointsOf, f"jointsOf({json.dumps(columns)}, 10)")
+    assert [each["name"] for each in joints] == ["0", "1", "state.x"]
+    assert joints[0]["columns"] == {"observation": "observation.state.0", "action": "action.0"}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"observation": {"pan.pos": 1}, "action": {"pan.pos": 2}},
+        {"observation.pan.pos": 1, "action.pan.pos": 2, "task": "fold"},
+        {"observation": {"pan.pos": 1}, "action.pan.pos": 2},
+    ],
+)
+def test_live_frames_show_a_joint_in_every_shape(run, data):
+    recent = 'const { Recent } = await import("/static/teleop/recent.js"); const recent = new Recent(10)'
+    joints = run(recent, f"(recent.add(1, [[0, 5, {json.dumps(data)}]]), Object.fromEntries(recent.columns().joints))")
+    assert joints == {"pan.pos": {"observation": [1], "action": [2]}}
+
+
+def test_live_frames_pair_the_vectors_of_lerobot(run):
+    recent = 'const { Recent } = await import("/static/teleop/recent.js"); const recent = new Recent(10)'
+    data = json.dumps({"observation.state": [1, 2], "action": [3, 4]})
+    joints = run(recent, f"(recent.add(1, [[0, 5, {data}]]), Object.fromEntries(recent.columns().joints))")
+    assert joints == {"0": {"observation": [1], "action": [3]}, "1": {"observation": [2], "action": [4]}}

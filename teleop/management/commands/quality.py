@@ -25,13 +25,13 @@ class TooSlow(Exception):
 
 
 class Command(FormatCheckedCommand):
-    help = "Computes the quality of the ended sessions that have none yet, newest first. `serve` starts it by itself."
+    help = "Computes the quality of ended sessions that have none, newest first. `serve` runs it automatically."
     requires_system_checks = []
 
     def add_arguments(self, parser):
-        parser.add_argument("--session", type=int, nargs="+", metavar="ID", help="these, whether it is due or not")
-        parser.add_argument("--limited", action="store_true", help="with limits of memory and processor time")
-        parser.add_argument("--give-up", metavar="REASON", help="compute nothing, store why --session has no quality")
+        parser.add_argument("--session", type=int, nargs="+", metavar="ID", help="these, even if they have a quality")
+        parser.add_argument("--limited", action="store_true", help="limit memory and processor time")
+        parser.add_argument("--give-up", metavar="REASON", help="compute nothing; store REASON for --session")
 
     def handle(self, *args, session, limited, give_up, **options):
         if give_up:
@@ -55,7 +55,7 @@ class Command(FormatCheckedCommand):
             finally:
                 cache.delete(claim)
         if failed:
-            raise CommandError(f"{failed} sessions are left without")
+            raise CommandError(f"the quality of {failed} sessions could not be computed")
 
     def compute_or_give_up(self, session: TeleopSession | None, limited: bool) -> None:
         if session is None:  # another process has computed it since, or it is recorded again
@@ -72,8 +72,10 @@ class Command(FormatCheckedCommand):
             self.give_up(session, reason_of(error))
 
     def compute(self, session: TeleopSession) -> None:
-        found = quality(read_motion(session), session.fps, self.others_s(session))
-        if session.keep_quality(found):
+        motion = read_motion(session)
+        found = quality(motion, session.fps, self.others_s(session))
+        ends = (motion.timestamps.min(), motion.timestamps.max()) if len(motion.timestamps) else None
+        if session.keep_quality(found, ends):
             self.stdout.write(f"session {session.pk}: {session.frame_count} frames")
 
     def give_up(self, session: TeleopSession, reason: str) -> None:
@@ -83,6 +85,7 @@ class Command(FormatCheckedCommand):
             "missing_frames": session.missing_frames,
             "duration_s": session.duration_s if session.frame_count else None,
             "duration_ratio": duration_ratio(session.duration_s, self.others_s(session)),
+            "clock_steps": session.clock_steps or [],
             "error": reason,
         }
         if session.keep_quality(known):
@@ -98,7 +101,7 @@ def reason_of(error: Exception) -> str:
         case TooManyColumns():
             return f"the frames have {error.count} numbers of different names; at most {error.most} expected"
         case MemoryError():
-            return f"it takes more than {MEMORY_BYTES >> 20} MB of memory"
+            return f"the computation takes more than {MEMORY_BYTES >> 20} MB of memory"
         case TooSlow():
             return str(error)
     return f"{type(error).__name__}: {error}"
@@ -122,7 +125,7 @@ def limited_time(seconds: float) -> Iterator[None]:
         return
 
     def stop(*_) -> None:
-        raise TooSlow(f"it takes more than {seconds:.0f} s of processor time")
+        raise TooSlow(f"the computation takes more than {seconds:.0f} s of processor time")
 
     used = resource.getrusage(resource.RUSAGE_SELF)
     limit = int(used.ru_utime + used.ru_stime + seconds + KILL_AFTER_S)

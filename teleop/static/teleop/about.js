@@ -5,15 +5,18 @@ import { local, utc } from "./localtime.js";
 
 const NUMBER = new Intl.NumberFormat("en");
 const SHORT = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+const DAY = 86400;
+const MOST_STEPS = 3; // that the page describes
 const share = (value) => `${(100 * value).toFixed(1)} %`;
 
 /** Of the quality: its words, and how each number is told. */
 const QUALITY = {
   idle_share: ["Idle", share, "Share of the time in which no joint moves"],
-  jerk: ["Jerk", (value) => `${SHORT.format(value)} /s³`, "Root mean square of the third difference; the lower the smoother"],
-  fps_jitter: ["Jitter", share, "Spread of the intervals between frames, of the nominal one"],
-  missing_frames: ["Missing", (value) => NUMBER.format(value), "Frame indexes that are not stored"],
-  duration_ratio: ["Duration", (value) => `${value.toFixed(2)} ×`, "Of the median of the task's other sessions"],
+  jerk: ["Jerk", (value) => `${SHORT.format(value)} /s³`, "Root mean square of the third derivative; lower is smoother"],
+  fps_jitter: ["Jitter", share, "Standard deviation of the frame interval, relative to the nominal interval"],
+  missing_frames: ["Missing", (value) => NUMBER.format(value), "Number of frame indexes that are not stored"],
+  clock_steps: ["Clock steps", (steps) => NUMBER.format(steps.length), "Steps of the robot's clock; the other values leave them out"],
+  duration_ratio: ["Duration", (value) => `${value.toFixed(2)} ×`, "Relative to the median of the task's other sessions"],
 };
 
 export function showFacts(element, session) {
@@ -42,16 +45,33 @@ export function showQuality(element, quality) {
   }
 }
 
-export function showMarks(element, marks, origin, seek) {
+export function showMarks(element, marks, timeline, seek) {
   element.hidden = !marks.length;
   element.querySelector("ul").replaceChildren(
     ...marks.map(({ timestamp, note, by }) => {
-      const button = part("button", part("span", clockTime(Math.max(0, timestamp - origin), 1)), ` ${note || "Marked"}`);
+      const time = timeline.timeOf(timestamp);
+      const button = part("button", part("span", clockTime(Math.max(0, time), 1)), ` ${note || "Marked"}`);
       Object.assign(button, { type: "button", title: by ? `by ${by}` : "" });
-      button.addEventListener("click", () => seek(timestamp - origin));
+      button.addEventListener("click", () => seek(time));
       return part("li", button);
     }),
   );
+}
+
+/** Sentences about the steps of the robot's clock. */
+export function clockNotes(steps, timeline) {
+  if (!steps.length) return [];
+  const notes = steps.slice(0, MOST_STEPS).map(({ frame_index, timestamp, step_s }) => {
+    const how = step_s < 0 ? `back by ${size(-step_s)}` : `ahead by ${size(step_s)} (or nothing was recorded for that time)`;
+    return `The robot's clock stepped ${how} at ${clockTime(timeline.timeOfFrame(frame_index, timestamp), 1)}, frame ${frame_index}.`;
+  });
+  if (steps.length > MOST_STEPS) notes.push(`It stepped ${steps.length - MOST_STEPS} more times.`);
+  return [...notes, "The times on this page leave the steps out."];
+}
+
+function size(seconds) {
+  if (seconds < 60) return `${seconds.toFixed(1)} s`;
+  return seconds < 2 * DAY ? clockTime(seconds, 0) : `${Math.round(seconds / DAY)} days`;
 }
 
 function part(kind, ...content) {

@@ -2,7 +2,7 @@
 
 export class ApiError extends Error {
   constructor(status, body) {
-    super(inWords(body) || `the server answered ${status}`);
+    super(inWords(body) || `the server answered with status ${status}`);
     this.status = status; // 0: there was no answer
     this.body = body;
   }

@@ -74,7 +74,7 @@ export class Camera {
     const place = this.timeline.placeAt(this.key, clock.time);
     const player = place && this.#playerOf(place.chunk);
     const isOver = Boolean(player?.isOverAt(place.offset));
-    this.#say(!place || isOver ? "No video here" : player.failed ? `Video ${place.chunk.id} cannot be played` : "");
+    this.#say(!place || isOver ? "No video at this time" : player.failed ? `Video ${place.chunk.id} cannot be played` : "");
     for (const each of this.players) {
       each.video.hidden = each !== player || !place || isOver || player.failed;
       if (each !== player || isOver) each.hold();

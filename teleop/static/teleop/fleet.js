@@ -100,7 +100,7 @@ function filter() {
   for (const chip of bar.querySelectorAll(".chip")) chip.querySelector("b").textContent = counts[chip.dataset.status];
   list.classList.toggle("few", shown <= FEW);
   nothing.hidden = shown > 0;
-  nothing.textContent = tiles.size ? "No robot is like that." : "There are no robots yet. One that connects appears here by itself.";
+  nothing.textContent = tiles.size ? "No robot matches the filter." : "There are no robots yet. A robot appears here when it connects.";
 }
 
 function keepInUrl() {

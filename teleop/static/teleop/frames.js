@@ -70,18 +70,18 @@ export class Frames {
   }
 
   #keep(start, stored) {
-    const { origin, anchors } = this.timeline;
-    let time = -Infinity; // a clock that was set back stands still until it has caught up
+    const { timeline } = this;
+    let time = -Infinity; // frames that are a little out of order stand still
     const frames = stored.map(({ frame_index, timestamp, ...data }) => {
-      time = Math.max(time, timestamp - origin);
+      time = Math.max(time, timeline.timeOfFrame(frame_index, timestamp));
       return { index: frame_index, time, values: numbersOf(data) };
     });
     if (!frames.length) return;
-    const [isFirst, isLast] = [start <= anchors[0].index, frames.length < PAGE_FRAMES];
+    const [isFirst, isLast] = [start <= timeline.anchors[0].index, frames.length < PAGE_FRAMES];
     this.#pages.push({ frames, isFirst, isLast });
     if (this.#pages.length > MOST_PAGES) this.#pages.shift();
     // Where the frames' rate changed between two anchors the next guess is better.
-    this.timeline.learn(frames[0]);
-    this.timeline.learn(frames.at(-1));
+    timeline.learn(frames[0]);
+    timeline.learn(frames.at(-1));
   }
 }

@@ -58,8 +58,8 @@ export class Labels {
     const session = await get(this.path);
     const theirs = session.meta_info?.[name] ?? null;
     this.#show(name, theirs);
-    const what = `${capital(name)} was changed by someone else meanwhile: ${quoted(theirs)}. Yours, ${quoted(mine)}, is not saved.`;
-    this.#say(what, "warning", { "Keep theirs": () => {}, "Save mine": () => this.set(name, mine) });
+    const what = `${capital(name)} was changed by someone else: ${quoted(theirs)}. Your value, ${quoted(mine)}, is not saved.`;
+    this.#say(what, "warning", { "Keep their value": () => {}, "Save my value": () => this.set(name, mine) });
     this.#take(session);
   }
 

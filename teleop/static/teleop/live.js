@@ -94,11 +94,11 @@ function write({ status, session_id, task, fps, rate_hz, ack_lag_ms, frame_count
 
 function inWords(status, session_id) {
   if (!recent.last) {
-    if (status === "offline") return "The robot is offline. What it sends appears here as soon as it is back.";
+    if (status === "offline") return "The robot is offline. Its frames appear here when it reconnects.";
     return session_id ? "Connected; no frames yet." : "The robot has no live session.";
   }
-  if (!rows.shown.joints.size) return "Its frames have no numbers in observation or action.";
-  return $("rows").childElementCount ? "" : "No joint is chosen.";
+  if (!rows.shown.joints.size) return "The frames have no numbers in observation or action.";
+  return $("rows").childElementCount ? "" : "No joint is selected.";
 }
 
 function draw() {
@@ -137,7 +137,7 @@ function choose() {
 function pause() {
   isPaused = !isPaused;
   $("pause").setAttribute("aria-pressed", isPaused);
-  $("pause").textContent = isPaused ? "Go on" : "Pause";
+  $("pause").textContent = isPaused ? "Resume" : "Pause";
   if (!isPaused) draw();
 }
 

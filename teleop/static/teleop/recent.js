@@ -1,5 +1,7 @@
 // The newest frames of a robot, by joint, for plots that scroll. No DOM.
 
+import { jointOf } from "./series.js";
+
 const STEP_BACK_S = 1; // a clock that jitters stands still; one that was set back begins a new picture
 const SILENCE_S = 1; // frames further apart are not joined by a line, though none may be missing between them
 const LARGEST = 1e300; // the difference of two such is finite
@@ -8,10 +10,18 @@ const bounded = (value) => Math.min(Math.max(value, -LARGEST), LARGEST);
 
 /** All numbers in a frame's part by their dotted names: `shoulder_pan.pos`, `joint_positions.0`. */
 export function numbersOf(value, name = "", found = new Map()) {
-  if (typeof value === "number") found.set(name, bounded(value));
+  if (typeof value === "number") found.set(jointOf(name), bounded(value));
   else if (value && typeof value === "object")
     for (const key of Object.keys(value)) numbersOf(value[key], name ? `${name}.${key}` : key, found);
   return found;
+}
+
+/** A frame's observation or action; of LeRobot's flat keys (`observation.state`) without the prefix. */
+function partOf(data, part) {
+  if (part in data) return data[part];
+  const prefix = `${part}.`;
+  const flat = Object.entries(data).filter(([name]) => name.startsWith(prefix));
+  return Object.fromEntries(flat.map(([name, value]) => [name.slice(prefix.length), value]));
 }
 
 export class Recent {
@@ -31,11 +41,12 @@ export class Recent {
 
   /** `frames` as the live socket has them: [[index, timestamp, data], ...]. What was filled in already is passed over. */
   add(session, frames) {
-    for (const [index, timestamp, { observation, action }] of frames) {
+    for (const [index, timestamp, data] of frames) {
       if (index < this.nextIndex(session)) continue;
       if (timestamp < this.last?.time - STEP_BACK_S) this.frames = [];
       const time = Math.max(timestamp, this.last?.time ?? -Infinity);
-      this.frames.push({ session, index, time, observation: numbersOf(observation), action: numbersOf(action) });
+      const [observation, action] = ["observation", "action"].map((part) => numbersOf(partOf(data, part)));
+      this.frames.push({ session, index, time, observation, action });
     }
     this.#trim();
   }

@@ -1,6 +1,6 @@
 // The replay of one session: videos of all cameras and plots of all joints on one clock.
 
-import { showFacts, showMarks, showQuality } from "./about.js";
+import { clockNotes, showFacts, showMarks, showQuality } from "./about.js";
 import { get } from "./api.js";
 import { Camera } from "./cameras.js";
 import { Clock, RATES } from "./clock.js";
@@ -23,7 +23,7 @@ start().catch((error) => say(`This session cannot be shown: ${error.message}`, "
 
 async function start() {
   const [session, picture, videos] = await Promise.all([get(path), readPicture(), readVideos()]);
-  const timeline = new Timeline(picture.anchors, picture.gaps, videos);
+  const timeline = new Timeline(picture.anchors, picture.gaps, videos, picture.clock_steps);
   const clock = new Clock(timeline.duration);
   const view = new View(timeline.duration, FEWEST_FRAMES / session.fps);
   const track = new Track(find(".track"), timeline, view);
@@ -39,7 +39,7 @@ async function start() {
     showFacts(find(".facts"), newest);
     showQuality(find(".quality"), newest.quality);
     const marks = newest.meta_info?.marks ?? [];
-    showMarks(find(".marks"), marks, timeline.origin, (time) => clock.seek(time));
+    showMarks(find(".marks"), marks, timeline, (time) => clock.seek(time));
     track.showMarks(marks);
   };
   showSession(session);
@@ -99,7 +99,7 @@ function drawer(parts) {
     track.showCursor(time);
     find(".time").textContent = `${clockTime(time)} / ${clockTime(timeline.duration)}`;
     const index = frame?.index ?? timeline.indexAt(time);
-    find(".frame").textContent = timeline.gapAt(time) ? "no frame here" : index === null ? "" : `frame ${index}`;
+    find(".frame").textContent = timeline.gapAt(time) ? "no frame at this time" : index === null ? "" : `frame ${index}`;
     const isSettled = frame !== undefined && draw.cameras.every((camera) => camera.isSettled);
     page.dataset.state = clock.running ? "playing" : clock.playing ? "waiting" : isSettled ? "paused" : "seeking";
     find("[name=play]").ariaLabel = clock.playing ? "Pause" : "Play";
@@ -114,7 +114,7 @@ function drawer(parts) {
 function plots(joints, view, timeline, whole) {
   joints.show(jointsOf(whole.series, timeline.origin));
   const depth = find(".depth");
-  const tell = ({ stride }) => (depth.textContent = stride > 1 ? `1 frame in ${stride}; zoom in for all` : "");
+  const tell = ({ stride }) => (depth.textContent = stride > 1 ? `1 of ${stride} frames; zoom in to see all` : "");
   tell(whole);
   let newest = 0;
   let timer;
@@ -128,7 +128,7 @@ function plots(joints, view, timeline, whole) {
       const picture = await readPicture(range);
       if (number === newest) show(picture);
     };
-    timer = setTimeout(() => look().catch((error) => say(`The plots are coarse: ${error.message}`, "error")), ZOOM_WAIT_MS);
+    timer = setTimeout(() => look().catch((error) => say(`The plots could not be refined: ${error.message}`, "error")), ZOOM_WAIT_MS);
   });
   const show = (picture) => {
     joints.show(jointsOf(picture.series, timeline.origin));
@@ -244,11 +244,12 @@ function moment(clock) {
 }
 
 function tellWhatIsMissing(session, timeline, picture) {
-  const live = session.live ? "It is still being recorded: this is what was stored when the page opened. " : "";
-  if (!timeline.anchors.length && !timeline.cameras.size) say(`${live}This session has no frames and no video.`);
-  else if (!timeline.anchors.length) say(`${live}This session has no frames, only video.`);
-  else if (live) say(live);
-  if (timeline.anchors.length && !picture.series.length) say("Its frames hold no numbers to plot.");
+  const notes = clockNotes(picture.clock_steps, timeline);
+  if (session.live) notes.push("This session is still being recorded. The page shows what was stored when it was opened.");
+  if (!timeline.anchors.length && !timeline.cameras.size) notes.push("The session has no frames and no video.");
+  else if (!timeline.anchors.length) notes.push("The session has no frames, only video.");
+  else if (!picture.series.length) notes.push("The frames contain no numbers to plot.");
+  if (notes.length) say(notes.join(" "));
 }
 
 function say(text, kind = "warning") {

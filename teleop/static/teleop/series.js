@@ -4,13 +4,16 @@ import { lastUpTo } from "./timeline.js";
 
 const PARTS = ["observation", "action"];
 
+/** A joint by its name in the observation or action: LeRobot's `observation.state.0` and `action.0` are the same one. */
+export const jointOf = (name) => name.replace(/^state\.(?=\d+$)/, "");
+
 /** {name, observation, action} in the order in which they appear; each part a {times, values}, or missing. What is in
  *  neither part is plotted like an observation, under its whole name. */
 export function jointsOf(columns, origin) {
   const joints = new Map();
   for (const { name, timestamps, values } of columns) {
     const part = PARTS.find((each) => name.startsWith(`${each}.`));
-    const joint = part ? name.slice(part.length + 1) : name;
+    const joint = part ? jointOf(name.slice(part.length + 1)) : name;
     if (!joints.has(joint)) joints.set(joint, { name: joint, columns: {} });
     joints.get(joint)[part ?? "observation"] = ascending(timestamps, values, origin);
     joints.get(joint).columns[part ?? "observation"] = name;
@@ -18,7 +21,7 @@ export function jointsOf(columns, origin) {
   return [...joints.values()];
 }
 
-/** Where a clock was set back what follows is left out until it has caught up: time goes one way in a plot. */
+/** A frame that is out of order is left out: time goes one way in a plot. */
 function ascending(timestamps, values, origin) {
   const column = { times: [], values: [] };
   let last = -Infinity;

@@ -49,7 +49,7 @@ export function follow(path, notice, { onAnswer, onLost = () => {} }) {
   }
 
   async function lost(code, wasOpen) {
-    if (code === UNKNOWN_ROBOT) return say("There is no such robot any more.", "error");
+    if (code === UNKNOWN_ROBOT) return say("This robot no longer exists.", "error");
     if (code === LOGGED_OUT || !wasOpen) {
       const why = await whyRefused();
       if (why) return say(why, "error", ["Log in", () => location.reload()]);
@@ -61,7 +61,7 @@ export function follow(path, notice, { onAnswer, onLost = () => {} }) {
   function countDown(until) {
     const left_s = Math.ceil((until - Date.now()) / 1000);
     if (left_s <= 0) {
-      say("The connection to the server is lost. Connecting again …");
+      say("The connection to the server is lost. Reconnecting …");
       return connect();
     }
     const timer = setTimeout(() => countDown(until), Math.min(1000, until - Date.now()));
@@ -69,7 +69,7 @@ export function follow(path, notice, { onAnswer, onLost = () => {} }) {
       clearTimeout(timer);
       countDown(0);
     };
-    say(`The connection to the server is lost. What you see is old. Next try in ${left_s} s.`, "trouble", ["Try now", now]);
+    say(`The connection to the server is lost. The data shown is out of date. Reconnecting in ${left_s} s.`, "trouble", ["Reconnect now", now]);
   }
 
   function say(text, kind = "trouble", [label, onClick] = []) {
@@ -90,7 +90,7 @@ async function whyRefused() {
   try {
     const answer = await fetch(location.pathname, { method: "HEAD", redirect: "manual" });
     if (answer.type === "opaqueredirect") return "You are logged out.";
-    if (answer.status === 403) return "You may not see this any more.";
+    if (answer.status === 403) return "You no longer have permission to view this page.";
   } catch {
     // no answer at all: it is the network, or the server
   }

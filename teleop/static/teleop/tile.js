@@ -64,7 +64,7 @@ export class Tile {
     this._say("rate", typeof rate_hz === "number" ? `${rate_hz.toFixed(1)} Hz` : "");
     this._say("lag", typeof ack_lag_ms === "number" ? `ack ${duration(ack_lag_ms)}` : "");
     this._say("frames", frame_count === null ? "" : `${count.format(frame_count)} frames`);
-    this._say("silent", this._samples.length ? "" : `last heard ${ago(last_heartbeat)}`);
+    this._say("silent", this._samples.length ? "" : `last heartbeat: ${ago(last_heartbeat)}`);
     this._say("error", last_error ? `${ago(last_error.at)}: ${last_error.detail || last_error.code}` : "").title =
       last_error ? `${last_error.code}: ${last_error.detail}` : "";
     const replay = this._say("replay", session_id ? `Session ${session_id}` : "");

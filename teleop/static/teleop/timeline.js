@@ -1,6 +1,7 @@
 // Session time <-> frame index <-> a camera's chunk and the moment in it. Pure: no DOM, no requests.
 //
-// Session time is seconds since the first frame; the server's moments are unix seconds.
+// Session time is seconds since the first frame; the server's moments are unix seconds. Session time goes on where the
+// robot's clock stepped.
 
 /** The position of the last of `sorted` (ascending by `of`) that is not past `value`; -1: all are. */
 export function lastUpTo(sorted, value, of = (each) => each) {
@@ -15,17 +16,18 @@ export function lastUpTo(sorted, value, of = (each) => each) {
 }
 
 export class Timeline {
-  /** `anchors` and `gaps` as in /sessions/{id}/series, `chunks` as in /videos. */
-  constructor(anchors, gaps, chunks) {
+  /** `anchors`, `gaps` and `steps` (its clock_steps) as in /sessions/{id}/series, `chunks` as in /videos. */
+  constructor(anchors, gaps, chunks, steps = []) {
     const starts = chunks.map((chunk) => chunk.start_timestamp);
     this.origin = anchors.length ? anchors[0][1] : chunks.length ? Math.min(...starts) : 0;
     this.anchors = anchors.map(([index, moment]) => ({ index, time: moment - this.origin }));
     this.gaps = gaps.map(([from, to]) => [from - this.origin, to - this.origin]);
+    this.pieces = piecesBetween(steps, this.origin, anchors.at(-1)?.[1]);
     this.cameras = new Map();
     for (const { id, camera_key, start_timestamp, end_timestamp } of chunks) {
       if (!this.cameras.has(camera_key)) this.cameras.set(camera_key, []);
-      const chunk = { id, start: start_timestamp - this.origin, end: end_timestamp - this.origin };
-      this.cameras.get(camera_key).push(chunk);
+      const start = this.timeOf(start_timestamp);
+      this.cameras.get(camera_key).push({ id, start, end: start + end_timestamp - start_timestamp });
     }
     for (const film of this.cameras.values()) film.sort((a, b) => a.start - b.start);
     // Without frames the videos say how long it is; beside frames, what a camera saw before and after is left out.
@@ -48,6 +50,18 @@ export class Timeline {
     const [a, b] = [this.anchors[at], this.anchors[at + 1]];
     if (!b || index <= a.index) return a.time;
     return a.time + ((index - a.index) / (b.index - a.index)) * (b.time - a.time);
+  }
+
+  /** The session time of a stored frame. */
+  timeOfFrame(index, timestamp) {
+    return timestamp - this.pieces[lastUpTo(this.pieces, index, (piece) => piece.index)].ahead - this.origin;
+  }
+
+  /** The session time of a moment without a frame, as of a video or a mark. If the clock showed it twice: the first. */
+  timeOf(moment) {
+    const distance = ({ from, to }) => Math.max(from - moment, moment - to, 0);
+    const nearest = this.pieces.reduce((best, piece) => (distance(piece) < distance(best) ? piece : best));
+    return moment - nearest.ahead - this.origin;
   }
 
   /** One more anchor: a frame whose index and time are known. */
@@ -81,4 +95,17 @@ export class Timeline {
     }
     return pieces;
   }
+}
+
+/** From one step of the clock to the next: the first frame's index, the moments from and to, and by how many seconds
+ *  they are ahead of the clock that the session began with. */
+function piecesBetween(steps, first, last) {
+  const pieces = [{ index: 0, from: first, ahead: 0 }];
+  for (const { frame_index, before, timestamp, step_s } of steps) {
+    const piece = pieces.at(-1);
+    piece.to = before;
+    pieces.push({ index: frame_index, from: timestamp, ahead: piece.ahead + step_s });
+  }
+  pieces.at(-1).to = last + pieces.at(-1).ahead;
+  return pieces;
 }

@@ -20,7 +20,7 @@ export class Track {
   showMarks(marks) {
     this.element.querySelectorAll(".mark").forEach((each) => each.remove());
     for (const { timestamp, note, by } of marks) {
-      const mark = this.#piece(this.element.querySelector(".area"), timestamp - this.timeline.origin, null, "mark");
+      const mark = this.#piece(this.element.querySelector(".area"), this.timeline.timeOf(timestamp), null, "mark");
       mark.title = [note, by].filter(Boolean).join(" – ");
     }
   }
