@@ -1,11 +1,22 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+VECTORS = ("joint_positions", "state")
+
+
+def part_of(data: Mapping[str, Any], part: str) -> Any:
+    """Return a frame's `observation` or `action`; of LeRobot's flat keys (`observation.state`) without the prefix."""
+    if part in data:
+        return data[part]
+    prefix = f"{part}."
+    return {name.removeprefix(prefix): value for name, value in data.items() if name.startswith(prefix)}
+
 
 def joint_names(part: Any) -> list[str]:
-    """Return the joints of an observation or action in the order of the vector. Robots send two shapes:
+    """Return the joints of an observation or action in the order of the vector.
 
-    LeRobot's flat `{"shoulder_pan.pos": 1.5}`, and `{"joint_positions": [6 floats]}`, where joints have only numbers.
+    Robots send three shapes: LeRobot's `{"shoulder_pan.pos": 1.5}`; a list under `joint_positions` or LeRobot's
+    `state`, where joints have only numbers; and a list in place of the action.
     """
     return [name for name, _ in _joints(part)]
 
@@ -16,8 +27,10 @@ def joint_values(part: Any) -> list[float | None]:
 
 
 def _joints(part: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(part, list):
+        yield from ((str(number), value) for number, value in enumerate(part))
     for name, value in part.items() if isinstance(part, Mapping) else ():
         if name.endswith(".pos") and isinstance(value, int | float):
             yield name, value
-        elif name == "joint_positions" and isinstance(value, list):
+        elif name in VECTORS and isinstance(value, list):
             yield from ((f"{name}.{number}", each) for number, each in enumerate(value))

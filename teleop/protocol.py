@@ -13,6 +13,7 @@ MAX_DATA_BYTES = 2**16  # a frame's `data`, and meta_info, as compact UTF-8 JSON
 MAX_FRAME_NAMES = 1024
 MAX_BATCH_FRAMES = 600
 MAX_NESTED = 2**17  # lists and objects in a message
+MAX_MARKING_WORK = 2**17  # steps to find NaN and Infinity in a message that is not JSON: 20 ms
 MAX_FRAME_INDEX = 2**31 - 1
 MIN_TIMESTAMP = 946_684_800  # 2000-01-01T00:00:00Z
 MAX_TIMESTAMP = 4_102_444_800  # 2100-01-01T00:00:00Z

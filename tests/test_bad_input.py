@@ -29,11 +29,14 @@ def _robots(transactional_db):
     register("arm", "bystander")
 
 
+# Beside the frame's observation, or with a list that is not of numbers.
+FLAT = {"observation.state": [1.0], "action.state": ["text"], "action.image": [[[0, 0, 0]]]}
 BAD = [
     *[(text, Code.INVALID_MESSAGE, None) for text in ("", "{", "hello", "[]", "1", "null", '"x"')],
     *[(binary, Code.INVALID_MESSAGE, None) for binary in (b"", b"\0", b"\xff\xfe", random.Random(1).randbytes(5000))],
     (raw('{"a":"?"}').encode().replace(b"?", b"\xff"), Code.INVALID_MESSAGE, None),
-    *[(raw(value), Code.INVALID_MESSAGE, None) for value in (DEEP, '{"a":1e999}', '{"a":NaN}', '{"a":"\\ud800"}')],
+    *[(raw(value), Code.INVALID_MESSAGE, None) for value in (DEEP, '{"a":1e999}', '{"a":"\\ud800"}')],
+    (raw('{"a":NaN}'), Code.INVALID_FRAME, 5),
     *[({"type": kind}, Code.INVALID_MESSAGE, None) for kind in ("stop", None, [])],
     *[({"frames": frames}, Code.INVALID_MESSAGE, None) for frames in ([], {}, None, [frame(5)] * 601)],
     *[(without(name), Code.INVALID_FRAME, 5) for name in ("timestamp", "observation")],
@@ -46,9 +49,10 @@ BAD = [
         (frame(5, timestamp=timestamp), Code.INVALID_FRAME, 5)
         for timestamp in (1e18, -1e18, "now", True, None, 0, 946684799.999, 4102444800)
     ],
-    (json.dumps(frame(5)).replace("1703318400.0833333", "NaN"), Code.INVALID_MESSAGE, None),
+    (json.dumps(frame(5)).replace("1703318400.0833333", "NaN"), Code.INVALID_FRAME, 5),
     *[(frame(5, observation=value), Code.INVALID_FRAME, 5) for value in ([1.0], "text", 1, None)],
-    (frame(5, action=[1.0]), Code.INVALID_FRAME, 5),
+    *[(frame(5, action=value), Code.INVALID_FRAME, 5) for value in ([1.0, None], [[1.0]], "text", 1, None)],
+    *[(frame(5, **{name: value}), Code.INVALID_FRAME, 5) for name, value in FLAT.items()],
     *[(frame(5, observation=value), Code.INVALID_FRAME, 5) for value in ({"a": "\0"}, {"\0": 1}, {"a": [{"b": "\0"}]})],
     (raw('{"a":' * 300 + "1" + "}" * 300), Code.INVALID_FRAME, 5),
     (frame(5, observation={"a": "x" * (MAX_DATA_BYTES + 1000)}), Code.FRAME_TOO_LARGE, 5),

@@ -1,25 +1,55 @@
 """`manage.py move_to`: from a SQLite file to a real PostgreSQL, and resuming after an interruption."""
 
+import json
 import os
+import random
+import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from ipaddress import ip_address
+from typing import Any
 
 import psycopg
 import pytest
 
 from tests.chaos.environment import sqlite_file
-from tests.services import ROOT, postgres
+from tests.services import ROOT, postgres, wait_until
 
+# Robots whose order depends on the collation, JSON with more than one key, and a row in every table that users fill.
 RECORD = """
+from datetime import timedelta
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, User
+from django.contrib.sessions.backends.db import SessionStore
+from robots import audit
+from robots.api.tokens import token_of
+from robots.models import Robot
 from teleop.models import TeleopSession
 from teleop.tests.recordings import make_session
-User.objects.create_superuser("eva", password="secret").groups.add(Group.objects.get(name="curator"))
-for number in range(3):
-    make_session(range(9000), robot=f"arm_{number}", data=lambda index: {"action": {"b": index, "a": "é\\t\\\\N"}})
-TeleopSession.objects.update(meta_info={"task": "fold"}, frame_count=9000)
+from videos.models import VideoChunk
+eva = User.objects.create_superuser("eva", password="secret")
+eva.groups.add(Group.objects.get(name="curator"))
+token_of(eva, "secret")
+SessionStore().save()
+LogEntry.objects.log_actions(eva.pk, [eva], 2, change_message=[{"changed": {"fields": ["é"]}}])
+numbers = [1e22, 1e23, 1e-7, 0.1, -0.0, 5e-324, 1.7976931348623157e308, 2**70, -(2**63), 1.0, 1, 100]
+meta_info = {"task": "Würfel 😀", "robot_type": "so_follower", "a": None, "tags": ["x", "\\u2028", '\\\\"'],
+             "": {"z": True, "ab": {}, "é": False}, "numbers": numbers}
+quality = {"jerk": 1234.5678901234567, "idle_share": 0.0, "fps_jitter": None, "duration_ratio": 1e300}
+for number, robot in enumerate(["arm_A", "Arm-b", "arm.c"]):
+    session = make_session(range(9000), robot=robot, data=lambda index: {"action": {"b": index, "a": "é\\t\\\\N"}})
+    VideoChunk.objects.create(session=session, robot_id=robot, camera_key="front", file_path=f"videos/{number}.mp4",
+                              start_timestamp=1703318400.1, end_timestamp=1703318430.2, size=2**40, sha256="0" * 64)
+    audit.record(audit.person(eva), audit.Action.CHANGED, [session], {"meta_info": [None, meta_info]})
+Robot.objects.update(name="Ärm", meta_info=meta_info, ip_address="2001:DB8::1")
+Robot.objects.filter(pk="arm_A").update(ip_address="::ffff:192.0.2.1", meta_info={})
+TeleopSession.objects.update(meta_info=meta_info, frame_count=9000, staff_labels=["task", "success"], quality=quality,
+                             clock_steps=[{"s": -7190.25}], steady_duration=timedelta(seconds=149.983333))
 """
 
 
@@ -47,10 +77,79 @@ def target(service, request):
     return service.create_database(request.node.name.lower())
 
 
+FROM_SQLITE: dict[str, Callable[[Any], Any]] = {
+    "timestamp with time zone": lambda text: datetime.fromisoformat(text).replace(tzinfo=UTC),
+    "boolean": bool,
+    "interval": lambda microseconds: timedelta(microseconds=microseconds),
+    "inet": ip_address,
+}
+
+
+def rows(connection: sqlite3.Connection | psycopg.Connection, table: str, kinds: dict[str, str]) -> dict[Any, list]:
+    """Return a table's rows by primary key: JSON with exact numbers, but the JSON of frames as the stored text."""
+    convert = FROM_SQLITE if isinstance(connection, sqlite3.Connection) else {}
+    convert = convert | {"jsonb": lambda text: json.loads(text, parse_int=Decimal, parse_float=Decimal)}
+    columns = [f"CAST({name} AS text)" if kind in ("json", "jsonb") else name for name, kind in kinds.items()]
+    key = next(list(kinds).index(name) for name in ("id", "key", "session_key") if name in kinds)
+    found = {}
+    for row in connection.execute(f"SELECT {', '.join(columns)} FROM {table}"):
+        pairs = zip(row, kinds.values(), strict=True)
+        found[row[key]] = [
+            convert[kind](value) if kind in convert and value is not None else value for value, kind in pairs
+        ]
+    return found
+
+
+def check_equal(source: str, target: str) -> None:
+    """Compare all tables, but for the dates of migrations, without the code of the command."""
+    names = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
+    types = "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = %s"
+    filled = set()
+    with closing(sqlite3.connect(source.removeprefix("sqlite:///"))) as file, psycopg.connect(target) as there:
+        for (table,) in there.execute(names).fetchall():
+            kinds = {name: kind for name, kind in there.execute(types, [table]).fetchall() if name != "applied"}
+            ours = rows(file, table, kinds)
+            assert ours == rows(there, table, kinds), table
+            filled |= {table} if ours else set()
+    assert filled >= {
+        *("auth_user", "auth_user_groups", "authtoken_token", "django_session", "django_admin_log"),
+        *("robots_robot", "robots_auditentry", "teleop_teleopsession", "teleop_teleopframe", "videos_videochunk"),
+    }
+
+
+def progress(there: psycopg.Connection) -> int:
+    """Return how many migrations, robots and frames the target has by now; frames come last."""
+    count = 0
+    for table in ("django_migrations", "robots_robot", "teleop_teleopframe"):
+        if there.execute("SELECT to_regclass(%s)", [table]).fetchone() != (None,):
+            count += there.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+    return count
+
+
+def test_it_continues_after_a_kill_at_any_moment(source, service):
+    """The target orders texts by another collation than SQLite, as most installations of PostgreSQL do."""
+    service.execute("CREATE DATABASE killed TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'")
+    target = service.database_url("killed")
+    with closing(sqlite3.connect(source.removeprefix("sqlite:///"))) as file:
+        (migrations,) = file.execute("SELECT count(*) FROM django_migrations").fetchone()
+    stages = [-random.Random(7).randrange(migrations), 3, 4, 3 + 27000]  # after the last migration
+    with psycopg.connect(target, autocommit=True) as there:
+        for moment in (migrations + count for count in stages):
+            command = [sys.executable, "manage.py", "move_to", target]
+            environment = os.environ | {"DATABASE_URL": source}
+            with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as copying:
+                wait_until(lambda: progress(there) >= moment or copying.poll() is not None, 30)  # noqa: B023
+                copying.kill()
+            assert copying.returncode in (0, -signal.SIGKILL)
+    end = manage(source, "move_to", target)
+    assert end.returncode == 0, end.stderr
+    check_equal(source, target)
+
+
 def test_it_copies_resumes_and_compares(source, target):
     end = manage(source, "move_to", target)
     assert end.returncode == 0, end.stderr
-    assert "moved 27000 frames" in end.stdout
+    assert "copied 27000 frames" in end.stdout
     with psycopg.connect(target) as there:
         data = there.execute("SELECT data::text, timestamp FROM teleop_teleopframe ORDER BY id LIMIT 1").fetchone()
         assert data[0] == '{"action":{"b":0,"a":"é\\t\\\\N"}}'
@@ -67,7 +166,7 @@ def test_it_copies_resumes_and_compares(source, target):
         there.execute("UPDATE teleop_teleopframe SET data = '{}' WHERE id = 777")
     end = manage(source, "move_to", target)
     assert end.returncode == 1
-    assert "not the same in both: teleop_teleopframe" in end.stderr
+    assert "the databases differ in teleop_teleopframe" in end.stderr
 
 
 def test_it_refuses_a_target_with_other_robots(source, target):
@@ -77,14 +176,14 @@ def test_it_refuses_a_target_with_other_robots(source, target):
         there.execute(f"INSERT INTO robots_robot ({columns}) VALUES ('leg', 'offline', '', '', '')")
     end = manage(source, "move_to", target)
     assert (end.returncode, end.stdout) == (1, "")
-    assert "the target holds robots or frames that are not this database's; an empty database expected" in end.stderr
+    assert "contains robots or frames that are not in this database; an empty database expected" in end.stderr
 
 
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("sqlite:///other.sqlite3", "sqlite is no place to move to; postgresql://... expected"),
-        ("postgresql://127.0.0.1:1/none", "the target does not answer"),
+        ("sqlite:///other.sqlite3", "the target URL begins with sqlite; postgresql://... expected"),
+        ("postgresql://127.0.0.1:1/none", "cannot connect to the target"),
     ],
 )
 def test_it_reports_an_unusable_target(source, url, said):

@@ -91,12 +91,14 @@ class AsyncRobotClient:
 
     def send(
         self,
-        observation: dict[str, Any] | None,
-        action: dict[str, Any] | None = None,
+        observation: dict[str, Any] | None = None,
+        action: Any = None,
         timestamp: float | None = None,
         **extra: Any,
     ) -> int | None:
         """Hold one frame for sending and return its index, or None if it was dropped: memory full, or stopped.
+
+        `send(**row)` sends a row of LeRobot: `{"observation.state": array, "action": array, "task": ...}`.
 
         Never waits. Raises ValueError for a frame that the server would refuse: NaN, over 64 KiB, no object.
         """

@@ -19,6 +19,8 @@ _SESSION = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _YEAR_2000, _YEAR_2100 = 946684800.0, 4102444800.0
 # Keys that would give a frame another meaning on the wire.
 _RESERVED = {"frame_index", "frames"}
+# LeRobot's keys, which stand for an observation or an action: `observation.state`.
+_FLAT = ("observation.", "action.")
 
 
 def websocket_url(url: str, robot_id: str, session: str) -> str:
@@ -70,6 +72,10 @@ def _culprit(value: Any, path: str) -> str | None:
     return next(filter(None, found), None)
 
 
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) or hasattr(value, "tolist")
+
+
 def encode_object(value: dict[str, Any]) -> bytes:
     """Return compact JSON. Raises ValueError with the key of a value that JSON cannot carry (NaN, infinity, object)."""
     try:
@@ -85,11 +91,15 @@ def encode_data(observation: Any, action: Any, timestamp: float, extra: dict[str
     if reserved := _RESERVED & extra.keys():
         raise ValueError(f"{min(reserved)} cannot be a frame's own key")
     data = {k: v for k, v in (("observation", observation), ("action", action)) if v is not None}
-    if not data:
+    flat = [key for key in extra if key.startswith(_FLAT)]
+    if not data and not flat:
         raise ValueError("a frame needs an observation or an action")
     for name, value in data.items():
-        if not isinstance(value, dict):
-            raise ValueError(f"{name} is {type(value).__name__}; dict expected")
+        if other := next((key for key in flat if key.startswith(f"{name}.")), None):
+            raise ValueError(f"{name} and {other} are both in the frame; one of the two expected")
+        if not (isinstance(value, dict) or (name == "action" and _is_list(value))):
+            expected = "dict or list of numbers" if name == "action" else "dict"
+            raise ValueError(f"{name} is {type(value).__name__}; {expected} expected")
     encoded = encode_object(data | extra)
     if len(encoded) > MAX_FRAME_BYTES:
         raise ValueError(f"frame is {len(encoded)} bytes; at most {MAX_FRAME_BYTES} expected")

@@ -144,7 +144,7 @@ class ClientProtocol:
                 case "ended":
                     self._on_ended(message["frame_count"])
         except (ValueError, KeyError, TypeError) as error:
-            logger.warning("message from the server not understood: %.200s (%r)", text, error)
+            logger.warning("invalid message from the server: %.200s (%r)", text, error)
 
     def _on_session(self, message: dict[str, Any]) -> None:
         next_frame_index, self._max_unacked = int(message["next_frame_index"]), max(int(message["max_unacked"]), 1)
@@ -210,7 +210,7 @@ class ClientProtocol:
         if code in reconnect.CODES_AT_FAULT:
             return self._backoff.slow()
         if code == reconnect.CODE_STAFF:
-            self._reporter.report(errors.DisconnectedByStaff("disconnected by staff, coming back later"))
+            self._reporter.report(errors.DisconnectedByStaff("disconnected by staff; reconnecting later"))
             return self._backoff.staff()
         return self._back_off(f"connection closed: {code} {reason}")
 
@@ -241,7 +241,7 @@ class ClientProtocol:
     def _back_off(self, why: str) -> float:
         self._reporter.last_error = why
         delay = self._backoff.next()
-        logger.warning("%s; %d frames held, again in %.1f s", why, self.pending, delay)
+        logger.warning("%s; %d frames held, reconnecting in %.1f s", why, self.pending, delay)
         return delay
 
     def _stop(self, error: errors.Fatal) -> None:

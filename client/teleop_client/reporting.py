@@ -47,7 +47,7 @@ class Reporter:
 
     @staticmethod
     def _call(callback: Callable[[Any], None] | None, argument: Any) -> None:
-        """A fault in the robot's code must not break its connection."""
+        """Call the robot's function; an error in it must not break the connection."""
         try:
             if callback:
                 callback(argument)

@@ -39,8 +39,8 @@ class RobotClient:
 
     def send(
         self,
-        observation: dict[str, Any] | None,
-        action: dict[str, Any] | None = None,
+        observation: dict[str, Any] | None = None,
+        action: Any = None,
         timestamp: float | None = None,
         **extra: Any,
     ) -> int | None:

@@ -52,6 +52,29 @@ def test_it_refuses_invalid_data_and_names_the_key(observation, message):
         frame(observation)
 
 
+def test_it_writes_a_row_of_lerobot():
+    state = Array(value=[1.5, 2.5], nbytes=16)
+    encoded = frame_message(7, encode_data(None, [0.5, 1], NOW, {"observation.state": state, "task": "fold"}))
+    expected = (
+        '{"frame_index":7,"timestamp":1703318400.123,"action":[0.5,1],"observation.state":[1.5,2.5],"task":"fold"}'
+    )
+    assert encoded.decode() == expected
+
+
+@pytest.mark.parametrize(
+    ("action", "extra", "message"),
+    [
+        pytest.param(None, {"observations.state": [1]}, "needs an observation or an action", id="no flat key"),
+        pytest.param(1.5, {}, "action is float; dict or list of numbers expected", id="number"),
+        pytest.param([1.5, NAN], {}, r"action\[1\] is nan", id="nan"),
+        pytest.param([1], {"action.a": 1}, "action and action.a are both in the frame", id="both"),
+    ],
+)
+def test_it_refuses_an_invalid_row_of_lerobot(action, extra, message):
+    with pytest.raises(ValueError, match=message):
+        frame(None, action, **extra)
+
+
 @pytest.mark.parametrize("timestamp", [NAN, 1e18, 0.0])
 def test_it_refuses_an_invalid_timestamp(timestamp):
     with pytest.raises(ValueError, match="timestamp is"):

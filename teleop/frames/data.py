@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db import connection
 
-from teleop.joints import joint_names
+from teleop.joints import joint_names, part_of
 from teleop.models import TeleopFrame, TeleopSession
 
 # By the primary key: all frames are never read.
@@ -21,7 +21,7 @@ def joints_of(session: TeleopSession) -> dict[str, list[str]]:
     """Return the joints that the first frame names, of its observation and of its action; none without frames."""
     first = TeleopFrame.objects.of_session(session.pk).first_frame()
     data = data_of(first) if first else {}
-    return {part: joint_names(data.get(part)) for part in ("observation", "action")}
+    return {part: joint_names(part_of(data, part)) for part in ("observation", "action")}
 
 
 def newest_data_bytes() -> float:

@@ -3,12 +3,14 @@ from asyncio import Event, Task
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 from prometheus_client import Counter
 
 from robots.close_codes import Close
+from teleop.clock_steps import ClockWatch
+from teleop.ingest.not_finite import has_constant
 from teleop.ingest.parse import Frame, Refusal, Start, parse
 from teleop.ingest.types import Heartbeat, Refused, Row, SessionLease
 from teleop.monitoring import counters
@@ -37,8 +39,11 @@ class Transport(Protocol):
 class FrameObserver(Protocol):
     """Observer of a connection's frames while the connection is watched (teleop/ingest/live_tap.py)."""
 
+    has_frames: bool
+
     def received(self, frame: Frame) -> None: ...
     def committed(self, frame_index: int) -> None: ...
+    def report(self, with_values: bool) -> Any: ...
 
 
 class RobotConnection:
@@ -80,6 +85,7 @@ class RobotConnection:
         # Values that presence has not written yet.
         self._refusals = 0
         self._first_timestamp: datetime | None = None
+        self._clock = ClockWatch(lease.last_frame)
         self._fps: int | None = None
         self._meta_info: dict = {}
         self._last_error: tuple[str, str] | None = None
@@ -109,22 +115,22 @@ class RobotConnection:
                 self.give_up(Close.UNUSABLE)
             return self._waste_us(message, 1)
         self._unusable_in_a_row = 0
-        if type(parsed) is Frame:
+        if isinstance(parsed, Frame):
             self._take(parsed)
-        elif type(parsed) is list:
+        elif isinstance(parsed, list):
             for item in parsed:
-                if type(item) is Frame:
+                if isinstance(item, Frame):
                     self._take(item)
                 else:
                     self._refuse(item.code, item.detail, item.frame_index)
-        elif type(parsed) is Start:
+        elif isinstance(parsed, Start):
             self._note_start(parsed)
         else:
             self._merge(parsed.meta_info)
             self.is_taking = False
             self._end(self)
         if self._uncharged or len(message) > LARGE_MESSAGE_BYTES:
-            return self._waste_us(message, len(parsed) if type(parsed) is list else 1)
+            return self._waste_us(message, len(parsed) if isinstance(parsed, list) else 1)
         return 0
 
     def _waste_us(self, message: bytes | str, items: int) -> float:
@@ -136,12 +142,14 @@ class RobotConnection:
         size, nested = len(message), _count_nested(message)
         parsing_us = size * BYTE_US + nested * NESTED_US
         unusual_us = max(0, nested - size / USUAL_BYTES_PER_NESTED) * NESTED_US
-        return refusals * REFUSAL_US + max(unusual_us, parsing_us * min(1, refusals / items))
+        # A message with NaN or Infinity was parsed twice, whichever of its frames hold one.
+        refused_share = min(1, refusals if has_constant(message) else refusals / items)
+        return refusals * REFUSAL_US + max(unusual_us, parsing_us * refused_share)
 
     def _take(self, frame: Frame) -> None:
         frame_index = frame.frame_index
         if frame_index <= self._last_index:
-            detail = f"frame_index is {frame_index}; more than {self._last_index}, the last one, expected"
+            detail = f"frame_index is {frame_index}; more than {self._last_index} (the last frame_index) expected"
             self._refuse(Code.OUT_OF_ORDER, detail, frame_index)
         elif self.is_taking:
             if self._offer(self, Row(self.session_id, self.robot_id, *frame)):
@@ -156,9 +164,9 @@ class RobotConnection:
             self._uncharged += 1
             return
         if self._start is not None:
-            self._refuse(Code.INVALID_START, "start was sent before, with other values; once a connection expected")
+            self._refuse(Code.INVALID_START, "start was already sent, with other values; one per connection expected")
         elif self._last_index >= 0:
-            self._refuse(Code.INVALID_START, "start came after a frame; before the connection's first frame expected")
+            self._refuse(Code.INVALID_START, "start was sent after a frame; expected before the connection's first one")
         else:
             self._start = start
             self._fps = start.fps
@@ -189,6 +197,7 @@ class RobotConnection:
         if self.frame_count == 0:
             self._first_timestamp = rows[0].timestamp
         self.frame_count += len(rows) - stored_before
+        self._clock.follow(rows, self._start.fps if self._start else self.lease.fps)
         if self.watched is not None:
             self.watched.committed(rows[-1].frame_index)
         if self.is_open:
@@ -205,7 +214,7 @@ class RobotConnection:
     def note_fault(self, code: int | None) -> None:
         """Record the fault behind a close with this code, so that staff find the reason where no error was sent."""
         if code in FAULTS:
-            self._last_error = FAULTS[code]
+            self._last_error = FAULTS[Close(code)]
 
     def begin_shutdown(self) -> None:
         """Stop taking messages because the server is stopping; a mute client's connection is closed instead.
@@ -240,12 +249,20 @@ class RobotConnection:
             self._meta_info,
             self._last_error,
             self._refusals,
+            tuple(self._clock.steps),
         )
 
     def heartbeat_saved(self, saved: Heartbeat) -> None:
         """Forget the written values; values that came meanwhile stay for the next heartbeat."""
         if saved.refusals:  # one line per heartbeat, however much a robot misbehaves
-            logger.warning("robot %s: %d refused, the last: %s", self.robot_id, saved.refusals, saved.error)
+            logger.warning("robot %s: refused %d messages, the last: %s", self.robot_id, saved.refusals, saved.error)
+        if saved.clock_steps:
+            last = saved.clock_steps[-1]
+            logger.warning(
+                "robot %s: its clock stepped %d times, the last time by %.3f s before frame %d of session %d",
+                *(self.robot_id, len(saved.clock_steps), last["step_s"], last["frame_index"], self.session_id),
+            )
+        self._clock.steps = self._clock.steps[len(saved.clock_steps) :]
         self._refusals -= saved.refusals
         if self._first_timestamp == saved.first_timestamp:
             self._first_timestamp = None
@@ -279,5 +296,5 @@ def _check_nested(message: bytes | str) -> None:
     """Refuse a message that would delay all robots: parsing 1 MiB of empty lists takes 0.1 s."""
     nested = _count_nested(message)
     if nested > MAX_NESTED:
-        detail = f"the message holds {nested} [ and {{; at most {MAX_NESTED} expected"
+        detail = f"the message contains {nested} characters [ and {{; at most {MAX_NESTED} expected"
         raise Refusal(Code.INVALID_MESSAGE, detail)

@@ -11,7 +11,7 @@ import orjson
 
 from teleop.ingest.connection import RobotConnection
 from teleop.ingest.parse import Frame
-from teleop.joints import joint_values
+from teleop.joints import joint_values, part_of
 
 logger = logging.getLogger(__name__)
 
@@ -183,7 +183,7 @@ class LiveSampler:
 
     def _newest_values(self) -> bytes:
         if self._newest is not None:
-            observation = orjson.loads(self._newest.data).get("observation")
+            observation = part_of(orjson.loads(self._newest.data), "observation")
             self._values = orjson.dumps(joint_values(observation)[:VALUES])
             self._newest = None
         return self._values

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from teleop.ingest.not_finite import MARKS, has_constant, with_marks
 from teleop.protocol import (
     DEFAULT_FPS,
     MAX_BATCH_FRAMES,
@@ -18,6 +19,8 @@ from teleop.protocol import (
 )
 
 LEAST_NAME_BYTES = 4  # `"":0` in a list of objects, without its braces
+MAX_NAME_SHOWN = 100  # in the detail of an error
+FLAT = ("observation.", "action.")  # LeRobot's keys (docs/protocol.md)
 
 
 class Frame(NamedTuple):
@@ -47,6 +50,12 @@ class Refusal(Exception):
         self.frame_index = frame_index
 
 
+# The parts of a frame, and what each may be.
+PARTS = (
+    ("observation", (dict,), "an object"),
+    ("action", (dict, list), "an object or a list of numbers"),
+)
+
 # A frame, or the frames of a batch with a Refusal in the place of each bad one, or a control message.
 Message = Frame | list[Frame | Refusal] | Start | End
 
@@ -56,7 +65,25 @@ def parse(message: bytes | str) -> Message:
     try:
         value = orjson.loads(message)
     except orjson.JSONDecodeError as error:
-        raise Refusal(Code.INVALID_MESSAGE, f"message is not JSON: {error}") from None
+        return _parse_marked(message, f"message is not valid JSON: {error}")
+    return _interpret(value)
+
+
+def _parse_marked(message: bytes | str, detail: str) -> Message:
+    """Parse a message that is not JSON; if NaN or Infinity are the only reason, refuse the frames that hold them."""
+    if has_constant(message):
+        detail += "; NaN and Infinity are not JSON"
+    try:
+        parsed = _interpret(orjson.loads(with_marks(message) or b""))
+    except orjson.JSONDecodeError:
+        raise Refusal(Code.INVALID_MESSAGE, detail) from None
+    if type(parsed) is list and any(type(item) is Refusal for item in parsed):
+        return parsed
+    # The constant stands where no field is read, as in an unknown key of a batch.
+    raise Refusal(Code.INVALID_MESSAGE, detail)
+
+
+def _interpret(value: Any) -> Message:
     if type(value) is not dict:
         raise Refusal(Code.INVALID_MESSAGE, f"message is {_named(value)}; an object expected")
     if "type" in value and "frame_index" not in value:
@@ -74,34 +101,59 @@ def _frame(value: dict[str, Any]) -> Frame:
     if type(timestamp) not in (float, int) or not MIN_TIMESTAMP <= timestamp < MAX_TIMESTAMP:
         detail = f"timestamp is {_named(timestamp)}; unix seconds between 2000 and 2100 expected"
         raise Refusal(Code.INVALID_FRAME, detail, index)
-    for name in ("observation", "action"):
-        if name in value and type(value[name]) is not dict:
-            raise Refusal(Code.INVALID_FRAME, f"{name} is {_named(value[name])}; an object expected", index)
-    if "observation" not in value and "action" not in value:
-        raise Refusal(Code.INVALID_FRAME, "observation and action are missing; one of them expected", index)
     try:
         # A copy: orjson's bytes keep the 4 KB buffer of the write, and a frame may wait for the database for minutes.
         data = bytes(memoryview(orjson.dumps(value)))
     except orjson.JSONEncodeError as error:
-        raise Refusal(Code.INVALID_FRAME, f"the frame is nested too deep: {error}", index) from None
+        raise Refusal(Code.INVALID_FRAME, f"the frame is nested too deeply: {error}", index) from None
     if len(data) > MAX_DATA_BYTES:
         detail = f"the frame is {len(data)} bytes as compact JSON; at most {MAX_DATA_BYTES} expected"
         raise Refusal(Code.FRAME_TOO_LARGE, detail, index)
+    objects = (type(value.get("observation")) is dict) + (type(value.get("action")) is dict)
+    if objects == 0 or objects < len(value):  # otherwise the frame consists of these objects
+        _check_parts(value, index)
     # Each name is followed by `":`: the names themselves are counted only if there may be too many.
     may_have_too_many = len(data) > MAX_FRAME_NAMES * LEAST_NAME_BYTES and data.count(b'":') > MAX_FRAME_NAMES
     if may_have_too_many and (names := _count_names(value)) > MAX_FRAME_NAMES:
         detail = f"the frame has {names} names; at most {MAX_FRAME_NAMES} expected"
         raise Refusal(Code.INVALID_FRAME, detail, index)
-    if b"\\u0000" in data and _has_nul(value):
-        raise Refusal(Code.INVALID_FRAME, "the frame holds a NUL character, which no database stores", index)
+    if b"\\u0000" in data and (found := _find_nul(value)):
+        raise Refusal(Code.INVALID_FRAME, _nul_detail("the frame", *found), index)
     return Frame(index, round(timestamp * 1_000_000), data)
+
+
+def _check_parts(value: dict[str, Any], index: int) -> None:
+    """Check that the frame has an observation or an action, each as one object or list, or as flat keys."""
+    flat = [name for name in value if "." in name and name.startswith(FLAT)]
+    for name, kinds, expected in PARTS:
+        if name not in value:
+            continue
+        if type(value[name]) not in kinds:
+            raise Refusal(Code.INVALID_FRAME, f"{name} is {_named(value[name])}; {expected} expected", index)
+        if flat and (other := next((key for key in flat if key.startswith(f"{name}.")), None)):
+            detail = f"{name} and {other[:MAX_NAME_SHOWN]} are both in the frame; one of the two expected"
+            raise Refusal(Code.INVALID_FRAME, detail, index)
+    if not flat and "observation" not in value and "action" not in value:
+        raise Refusal(Code.INVALID_FRAME, "observation and action are missing; at least one of them expected", index)
+    for name in ("action", *flat) if flat else ("action",):
+        if type(value.get(name)) is list:
+            _check_vector(name[:MAX_NAME_SHOWN], value[name], index)
+
+
+def _check_vector(name: str, numbers: list[Any], index: int) -> None:
+    if len(numbers) > MAX_FRAME_NAMES:
+        detail = f"{name} contains {len(numbers)} numbers; at most {MAX_FRAME_NAMES} expected"
+        raise Refusal(Code.INVALID_FRAME, detail, index)
+    if not set(map(type, numbers)) <= {int, float}:
+        place, other = next((at, each) for at, each in enumerate(numbers) if type(each) not in (int, float))
+        raise Refusal(Code.INVALID_FRAME, f"{name}.{place} is {_named(other)}; a finite number expected", index)
 
 
 def _batch(frames: Any) -> list[Frame | Refusal]:
     if type(frames) is not list:
         raise Refusal(Code.INVALID_MESSAGE, f"frames is {_named(frames)}; a list of frames expected")
     if not 1 <= len(frames) <= MAX_BATCH_FRAMES:
-        detail = f"frames holds {len(frames)} frames; 1 to {MAX_BATCH_FRAMES} expected"
+        detail = f"frames contains {len(frames)} frames; 1 to {MAX_BATCH_FRAMES} expected"
         raise Refusal(Code.INVALID_MESSAGE, detail)
     parsed: list[Frame | Refusal] = []
     for position, value in enumerate(frames):
@@ -138,11 +190,11 @@ def _meta_info(value: dict[str, Any], code: Code) -> dict[str, Any]:
     try:
         size = len(orjson.dumps(meta_info))
     except orjson.JSONEncodeError as error:
-        raise Refusal(code, f"meta_info is nested too deep: {error}") from None
+        raise Refusal(code, f"meta_info is nested too deeply: {error}") from None
     if size > MAX_DATA_BYTES:
         raise Refusal(code, f"meta_info is {size} bytes as compact JSON; at most {MAX_DATA_BYTES} expected")
-    if _has_nul(meta_info):
-        raise Refusal(code, "meta_info holds a NUL character, which no database stores")
+    if found := _find_nul({"meta_info": meta_info}):
+        raise Refusal(code, _nul_detail("meta_info", *found))
     return meta_info
 
 
@@ -161,19 +213,27 @@ def _count_names(value: Any) -> int:
     return count
 
 
-def _has_nul(value: Any) -> bool:
-    """Search the value itself for NUL: `\\u0000` in its JSON may also be a backslash that was escaped."""
-    pending = [value]
-    while pending:
-        match pending.pop():
-            case str() as text if "\0" in text:
-                return True
-            case dict() as mapping:
-                pending.extend(mapping.keys())
-                pending.extend(mapping.values())
-            case list() as items:
-                pending.extend(items)
-    return False
+def _find_nul(value: Any) -> tuple[str, str] | None:
+    """Return the first text with a NUL and its dotted name, or None. `value` nests 254 levels at most.
+
+    It searches the value itself: `\\u0000` in its JSON may also be a backslash that was escaped.
+    """
+    if type(value) is str:
+        return ("", value) if "\0" in value else None
+    parts = value.items() if type(value) is dict else enumerate(value) if type(value) is list else ()
+    for key, part in parts:
+        if type(key) is str and "\0" in key:
+            return "", key
+        if found := _find_nul(part):
+            name, text = found
+            return (f"{key}.{name}" if name else str(key))[:MAX_NAME_SHOWN], text
+    return None
+
+
+def _nul_detail(where: str, name: str, text: str) -> str:
+    if text in MARKS:
+        return f"{name or where} is {MARKS[text]}; a finite number expected"
+    return f"{where} contains a NUL character, which cannot be stored"
 
 
 def _named(value: Any) -> str:
@@ -185,6 +245,8 @@ def _named(value: Any) -> str:
             return "an object"
         case list():
             return "a list"
+        case str() if value in MARKS:
+            return MARKS[value]
         case _:
             text = orjson.dumps(value).decode()
             return text if len(text) <= 40 else text[:37] + "..."

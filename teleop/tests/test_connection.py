@@ -1,5 +1,7 @@
 """State machine of one robot's connection: received messages, and the answers to them."""
 
+import json
+
 import orjson
 import pytest
 from hypothesis import given
@@ -35,7 +37,7 @@ def test_it_refuses_an_index_that_does_not_ascend(robot, second):
     assert robot.taken_indexes == [3, 4]
     (error,) = robot.transport.answers
     assert (error["code"], error["message"], error["frame_index"]) == (Code.OUT_OF_ORDER, 2, second)
-    assert error["detail"] == f"frame_index is {second}; more than 3, the last one, expected"
+    assert error["detail"] == f"frame_index is {second}; more than 3 (the last frame_index) expected"
 
 
 def test_it_numbers_messages_of_every_type_from_1(robot):
@@ -235,6 +237,23 @@ def test_only_the_refused_frames_of_a_batch_count_as_waste(robot):
     assert 20 <= waste_us(robot, {"frames": batch}) <= 30
 
 
+@pytest.mark.parametrize("kind", [str, str.encode])
+def test_a_batch_with_nan_counts_as_waste_as_a_whole(robot, kind):
+    batch = [frame(index) for index in range(600)]
+    batch[7]["observation"] = {"a.pos": float("nan")}
+    message = kind(json.dumps({"frames": batch}))
+    assert 20 + len(message) * 0.03 <= robot.connection.receive(message) <= 3 * (20 + len(message) * 0.03)
+    assert robot.taken_indexes == [index for index in range(600) if index != 7]
+
+
+def test_messages_with_nan_do_not_close_the_connection(robot):
+    for index in range(150):
+        robot.connection.receive(json.dumps(frame(index) | {"observation": {"a.pos": float("nan")}}))
+    assert robot.transport.closed == []
+    assert [error["frame_index"] for error in robot.transport.answers] == list(range(150))
+    assert robot.transport.answers[0]["detail"] == "observation.a.pos is NaN; a finite number expected"
+
+
 def test_rows_refused_by_the_database_are_charged_to_the_next_message(robot):
     robot.sends(0)
     for _ in range(600):
@@ -253,4 +272,5 @@ def test_it_refuses_a_message_with_too_many_brackets_before_parsing(robot, encod
     robot.connection.receive(encode(orjson.dumps(frame(0) | {"x": [[]] * MAX_NESTED})))
     (error,) = robot.transport.answers
     assert (error["code"], error["message"], error["frame_index"]) == (Code.INVALID_MESSAGE, 1, None)
-    assert error["detail"] == f"the message holds {MAX_NESTED + 3} [ and {{; at most {MAX_NESTED} expected"
+    bound = f"at most {MAX_NESTED} expected"
+    assert error["detail"] == f"the message contains {MAX_NESTED + 3} characters [ and {{; {bound}"

@@ -82,6 +82,20 @@ def test_it_sends_the_newest_values_without_frames_for_the_fleet(tapped):
     assert (reports["arm"].values, reports["leg"].values) == (b"[0.5]", b"[1,2.5,null,1e+30]")
 
 
+@pytest.mark.parametrize(
+    "data, values",
+    [
+        ({"observation.state": [1, 2.5], "action": [3]}, b"[1,2.5]"),
+        ({"observation.pan.pos": 1.5, "observation.load": 7, "action.pan.pos": 3}, b"[1.5]"),
+        ({"action": [3]}, b"[]"),
+    ],
+)
+def test_it_sends_the_newest_values_of_rows(tapped, data, values):
+    tapped.tap.renew([], fleet=True)
+    tapped.robots["leg"].says(frame_index=1, timestamp=1703318400.5, **data)
+    assert {report.robot_id: report.values for report in tapped.tap.reports()}["leg"] == values
+
+
 def test_it_repeats_the_last_values_and_sends_at_most_twelve(tapped):
     tapped.tap.renew([], fleet=True)
     tapped.robots["arm"].says(**frame(0) | {"observation": {f"{number}.pos": number for number in range(20)}})

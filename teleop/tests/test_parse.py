@@ -39,7 +39,16 @@ def refused(message: bytes | str) -> Refusal:
         *[b"", b"{", b"\0", b"hello", b"\xff\xfe", b"\xef\xbb\xbf{}", bytes(range(256))],  # noise
         *[b"[]", b"1", b'"text"', b"null", b"true"],  # JSON, but not an object
         raw(b"1e999"),
-        raw(b"NaN"),
+        b"[NaN]",
+        raw(b"nan"),
+        raw(b"-NaN"),
+        raw(b"NaNs"),
+        raw(b'{"a":NaN'),
+        raw(b'{"a":[NaN,"\xff"]}'),
+        raw(b'{"a":NaN,"a":1}'),
+        raw(b'{"a":[%s1]}' % (b"NaN," * 20_000)),
+        b'{"type":"start","other":NaN}',
+        b'{"frames":[%s],"other":NaN}' % raw(b"{}"),
         raw(b'{"a":"\xff"}'),
         raw(b'{"a":"\\ud800"}'),
         raw(b'{"\\udc00":1}'),
@@ -84,10 +93,118 @@ def test_it_names_field_value_and_bound():
 
 
 @pytest.mark.parametrize("name", ["observation", "action"])
-@pytest.mark.parametrize("value", [None, [1.0], "text", 1, True])
+@pytest.mark.parametrize("value", [None, "text", 1, True])
 def test_it_refuses_an_observation_or_action_that_is_not_an_object(name, value):
     refusal = refused(encoded(**{name: value}))
     assert (refusal.code, refusal.frame_index) == (Code.INVALID_FRAME, 7)
+    assert refusal.detail.startswith(f"{name} is ")
+
+
+def test_it_refuses_an_observation_that_is_a_list():
+    assert refused(encoded(observation=[1.0])).detail == "observation is a list; an object expected"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"observation.state": [0.5, 2], "action": [1.5, -2e9]},
+        {"observation.state": [0.5], "observation.environment_state": [1, 2], "task": "fold", "next.done": False},
+        {"observation.shoulder_pan.pos": 1.5, "observation.language": "fold", "action.shoulder_pan.pos": 1},
+        {"action": []},
+        {"action.gripper": {"pos": 1}},
+        {"observation": {"a.pos": 1}, "action": [1.0]},
+        {"observation": {"a.pos": 1}, "action.a.pos": 1.0},
+        {"observation.state": [1.0] * 1024},
+    ],
+)
+def test_it_keeps_a_row_of_lerobot_as_it_was_sent(row):
+    taken = parse(orjson.dumps({"frame_index": 7, "timestamp": 1703318400.5} | row))
+    assert taken == Frame(7, 1703318400_500_000, orjson.dumps(row))
+
+
+@pytest.mark.parametrize(
+    "row, detail",
+    [
+        ({"action": [1, None]}, "action.1 is null or missing; a finite number expected"),
+        ({"action": [True]}, "action.0 is true; a finite number expected"),
+        ({"observation.state": [[1.0]]}, "observation.state.0 is a list; a finite number expected"),
+        ({"observation.images.front": [[[0, 0, 0]]]}, "observation.images.front.0 is a list; a finite number expected"),
+        ({"observation.state": ["a"]}, 'observation.state.0 is "a"; a finite number expected'),
+        ({"observation.state": [0] * 1025}, "observation.state contains 1025 numbers; at most 1024 expected"),
+        ({"action": {}, "action.a": 1}, "action and action.a are both in the frame; one of the two expected"),
+        ({"action": [1], "action.a": 1}, "action and action.a are both in the frame; one of the two expected"),
+        (
+            {"observation": {}, "observation.state": [1]},
+            "observation and observation.state are both in the frame; one of the two expected",
+        ),
+        ({"observation.state": [1], "action": 1}, "action is 1; an object or a list of numbers expected"),
+        ({"observations": {}}, "observation and action are missing; at least one of them expected"),
+        ({f"action.{number}": 1 for number in range(1025)}, "the frame has 1025 names; at most 1024 expected"),
+    ],
+)
+def test_it_refuses_an_invalid_row_of_lerobot(row, detail):
+    refusal = refused(orjson.dumps({"frame_index": 7, "timestamp": 1703318400.5} | row))
+    assert (refusal.code, refusal.frame_index, refusal.detail) == (Code.INVALID_FRAME, 7, detail)
+
+
+NAN, INFINITY = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    "changes, detail",
+    [
+        ({"observation": {"a.pos": NAN}}, "observation.a.pos is NaN; a finite number expected"),
+        ({"observation": {"a": [1, {"b": -INFINITY}]}}, "observation.a.1.b is -Infinity; a finite number expected"),
+        ({"note": "NaN", "battery": INFINITY}, "battery is Infinity; a finite number expected"),
+        ({"note": '"\\NaN', "battery": NAN}, "battery is NaN; a finite number expected"),
+        ({"action": [1.5, NAN]}, "action.1 is NaN; a finite number expected"),
+        ({"action": NAN}, "action is NaN; an object or a list of numbers expected"),
+        ({"timestamp": INFINITY}, "timestamp is Infinity; unix seconds between 2000 and 2100 expected"),
+        ({"observation": {"x" * 200: NAN}}, f"observation.{'x' * 88} is NaN; a finite number expected"),
+    ],
+)
+@pytest.mark.parametrize("kind", [str, str.encode])
+def test_it_names_nan_and_infinity(changes, detail, kind):
+    refusal = refused(kind(json.dumps(frame(**changes))))
+    assert (refusal.code, refusal.frame_index, refusal.detail) == (Code.INVALID_FRAME, 7, detail)
+
+
+def test_it_names_a_frame_index_that_is_nan():
+    refusal = refused(json.dumps(frame(frame_index=NAN)))
+    assert (refusal.code, refusal.frame_index) == (Code.INVALID_FRAME, None)
+    assert refusal.detail == "frame_index is NaN; an integer from 0 to 2^31-1 expected"
+
+
+def test_it_refuses_only_the_batch_frames_with_nan():
+    frames = [frame(frame_index=index, note="NaN") for index in range(100)]
+    frames[3]["observation"]["joint_positions"] = [0.5, NAN]
+    frames[99]["action"] = {"gripper.pos": INFINITY}
+    parsed = parse(json.dumps({"frames": frames}))
+    refusals = {item.frame_index: item.detail for item in parsed if isinstance(item, Refusal)}
+    assert refusals == {
+        3: "frames[3]: observation.joint_positions.1 is NaN; a finite number expected",
+        99: "frames[99]: action.gripper.pos is Infinity; a finite number expected",
+    }
+    assert parsed[4].data == orjson.dumps({"observation": {"joint_positions": [0.5]}, "note": "NaN"})
+
+
+@pytest.mark.parametrize("kind, code", [("start", Code.INVALID_START), ("end", Code.INVALID_END)])
+def test_it_names_nan_in_meta_info(kind, code):
+    refusal = refused(json.dumps({"type": kind, "meta_info": {"task": "fold", "load": NAN}}))
+    assert (refusal.code, refusal.detail) == (code, "meta_info.load is NaN; a finite number expected")
+
+
+def test_it_names_nan_where_the_whole_message_is_refused():
+    refusal = refused(b'{"frames":[%s],"other":NaN}' % raw(b"{}"))
+    assert refusal.detail.endswith("; NaN and Infinity are not JSON")
+
+
+@pytest.mark.parametrize(
+    "part", [b'{"', b'"\\\\', b"N", b"-", b'"', b" ", b'\\"', b"NaN,", b"[", b'"":1,', b"I", b"Infinit", b"1,"]
+)
+def test_it_refuses_a_long_message_with_nan_in_linear_time(part):
+    """Quadratic time would exceed the test's time limit by far."""
+    assert refused(b'{"a":NaN,' + part * (2**20 // len(part) - 10)).code == Code.INVALID_MESSAGE
 
 
 @pytest.mark.parametrize("missing", ["frame_index", "timestamp", "observation"])
@@ -251,6 +368,21 @@ values = st.recursive(
     max_leaves=15,
 )
 keys = st.sampled_from(["frame_index", "timestamp", "observation", "action", "type", "frames", "fps", "meta_info"])
+
+
+@given(st.recursive(values | st.floats(), lambda inner: st.dictionaries(texts, inner, max_size=4)), st.booleans())
+def test_it_refuses_exactly_the_frames_with_a_number_that_is_not_finite(observation, is_batch):
+    """Python's json module is the oracle: with allow_nan=False it raises for these frames, and no others."""
+    try:
+        json.dumps(observation, allow_nan=False)
+    except ValueError:
+        is_finite = False
+    else:
+        is_finite = True
+    frames = [frame(frame_index=index, observation={"a": value}) for index, value in enumerate([observation, 1.5])]
+    first, second = parse(json.dumps({"frames": frames}))
+    assert isinstance(first, Frame) is is_finite
+    assert second.data == b'{"observation":{"a":1.5}}'
 
 
 @given(st.binary() | st.text() | st.dictionaries(keys, values).map(orjson.dumps))

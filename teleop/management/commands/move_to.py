@@ -1,11 +1,12 @@
 import time
 
-import dj_database_url
+from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import Error as DatabaseFailure
 from django.db import connection, connections
 
+from config.env import database_settings, masked
 from robots.management.base import FormatCheckedCommand
 from robots.storage_format import UnsupportedFormat, check_format
 from teleop import database_copy
@@ -16,9 +17,9 @@ PROGRESS_S = 2
 
 
 class Command(FormatCheckedCommand):
-    help = """Copies everything from SQLite (DATABASE_URL) to an empty PostgreSQL, and compares the two row by row.
+    help = """Copies all data from SQLite (DATABASE_URL) to an empty PostgreSQL, and compares both row by row.
 
-    Stop the server first. Ended at any moment, the same command goes on where it was. Videos stay in MEDIA_ROOT."""
+    Stop the server first. After an interruption, run the same command again to continue. Videos stay in MEDIA_ROOT."""
 
     def add_arguments(self, parser):
         parser.add_argument("url", metavar="postgresql://user:password@host/name")
@@ -36,33 +37,29 @@ class Command(FormatCheckedCommand):
         except database_copy.NotACopy as error:
             raise CommandError(f"{error}; an empty database expected") from None
         except DatabaseFailure as error:
-            raise CommandError(f"{error}; the same command goes on from here") from error
+            raise CommandError(f"{error}; run the same command again to continue") from error
         if different:
-            raise CommandError(f"not the same in both: {', '.join(different)}; did a server write meanwhile?")
+            tables = ", ".join(different)
+            raise CommandError(f"the databases differ in {tables}; stop all servers, and use a new empty database")
         seconds = time.monotonic() - began
-        self.stdout.write(
-            f"moved {row_copy.count(database_copy.SOURCE)} frames and all else in {seconds:.0f} s; both are the same"
-        )
-        self.stdout.write("DATABASE_URL may name the new one now")
+        frames = row_copy.count(database_copy.SOURCE)
+        self.stdout.write(f"copied {frames} frames and all other rows in {seconds:.0f} s; both databases are equal")
+        self.stdout.write("now set DATABASE_URL to the new database")
 
     def connect(self, url: str) -> None:
         if connection.vendor != "sqlite":
-            raise CommandError(f"DATABASE_URL is for {connection.vendor}; a SQLite file to move from expected")
-        if not url.startswith(("postgresql://", "postgres://")):
-            raise CommandError(f"{url.partition(':')[0]} is no place to move to; postgresql://... expected")
+            raise CommandError(f"DATABASE_URL is for {connection.vendor}; a SQLite file as source expected")
+        target = database_of(url)
         if TeleopSession.objects.live().exclude(pk__in=TeleopSession.objects.stale()).exists():
-            raise CommandError("sessions are live; stop the server first, so that nothing comes in meanwhile")
-        connections.databases[database_copy.TARGET] = connections["default"].settings_dict | {
-            "OPTIONS": {},
-            **dj_database_url.parse(url),
-        }
+            raise CommandError("sessions are live; stop the server first, so that no data arrives during the copy")
+        connections.databases[database_copy.TARGET] = connections["default"].settings_dict | target
         try:
             check_format(connections[database_copy.TARGET], name="the target")
             connections[database_copy.TARGET].ensure_connection()
         except UnsupportedFormat as error:
             raise CommandError(str(error)) from None
         except DatabaseFailure as error:
-            raise CommandError(f"the target does not answer: {error}") from None
+            raise CommandError(f"cannot connect to the target: {error}") from None
 
     def copy_frames(self) -> None:
         total, done, said = row_copy.count(database_copy.SOURCE), 0, 0.0
@@ -75,3 +72,14 @@ class Command(FormatCheckedCommand):
                 self.stdout.write(f"{done} of {total} frames")
 
         row_copy.copy(database_copy.SOURCE, database_copy.TARGET, progress)
+
+
+def database_of(url: str) -> dict:
+    """Return Django's settings of the target, or raise CommandError."""
+    try:
+        target = database_settings(url, settings.BASE_DIR)
+    except ValueError as error:
+        raise CommandError(f"{masked(url)} cannot be used: {error}") from None
+    if not target["ENGINE"].endswith("postgresql"):
+        raise CommandError(f"the target URL begins with {url.partition(':')[0]}; postgresql://... expected")
+    return target
