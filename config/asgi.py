@@ -1,23 +1,25 @@
 import os
 
+import django
 from channels.routing import ProtocolTypeRouter, URLRouter
-from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-django_application = get_asgi_application()
+django.setup()
 
 from django.db import connection
 
-from teleop.asgi.connection_limits import ConnectionLimitMiddleware
+from teleop.asgi.django_handler import OneCallHandler
+from teleop.asgi.liveness import with_liveness
+from teleop.asgi.refusals import RefusalMiddleware
 from teleop.asgi.request_ids import with_request_ids
 from teleop.asgi.requests import Requests
 from teleop.asgi.routing import websocket_urlpatterns
+from teleop.monitoring.database import limit_requests
 
 if connection.vendor == "postgresql":
-    # The timeout is for requests alone: robots' frames (teleop/ingest/store.py) and commands wait as long as it takes.
-    # A value in DATABASE_URL comes later, so it has precedence.
-    options = connection.settings_dict["OPTIONS"]
-    options["options"] = f"-c statement_timeout=30s {options.get('options', '')}"
+    limit_requests(connection.settings_dict["OPTIONS"])
 
-websockets = ConnectionLimitMiddleware(URLRouter(websocket_urlpatterns))
-application = ProtocolTypeRouter({"http": with_request_ids(Requests(django_application)), "websocket": websockets})
+websockets = RefusalMiddleware(URLRouter(websocket_urlpatterns))
+application = ProtocolTypeRouter(
+    {"http": with_request_ids(with_liveness(Requests(OneCallHandler()))), "websocket": websockets}
+)

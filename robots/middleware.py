@@ -1,36 +1,29 @@
-from asgiref.sync import iscoroutinefunction
+from django.middleware.gzip import GZipMiddleware
 from django.utils.cache import patch_cache_control, patch_vary_headers
-from django.utils.decorators import sync_and_async_middleware
 
-from robots.client_address import is_trusted
+from robots.client_address import is_secure
+
+MIN_COMPRESSED_BYTES, MAX_COMPRESSED_BYTES = 10_000, 4 * 2**20  # to compress more takes a core for 0.1 s or longer
 
 
-@sync_and_async_middleware  # django.utils.deprecation.MiddlewareMixin would use a thread for each half
 def headers_of_strangers_and_caches(get_response):
     """Ignore a header that only a trusted proxy may send, and forbid caches to store answers that may be private."""
-    if iscoroutinefunction(get_response):
 
-        async def middleware(request):
-            drop_untrusted_scheme(request)
-            response = await get_response(request)
-            forbid_caching(response)
-            return response
-
-    else:
-
-        def middleware(request):
-            drop_untrusted_scheme(request)
-            response = get_response(request)
-            forbid_caching(response)
-            return response
+    def middleware(request):
+        set_scheme(request)
+        response = get_response(request)
+        forbid_caching(response)
+        return response
 
     return middleware
 
 
-def drop_untrusted_scheme(request) -> None:
-    """Drop an untrusted peer's X-Forwarded-Proto, as Django's SECURE_PROXY_SSL_HEADER believes every peer."""
-    if not is_trusted(request.META.get("REMOTE_ADDR") or ""):
-        request.META.pop("HTTP_X_FORWARDED_PROTO", None)
+def set_scheme(request) -> None:
+    """Set X-Forwarded-Proto to what trusted proxies report; Django's SECURE_PROXY_SSL_HEADER believes every peer."""
+    headers = request.headers
+    request.META.pop("HTTP_X_FORWARDED_PROTO", None)  # without it `scheme` is the one of this server's connection
+    secure = is_secure(request.META.get("REMOTE_ADDR"), request.scheme, headers)
+    request.META["HTTP_X_FORWARDED_PROTO"] = "https" if secure else "http"
 
 
 def forbid_caching(response) -> None:
@@ -39,3 +32,18 @@ def forbid_caching(response) -> None:
         patch_cache_control(response, private=True, no_store=True)
     if "private" in response["Cache-Control"]:
         patch_vary_headers(response, ["Authorization"])
+
+
+class CompressJSON(GZipMiddleware):
+    """Compress JSON of some size. Streams, parts of files, and pages (they hold a CSRF token) are never compressed."""
+
+    def process_response(self, request, response):
+        if (
+            response.streaming
+            or response.headers.get("Content-Type") != "application/json"
+            or "Content-Range" in response
+        ):
+            return response
+        if not MIN_COMPRESSED_BYTES <= len(response.content) <= MAX_COMPRESSED_BYTES:
+            return response
+        return super().process_response(request, response)

@@ -18,7 +18,7 @@ ROBOT = OpenApiExample(
         "meta_info": {"site": "lab 2"},
         "last_error": {
             "code": "wrong_key",
-            "detail": "the key is not this robot's; it may have been replaced",
+            "detail": "the key is not valid for this robot; it may have been replaced",
             "at": "2026-11-21T09:00:00Z",
         },
         "created_at": "2026-11-01T08:00:00Z",

@@ -12,7 +12,7 @@ from rest_framework.exceptions import APIException, AuthenticationFailed
 
 class Conflict(APIException):
     status_code = status.HTTP_409_CONFLICT
-    default_detail = "the resource is not in the state that this request needs"
+    default_detail = "the request conflicts with the current state of the resource"
     default_code = "conflict"
 
 
@@ -44,8 +44,8 @@ class DatabaseAway(APIException):
         count_refused("no_connection")
         pool = settings.DATABASES["default"]["OPTIONS"]["pool"]
         return cls(
-            f"no connection to the database was free within {pool['timeout']} s: "
-            f"all {pool['max_size']} are in use, or it does not answer; try again later"
+            f"no database connection became free within {pool['timeout']} s: all {pool['max_size']} are in use, "
+            "or the database does not answer; try again later"
         )
 
 
@@ -58,12 +58,12 @@ def handle(error: Exception, context: dict):
 
     match error:
         case ProtectedError():
-            held = {each._meta.verbose_name for each in error.protected_objects}
-            error = Conflict(f"it has {len(error.protected_objects)} rows that need it: {', '.join(sorted(held))}")
+            held = ", ".join(sorted({str(each._meta.verbose_name_plural) for each in error.protected_objects}))
+            error = Conflict(f"cannot be deleted: {held} refer to it (rows: {len(error.protected_objects)})")
         case OperationalError() | InterfaceError():
             error = DatabaseAway.of(error)
         case AuthenticationFailed():  # raised before any throttle ran
-            count_refusal(context["request"])
+            error = count_refusal(context["request"]) or error
     return exception_handler(error, context)
 
 
@@ -80,11 +80,11 @@ def not_found(request, exception):
     """Answer an unknown path: a program receives JSON here too, a browser a page."""
     if "text/html" in request.headers.get("Accept", ""):
         return defaults.page_not_found(request, exception)
-    return JsonResponse({"detail": "there is nothing at this path"}, status=404)
+    return JsonResponse({"detail": "no endpoint has this path"}, status=404)
 
 
 def bad_request(request, exception):
     """Answer a request that Django itself refuses: for an unknown host, or a header or a form past its bounds."""
     if "text/html" in request.headers.get("Accept", ""):
         return defaults.bad_request(request, exception)
-    return JsonResponse({"detail": "the request is not acceptable"}, status=400)
+    return JsonResponse({"detail": "bad request: the host, a header or the form is not acceptable"}, status=400)

@@ -16,11 +16,11 @@ class StrictJSONParser(ORJSONParser):
     def parse(self, stream, media_type=None, parser_context=None):
         body = stream.read(MAX_BODY_BYTES + 1)
         if len(body) > MAX_BODY_BYTES:
-            raise TooLarge(f"the body is over {MAX_BODY_BYTES} bytes, the most that is read of JSON")
+            raise TooLarge(f"the body is larger than {MAX_BODY_BYTES} bytes, the maximum for JSON")
         try:
             value = orjson.loads(body)  # UTF-8 in spite of another charset, as JSON has no other
         except orjson.JSONDecodeError as error:
-            raise ParseError(f"the body is not JSON: {error}") from None
+            raise ParseError(f"the body is not valid JSON: {error}") from None
         if NUL.search(body):
-            raise ParseError("the body holds a NUL character, which no database stores")
+            raise ParseError("the body contains a NUL character, which cannot be stored")
         return value

@@ -32,6 +32,9 @@ class Permissions(DjangoModelPermissions):
         may_use_model = super().has_permission(request, view)
         return may_use_model and request.user.has_perms(getattr(view, "also_needed", ()))
 
+    def _queryset(self, view):
+        return view.queryset  # view.get_queryset() may build a costly query, and only the model matters
+
     def has_object_permission(self, request, view, obj):
         if isinstance(request.auth, Robot) and request.method in getattr(view, "robot_methods", ()):
             return obj.robot_id == request.auth.pk
@@ -50,6 +53,4 @@ def check_origin(request) -> None:
         return
     origin = request.headers.get("Origin")
     if origin is not None and not CsrfViewMiddleware(lambda _: None)._origin_verified(request):
-        raise PermissionDenied(
-            f"Origin is {origin[:100]}; a page of this server expected, or a program, without Origin"
-        )
+        raise PermissionDenied(f"Origin is {origin[:100]}; the origin of this server, or no Origin header, expected")

@@ -24,21 +24,21 @@ COMPONENTS = {
     "Problem": {"type": "object", "properties": {"detail": {"type": "string"}}, "required": ["detail"]},
     "Invalid": {
         "type": "object",
-        "description": "By field or parameter what is wrong with it and what is expected; `detail` where it is the "
-        "request as a whole, `non_field_errors` where it is several fields together.",
+        "description": "The errors of each field or parameter. `detail` is about the request as a whole, "
+        "`non_field_errors` about several fields together.",
         "example": {"limit": ["limit is 5000; an integer between 1 and 1000 expected"]},
     },
 }
 
 ERRORS = {
-    "400": "Something in the request cannot be used; the answer names it and what is expected.",
-    "401": "The login, token or key is missing or unknown.",
-    "403": "You do not have permission for this (docs/api.md lists what each role may do).",
+    "400": "A field or a parameter is invalid. The response names it, its value and the values expected.",
+    "401": "The login, token or key is missing or invalid.",
+    "403": "You do not have permission to perform this action. docs/api.md lists the permissions of each role.",
     "404": "Not found.",
-    "413": "The body is too large.",
-    "415": "The body is of another media type than those listed here.",
-    "429": "Too many requests; Retry-After says when to come back.",
-    "503": "The database does not answer; Retry-After says when to come back.",
+    "413": "The request body is too large.",
+    "415": "The media type of the request body is not supported.",
+    "429": "Too many requests. Retry-After is the time to wait, in seconds.",
+    "503": "The database does not answer, or the server is overloaded. Retry-After is the time to wait, in seconds.",
 }
 
 

@@ -25,36 +25,40 @@ from robots.api.serializers import KeySerializer, LoginSerializer, RobotSerializ
 from robots.api.throttling import AnonymousThrottle, FailedLogins
 from robots.models import ROBOT_ID, Robot
 
-KEEPS_ITS_ID = problem("The id is another one than the robot's.")
+KEEPS_ITS_ID = problem("The id differs from the robot's id.")
 
 
 @extend_schema_view(
-    list=extend_schema(summary="List robots", description="Ordered by id.", examples=[examples.ROBOT]),
+    list=extend_schema(
+        summary="List robots", description="Returns all robots, ordered by id.", examples=[examples.ROBOT]
+    ),
     create=extend_schema(
         summary="Register a robot",
-        description="It has no key yet: `POST /robots/{id}/key` issues one.",
-        responses={201: RobotSerializer, 409: problem("A robot of this id is registered already.")},
+        description="The new robot has no key. `POST /robots/{id}/key` issues one.",
+        responses={201: RobotSerializer, 409: problem("A robot with this id is already registered.")},
         examples=[examples.NEW_ROBOT, examples.ROBOT],
     ),
     retrieve=extend_schema(
-        summary="One robot", description="What is known of it; its key is not.", examples=[examples.ROBOT]
+        summary="Get a robot",
+        description="Returns everything stored about the robot except its key.",
+        examples=[examples.ROBOT],
     ),
     update=extend_schema(
         summary="Replace a robot's description",
-        description="What the server itself writes (status, heartbeat, address) is passed over; the id stays.",
+        description="Read-only fields, such as status and last_heartbeat, are ignored. The id cannot change.",
         responses={200: RobotSerializer, 409: KEEPS_ITS_ID},
         examples=[examples.NEW_ROBOT, examples.ROBOT],
     ),
     partial_update=extend_schema(
         summary="Change a robot's description",
-        description="Fields that are left out stay; meta_info is replaced as a whole.",
+        description="Omitted fields keep their values. meta_info is replaced as a whole.",
         responses={200: RobotSerializer, 409: KEEPS_ITS_ID},
         examples=[examples.ROBOT_CHANGE, examples.ROBOT],
     ),
     destroy=extend_schema(
         summary="Delete a robot",
-        description="Only a robot without sessions: its recordings would lose their origin.",
-        responses={204: None, 409: problem("It has sessions.")},
+        description="A robot that has sessions cannot be deleted.",
+        responses={204: None, 409: problem("The robot has sessions.")},
     ),
 )
 class RobotViewSet(ModelViewSet):
@@ -77,7 +81,7 @@ class RobotViewSet(ModelViewSet):
                 robot = serializer.save()
                 audit.record(audit.actor_of(self.request), audit.Action.ADDED, [robot])
         except IntegrityError:
-            raise Conflict(f"robot {serializer.validated_data['id']} is registered already") from None
+            raise Conflict(f"robot {serializer.validated_data['id']} is already registered") from None
 
     @transaction.atomic
     def update(self, request, *args, **kwargs):
@@ -98,7 +102,8 @@ class RobotViewSet(ModelViewSet):
 
     @extend_schema(
         summary="Issue a key",
-        description="A new key, shown this once. The old one is void, and connections made with it are closed (4401).",
+        description="Returns a new key, which the server shows only in this response. The old key becomes invalid, and "
+        "connections made with it are closed with 4401.",
         request=None,
         responses={201: KeySerializer},
         examples=[OpenApiExample("A key", {"key": "hR1tQ3o9ZyT0v1m0c7C4m3s6bYzJ8n2kq5xW_uLdE0A"})],
@@ -115,13 +120,13 @@ class RobotViewSet(ModelViewSet):
 @extend_schema_view(
     post=extend_schema(
         summary="Log in",
-        description="The token of a person or program, the same every time until it ends: `Authorization: Token T` "
-        "from then on. It ends with TOKEN_AGE_DAYS, the password or the account. After 5 failures for a name, or 50 in "
-        "all, an address waits a quarter of an hour.",
+        description="Returns the user's token; send it as `Authorization: Token TOKEN`. The token stays the same until "
+        "it expires (TOKEN_AGE_DAYS), the password changes, or the account becomes inactive. After 5 failed logins "
+        "with one username, or 50 in total, an address must wait 15 minutes.",
         auth=[],
         responses={200: LoginSerializer, 401: problem("Invalid username or password, or inactive account.")},
         examples=[
-            OpenApiExample("A login", {"username": "ada", "password": "a long one"}, request_only=True),  # nosec B105 # shown in /docs
+            OpenApiExample("A login", {"username": "ada", "password": "a long password"}, request_only=True),  # nosec B105 # shown in /docs
             OpenApiExample("A token", {"token": "9944b09199c62bcf9418ad846dd0e4bbdfc6ee4b"}, response_only=True),  # nosec B105
         ],
     )

@@ -1,11 +1,16 @@
 """Trust in X-Forwarded-Proto, and the answers that a cache may keep."""
 
+import gzip
 from ipaddress import ip_network
 
 import pytest
+from django.http import HttpResponse, StreamingHttpResponse
+from django.templatetags.static import static
 from django.test import Client
 
-from robots.client_address import client_address, counted_address, is_secure
+from robots.client_address import is_secure
+from robots.middleware import CompressJSON
+from robots.static_files import version
 
 NGINX = "10.0.0.1"
 
@@ -40,12 +45,7 @@ def test_it_trusts_x_forwarded_proto_only_from_trusted_proxies(db, settings, pee
     ],
 )
 def test_it_detects_secure_websocket_connections(peer: str | None, scheme: str, proto: str, secure: bool):
-    assert is_secure(peer, scheme, proto) is secure
-
-
-def test_it_unwraps_ipv4_mapped_ipv6_addresses():
-    assert client_address("::ffff:192.0.2.7", "") == counted_address("::ffff:192.0.2.7", "") == "192.0.2.7"
-    assert client_address("::ffff:10.0.0.1", "192.0.2.8") == "192.0.2.8"
+    assert is_secure(peer, scheme, {"x-forwarded-proto": proto} if proto else {}) is secure
 
 
 @pytest.mark.parametrize("path", ["/", "/sessions", "/robots", "/robots/arm/live", "/docs", "/nowhere", "/admin/"])
@@ -54,6 +54,43 @@ def test_it_sends_no_store_for_private_pages(staff_viewer, path: str):
     directives = set(answer["Cache-Control"].split(", "))
     assert {"private", "no-store"} <= directives
     assert {"Authorization", "Cookie"} <= set(answer["Vary"].split(", ")) or path in ("/docs", "/nowhere")
+
+
+def test_it_lets_browsers_keep_static_files_with_the_current_version_for_a_year(client):
+    url = static("teleop/page.css")
+    assert url == f"/static/{version()}/teleop/page.css"
+    answer = client.get(url)
+    assert (answer.status_code, answer["Cache-Control"]) == (200, "public, max-age=31536000, immutable")
+    again = client.get(url, headers={"If-None-Match": answer["ETag"]})
+    assert (again.status_code, again["Cache-Control"]) == (304, answer["Cache-Control"])
+    older = client.get("/static/0123456789ab/teleop/page.css")
+    assert (older.status_code, older.content, older["Cache-Control"]) == (200, answer.content, "max-age=60, public")
+    assert client.get(f"/static/{version()}/teleop/none.css").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "response, is_compressed",
+    [
+        (HttpResponse(b"[" + b"1, " * 4000 + b"1]", content_type="application/json"), True),
+        (HttpResponse(b"[" + b"1, " * 3000 + b"1]", content_type="application/json"), False),
+        (HttpResponse(b" " * (4 * 2**20 + 1), content_type="application/json"), False),
+        (HttpResponse(b" " * 20_000, content_type="text/html"), False),
+        (HttpResponse(b" " * 20_000, content_type="application/json", headers={"Content-Range": "bytes 0-1/2"}), False),
+        (StreamingHttpResponse([b" " * 20_000], content_type="application/json"), False),
+    ],
+    ids=["json", "small", "large", "html", "range", "stream"],
+)
+def test_it_compresses_json_of_medium_size(rf, response: HttpResponse, is_compressed: bool):
+    answer = CompressJSON(lambda request: response)(rf.get("/sessions", headers={"Accept-Encoding": "gzip"}))
+    assert (answer.headers.get("Content-Encoding") == "gzip") is is_compressed
+    if is_compressed:
+        assert len(gzip.decompress(answer.content)) == 12_003
+        assert "Accept-Encoding" in answer["Vary"]
+
+
+def test_it_compresses_nothing_for_clients_that_do_not_accept_it(rf):
+    response = HttpResponse(b" " * 20_000, content_type="application/json")
+    assert "Content-Encoding" not in CompressJSON(lambda request: response)(rf.get("/sessions"))
 
 
 def test_it_allows_caching_of_static_files(db):

@@ -10,6 +10,7 @@ SESSION_FIELDS = {
     "start_time": "2026-11-22T15:40:00.123000Z",
     "end_time": "2026-11-22T15:42:00.106000Z",
     "duration_s": 119.983,
+    "clock_steps": [],
     "fps": 60,
     "frame_count": 7198,
     "meta_info": {"task": "Fold the towel", "success": True, "tags": ["towel"], "operator": "ada"},
@@ -20,13 +21,14 @@ SESSION_FIELDS = {
         "missing_frames": 2,
         "duration_s": 119.983,
         "duration_ratio": 1.12,
+        "clock_steps": [],
     },
     "updated_at": "2026-11-22T15:50:00.500000Z",
 }
 LISTED_FIELDS = SESSION_FIELDS | {"meta_info_left_out": False}
 SESSION = OpenApiExample("A session", LISTED_FIELDS, response_only=True)
 SESSION_DETAIL = OpenApiExample(
-    "A session by itself",
+    "One session",
     SESSION_FIELDS
     | {
         "effective_fps": 59.983,
@@ -38,7 +40,7 @@ SESSION_DETAIL = OpenApiExample(
     response_only=True,
 )
 ENDING = OpenApiExample(
-    "Its worker has been asked",
+    "A session that is ending",
     SESSION_DETAIL.value
     | {"live": True, "end_time": None, "duration_s": None, "effective_fps": None}
     | {"missing_frames": None, "quality": None},
@@ -46,12 +48,12 @@ ENDING = OpenApiExample(
     status_codes=["202"],
 )
 LABELS = OpenApiExample(
-    "Labels, and a key that goes",
+    "Labels, and a key to remove",
     {"meta_info": {"success": True, "tags": ["towel"], "note": "one fold is crooked", "draft": None}},
     request_only=True,
 )
 ROBOT_STATUS = OpenApiExample(
-    "A robot that streams",
+    "A streaming robot",
     {
         "status": "online",
         "last_heartbeat": "2026-11-22T15:47:03.120000Z",
@@ -70,7 +72,7 @@ ROBOT_STATUS = OpenApiExample(
     response_only=True,
 )
 HEALTHY = OpenApiExample(
-    "All is well",
+    "All parts work",
     {
         "status": "ok",
         "detail": "",
@@ -85,7 +87,7 @@ HEALTHY = OpenApiExample(
     status_codes=["200"],
 )
 DOWN = OpenApiExample(
-    "The database is away",
+    "The database does not answer",
     HEALTHY.value
     | {
         "status": "unavailable",

@@ -6,6 +6,7 @@ from django_filters.fields import IsoDateTimeField
 from drf_spectacular.utils import extend_schema_field
 from rest_framework.exceptions import ValidationError
 
+from robots.api.fields import check_range
 from teleop.models import TeleopSession
 from teleop.protocol import MAX_FRAME_INDEX, MAX_TIMESTAMP, MIN_TIMESTAMP
 
@@ -13,6 +14,7 @@ EARLIEST, LATEST = (datetime.fromtimestamp(limit, UTC) for limit in (MIN_TIMESTA
 MAX_DURATION_S = 10**9
 MAX_ID = 2**31 - 1
 MAX_JERK, MAX_RATIO = 10**15, 10**9
+RATIO = "ratio of the duration to the median of the task's other sessions"
 BOOLEANS = [("true", "true"), ("false", "false")]
 
 
@@ -81,31 +83,42 @@ class FrameFilter(django_filters.FilterSet):
 
 class SessionFilter(django_filters.FilterSet):
     robot = django_filters.CharFilter(field_name="robot_id", max_length=64, help_text="The robot's id.")
-    live = BooleanFilter(method="by_live", help_text="Being recorded now (true), or ended (false).")
-    task = django_filters.CharFilter(field_name="meta_info__task", help_text="Exactly this task.")
-    success = BooleanFilter(field_name="meta_info__success", help_text="As labelled; without a label it is neither.")
-    tag = django_filters.CharFilter(method="by_tag", help_text="Has this tag.")
+    live = BooleanFilter(method="by_live", help_text="true: sessions being recorded; false: ended sessions.")
+    task = django_filters.CharFilter(field_name="meta_info__task", help_text="Exact task.")
+    success = BooleanFilter(
+        field_name="meta_info__success", help_text="Success label. A session without the label matches neither value."
+    )
+    tag = django_filters.CharFilter(method="by_tag", help_text="Sessions with this tag.")
     min_duration = django_filters.NumberFilter(
         method="by_duration",
         min_value=0,
         max_value=MAX_DURATION_S,
-        help_text="In seconds; a live session has none yet.",
+        help_text="Minimum duration in seconds. Live sessions do not match.",
     )
     max_duration = django_filters.NumberFilter(
-        method="by_max_duration", min_value=0, max_value=MAX_DURATION_S, help_text="In seconds."
+        method="by_max_duration",
+        min_value=0,
+        max_value=MAX_DURATION_S,
+        help_text="Maximum duration in seconds. Live sessions do not match.",
     )
-    camera = django_filters.CharFilter(method="by_camera", max_length=100, help_text="Has a video of this camera.")
+    camera = django_filters.CharFilter(
+        method="by_camera", max_length=100, help_text="Sessions with a video of this camera."
+    )
     updated_since = MomentFilter(
         field_name="updated_at",
         lookup_expr="gte",
-        help_text="Recorded, ended or labelled at or after this moment (ISO 8601; UTC unless it says otherwise).",
+        help_text="Sessions recorded, ended or labelled at or after this time (ISO 8601; UTC without an offset).",
     )
-    max_idle_share = QualityFilter("idle_share", "lte", 1, "No joint moves for at most this share of the time.")
-    max_jerk = QualityFilter("jerk", "lte", MAX_JERK, "In the robot's units/s^3.")
-    max_fps_jitter = QualityFilter("fps_jitter", "lte", MAX_RATIO, "Of the time between two frames, as a share of it.")
-    max_missing_frames = QualityFilter("missing_frames", "lte", MAX_FRAME_INDEX, "Between its first and its last.")
-    min_duration_ratio = QualityFilter("duration_ratio", "gte", MAX_RATIO, "To the median of its task's others.")
-    max_duration_ratio = QualityFilter("duration_ratio", "lte", MAX_RATIO, "To the median of its task's others.")
+    max_idle_share = QualityFilter("idle_share", "lte", 1, "Maximum share of the time in which no joint moves.")
+    max_jerk = QualityFilter("jerk", "lte", MAX_JERK, "Maximum jerk, in the robot's units/s^3.")
+    max_fps_jitter = QualityFilter(
+        "fps_jitter", "lte", MAX_RATIO, "Maximum jitter of the frame interval, as a share of 1/fps."
+    )
+    max_missing_frames = QualityFilter(
+        "missing_frames", "lte", MAX_FRAME_INDEX, "Maximum number of frames missing in the session."
+    )
+    min_duration_ratio = QualityFilter("duration_ratio", "gte", MAX_RATIO, f"Minimum {RATIO}.")
+    max_duration_ratio = QualityFilter("duration_ratio", "lte", MAX_RATIO, f"Maximum {RATIO}.")
 
     class Meta:
         model = TeleopSession
@@ -115,18 +128,20 @@ class SessionFilter(django_filters.FilterSet):
     def get_filters(cls):
         """Add `from`, which is a reserved word in Python."""
         return super().get_filters() | {
-            "from": MomentFilter(method="by_from", help_text="Not over before this moment (ISO 8601)."),
-            "to": MomentFilter(method="by_to", help_text="Begun before this moment; later than `from`."),
+            "from": MomentFilter(
+                method="by_from", help_text="Sessions that end at or after this time, or are live (ISO 8601)."
+            ),
+            "to": MomentFilter(
+                method="by_to", help_text="Sessions that start before this time. It must be later than `from`."
+            ),
         }
 
     def filter_queryset(self, queryset):
         given = self.form.cleaned_data
-        begin, end = given.get("from"), given.get("to")
-        if begin and end and begin >= end:
-            raise ValidationError({"to": [f"to is {end.isoformat()}; later than from, {begin.isoformat()}, expected"]})
+        check_range(given)
         least, most = given.get("min_duration_ratio"), given.get("max_duration_ratio")
         if least is not None and most is not None and least > most:
-            says = f"max_duration_ratio is {most}; at least min_duration_ratio, {least}, expected"
+            says = f"max_duration_ratio is {most}; at least min_duration_ratio ({least}) expected"
             raise ValidationError({"max_duration_ratio": [says]})
         return super().filter_queryset(queryset)
 

@@ -9,22 +9,24 @@ from rest_framework.response import Response
 
 from robots import audit
 from robots.api.exceptions import Conflict
+from robots.api.fields import StrictCharField, StrictFields, check_meta
 from robots.api.permissions import MayChange
 from robots.api.schema import problem
-from robots.api.serializers import StrictCharField, StrictFields, check_meta
 from teleop.models import TeleopSession, TooManyMarks
 from teleop.protocol import MAX_TIMESTAMP, MIN_TIMESTAMP
 
 MAX_NOTE = 500
 SLIP = {"timestamp": 1795362003.5, "note": "the gripper slips"}
-MARK = OpenApiExample("A slip", SLIP, request_only=True)
+MARK = OpenApiExample("A mark", SLIP, request_only=True)
 MARKS = OpenApiExample(
     "All marks",
     SLIP | {"by": "ada"},
     response_only=True,
     status_codes=["200", "201"],  # of one element of the list
 )
-TIMESTAMP = OpenApiParameter("timestamp", float, OpenApiParameter.PATH, description="The mark's, in unix seconds.")
+TIMESTAMP = OpenApiParameter(
+    "timestamp", float, OpenApiParameter.PATH, description="Time of the mark, in unix seconds."
+)
 
 
 class UnixSecondsField(serializers.FloatField):
@@ -40,20 +42,22 @@ class UnixSecondsField(serializers.FloatField):
 
 
 class MarkSerializer(StrictFields, serializers.Serializer):
-    timestamp = UnixSecondsField(help_text="Unix seconds, on the clock of the session's frames.")
+    """A moment of a session that a person has marked."""
+
+    timestamp = UnixSecondsField(help_text="Time of the mark in unix seconds, on the clock of the session's frames.")
     note = StrictCharField(max_length=MAX_NOTE, default="", allow_blank=True)
-    by = serializers.CharField(read_only=True, help_text="The username of who marked it.")
+    by = serializers.CharField(read_only=True, help_text="Username of the person who added the mark.")
 
 
 class MarksMixin:
     """Actions of the sessions' viewset; its get_queryset locks the row for these actions."""
 
     @extend_schema(
-        summary="Mark a moment",
-        description="Answers with all marks of the session, oldest first. They stand in its meta_info as `marks`, "
-        "which neither a robot nor PATCH changes, and count towards its 64 KiB.",
+        summary="Add a mark",
+        description="Marks a moment of the session and returns all its marks, oldest first. The marks are stored in "
+        "meta_info as `marks` and count towards its 64 KiB. Neither a robot nor PATCH can change them.",
         request=MarkSerializer,
-        responses={201: MarkSerializer(many=True), 409: problem("It has 1000 marks.")},
+        responses={201: MarkSerializer(many=True), 409: problem("The session has 1000 marks, the maximum.")},
         examples=[MARK, MARKS],
         filters=False,  # the filters belong to the list of sessions
     )
@@ -66,9 +70,9 @@ class MarksMixin:
 
     @extend_schema(
         summary="Remove a mark",
-        description="The one, or the ones, of exactly this moment. Answers with those that are left.",
+        description="Removes all marks at exactly this time and returns the remaining marks.",
         parameters=[TIMESTAMP],
-        responses=MarkSerializer(many=True),
+        responses={200: MarkSerializer(many=True)},
         examples=[MARKS],
         filters=False,
     )

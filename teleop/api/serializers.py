@@ -1,11 +1,14 @@
 from django.db.models import BooleanField, Case, F, Func, IntegerField, JSONField, QuerySet, When
 from django.db.models.lookups import GreaterThan, LessThanOrEqual
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from robots import audit
-from robots.api.serializers import LastErrorSerializer, StrictBooleanField, StrictCharField, StrictFields, check_meta
+from robots.api.fields import SharedFields, StrictBooleanField, StrictCharField, StrictFields, check_meta
+from robots.api.serializers import LastErrorSerializer
 from teleop.frames.data import joints_of
+from teleop.frames.serializers import ClockStepSerializer
 from teleop.models import MARKS, STAFF_LABELS, TeleopSession
 
 MAX_TAGS = 50
@@ -39,43 +42,59 @@ def as_listed(sessions: QuerySet) -> QuerySet:
 
 
 class QualitySerializer(serializers.Serializer):
-    """Quality as teleop/quality/scores.py defines it; a number is null if there are too few frames to compute it."""
+    """Quality scores of a session. A number is null if there are too few frames to compute it."""
 
     idle_share = serializers.FloatField(allow_null=True, help_text="Share of the time in which no joint moves, 0 to 1.")
     jerk = serializers.FloatField(
         allow_null=True, help_text="Root mean square of the joints' third derivative, in the robot's units/s^3."
     )
     fps_jitter = serializers.FloatField(
-        allow_null=True, help_text="Standard deviation of the time between two frames, as a share of what fps makes it."
+        allow_null=True, help_text="Standard deviation of the frame interval, as a share of 1/fps."
     )
-    missing_frames = serializers.IntegerField(help_text="Between its first frame_index and its last.")
+    missing_frames = serializers.IntegerField(help_text="Frames missing between the first and the last frame_index.")
     duration_s = serializers.FloatField(allow_null=True)
     duration_ratio = serializers.FloatField(
-        allow_null=True, help_text="To the median of other sessions of its task, if there are three; as of then."
+        allow_null=True,
+        help_text="Ratio of the duration to the median of the task's other sessions when it was computed; null if "
+        "there were fewer than three others.",
+    )
+    clock_steps = ClockStepSerializer(
+        many=True,
+        default=[],  # a quality that was computed before it had this field
+        help_text="Steps of the robot's clock, the first 20. The other scores leave them out.",
     )
     error = serializers.CharField(
         required=False,
-        help_text="Only if its frames could not be looked through, as they are too many or too odd: why.",
+        help_text="Why the scores could not be computed from the frames; absent if they were computed.",
     )
 
 
-class SessionSerializer(serializers.ModelSerializer):
-    """A session in a list, from the queryset of `as_listed`."""
+class SessionSerializer(SharedFields):
+    """A session in a list."""
 
-    live = serializers.BooleanField(source="is_live", read_only=True, help_text="It is being recorded now.")
+    live = serializers.BooleanField(
+        source="is_live", read_only=True, help_text="True while the session is being recorded."
+    )
     duration_s = serializers.FloatField(
-        read_only=True, allow_null=True, help_text="From its first frame to its last; null while it is live."
+        read_only=True,
+        allow_null=True,
+        help_text="Time from the first frame to the last one, without clock_steps; null while the session is live.",
+    )
+    clock_steps = serializers.SerializerMethodField(
+        help_text="Steps of the robot's clock, the first 20; up to 3 s late while the session is live."
     )
     quality = QualitySerializer(
-        read_only=True, allow_null=True, help_text="Computed some seconds after it has ended; null until then."
+        read_only=True, allow_null=True, help_text="Computed some seconds after the session ended; null until then."
     )
     meta_info = serializers.JSONField(
         source="listed_meta_info",
         read_only=True,
         allow_null=True,
-        help_text=f"Null if it has more than {MAX_LISTED_META} bytes as text; the session by itself has all of it.",
+        help_text=f"Null if larger than {MAX_LISTED_META} bytes as text; `GET /sessions/{{id}}` returns all of it.",
     )
-    meta_info_left_out = serializers.BooleanField(read_only=True, help_text="meta_info is null as it is too large.")
+    meta_info_left_out = serializers.BooleanField(
+        read_only=True, help_text="True if meta_info was too large for the list."
+    )
 
     class Meta:
         model = TeleopSession
@@ -87,6 +106,7 @@ class SessionSerializer(serializers.ModelSerializer):
             "start_time",
             "end_time",
             "duration_s",
+            "clock_steps",
             "fps",
             "frame_count",
             "meta_info",
@@ -95,6 +115,10 @@ class SessionSerializer(serializers.ModelSerializer):
             "updated_at",
         ]
         read_only_fields = fields
+
+    @extend_schema_field(ClockStepSerializer(many=True))
+    def get_clock_steps(self, session):
+        return session.clock_steps or []
 
 
 class JointsSerializer(serializers.Serializer):
@@ -107,15 +131,19 @@ class JointsSerializer(serializers.Serializer):
 
 
 class SessionDetailSerializer(SessionSerializer):
-    """A single session, with the values that are read from its frames and videos."""
+    """A session with the values that are read from its frames and videos."""
 
     effective_fps = serializers.FloatField(
-        read_only=True, allow_null=True, help_text="Frames a second that are stored, by their own timestamps."
+        read_only=True, allow_null=True, help_text="Stored frames per second, by the frames' timestamps."
     )
     missing_frames = serializers.IntegerField(
-        read_only=True, allow_null=True, help_text="Between its first frame_index and its last; null while it is live."
+        read_only=True,
+        allow_null=True,
+        help_text="Frames missing between the first and the last frame_index; null while live.",
     )
-    joints = JointsSerializer(read_only=True, help_text="As its first frame names them, in the order of the vector.")
+    joints = JointsSerializer(
+        read_only=True, help_text="Names of the joints in the first frame, in the order of the vector."
+    )
     cameras = serializers.ListField(child=serializers.CharField(), read_only=True)
     meta_info = serializers.JSONField(read_only=True, allow_null=True)
     meta_info_left_out = None
@@ -130,7 +158,9 @@ class SessionDetailSerializer(SessionSerializer):
             "staff_labels",
         ]
         read_only_fields = fields
-        extra_kwargs = {"staff_labels": {"help_text": f"Those of {', '.join(STAFF_LABELS)} that people have set."}}
+        extra_kwargs = {
+            "staff_labels": {"help_text": f"Names of the labels ({', '.join(STAFF_LABELS)}) that people have set."}
+        }
 
 
 class OwnSessionSerializer(SessionDetailSerializer):
@@ -142,7 +172,7 @@ class OwnSessionSerializer(SessionDetailSerializer):
 
 
 class MetaChangesSerializer(serializers.Serializer):
-    """Changes of meta_info. The labels have types; any other key belongs to the client."""
+    """Changes of meta_info. The labels listed here have types; any other key accepts any JSON value."""
 
     task = StrictCharField(max_length=500, required=False, allow_null=True)
     success = StrictBooleanField(required=False, allow_null=True)
@@ -153,20 +183,20 @@ class MetaChangesSerializer(serializers.Serializer):
 
     def to_internal_value(self, data):
         if isinstance(data, dict) and MARKS in data:
-            raise ValidationError({MARKS: [f"{MARKS} are not merged; POST /sessions/{{id}}/marks expected"]})
+            raise ValidationError({MARKS: [f"{MARKS} cannot be changed here; use POST /sessions/{{id}}/marks"]})
         return data | super().to_internal_value(data)
 
 
 class SessionChangeSerializer(StrictFields, serializers.Serializer):
-    """A change of a session. Call `save(actor=...)` in a transaction that has locked the session's row."""
+    """A change of a session's meta_info."""
 
     meta_info = MetaChangesSerializer(
-        required=False, help_text="Merged into what there is, key by key; null removes a key."
+        required=False, help_text="Merged into the stored meta_info, key by key; null removes a key."
     )
     seen = serializers.DictField(
         required=False,
-        help_text="Keys of meta_info as you last saw them (null: not there). If one is different by now, nothing is "
-        "changed and the answer is 409: of two who label at once none overwrites what they have not seen.",
+        help_text="Values of meta_info that you have last seen, by key (null: no such key). If a stored value differs, "
+        "the response is 409 and nothing is changed, so that nobody overwrites a label without having seen it.",
     )
 
     def update(self, session, validated_data):
@@ -185,14 +215,16 @@ class SessionChangeSerializer(StrictFields, serializers.Serializer):
 
 
 class PulseSerializer(serializers.Serializer):
-    """The current state of the session that is being recorded."""
+    """Current state of the live session."""
 
     id = serializers.IntegerField()
     key = serializers.CharField()
     start_time = serializers.DateTimeField()
-    frame_count = serializers.IntegerField(help_text="As of the last heartbeat, every 3 s.")
-    rate_hz = serializers.FloatField(allow_null=True, help_text="Of its newest 300 frames, by their timestamps.")
-    lag_s = serializers.FloatField(allow_null=True, help_text="How old its newest stored frame is; 0 if it is ahead.")
+    frame_count = serializers.IntegerField(help_text="Number of frames at the last heartbeat, every 3 s.")
+    rate_hz = serializers.FloatField(allow_null=True, help_text="Rate of the newest 300 frames, by their timestamps.")
+    lag_s = serializers.FloatField(
+        allow_null=True, help_text="Age of the newest stored frame; 0 if its timestamp is in the future."
+    )
 
 
 class RobotStatusSerializer(serializers.Serializer):
@@ -200,33 +232,34 @@ class RobotStatusSerializer(serializers.Serializer):
     last_heartbeat = serializers.DateTimeField(allow_null=True)
     clock_skew_s = serializers.FloatField(
         allow_null=True,
-        help_text="The newest frame's timestamp less the database's clock; null without a live session. Positive: the "
-        "robot's clock is ahead. Negative by more than the network takes: it is behind, or its frames come late.",
+        help_text="The newest frame's timestamp minus the database's clock; null without a live session. A positive "
+        "value means that the robot's clock is ahead. A negative value larger than the network delay means that its "
+        "clock is behind, or that its frames arrive late.",
     )
     last_error = LastErrorSerializer(allow_null=True)
     live_session = PulseSerializer(allow_null=True)
-    last_sessions = SessionSerializer(many=True, help_text="The last ten, newest first.")
+    last_sessions = SessionSerializer(many=True, help_text="The last ten sessions, newest first.")
 
 
 class WriterSerializer(serializers.Serializer):
-    """State of the writer in the process that answers; each worker has its own writer."""
+    """State of the writer in the process that answers the request. Each worker has its own writer."""
 
     status = serializers.CharField()
-    pending_frames = serializers.IntegerField(help_text="Received and not committed yet.")
+    pending_frames = serializers.IntegerField(help_text="Frames received and not committed yet.")
     last_commit_s = serializers.FloatField(
-        allow_null=True, help_text="How long ago it last stored or refused a frame; null: never."
+        allow_null=True, help_text="Seconds since the writer last stored or refused a frame; null if it has not yet."
     )
 
 
 class HealthSerializer(serializers.Serializer):
     status = serializers.ChoiceField(choices=["ok", "unavailable"])
-    detail = serializers.CharField(allow_blank=True, help_text="Each part that is down, and what is wrong with it.")
+    detail = serializers.CharField(allow_blank=True, help_text="The parts that do not work, each with its problem.")
     version = serializers.CharField()
-    database = serializers.CharField(help_text="`ok`, or what is wrong.")
-    requests = serializers.CharField(help_text="Whether one gets a connection to the database: `ok`, or what is wrong.")
-    channel_layer = serializers.CharField(help_text="`ok`, or what is wrong.")
+    database = serializers.CharField(help_text="`ok`, or the problem.")
+    requests = serializers.CharField(help_text="Whether requests get a database connection: `ok`, or the problem.")
+    channel_layer = serializers.CharField(help_text="`ok`, or the problem.")
     sessions = serializers.CharField(
-        help_text="Of the process that answers: the start, end and heartbeat of sessions; `ok`, or what is wrong."
+        help_text="Whether this process can write the start, end and heartbeat of sessions: `ok`, or the problem."
     )
     writer = WriterSerializer()
 

@@ -1,4 +1,3 @@
-import ipaddress
 import secrets
 
 from django.conf import settings
@@ -20,6 +19,7 @@ from robots import audit
 from robots.api.exceptions import Conflict
 from robots.api.permissions import MayChange
 from robots.api.schema import problem
+from robots.client_address import is_loopback
 from robots.close_codes import Close
 from robots.models import Robot
 from robots.worker_messages import close_connections
@@ -52,8 +52,8 @@ class ForEveryone(APIView):
 class HealthView(ForEveryone):
     @extend_schema(
         summary="Health",
-        description="Whether this process and what it needs are there: the database, the channel layer, and the writer "
-        "that commits frames. Answers within a second whatever is down, and asks each part once a second at most.",
+        description="Health of this process and of the parts that it needs: the database, the channel layer, and the "
+        "writer that commits frames. It answers within a second, and checks each part at most once a second.",
         responses={200: HealthSerializer, 503: HealthSerializer},
         examples=[examples.HEALTHY, examples.DOWN],
         auth=[],
@@ -69,9 +69,9 @@ class LiveView(ForEveryone):
 
     @extend_schema(
         summary="Liveness",
-        description="The process answers. It touches nothing else: for those who restart it when it does not.",
+        description="Answers if the process runs, without other checks. A supervisor can restart it if it does not.",
         responses=LiveSerializer,
-        examples=[examples.OpenApiExample("It lives", {"status": "ok"})],
+        examples=[examples.OpenApiExample("The process runs", {"status": "ok"})],
         auth=[],
     )
     def get(self, request):
@@ -83,7 +83,9 @@ class LiveView(ForEveryone):
 def metrics(request: HttpRequest) -> HttpResponse:
     """Return the metrics as Prometheus text, to this machine and to clients with METRICS_TOKEN."""
     if not _may_read_metrics(request):
-        raise PermissionDenied("/metrics is for this machine, and for who has METRICS_TOKEN")
+        raise PermissionDenied(
+            "/metrics answers only this machine, and requests with `Authorization: Bearer METRICS_TOKEN`"
+        )
     from teleop.monitoring.exporter import page  # here, as `serve` has to set prometheus-client's folder first
 
     return HttpResponse(page(), content_type="text/plain; version=0.0.4; charset=utf-8")
@@ -93,22 +95,15 @@ def _may_read_metrics(request: HttpRequest) -> bool:
     given = request.headers.get("Authorization", "").encode()
     if settings.METRICS_TOKEN and secrets.compare_digest(given, f"Bearer {settings.METRICS_TOKEN}".encode()):
         return True
-    # A request forwarded by a proxy on this machine does not come from this machine; it carries the header.
-    address = request.META.get("REMOTE_ADDR") or ""
-    return "X-Forwarded-For" not in request.headers and _is_loopback(address)
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
+    # A request forwarded by a proxy on this machine does not come from this machine; it carries such a header.
+    is_forwarded = "X-Forwarded-For" in request.headers or "Forwarded" in request.headers
+    return not is_forwarded and is_loopback(request.META.get("REMOTE_ADDR"))
 
 
 @extend_schema_view(
     get=extend_schema(
         summary="A robot's status",
-        description="Is it here, does its clock agree, what was wrong last, what does it record; its last sessions.",
+        description="Returns the robot's presence, clock skew, last error, live session and last sessions.",
         examples=[examples.ROBOT_STATUS],
     )
 )
@@ -148,33 +143,34 @@ def _pulse_of(session: TeleopSession, pulse) -> dict:
 @extend_schema_view(
     list=extend_schema(
         summary="List sessions",
-        description="Newest first. Filters combine: a session has to pass all of them. Large meta_info is left out.",
+        description="Returns the sessions that match all filters, newest first. Large meta_info is left out.",
         examples=[examples.SESSION],
     ),
     retrieve=extend_schema(
-        summary="One session",
-        description="With what its frames and videos say: joints, cameras, effective rate, missing frames.",
+        summary="Get a session",
+        description="Returns the session with its joints, cameras, effective frame rate and missing frames.",
         examples=[examples.SESSION_DETAIL],
     ),
     partial_update=extend_schema(
         summary="Label a session",
-        description="Merges into meta_info, key by key; null removes a key. What people say of task, success, tags and "
-        "note is final: the robot's word of them is passed over from then on. A robot's key may do it for its own, and "
-        "is answered without what people have added: their labels, marks, quality.",
+        description="Merges values into meta_info, key by key; null removes a key. Once people have set task, success, "
+        "tags or note, the robot's values for this label are ignored. A robot's key may label its own sessions; the "
+        "response then omits labels and marks that people have set, and quality.",
         request=SessionChangeSerializer,
-        responses={200: SessionDetailSerializer, 409: problem("It is not as `seen` any more.")},
+        responses={200: SessionDetailSerializer, 409: problem("The stored values differ from `seen`.")},
         examples=[examples.LABELS, examples.SESSION_DETAIL],
     ),
     destroy=extend_schema(
         summary="Delete a session",
-        description="With its frames and videos, for good. A live session is ended first: `POST /sessions/{id}/end`.",
-        responses={204: None, 409: problem("It is live.")},
+        description="Deletes the session permanently, with its frames and videos. End a live session first.",
+        responses={204: None, 409: problem("The session is live.")},
     ),
 )
 class SessionViewSet(
     MarksMixin, mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.DestroyModelMixin, GenericViewSet
 ):
     queryset = TeleopSession.objects.order_by("-start_time", "-id")
+    listed = as_listed(queryset)
     filterset_class = SessionFilter
     lookup_value_regex = "[0-9]{1,18}"
     robot_methods = ("PATCH",)
@@ -189,9 +185,9 @@ class SessionViewSet(
         return self.action == "partial_update" and isinstance(getattr(self.request, "auth", None), Robot)
 
     def get_queryset(self):
-        queryset = super().get_queryset()
         if self.action == "list":
-            return as_listed(queryset)
+            return self.listed.all()
+        queryset = super().get_queryset()
         if self._is_robots_change:
             # Another robot's session gets the same answer as a missing one, so a robot cannot learn which ids exist.
             queryset = queryset.filter(robot=self.request.auth)
@@ -218,17 +214,17 @@ class SessionViewSet(
 
     @extend_schema(
         summary="End a live session",
-        description="Asks the worker that has the robot to store what came in, say `ended` and close (1000): the "
-        "robot's client is done then. `live` is false once it has happened.",
+        description="Asks the robot's worker to store the received frames, send `ended` and close the connection with "
+        "1000. `live` is false once the worker has done so.",
         request=None,
-        responses={202: SessionDetailSerializer, 409: problem("It has ended already.")},
+        responses={202: SessionDetailSerializer, 409: problem("The session has already ended.")},
         examples=[examples.ENDING],
     )
     @action(detail=True, methods=["post"], permission_classes=[MayChange])
     def end(self, request, pk):
         session = self.get_object()
         if not session.is_live:
-            raise Conflict(f"session {session.pk} has ended already, at {session.end_time.isoformat()}")
+            raise Conflict(f"session {session.pk} has already ended, at {session.end_time.isoformat()}")
         audit.record(audit.actor_of(request), audit.Action.ENDED, [session])
         close_connections(int(Close.ENDED), session_id=session.pk)
         return Response(self.get_serializer(session).data, status=202)

@@ -1,8 +1,9 @@
 """Execution of Django's requests: a limited number at a time, and each runs to its end."""
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import orjson
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
@@ -12,7 +13,7 @@ from teleop.monitoring import counters
 
 MAX_AT_WORK = 8  # twice the pool of database connections
 MAX_WAIT_S = 3
-BUSY = f"this worker works on {MAX_AT_WORK} requests, and this one has waited {MAX_WAIT_S} s; try again later"
+BUSY = f"this worker is busy with {MAX_AT_WORK} requests, and this one has waited {MAX_WAIT_S} s; try again later"
 RETRY_AFTER_S = b"5"
 UPLOAD, HEALTH = ("POST", "/videos"), "/health"
 
@@ -31,6 +32,7 @@ class Requests:
     def __init__(self, application: Callable) -> None:
         self._application = application
         self._turns = asyncio.Semaphore(MAX_AT_WORK)
+        self._idle: list[ThreadPoolExecutor] = []
         self._running: set[asyncio.Task] = set()  # the event loop holds no strong reference to a task
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
@@ -39,8 +41,21 @@ class Requests:
         task.add_done_callback(self._running.discard)
         await asyncio.shield(task)
 
+    @asynccontextmanager
+    async def _thread(self) -> AsyncIterator[None]:
+        """Run the request's synchronous code in one thread, which keeps Django's objects for the next request."""
+        thread = self._idle.pop() if self._idle else ThreadPoolExecutor(max_workers=1, thread_name_prefix="request")
+        try:
+            async with ThreadSensitiveContext(executor=thread):
+                yield
+        finally:
+            if len(self._idle) < MAX_AT_WORK:
+                self._idle.append(thread)
+            else:
+                thread.shutdown(wait=False)
+
     async def _run(self, scope: dict, receive: Callable, send: Callable) -> None:
-        async with ThreadSensitiveContext(), AsyncExitStack() as turn:
+        async with self._thread(), AsyncExitStack() as turn:
             if needs_turn(scope):
                 try:
                     async with asyncio.timeout(MAX_WAIT_S):

@@ -87,7 +87,7 @@ def test_it_returns_503_to_a_request_that_waits_too_long(monkeypatch):
         await client.ask()
         start, body = client.answers[-1]
         assert (start["status"], dict(start["headers"])[b"retry-after"]) == (503, b"5")
-        assert json.loads(body["body"])["detail"].startswith("this worker works on 8 requests")
+        assert json.loads(body["body"])["detail"].startswith("this worker is busy with 8 requests")
         client.application.may_respond.set()
         await asyncio.gather(*tasks)
 
