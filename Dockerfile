@@ -9,7 +9,7 @@ COPY . .
 RUN python -m compileall -q /app /venv
 
 FROM python:3.11.17-slim-bookworm
-# The media volume takes its owner from this folder when it is made.
+# Docker gives the media volume the owner of this folder when it creates the volume.
 RUN useradd --uid 10001 --no-create-home teleop && install -d -o teleop -g teleop /media-files
 COPY --from=build /venv /venv
 COPY --from=build /app /app

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the Debian packages of a development machine that are missing; who is not root is told what to install.
+# Install the missing Debian packages of a development machine. Without root, print the command that installs them.
 set -euo pipefail
 
 missing=()
@@ -13,7 +13,7 @@ if [ "$(id -u)" != 0 ]; then
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -q
-# The tests make clusters of their own: none that runs all the time is wanted.
+# The tests create their own PostgreSQL clusters, so the package must not create one that always runs.
 mkdir -p /etc/postgresql-common/createcluster.d
 echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.d/none.conf
 apt-get install -qy --no-install-recommends "${missing[@]}"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The server on SQLite with three simulated robots, until Ctrl-C.
+# Run the server on SQLite with three simulated robots, until Ctrl-C.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,13 +11,13 @@ url=http://127.0.0.1:$port
 in_use() { (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; }
 
 if in_use; then
-    echo "Port $port is in use; another one: PORT=$((port + 1)) make demo" >&2
+    echo "port $port is in use; choose another one, for example PORT=$((port + 1)) make demo" >&2
     exit 1
 fi
 
-ends_with_us=(setpriv --pdeathsig TERM) # even if this script is killed
+ends_with_us=(setpriv --pdeathsig TERM) # ends the processes even if this script is killed
 
-# The robots end their sessions before the server goes; so Ctrl-C must not reach it (setsid).
+# The robots must end their sessions before the server stops, so setsid keeps Ctrl-C away from the server.
 stop() {
     for pid in ${robots:-} ${server:-}; do
         kill "$pid" 2>/dev/null || true
@@ -47,13 +47,13 @@ robots=$!
 
 cat <<EOF
 
-    $url/          the fleet, live: user admin, password $password
+    $url/          live fleet page: user admin, password $password
     $url/admin/    sessions to replay and label
     $url/docs      the REST API
     $url/health
-    ws://127.0.0.1:$port/ws/log/<robot_id>    where a robot connects; any id will do
+    ws://127.0.0.1:$port/ws/log/<robot_id>    address for robots, with any id
 
-    Three simulated robots are streaming to it. Ctrl-C ends all of it.
+    Three simulated robots are streaming. Ctrl-C ends the robots and the server.
 
 EOF
 wait -n
