@@ -38,7 +38,7 @@ chaos: .venv/dev .venv/services
 attack: .venv/dev .venv/services
 	pytest tests/attacks/*.py
 
-# Longer than a test may take: a frame's cost and its way to the ack beside the floor, also while rows are locked and
+# Longer than a test may take: a frame's cost and its way to the ack beside the baseline, also while rows are locked and
 # robots come (25 minutes); and whether it leaks (20 minutes, or SOAK_MINUTES=60). On a machine that does nothing else.
 bench soak: .venv/dev .venv/services
 	python -m tests.$@

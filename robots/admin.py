@@ -86,8 +86,9 @@ class RobotAdmin(admin.ModelAdmin):
         audit.record(audit.actor_of(request), audit.Action.DISCONNECTED, queryset)
         for robot in queryset:
             close_connections(Close.DISCONNECTED, robot_id=robot.pk)
-        told = f"Disconnecting {display.count(len(queryset), 'robot')}; who still streams comes back after a minute."
-        self.message_user(request, told, messages.SUCCESS)
+        robots = display.count(len(queryset), "robot")
+        result = f"Disconnecting {robots}. A robot that still streams reconnects after a minute."
+        self.message_user(request, result, messages.SUCCESS)
 
     def get_deleted_objects(self, objs, request):
         """Return counts only, as Django would collect the sessions to list them. A robot with sessions stays."""
@@ -138,6 +139,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     def who(self, entry):
         return entry.who
 
+    @admin.display(description="object")
     def what(self, entry):
         return f"{entry.model.rpartition('.')[2]} {entry.object_id}: {entry.object_repr}"
 

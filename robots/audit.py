@@ -120,4 +120,4 @@ def _bounded(value: Any) -> Any:
     text = json.dumps(value, cls=DjangoJSONEncoder, ensure_ascii=False)
     if len(text) <= MAX_VALUE_LENGTH:
         return value
-    return f"{text[:CUT_LENGTH]}… ({len(text)} characters; an entry holds {MAX_VALUE_LENGTH})"
+    return f"{text[:CUT_LENGTH]}… ({len(text)} characters; an entry stores at most {MAX_VALUE_LENGTH})"

@@ -54,4 +54,4 @@ def _process(on_message: Callable[[dict], object], message: dict) -> None:
     except (
         Exception
     ):  # a message that cannot be processed, as of another version's process, must not end the subscription
-        logger.exception("could not process a message of the channel layer")
+        logger.exception("could not process a message from the channel layer")

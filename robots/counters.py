@@ -7,5 +7,5 @@ Import this module in the function that counts: prometheus-client reads PROMETHE
 from prometheus_client import Counter
 
 REQUESTS_REFUSED = Counter(
-    "teleop_requests_refused", "HTTP requests answered with 429 or 503, being too many", ["code"]
+    "teleop_requests_refused", "HTTP requests refused with 429 or 503 because of a limit", ["code"]
 )

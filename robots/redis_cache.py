@@ -41,7 +41,7 @@ class RedisOrLocalCache(BaseCache):
                 return getattr(self._redis, operation)(*args, **kwargs)
             except RedisError as error:
                 RedisOrLocalCache._away_until = time.monotonic() + RETRY_S
-                logger.warning("Redis is unreachable, so this process counts alone: %s", error)
+                logger.warning("Redis is unreachable; until it answers, this process counts by itself: %s", error)
         return getattr(self._local, operation)(*args, **kwargs)
 
     def add(self, key, value, timeout=DEFAULT_TIMEOUT, version=None):

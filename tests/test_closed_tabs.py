@@ -92,7 +92,7 @@ def test_it_returns_503_if_all_database_connections_are_in_use(server: Server, h
     with ThreadPoolExecutor() as threads, locked_table("videos_videochunk"), tabs(server, "/videos", headers):
         api = threads.submit(requests.get, f"{server.url}/robots", headers=headers, timeout=5)
         page = threads.submit(requests.get, f"{server.url}/admin/", cookies={"sessionid": "an old one"}, timeout=5)
-        wait_until(lambda: health()["requests"] == "all 4 connections to the database are in use")
+        wait_until(lambda: health()["requests"] == "all 4 database connections are in use")
         assert (health()["status"], health()["database"]) == ("unavailable", "ok")
         answers = [api.result(), page.result()]
     for answer in answers:

@@ -17,7 +17,7 @@ from django.core.management import CommandError, call_command
 from tests.chaos.environment import serving
 from tests.chaos.scenarios import workers
 from tests.robot_socket import robot_socket
-from tests.services import ROOT, Redis, Server, wait_until
+from tests.services import ROOT, Redis, Server, is_running, wait_until
 
 REDIS = "redis://127.0.0.1:1/0"  # a server that does not start never connects to it
 
@@ -89,12 +89,9 @@ class Announced(Server):
 
 
 def test_it_prints_that_it_serves_once_all_workers_listen(url: str, channels: Redis, tmp_path: Path):
-    server = Announced(tmp_path, "--workers", "3", DATABASE_URL=url, REDIS_URL=channels.url).start()
-    try:
+    with Announced(tmp_path, "--workers", "3", DATABASE_URL=url, REDIS_URL=channels.url) as server:
         sockets = [each for worker in workers(server) for each in worker.net_connections("tcp")]
         assert [each.status for each in sockets if each.laddr.port == server.port].count(psutil.CONN_LISTEN) == 3
-    finally:
-        server.stop()
 
 
 @pytest.mark.parametrize("options", [[], ["--reload"]])
@@ -160,8 +157,4 @@ def test_a_killed_parent_leaves_no_worker(server: Server):
     """Such workers would keep the port, and no parent would replace or end them."""
     both = workers(server)
     psutil.Process(server.pid).kill()
-    wait_until(lambda: not any(map(is_alive, both)), what="the workers' end")
-
-
-def is_alive(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    wait_until(lambda: not any(map(is_running, both)), what="the workers' end")

@@ -7,7 +7,7 @@ import pytest
 from tests.chaos.environment import serving, sqlite_file
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Ledger
-from tests.chaos.scenarios import all_end, settled
+from tests.chaos.scenarios import all_end, wait_until_settled
 from tests.services import Redis, wait_until
 
 pytestmark = pytest.mark.once
@@ -23,8 +23,8 @@ def test_it_restarts_when_a_task_of_a_worker_ends(channels: Redis, tmp_path: Pat
         Fleet(server.url, Ledger(), count=4) as fleet,
     ):
         wait_until(lambda: fleet.reconnects, what="robots reconnect")
-        settled(fleet)
+        wait_until_settled(fleet)
         assert "the sweep has ended" in server.output()
-        assert "a task of the worker has ended; the process restarts" in server.output()
+        assert "a task of the worker has ended unexpectedly; the process restarts" in server.output()
         assert server.process.poll() is None
         all_end(fleet, url)

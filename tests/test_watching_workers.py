@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from tests.chaos.environment import serving
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Ledger
-from tests.chaos.scenarios import settled, workers
+from tests.chaos.scenarios import wait_until_settled, workers
 from tests.robot_socket import frame
 from tests.services import Redis, Server, redis, wait_until
 from tests.watch_connection import login, watching
@@ -77,7 +77,7 @@ def test_workers_publish_only_while_a_page_watches(two_workers: Server, channels
         return listener.get_message(timeout=1) is None
 
     with Fleet(two_workers.url, Ledger(), count=2) as fleet:
-        settled(fleet)
+        wait_until_settled(fleet)
         wait_until(is_silent, what="the end of other tests' leases")
         with watching(two_workers, "fleet", headers):
             while next(sent) < 40:  # past the end of the first lease
@@ -94,7 +94,7 @@ def test_pages_recover_from_a_redis_outage(two_workers: Server, channels: Redis,
         watching_at(two_workers, one, "fleet", headers) as fleet,
         watching_at(two_workers, another, "live/robot_000", headers) as page,
     ):
-        settled(robots)
+        wait_until_settled(robots)
         wait_until(lambda: page.next()["frames"], what="frames")
         getattr(channels, how)()
         wait_until(lambda: page.next()["rate_hz"] is None, what="the page hears that nothing is heard")

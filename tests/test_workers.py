@@ -11,7 +11,7 @@ import pytest
 from tests.chaos.environment import serving
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Ledger
-from tests.chaos.scenarios import settled, workers
+from tests.chaos.scenarios import wait_until_settled, workers
 from tests.robot_socket import RobotSocket, frame, robot_socket
 from tests.services import ROOT, Redis, Server, wait_until
 from tests.worker_connections import holders, rss, wire_at
@@ -97,7 +97,7 @@ def test_it_notices_a_take_over_without_redis_by_the_second_heartbeat(url: str):
 @pytest.mark.parametrize("how", ["kill", "freeze"])
 def test_ingest_continues_without_redis_and_messages_resume(server: Server, channels: Redis, how: str):
     with Fleet(server.url, Ledger()) as fleet:
-        settled(fleet)
+        wait_until_settled(fleet)
         before = rss(server)
         getattr(channels, how)()
         begun, acked = time.monotonic(), fleet.acked

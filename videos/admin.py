@@ -7,13 +7,13 @@ from django.utils.html import format_html
 
 from robots.admin_tools import display
 from robots.admin_tools.sidebar import Sidebar
-from teleop.admin.links import robot_link, session_link
+from teleop.admin.links import LinkColumns
 from videos.filters import VideoFilter
 from videos.models import VideoChunk
 
 
 @admin.register(VideoChunk)
-class VideoChunkAdmin(admin.ModelAdmin):
+class VideoChunkAdmin(LinkColumns, admin.ModelAdmin):
     """Admin to view and delete chunks: a chunk describes the file that was uploaded, so people do not edit it."""
 
     filterset_class = VideoFilter
@@ -39,14 +39,6 @@ class VideoChunkAdmin(admin.ModelAdmin):
     def player(self, chunk):
         url = reverse("video-content", args=[chunk.pk])
         return format_html('<video class="chunk" src="{}" controls muted preload="metadata"></video>', url)
-
-    @admin.display(description="session")
-    def of_session(self, chunk):
-        return session_link(chunk.session_id)
-
-    @admin.display(description="robot")
-    def of_robot(self, chunk):
-        return robot_link(chunk.robot_id)
 
     @admin.display(description="start", ordering="start_timestamp")
     def starts(self, chunk):

@@ -70,7 +70,7 @@ def content_of(chunk: VideoChunk, request) -> HttpResponseBase:
 
 def _is_behind_nginx(request) -> bool:
     asked = request.headers.get("X-Accel-Mapping") == ACCEL_LOCATION
-    return asked and is_trusted(request.META.get("REMOTE_ADDR") or "")
+    return asked and is_trusted(request.META.get("REMOTE_ADDR"))
 
 
 def _by_nginx(chunk: VideoChunk) -> HttpResponse:
@@ -103,4 +103,4 @@ def _open(chunk: VideoChunk):
     try:
         return chunk.storage.open(chunk.file_path.name)
     except FileNotFoundError:
-        raise FileGone(f"the file of video {chunk.pk} is not in the storage any more") from None
+        raise FileGone(f"the file of video {chunk.pk} is missing in the storage") from None

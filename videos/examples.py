@@ -5,7 +5,7 @@ from drf_spectacular.utils import OpenApiExample
 TIMES = {"start_timestamp": 1795362000.123, "end_timestamp": 1795362010.123}
 UPLOAD = OpenApiExample(
     "A chunk to upload",
-    {"session": 17, "camera_key": "front", **TIMES, "file": "(the bytes of an mp4)"},
+    {"session": 17, "camera_key": "front", **TIMES, "file": "(content of the mp4 file)"},
     request_only=True,
     media_type="multipart/form-data",
 )

@@ -24,10 +24,8 @@ class Overlap(Exception):
     """Another chunk of the same camera has a part of the same time."""
 
     def __init__(self, other: "VideoChunk"):
-        when = f"{other.start_timestamp} to {other.end_timestamp}"
-        super().__init__(
-            f"video {other.pk} of camera {other.camera_key} has {when} already, which is a part of this one's"
-        )
+        when = f"from {other.start_timestamp} to {other.end_timestamp}"
+        super().__init__(f"overlaps video {other.pk} of camera {other.camera_key}, {when}")
 
 
 class VideoChunk(models.Model):
@@ -89,7 +87,8 @@ class VideoChunk(models.Model):
         if not TeleopSession.objects.select_for_update(no_key=True).filter(pk=self.session_id):
             raise SessionGone
         others = VideoChunk.objects.filter(session_id=self.session_id, camera_key=self.camera_key)
-        other = others.overlapping(self.start_timestamp + TOUCH_S, self.end_timestamp - TOUCH_S).first()
+        near = others.overlapping(self.start_timestamp, self.end_timestamp)
+        other = next((chunk for chunk in near if self.overlaps(chunk)), None)
         if other is None:
             self.save(force_insert=True)
             if actor and actor.type == audit.ActorType.PERSON:  # a robot streams its videos, as it does its frames
@@ -98,6 +97,13 @@ class VideoChunk(models.Model):
         if not self.is_same_as(other):
             raise Overlap(other)
         return other
+
+    def overlaps(self, other: "VideoChunk") -> bool:
+        """Check for a shared time longer than a touch, or than half of the shorter chunk: a touch may contain it."""
+        begin = max(self.start_timestamp, other.start_timestamp)
+        end = min(self.end_timestamp, other.end_timestamp)
+        shorter = min(chunk.end_timestamp - chunk.start_timestamp for chunk in (self, other))
+        return end - begin > min(TOUCH_S, shorter / 2)
 
     def is_same_as(self, other: "VideoChunk") -> bool:
         names = ("start_timestamp", "end_timestamp", "sha256")

@@ -37,10 +37,10 @@ def seconds_of_video(path: str | Path) -> float:
     The caller holds no connection to the database meanwhile.
     """
     if not waiting.acquire(blocking=False):
-        raise ProbesBusy(f"{MAX_WAITING} uploads wait to be looked at already")
+        raise ProbesBusy(f"{MAX_WAITING} uploads already wait to be checked")
     try:
         if not places.acquire(timeout=WAIT_S):
-            raise ProbesBusy(f"{AT_A_TIME} uploads are being looked at, and this one has waited for {WAIT_S} s")
+            raise ProbesBusy(f"{AT_A_TIME} other uploads are being checked, and this one has waited for {WAIT_S} s")
     finally:
         waiting.release()
     try:
@@ -53,11 +53,11 @@ def _ask_process(path: str | Path) -> float:
     try:
         process = subprocess.run([*COMMAND, path], stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        raise ProbesBusy(f"the upload was not looked through within {TIMEOUT_S} s, as the server is busy") from None
+        raise ProbesBusy(f"the upload could not be checked within {TIMEOUT_S} s, as the server is busy") from None
     if process.returncode == -signal.SIGXCPU:
-        raise NoVideo(f"to look through it takes more than {CPU_S} s of processor time")
+        raise NoVideo(f"checking it takes more than {CPU_S} s of processor time")
     if process.returncode < 0:
-        raise NoVideo(f"FFmpeg failed on it ({signal.Signals(-process.returncode).name})")
+        raise NoVideo(f"FFmpeg cannot read it ({signal.Signals(-process.returncode).name})")
     if process.returncode:
         raise RuntimeError(f"{COMMAND[-1]} ended with {process.returncode}: {process.stderr.decode(errors='replace')}")
     found = json.loads(process.stdout)
@@ -76,7 +76,7 @@ def main(path: str) -> None:
     except NoVideo as error:
         answer = {"error": str(error)}
     except MemoryError:
-        answer = {"error": f"to look through it takes more than {MEMORY_BYTES >> 20} MB of memory"}
+        answer = {"error": f"checking it takes more than {MEMORY_BYTES >> 20} MB of memory"}
     print(json.dumps(answer))  # noqa: T201
 
 
@@ -91,7 +91,7 @@ def _seconds(path: str) -> float:
                 raise NoVideo("it has no video stream")
             stream = container.streams.video[0]
             if stream.frames > MAX_PICTURES:
-                raise NoVideo(f"it has {stream.frames} pictures; at most {MAX_PICTURES} expected")
+                raise NoVideo(f"it has {stream.frames} video frames; at most {MAX_PICTURES} expected")
             return _span(container.demux(stream))
     except (av.FFmpegError, ValueError) as error:
         if getattr(error, "errno", None) == errno.ENOMEM:
@@ -105,11 +105,11 @@ def _span(packets) -> float:
         if packet.pts is None:  # the last packet, which only marks the end
             continue
         if packet.is_corrupt:
-            raise NoVideo("it breaks off")
+            raise NoVideo("it is cut off")
         begin = min(begin, float(packet.pts * packet.time_base))
         end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
     if end < begin:
-        raise NoVideo("its video stream has no pictures")
+        raise NoVideo("its video stream has no video frames")
     return end - begin
 
 

@@ -24,5 +24,5 @@ def parse_range(header: str, size: int) -> range | None:
     else:
         found = range(max(size - int(last), 0), size)
     if not found:
-        raise BadRange(f"Range is {header[:60]}; the file has the bytes 0 to {size - 1}")
+        raise BadRange(f"Range is {header[:60]}; bytes from 0 to {size - 1} expected")
     return found

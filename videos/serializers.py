@@ -6,7 +6,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import APIException, ValidationError
 
 from robots.api.exceptions import TooLarge
-from robots.api.serializers import StrictCharField, StrictFields
+from robots.api.fields import StrictCharField, StrictFields
 from teleop.frames.parameters import WholeField
 from teleop.models import TeleopSession
 from teleop.protocol import MAX_TIMESTAMP, MIN_TIMESTAMP
@@ -14,7 +14,7 @@ from videos.models import CAMERA_KEY, MAX_CAMERA_KEY, VideoChunk
 from videos.probe import NoVideo, ProbesBusy, seconds_of_video
 
 MAX_ID = 2**31 - 1
-CAMERA_EXPECTED = "camera_key is %(value).40s; letters, digits, _ and -, with single dots between, expected"
+CAMERA_EXPECTED = "camera_key is %(value).40s; letters, digits, _ and -, separated by single dots, expected"
 TOLERANCE_S, TOLERANCE = 1.0, 0.05  # a camera's frame rate is less accurate than a clock
 
 
@@ -25,7 +25,7 @@ class UploadsBusy(APIException):
 
 
 class VideoSerializer(serializers.ModelSerializer):
-    content = serializers.HyperlinkedIdentityField(view_name="video-content", help_text="Where the video itself is.")
+    content = serializers.HyperlinkedIdentityField(view_name="video-content", help_text="URL of the video's content.")
 
     class Meta:
         model = VideoChunk
@@ -65,21 +65,28 @@ def no_such_session(session_id: int) -> str:
 
 
 class UploadSerializer(StrictFields, serializers.Serializer):
+    """A chunk of one camera's video."""
+
     session = WholeField(1, MAX_ID, required=True, help_text="The session's id.")
     camera_key = StrictCharField(
         max_length=MAX_CAMERA_KEY,
         validators=[RegexValidator(rf"\A{CAMERA_KEY}\Z", CAMERA_EXPECTED)],
-        help_text="As LeRobot names it: `observation.images.front`.",
+        help_text="Name of the camera as in LeRobot: `observation.images.front`.",
     )
-    start_timestamp = TimestampField(help_text="Of its first picture, on the clock of the session's frames.")
-    end_timestamp = TimestampField(help_text="Of its end; later than start_timestamp.")
-    file = serializers.FileField(help_text="An mp4 of that length, of at most VIDEO_MAX_BYTES.")
+    start_timestamp = TimestampField(
+        help_text="Time of the first video frame in unix seconds, on the clock of the session's frames."
+    )
+    end_timestamp = TimestampField(help_text="Time of the end of the video. It must be later than start_timestamp.")
+    file = serializers.FileField(help_text="An mp4 file of this duration, at most VIDEO_MAX_BYTES large.")
 
     def to_internal_value(self, data):
         if twice := [name for name in data if len(data.getlist(name)) > 1]:
             raise ValidationError(
-                {name: [f"{name} is there {len(data.getlist(name))} times; once expected"] for name in twice}
+                {name: [f"{name} was sent {len(data.getlist(name))} times; once expected"] for name in twice}
             )
+        texts = self.fields.keys() & data.keys() - {"file"}
+        if files := [name for name in texts if not isinstance(data[name], str)]:
+            raise ValidationError({name: [f"{name} is a file; text expected"] for name in files})
         return super().to_internal_value(data)
 
     def validate_session(self, value) -> TeleopSession:
@@ -100,7 +107,7 @@ class UploadSerializer(StrictFields, serializers.Serializer):
         start, end = attrs["start_timestamp"], attrs["end_timestamp"]
         if end <= start:
             raise ValidationError(
-                {"end_timestamp": [f"end_timestamp is {end}; later than start_timestamp, {start}, expected"]}
+                {"end_timestamp": [f"end_timestamp is {end}; later than start_timestamp ({start}) expected"]}
             )
         return attrs
 
@@ -115,7 +122,7 @@ class UploadSerializer(StrictFields, serializers.Serializer):
         try:
             found = seconds_of_video(data["file"].temporary_file_path())
         except NoVideo as error:
-            raise ValidationError({"file": [f"file is no video: {error}"]}) from None
+            raise ValidationError({"file": [f"file is not a usable video: {error}"]}) from None
         except ProbesBusy as error:
             from teleop.monitoring.counters import (
                 REQUESTS_REFUSED,  # here, as `serve` has to set prometheus-client's folder first
@@ -124,5 +131,5 @@ class UploadSerializer(StrictFields, serializers.Serializer):
             REQUESTS_REFUSED.labels("uploads_busy").inc()
             raise UploadsBusy(f"{error}; try again later") from None
         if abs(found - said) > (most := max(TOLERANCE_S, TOLERANCE * said)):
-            bound = f"{said:.3f} s, as from start_timestamp to end_timestamp, expected, give or take {most:.3f}"
+            bound = f"{said:.3f} s (end_timestamp - start_timestamp) expected, within {most:.3f} s"
             raise ValidationError({"file": [f"file is {found:.3f} s of video; {bound}"]})

@@ -26,40 +26,42 @@ RANGE = OpenApiParameter(
     "Range",
     str,
     OpenApiParameter.HEADER,
-    description="`bytes=0-1023`, `bytes=1024-` or `bytes=-1024`. Several at once are answered with the whole.",
+    description="`bytes=0-1023`, `bytes=1024-` or `bytes=-1024`. For several ranges the whole file is returned.",
 )
 
 
 class LengthRequired(APIException):
     status_code = 411
-    default_detail = "Content-Length is missing; expected, as the body's size is looked at before the body"
+    default_detail = "Content-Length is missing; it is required, as chunked bodies are not accepted"
     default_code = "length_required"
 
 
 @extend_schema_view(
     list=extend_schema(
         summary="List videos",
-        description="Chunks by session, camera and time. Filters combine: a chunk has to pass all of them.",
+        description="Returns the chunks that match all filters, by session, camera and time.",
         examples=[examples.VIDEO],
     ),
-    retrieve=extend_schema(summary="One video", description="A chunk, without its content.", examples=[examples.VIDEO]),
+    retrieve=extend_schema(
+        summary="Get a video", description="Returns a chunk without its content.", examples=[examples.VIDEO]
+    ),
     create=extend_schema(
         summary="Upload a video",
-        description="A chunk of one camera, as mp4. The same again is stored once, and answered with 200: an upload "
-        "whose answer was lost is sent again. A robot's key may do it for its own sessions.",
+        description="Stores a chunk of one camera's video as mp4. If the same chunk is already stored, the response is "
+        "200, so a client may repeat an upload. A robot's key may upload to the robot's own sessions.",
         request={"multipart/form-data": UploadSerializer},
         responses={
             201: VideoSerializer,
-            200: OpenApiResponse(VideoSerializer, "It is stored already."),
-            409: problem("Another chunk of this camera has a part of this time; the answer names it."),
-            411: problem("The body comes in chunks, without a Content-Length."),
-            413: problem("The file, or the body, is too large; the answer names the bound."),
-            507: problem("The disk has too little room, as a part of it is kept for frames; the answer says how much."),
+            200: OpenApiResponse(VideoSerializer, "The same chunk is already stored."),
+            409: problem("Another chunk of this camera overlaps this time; the response names it."),
+            411: problem("The request has no Content-Length."),
+            413: problem("The file or the body is too large; the response names the maximum."),
+            507: problem("Too little disk space, as a part is reserved for frames; the response gives the sizes."),
         },
         examples=[examples.UPLOAD, examples.VIDEO],
     ),
     destroy=extend_schema(
-        summary="Delete a video", description="The chunk and its file, for good.", responses={204: None}
+        summary="Delete a video", description="Deletes the chunk and its file permanently.", responses={204: None}
     ),
 )
 class VideoViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.DestroyModelMixin, GenericViewSet):
@@ -96,16 +98,16 @@ class VideoViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Dest
 
     @extend_schema(
         summary="A video's content",
-        description="The mp4, whole or in part; also HEAD. Its ETag is its SHA-256. Behind nginx, which may send it in "
-        "place of this server (docs/api.md), the ETag is nginx's own.",
+        description="Returns the mp4 file or a range of it; HEAD works too. The ETag is the SHA-256 of the file, or "
+        "nginx's own ETag if nginx sends the file in place of this server (docs/api.md).",
         parameters=[RANGE],
         responses={
             (200, "video/mp4"): OpenApiTypes.BINARY,
             (206, "video/mp4"): OpenApiTypes.BINARY,
-            304: OpenApiResponse(description="It is what If-None-Match names."),
-            410: problem("The row is there, and its file is not."),
-            412: OpenApiResponse(description="It is not what If-Match names."),
-            416: problem("The Range has no byte of the file; Content-Range says how many there are."),
+            304: OpenApiResponse(description="The file matches If-None-Match."),
+            410: problem("The chunk exists, but its file is missing."),
+            412: OpenApiResponse(description="The file does not match If-Match."),
+            416: problem("The range contains no byte of the file; Content-Range gives its size."),
         },
     )
     @action(detail=True, content_negotiation_class=AnythingIsAccepted)

@@ -66,6 +66,13 @@ def text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+def problems(detail: Any) -> str:
+    """Join the texts of an APIException's detail, which may be nested in lists and dicts."""
+    if isinstance(detail, str):
+        return detail
+    return "; ".join(map(problems, detail.values() if isinstance(detail, dict) else detail))
+
+
 def clipped(value: Any) -> SafeString:
     """Show a value in one line of at most 200 characters, and up to 2000 characters on hover."""
     whole = text(value)

@@ -4,8 +4,8 @@ import json
 from django import forms
 from rest_framework.exceptions import APIException
 
+from robots.api.fields import check_meta
 from robots.api.parsers import StrictJSONParser
-from robots.api.serializers import check_meta
 from robots.models import Robot
 
 
@@ -29,7 +29,7 @@ class RobotForm(forms.ModelForm):
     def clean_meta_info(self):
         value = self.cleaned_data["meta_info"]
         if value is not None and not isinstance(value, dict):
-            raise forms.ValidationError("a JSON object expected")
+            raise forms.ValidationError("Enter a JSON object.")
         try:
             return value and check_meta(value)
         except APIException as error:

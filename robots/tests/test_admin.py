@@ -80,7 +80,7 @@ def test_issuing_a_key_asks_first_shows_it_once_and_voids_the_old_key(
     staff_admin, arm, closed, django_capture_on_commit_callbacks
 ):
     old = arm.issue_key()
-    assert "gets a new key" in shown(staff_admin.get(f"{LIST}arm/key/"))
+    assert "Issue a new key for" in shown(staff_admin.get(f"{LIST}arm/key/"))
     with django_capture_on_commit_callbacks(execute=True):
         answer = staff_admin.post(f"{LIST}arm/key/")
     arm.refresh_from_db()
@@ -105,7 +105,7 @@ def test_issuing_a_key_returns_404_for_an_unknown_robot(staff_admin):
 
 def test_the_disconnect_action_notifies_the_workers(staff_admin, arm, closed):
     answer = staff_admin.post(LIST, {"action": "disconnect", "_selected_action": ["arm"]}, follow=True)
-    assert "Disconnecting 1 robot;" in shown(answer)
+    assert "Disconnecting 1 robot." in shown(answer)
     assert closed == [(4403, {"robot_id": "arm"})]
 
 

@@ -205,7 +205,7 @@ def test_it_truncates_long_values(arm):
     session = make_session()
     arm.patch(f"/sessions/{session.pk}", {"meta_info": {"x": "y" * 40_000, "note": "é" * 10_000}})
     changes = AuditEntry.objects.get().changes
-    assert changes["meta_info.x"][1].endswith("… (40002 characters; an entry holds 10240)")
+    assert changes["meta_info.x"][1].endswith("… (40002 characters; an entry stores at most 10240)")
     assert len(changes["meta_info.x"][1]) < 1100 and changes["meta_info.note"] == [None, "é" * 10_000]
 
 

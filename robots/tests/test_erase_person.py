@@ -1,4 +1,4 @@
-"""manage.py erase_person"""
+"""Erase a person: manage.py erase_person."""
 
 from io import StringIO
 
@@ -119,12 +119,12 @@ def test_it_keeps_an_earlier_name_now_used_by_another_account(session):
 def test_it_reports_sessions_with_the_name_in_free_text(session):
     session.merge_meta({"note": "ask ada"}, by_staff=True)
     session.save_meta()
-    assert f"Free text with this name is left in sessions {session.pk}.\n" in erase("ada")
+    assert f"Free text still contains this name in sessions {session.pk}.\n" in erase("ada")
 
 
 def test_it_reports_robots_with_the_name(session):
     Robot.objects.create(pk="leg", name="Ada's leg")
-    assert "Free text with this name is left in robots leg.\n" in erase("ada")
+    assert "Free text still contains this name in robots leg.\n" in erase("ada")
 
 
 def test_it_processes_rows_in_batches(session, monkeypatch):
@@ -162,8 +162,8 @@ def test_it_asks_for_confirmation(session, monkeypatch, answer, is_erased):
 @pytest.mark.parametrize(
     "arguments, says",
     [
-        (["ad"], r"nothing is stored of 'ad'; .*/admin/auth/user/.* expected \(similar: ada\)"),
-        (["--operator", "Eve"], "nothing is stored of 'Eve'"),
+        (["ad"], r"no data found for 'ad'; .*/admin/auth/user/.* expected \(similar: ada\)"),
+        (["--operator", "Eve"], "no data found for 'Eve'"),
         ([], "NAME, --operator TEXT or both expected"),
         (["removed user"], "another name expected"),
     ],
@@ -175,5 +175,5 @@ def test_it_refuses_an_unknown_or_reserved_name(session, arguments, says):
 
 def test_it_refuses_to_erase_a_person_twice(session):
     erase("ada")
-    with pytest.raises(CommandError, match="nothing is stored of 'ada'"):
+    with pytest.raises(CommandError, match="no data found for 'ada'"):
         erase("ada")

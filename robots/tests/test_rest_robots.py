@@ -40,9 +40,10 @@ def test_it_shows_a_robot_without_its_key(admin, robot):
 
 
 def test_it_shows_the_last_error(admin, robot):
-    Robot.objects.record_errors({"robot_A": ("wrong_key", "the key is not this robot's")})
+    Robot.objects.record_errors({"robot_A": ("wrong_key", "the key is not valid for this robot")})
     error = admin.get("/robots/robot_A").json()["last_error"]
-    assert (error["code"], error["detail"], error["at"][-1]) == ("wrong_key", "the key is not this robot's", "Z")
+    assert (error["code"], error["at"][-1]) == ("wrong_key", "Z")
+    assert error["detail"] == "the key is not valid for this robot"
 
 
 @pytest.mark.parametrize("robot_id", ["robot_A.json", "a.b-c", "0", "x" * 64])
@@ -98,7 +99,7 @@ def test_it_returns_409_for_a_changed_id(admin, robot):
     answer = admin.patch("/robots/robot_A", {"id": "robot_B"})
     assert (answer.status_code, answer.json()) == (
         409,
-        {"detail": "id is robot_B; a robot keeps its id, robot_A expected"},
+        {"detail": "id is robot_B; robot_A expected, as a robot's id cannot change"},
     )
 
 
@@ -110,21 +111,21 @@ def test_it_refuses_a_bad_id(admin, robot_id):
 
 def test_it_returns_409_for_a_registered_id(admin, robot):
     answer = admin.post("/robots", {"id": "robot_A"})
-    assert (answer.status_code, answer.json()) == (409, {"detail": "robot robot_A is registered already"})
+    assert (answer.status_code, answer.json()) == (409, {"detail": "robot robot_A is already registered"})
 
 
 @pytest.mark.parametrize(
     "body, says",
     [
-        (b'{"id": "a", "meta_info": {"x": NaN}}', "not JSON"),
-        (b'{"id": "a", "meta_info": {"x": Infinity}}', "not JSON"),
+        (b'{"id": "a", "meta_info": {"x": NaN}}', "not valid JSON"),
+        (b'{"id": "a", "meta_info": {"x": Infinity}}', "not valid JSON"),
         (b'{"id": "a", "name": "\\u0000"}', "NUL"),
         (b'{"id": "a", "name": "\\\\\\u0000"}', "NUL"),
         (b'{"id": "a", "meta_info": {"\\u0000": 1}}', "NUL"),
-        (b'{"id": "a", "name": "\\ud800"}', "not JSON"),
-        (b'{"id": "a"', "not JSON"),
-        (b"\xff", "not JSON"),
-        (b"[" * 2000 + b"]" * 2000, "not JSON"),
+        (b'{"id": "a", "name": "\\ud800"}', "not valid JSON"),
+        (b'{"id": "a"', "not valid JSON"),
+        (b"\xff", "not valid JSON"),
+        (b"[" * 2000 + b"]" * 2000, "not valid JSON"),
     ],
 )
 def test_it_refuses_a_body_that_is_invalid_json_or_has_nul(admin, body, says):
@@ -157,7 +158,10 @@ def test_a_robot_without_sessions_can_be_deleted(admin, robot):
 def test_deleting_a_robot_with_sessions_returns_409(admin, robot):
     TeleopSession.objects.create(robot=robot, key="morning-run")
     answer = admin.delete("/robots/robot_A")
-    assert (answer.status_code, answer.json()["detail"]) == (409, "it has 1 rows that need it: teleop session")
+    assert (answer.status_code, answer.json()["detail"]) == (
+        409,
+        "cannot be deleted: teleop sessions refer to it (rows: 1)",
+    )
     assert Robot.objects.exists()
 
 
@@ -203,8 +207,8 @@ def test_it_filters_and_paginates_robots(admin, robot, query, found):
 @pytest.mark.parametrize(
     "query, says",
     [
-        ("stauts=online", "there is no parameter stauts; status, robot_type, text, limit, offset expected"),
-        ("status=", "status is empty; leave it out, or give it a value"),
+        ("stauts=online", "unknown parameter stauts; status, robot_type, text, limit, offset, after_id expected"),
+        ("status=", "status is empty; give it a value or omit it"),
         ("status=asleep", "asleep is not one of the available choices"),
         ("text=%00", "Null characters are not allowed"),
         ("limit=0", "limit is 0; an integer between 1 and 1000 expected"),

@@ -52,7 +52,7 @@ def test_it_voids_the_old_key_of_an_existing_robot(closed):
 
 def test_it_reports_a_voided_key_only_if_one_existed(closed):
     assert "old key" not in issue("robot_A")[1]
-    assert "The old key of robot_A is void." in issue("robot_A")[1]
+    assert "The old key of robot_A is no longer valid." in issue("robot_A")[1]
 
 
 def test_it_closes_connections_with_the_old_key_after_commit(closed, django_capture_on_commit_callbacks):

@@ -5,7 +5,7 @@ from django.contrib.admin.widgets import AdminTextareaWidget, AdminTextInputWidg
 from rest_framework.exceptions import ValidationError
 
 from robots.admin_tools import display
-from robots.api.serializers import check_meta
+from robots.api.fields import check_meta
 from teleop.api.serializers import MetaChangesSerializer
 from teleop.models import STAFF_LABELS, TeleopSession
 
@@ -24,7 +24,7 @@ class LabelForm(forms.ModelForm):
     task = forms.CharField(widget=AdminTextInputWidget, max_length=500, strip=False, required=False)
     success = forms.NullBooleanField(required=False)
     tags = forms.CharField(
-        widget=AdminTextareaWidget({"rows": 3}), strip=False, required=False, help_text="One a line."
+        widget=AdminTextareaWidget({"rows": 3}), strip=False, required=False, help_text="One tag per line."
     )
     note = forms.CharField(widget=AdminTextareaWidget({"rows": 4}), strip=False, required=False)
 
@@ -51,7 +51,10 @@ class LabelForm(forms.ModelForm):
         self.labels = {name: self._label(name, cleaned[name]) for name in self.changed_data if name in cleaned}
         for name in self.labels:
             if self._seen(name) != self._as_sent(self.initial[name]):
-                self.add_error(name, "Someone else has changed this since you opened the page; open it again.")
+                self.add_error(
+                    name,
+                    "Someone else has changed this value since you opened the page; reload the page and try again.",
+                )
         self._check(MetaChangesSerializer(data=self.labels))
         return cleaned
 
@@ -64,7 +67,7 @@ class LabelForm(forms.ModelForm):
             check_meta(session.meta_info)
         except ValidationError as error:
             for name, problems in error.detail.items():
-                self.add_error(name if name in self.fields else None, str(problems))
+                self.add_error(name if name in self.fields else None, display.problems(problems))
 
     def _label(self, name: str, value):
         if name == "tags":

@@ -3,14 +3,14 @@ from django.contrib import admin
 from robots.admin_tools import display
 from robots.admin_tools.read_only import ReadOnlyAdmin
 from teleop.admin.changelists import FrameChangeList
-from teleop.admin.links import robot_link, session_link
+from teleop.admin.links import LinkColumns
 from teleop.api.filters import FrameFilter
 from teleop.frames.data import data_of
 from teleop.models import TeleopFrame
 
 
 @admin.register(TeleopFrame)
-class TeleopFrameAdmin(ReadOnlyAdmin):
+class TeleopFrameAdmin(LinkColumns, ReadOnlyAdmin):
     """Read-only admin of frames, as the data that a robot sent is evidence."""
 
     filterset_class = FrameFilter
@@ -19,14 +19,6 @@ class TeleopFrameAdmin(ReadOnlyAdmin):
 
     def get_changelist(self, request, **kwargs):
         return FrameChangeList
-
-    @admin.display(description="session")
-    def of_session(self, frame):
-        return session_link(frame.session_id)
-
-    @admin.display(description="robot")
-    def of_robot(self, frame):
-        return robot_link(frame.robot_id)
 
     @admin.display(description="timestamp")
     def at(self, frame):

@@ -1,3 +1,4 @@
+from django.contrib import admin
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
@@ -10,3 +11,15 @@ def session_link(session_id: int) -> SafeString:
 
 def robot_link(robot_id: str) -> SafeString:
     return display.link(reverse("admin:robots_robot_change", args=[robot_id]), robot_id)
+
+
+class LinkColumns:
+    """Columns with the session and the robot of a frame or a video chunk."""
+
+    @admin.display(description="session")
+    def of_session(self, row):
+        return session_link(row.session_id)
+
+    @admin.display(description="robot")
+    def of_robot(self, row):
+        return robot_link(row.robot_id)

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from typing import TypeVar
 
@@ -25,13 +25,13 @@ class FramesGone(Exception):
     """The session was deleted while it was read: the response must be aborted, so that it does not look complete."""
 
 
-async def json_lines(frames: FrameRange, fields: Iterable[str] = ()) -> AsyncIterator[bytes]:
+async def json_lines(frames: FrameRange, fields: Iterable[str] = ()) -> AsyncGenerator[bytes, None]:
     """Yield the database's text unchanged, or the parts of it that the fields select."""
     async for block in converted(frames, lambda block: _selected(block, fields) if fields else block):
         yield block
 
 
-async def converted(frames: FrameRange, convert: Callable[[bytes], T]) -> AsyncIterator[T]:
+async def converted(frames: FrameRange, convert: Callable[[bytes], T]) -> AsyncGenerator[T, None]:
     """Yield the result of `convert` for each block; `convert` runs in the request's own thread.
 
     The next block is read while the client receives this one. Then no thread or connection is held, however slowly the
@@ -59,10 +59,10 @@ async def converted(frames: FrameRange, convert: Callable[[bytes], T]) -> AsyncI
     # Deleting begins at the lowest index, so if the first frame is still stored, no frame was missed.
     is_stored = database_sync_to_async(TeleopFrame.objects.is_stored)
     if first is not None and not await is_stored(frames.session_id, first):
-        raise FramesGone(f"session {frames.session_id} was deleted while it was read")
+        raise FramesGone(f"session {frames.session_id} was deleted during the download")
 
 
-async def in_pieces(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def in_pieces(content: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
     """Split the content into pieces and yield to the event loop after each.
 
     The server sends a piece while it receives the next, and the robots' frames are not delayed. In whole blocks 500 MB

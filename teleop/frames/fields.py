@@ -44,7 +44,7 @@ def numbers_of(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
     """Yield all numbers in a frame with their names, true and false as 1 and 0; other values are skipped."""
     match value:
         case dict():
-            parts = value.items()
+            parts: Iterable[tuple[Any, Any]] = value.items()
         case list():
             parts = enumerate(value)
         case bool() | int() | float():

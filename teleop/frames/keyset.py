@@ -51,7 +51,9 @@ def ranges_of(robot: Robot, begin: datetime | None, end: datetime | None, cursor
         session_id, index = map(int, cursor.split("."))
         at = robot.sessions.filter(pk=session_id).first()
         if at is None:
-            raise ValidationError({"cursor": [f"cursor is {cursor}; {robot.pk} has no session {session_id} any more"]})
+            raise ValidationError(
+                {"cursor": [f"cursor is {cursor}; robot {robot.pk} no longer has session {session_id}"]}
+            )
         sessions = sessions.filter(Q(start_time__gt=at.start_time) | Q(start_time=at.start_time, pk__gte=at.pk))
         start = index + 1
     for session_id in sessions.values_list("pk", flat=True):
@@ -73,7 +75,7 @@ def frames_with_session(page: Page) -> list[dict[str, Any]]:
 
 def check_fields(fields: Iterable[str], session_id: int, lines: Iterable[bytes] = ()) -> None:
     """Raise ValidationError if a field is neither in these lines nor in the session's first or last frame."""
-    unknown, names = list(fields), {}
+    unknown, names = list(fields), dict[str, None]()
     for line in itertools.chain(lines, _ends(session_id)):
         if not unknown:
             return

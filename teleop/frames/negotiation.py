@@ -1,6 +1,7 @@
 from rest_framework.exceptions import ValidationError
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer
+from rest_framework.views import APIView
 
 from robots.api.renderers import JSONRenderer
 
@@ -17,7 +18,8 @@ class ParquetRenderer(BaseRenderer):
     format = "parquet"
 
 
-RENDERERS = [JSONRenderer, JSONLinesRenderer, ParquetRenderer]  # a client that accepts any type gets the first
+# A client that accepts any type gets the first.
+RENDERERS: list[type[BaseRenderer]] = [JSONRenderer, JSONLinesRenderer, ParquetRenderer]
 FORMATS = [renderer.format for renderer in RENDERERS]
 
 
@@ -34,7 +36,7 @@ class FormatNegotiation(DefaultContentNegotiation):
         raise ValidationError({"format": [f"format is {wanted[:40]}; {', '.join(FORMATS)} expected"]})
 
 
-class NegotiatedMixin:
+class NegotiatedMixin(APIView):
     """Mixin for views that stream other formats than JSON; their errors are JSON in any format."""
 
     content_negotiation_class = FormatNegotiation

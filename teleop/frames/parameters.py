@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from robots.api.serializers import StrictFields
+from robots.api.fields import StrictFields, check_range
 from teleop.frames.negotiation import FORMATS
 from teleop.protocol import MAX_FRAME_INDEX, MAX_TIMESTAMP, MIN_TIMESTAMP
 
@@ -17,9 +17,7 @@ MAX_STRIDE = 10_000
 MAX_WAIT_S = 30
 MAX_FIELDS, MAX_FIELD_LENGTH = 64, 200
 MIN_POINTS, DEFAULT_POINTS, MAX_POINTS = 10, 2000, 20_000
-FIELDS_HELP = (
-    "Names, with commas between: `observation.joint_positions,action`. A name stands for all that is below it."
-)
+FIELDS_HELP = "Comma-separated names: `observation.joint_positions,action`. A name selects everything below it."
 MOMENT = {"oneOf": [{"type": "string", "format": "date-time"}, {"type": "number"}]}
 MOMENT_EXPECTED = "ISO 8601 (its + written as %2B) or unix seconds expected"
 
@@ -83,14 +81,14 @@ class Parameters(StrictFields, serializers.Serializer):
 
 
 class SpanParameters(Parameters):
-    start = WholeField(0, MAX_FRAME_INDEX, default=0, help_text="From this frame_index on.")
-    stop = WholeField(1, MAX_FRAME_INDEX + 1, default=MAX_FRAME_INDEX + 1, help_text="Up to, not including, this one.")
+    start = WholeField(0, MAX_FRAME_INDEX, default=0, help_text="First frame_index.")
+    stop = WholeField(1, MAX_FRAME_INDEX + 1, default=MAX_FRAME_INDEX + 1, help_text="Last frame_index, not included.")
     fields = FieldsField()
 
     def validate(self, attrs):
         start, stop = attrs["start"], attrs["stop"]
         if start >= stop and "after" not in attrs:
-            raise ValidationError({"stop": [f"stop is {stop}; more than start, {start}, expected"]})
+            raise ValidationError({"stop": [f"stop is {stop}; more than start ({start}) expected"]})
         return {"fields": ()} | attrs
 
 
@@ -98,23 +96,26 @@ class FramesParameters(SpanParameters):
     """Parameters of a session's frames; `context["format"]` is the negotiated format."""
 
     stride = WholeField(
-        1, MAX_STRIDE, default=1, help_text="n: only the first frame at or after start, start + n, start + 2n..."
+        1,
+        MAX_STRIDE,
+        default=1,
+        help_text="n: only the first frame at or after each of start, start + n, start + 2n, ...",
     )
-    limit = WholeField(1, MAX_FRAMES, default=DEFAULT_FRAMES, help_text="Frames a page.")
-    after = WholeField(-1, MAX_FRAME_INDEX, help_text="Follow a session: frames past this frame_index (-1: all).")
-    wait = WholeField(0, MAX_WAIT_S, default=0, help_text="With `after`: seconds to wait until there is a frame.")
+    limit = WholeField(1, MAX_FRAMES, default=DEFAULT_FRAMES, help_text="Maximum number of frames in a page.")
+    after = WholeField(-1, MAX_FRAME_INDEX, help_text="Follow a session: only frames after this frame_index (-1: all).")
+    wait = WholeField(0, MAX_WAIT_S, default=0, help_text="With `after`: seconds to wait for a frame.")
     format = serializers.ChoiceField(
-        FORMATS, required=False, help_text="In place of the Accept header: pages, or the whole range as one stream."
+        FORMATS, required=False, help_text="Replaces the Accept header: pages (json), or the whole range as one stream."
     )
 
     def validate(self, attrs):
         if "after" in attrs:
-            self._refuse(("start", "stop", "stride"), "not expected with after")
+            self._refuse(("start", "stop", "stride"), "not allowed with after")
             attrs["start"] = attrs["after"] + 1
         else:
-            self._refuse(("wait",), "expected only with after")
+            self._refuse(("wait",), "allowed only with after")
         if self.context["format"] != "json":
-            self._refuse(("limit", "after", "wait"), "expected only with format=json")
+            self._refuse(("limit", "after", "wait"), "allowed only with format=json")
         return super().validate(attrs)
 
     def _refuse(self, names: tuple[str, ...], why: str) -> None:
@@ -126,26 +127,26 @@ class FramesParameters(SpanParameters):
 class RobotFramesParameters(Parameters):
     """Parameters of a robot's frames. `get_fields` adds `from`, which is a reserved word in Python."""
 
-    limit = WholeField(1, MAX_FRAMES, default=DEFAULT_FRAMES, help_text="Frames a page.")
+    limit = WholeField(1, MAX_FRAMES, default=DEFAULT_FRAMES, help_text="Maximum number of frames in a page.")
     cursor = serializers.RegexField(
         r"\A[0-9]{1,10}\.[0-9]{1,10}\Z",
         required=False,
-        error_messages={"invalid": "cursor is not one of ours; that of a page's `next` expected"},
-        help_text="Where a page ended; `next` has it.",
+        error_messages={"invalid": "cursor is invalid; the cursor in a page's `next` expected"},
+        help_text="Position of the page, from `next` of the page before.",
     )
 
     def get_fields(self):
         return super().get_fields() | {
             "from": MomentField(required=False, help_text="Frames at or after this time."),
-            "to": MomentField(required=False, help_text="Frames before this time; later than `from`."),
+            "to": MomentField(required=False, help_text="Frames before this time. It must be later than `from`."),
         }
 
     def validate(self, attrs):
-        begin, end = attrs.get("from"), attrs.get("to")
-        if begin and end and begin >= end:
-            raise ValidationError({"to": [f"to is {end.isoformat()}; later than from, {begin.isoformat()}, expected"]})
+        check_range(attrs)
         return attrs
 
 
 class SeriesParameters(SpanParameters):
-    points = WholeField(MIN_POINTS, MAX_POINTS, default=DEFAULT_POINTS, help_text="At most so many points a column.")
+    points = WholeField(
+        MIN_POINTS, MAX_POINTS, default=DEFAULT_POINTS, help_text="Maximum number of points per column."
+    )

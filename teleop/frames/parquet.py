@@ -1,7 +1,7 @@
 """Stream a whole session as Parquet, one column per number, while the file is being written."""
 
 import io
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,7 +28,7 @@ def _read_and_release(frames: FrameRange) -> bytes:
     return block
 
 
-async def parquet(frames: FrameRange, fields: Iterable[str] = ()) -> AsyncIterator[bytes]:
+async def parquet(frames: FrameRange, fields: Iterable[str] = ()) -> AsyncGenerator[bytes, None]:
     """Read the frames twice, first for the columns: a file has one schema, and joints may differ between frames."""
     columns: dict[str, pa.DataType] = dict(HEAD)
     async for schemas in converted(frames, lambda block: [table.schema for table in tables(block, fields)]):

@@ -24,7 +24,9 @@ MAX_WAIT_TO_WORK_S = 10
 
 class ManyAtWork(APIException):
     status_code = 503
-    default_detail = f"plots and downloads of others keep this worker busy; this one has waited {MAX_WAIT_TO_WORK_S} s"
+    default_detail = (
+        f"this worker is busy with other plots and downloads; waited {MAX_WAIT_TO_WORK_S} s; try again later"
+    )
     default_code = "many_at_work"
     wait = RETRY_AFTER_S  # Retry-After
 
@@ -62,10 +64,10 @@ class RequestLimit:
         self.lock = threading.RLock()  # the garbage collector may release a place while this thread has the lock
         client, worker = getattr(settings, by_client), getattr(settings, by_worker)
         self._clients = ConnectionLimit(
-            client, 429, f"{code}_client_full", f"you have {{}} {kind} at a time ({by_client})"
+            client, 429, f"{code}_client_full", f"you already have {{}} {kind}, the maximum ({by_client})"
         )
         self._worker = ConnectionLimit(
-            worker, 429, f"{code}_worker_full", f"this worker has {{}} {kind} at a time ({by_worker})"
+            worker, 429, f"{code}_worker_full", f"this worker already has {{}} {kind}, the maximum ({by_worker})"
         )
 
     def take(self, request: Request) -> Place:

@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING
 
 from channels.db import database_sync_to_async
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from teleop.frames import request_limits
 
 
-def parquet(frames: FrameRange, fields: Iterable[str]) -> AsyncIterator[bytes]:
+def parquet(frames: FrameRange, fields: Iterable[str]) -> AsyncGenerator[bytes, None]:
     from teleop.frames import parquet, request_limits  # 50 MB of Arrow, which a worker that only ingests never needs
 
     release_connection()
@@ -39,12 +39,12 @@ def parquet(frames: FrameRange, fields: Iterable[str]) -> AsyncIterator[bytes]:
     return parquet.parquet(frames, fields)
 
 
-STREAMS = {"jsonl": json_lines, "parquet": parquet}
+STREAMS: dict[str, Callable[..., AsyncGenerator[bytes, None]]] = {"jsonl": json_lines, "parquet": parquet}
 
 
 class FramesView(GenericAPIView):
-    also_needed = ("teleop.view_teleopframe",)
-    filter_backends = []
+    also_needed: tuple[str, ...] = ("teleop.view_teleopframe",)
+    filter_backends: list[type] = []
     pagination_class = None
 
     def parameters(self, kind, **context) -> dict:
@@ -59,23 +59,23 @@ class FramesView(GenericAPIView):
 @extend_schema_view(
     get=extend_schema(
         summary="A session's frames",
-        description="""Pages by frame_index, or the whole range as one stream.
+        description="""Returns pages ordered by frame_index, or the whole range as one stream.
 
-`application/json` gives pages: `next` is the address of the next one, and null after the last. With `after` it follows
-a session that is live: it answers as soon as there are frames past that index, after `wait` seconds with none, and
-`next` is null once the session has ended and all of it was read.
+`application/json` returns pages. `next` is the URL of the next page, and null after the last one. With `after` the
+request follows a live session: it returns as soon as there are frames after that index, or without frames after `wait`
+seconds. `next` is null once the session has ended and all its frames were returned.
 
-`application/x-ndjson` (`format=jsonl`) gives every frame of the range as a line, as its robot sent it.
-`application/vnd.apache.parquet` (`format=parquet`) gives a column of doubles for every number in them, in the order
-of the keys: `observation.shoulder_pan.pos`, `observation.joint_positions.0`; null where a frame has none, and text is
-left out. A stream that breaks off (chunked encoding without its end) is incomplete: the session was deleted, or the
-database went away.""",
+`application/x-ndjson` (`format=jsonl`) returns each frame of the range as one line, as its robot sent it.
+`application/vnd.apache.parquet` (`format=parquet`) returns one column of doubles for each number in the frames, in the
+order of the keys: `observation.shoulder_pan.pos`, `observation.joint_positions.0`. A value is null if its frame has no
+such number; text is omitted. A stream that ends early (chunked encoding without its last chunk) is incomplete: the
+session was deleted, or the database connection was lost.""",
         parameters=[FramesParameters],
         responses={
             (200, "application/json"): serializers.FramesPageSerializer,
             (200, "application/x-ndjson"): OpenApiTypes.STR,
             (200, "application/vnd.apache.parquet"): OpenApiTypes.BINARY,
-            406: problem("The Accept header takes none of these."),
+            406: problem("The Accept header names none of these media types."),
         },
         examples=[serializers.FRAMES],
     )
@@ -129,6 +129,7 @@ class SessionFramesView(NegotiatedMixin, FramesView):
         frames = frames._replace(stop=min(frames.stop, session.frames.next_index()))
         content = place.held_for(in_pieces(STREAMS[renderer.format](frames, fields))) if place else ()
         response = streaming(content, renderer.media_type)
+        response["Accept-Ranges"] = "none"  # the length is unknown until the last byte; a Range is answered with all
         response["Content-Disposition"] = f'attachment; filename="session-{session.pk}.{renderer.format}"'
         return response
 
@@ -142,11 +143,11 @@ def streaming(content, content_type: str) -> StreamingHttpResponse:
 @extend_schema_view(
     get=extend_schema(
         summary="A robot's frames",
-        description="Across its sessions that overlap the times, oldest session first and each by frame_index.",
+        description="Returns frames of all sessions in this time, oldest session first, each ordered by frame_index.",
         parameters=[
             RobotFramesParameters,
             OpenApiParameter("from", MOMENT, description="Frames at or after this time."),
-            OpenApiParameter("to", MOMENT, description="Frames before this time; later than `from`."),
+            OpenApiParameter("to", MOMENT, description="Frames before this time. It must be later than `from`."),
         ],
         responses=serializers.RobotFramesPageSerializer,
         examples=[serializers.ROBOT_FRAMES],
@@ -169,29 +170,31 @@ class RobotFramesView(FramesView):
 
 @extend_schema_view(
     get=extend_schema(
-        summary="A session's columns, thinned",
-        description="For plots: of each number at most `points` points, chosen so that peaks survive (MinMaxLTTB), "
-        "with a null in the middle of each gap. With start and stop a part of the session is seen in full.",
+        summary="A session's columns, downsampled",
+        description="Returns at most `points` points of each number, for plots. The points are chosen so that peaks "
+        "remain (MinMaxLTTB), with a null in the middle of each gap. start and stop select a part of the session.",
         parameters=[SeriesParameters],
         responses=serializers.SeriesSerializer,
         examples=[serializers.SERIES],
     )
 )
 class SeriesView(FramesView):
-    queryset = TeleopSession.objects.only("pk", "robot_id")
+    queryset = TeleopSession.objects.only("pk", "robot_id", "clock_steps")
 
     def get(self, request, pk):
         session = self.get_object()
         parameters = self.parameters(SeriesParameters)
         check_fields(parameters["fields"], session.pk)
         frames = FrameRange(session.pk, parameters["start"], parameters["stop"])
+        clock_steps = session.clock_steps or []
         from teleop.frames import request_limits
         from teleop.frames.downsample import read_series  # 65 MB, likewise
 
         release_connection()
         try:
             with request_limits.turn_to_work():
-                picture = read_series(frames, parameters["fields"], parameters["points"])
+                picture = read_series(frames, parameters["fields"], parameters["points"], clock_steps)
         except TooManyColumns as error:
             raise ValidationError({"fields": [str(error)]}) from None
-        return Response(picture._asdict() | {"series": [column._asdict() for column in picture.series]})
+        series = [column._asdict() for column in picture.series]
+        return Response(picture._asdict() | {"series": series, "clock_steps": clock_steps})

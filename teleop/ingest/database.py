@@ -37,7 +37,7 @@ class DatabaseThread:
             return "its database thread has died"
         busy_since = self._busy_since  # the thread may end the call at any moment
         busy_s = 0.0 if busy_since is None else time.monotonic() - busy_since
-        return f"its database thread has waited for {busy_s:.0f} s" if busy_s > stuck_after_s else None
+        return f"its database thread has been in one call for {busy_s:.0f} s" if busy_s > stuck_after_s else None
 
     @property
     def is_alive(self) -> bool:

@@ -72,7 +72,7 @@ class _Group:
         for session_id in locked:
             self._wait(sessions.pop(session_id), f"another client has locked session {session_id}")
         for session_id in sessions.keys() - existing:
-            self._suspects += [(row, f"there is no session {session_id}") for row in sessions.pop(session_id)]
+            self._suspects += [(row, f"session {session_id} does not exist") for row in sessions.pop(session_id)]
         together = [row for each in sessions.values() for row in each]
         if together and not any(self._is_stored(together, insert) for insert in self._inserts):
             self._store_by_session(list(sessions.values()))
@@ -93,13 +93,14 @@ class _Group:
         for rows in sessions:
             failed += not self._store_prefix(rows)
             is_general = failed in (len(sessions), FAILURES_BEFORE_GIVING_UP)
-            if is_general and not (self._inserted or self._stored_before or self._refused or self._suspects):
+            has_any = self._inserted or self._stored_before or self._refused or self._suspects
+            if is_general and self._error and not has_any:
                 raise self._error
 
     def _store_prefix(self, rows: Sequence[Row]) -> bool:
         """Store one session's rows up to the first that has to wait; return whether no row has to wait."""
         if len(self._suspects) >= MAX_SUSPECTS:
-            self._wait(rows, "many rows before are at fault")
+            self._wait(rows, "many rows before these were refused")
             return False
         if self._is_stored(rows, self._inserts[-1]):
             return True
@@ -134,7 +135,7 @@ class _Group:
         self._inserted += len(new)
         for key, row in zip(_keys(rows), rows, strict=True):
             if stored[key] != row.timestamp:
-                detail = f"frame_index {row.frame_index} is stored already, with timestamp {stored[key]}"
+                detail = f"frame_index {row.frame_index} is already stored, with timestamp {stored[key]}"
                 self._refused.append(Refused(row, Code.INDEX_REUSED, detail))
             elif new.get(key) is not row:
                 self._stored_before[row.session_id] += 1
@@ -147,7 +148,7 @@ class _Group:
         if not self._suspects:
             return
         if not self._inserted and not _accepts_a_copy(self._suspects[0][0]):
-            raise DataError(f"the database accepts no row at all: {self._suspects[0][1]}")
+            raise DataError(f"the database refuses every row: {self._suspects[0][1]}")
         self._refused += [
             Refused(row, Code.REJECTED_BY_DATABASE, f"the database refused the frame: {reason}")
             for row, reason in self._suspects

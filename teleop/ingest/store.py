@@ -106,7 +106,7 @@ def _run_copy(libpq: pq.abc.PGconn, command: bytes, rows: bytes) -> None:
     if begun.status != pq.ExecStatus.COPY_IN:
         raise error_from_result(begun)
     if libpq.put_copy_data(rows) != 1 or libpq.put_copy_end() != 1:
-        raise psycopg.OperationalError(f"libpq took no {len(rows)} bytes: {libpq.get_error_message()}")
+        raise psycopg.OperationalError(f"libpq did not accept {len(rows)} bytes: {libpq.get_error_message()}")
     ended = _wait_for_result(libpq)
     while libpq.get_result():  # to the end of the statement
         pass
@@ -114,14 +114,14 @@ def _run_copy(libpq: pq.abc.PGconn, command: bytes, rows: bytes) -> None:
         raise error_from_result(ended)
 
 
-def _wait_for_result(libpq: pq.abc.PGconn) -> pq.abc.PGresult | None:
+def _wait_for_result(libpq: pq.abc.PGconn) -> pq.abc.PGresult:
     """Wait by poll: PQgetResult alone would hold the GIL, and stop the whole process while the database commits."""
     while (unsent := libpq.flush()) or libpq.is_busy():
         waiting = select.poll()
         waiting.register(libpq.socket, select.POLLIN | (select.POLLOUT if unsent else 0))
         waiting.poll()
         libpq.consume_input()
-    return libpq.get_result()
+    return libpq.get_result()  # type: ignore[return-value] # None only if no statement was running
 
 
 def _execute_many(rows: Sequence[Row]) -> None:

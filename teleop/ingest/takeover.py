@@ -44,7 +44,7 @@ class Takeovers:
                     while answer != DONE:
                         answer = await answers.get()
             if answer != DONE:
-                raise StillHeld(f"the worker that has the session did not let go of it within {RELEASE_TIMEOUT_S} s")
+                raise StillHeld(f"the worker that has the session did not release it within {RELEASE_TIMEOUT_S} s")
         finally:
             self._answers.pop(holder, None)
 

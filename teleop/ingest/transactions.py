@@ -48,8 +48,12 @@ def sqlstate(error: BaseException) -> str:
 
 
 def is_isolatable(error: Exception) -> bool:
-    """Return whether the same statement for one robot alone may succeed: the connection works, one row is at fault."""
-    return isinstance(error, (IntegrityError, DataError)) or sqlstate(error).startswith(ISOLATABLE_CLASSES)
+    """Return whether the same statement for one robot alone may succeed: the connection works, one row is at fault.
+
+    A driver that cannot encode a value for this database raises a ValueError or a TypeError.
+    """
+    at_fault = (IntegrityError, DataError, ValueError, TypeError)
+    return isinstance(error, at_fault) or sqlstate(error).startswith(ISOLATABLE_CLASSES)
 
 
 def is_connection_lost() -> bool:
@@ -105,7 +109,7 @@ def check_replicated() -> None:
     """Raise NotReplicated if the commit since `watch_commits` was not confirmed by the standby."""
     if _thread.wait_was_cancelled:
         raise NotReplicated(
-            "the wait for the synchronous standby was cancelled; the commit may be on this server alone"
+            "the wait for the synchronous standby was cancelled; the commit may exist only on this server"
         )
 
 

@@ -111,7 +111,7 @@ class Worker:
         connection.note_fault(code)
         counters.CLOSED.labels(code or 1006).inc()
         logger.info(
-            "robot %s, session %d: connection over with %s after %d messages",
+            "robot %s, session %d: connection closed with %s after %d messages",
             *(of := (connection.robot_id, connection.session_id, code or 1006, connection.messages)),
             extra=dict(zip(("robot", "session", "code", "messages"), of, strict=True)),
         )
@@ -142,7 +142,7 @@ class Worker:
             try:
                 return await function(*args)
             except Exception as error:  # on any error: the session must not stay live for ever
-                logger.warning("the end of a session is saved later: %s", error)
+                logger.warning("could not save the end of a session; retrying: %s", error)
                 await asyncio.sleep(RETRY_S)
 
     async def _recount(self, connection: RobotConnection) -> None:
@@ -179,7 +179,7 @@ class Worker:
             found = await self._write(presence.heartbeat, heartbeats)
         except Exception as error:
             if len(connections) == 1 or not is_isolatable(error):
-                logger.warning("heartbeat of %d robots: %s", len(connections), error)
+                logger.warning("could not save the heartbeats of %d robots: %s", len(connections), error)
                 return
             for connection in connections:  # one heartbeat cannot be saved, and must not prevent the others
                 await self._heartbeat_of([connection])
@@ -219,7 +219,7 @@ class Worker:
                 holders = await self.frame_thread(presence.holders, [each.session_id for each in connections])
             except Exception as error:  # no frame is stored before the holders are known
                 self._was_stopped = True
-                logger.warning("after a stop, sessions are confirmed later: %s", error)
+                logger.warning("could not confirm the sessions after this process was stopped; retrying: %s", error)
                 await asyncio.sleep(RETRY_S)
                 continue
             for connection in connections:
@@ -238,7 +238,7 @@ class Worker:
         if stale := await self._read(presence.stale_sessions):
             bounds = await self._read(presence.frame_bounds, stale)
             swept = await self._write(presence.sweep, bounds)
-            logger.warning("ended %d sessions whose worker is gone", swept)
+            logger.warning("ended %d live sessions that no worker has", swept)
             self._quality.is_due()
 
     async def _gauge(self) -> None:
@@ -255,7 +255,7 @@ class Worker:
             try:
                 await do()
             except Exception as error:  # the loop must go on after any error
-                logger.warning("%s: %s", do.__name__.strip("_"), error)
+                logger.warning("periodic task %s failed: %s", do.__name__.strip("_"), error)
 
     def _on_message(self, message: dict[str, Any]) -> None:
         """Handle a message from another process."""
@@ -302,7 +302,7 @@ class Worker:
         await self._within(budget_s / 4, [each.disconnected.wait() for each in connections])
         await self._within(budget_s / 4, [self.release(each) for each in list(self.connections.values())])
         if self.writer.pending_frames:
-            logger.error("%d frames could not be stored in time, nor acknowledged", self.writer.pending_frames)
+            logger.error("%d frames were neither stored nor acknowledged at the shutdown", self.writer.pending_frames)
 
     async def _within(self, seconds: float, waits: list[Awaitable]) -> None:
         if waits:
@@ -316,8 +316,8 @@ class Worker:
 
     def _on_essential_end(self, task: asyncio.Task) -> None:
         if not task.cancelled() and not self.is_closing:
-            logger.critical("a task of the worker has ended", exc_info=task.exception())
-            self._fail("a task of the worker has ended")
+            logger.critical("a task of the worker has ended unexpectedly", exc_info=task.exception())
+            self._fail("a task of the worker has ended unexpectedly")
 
     def _fail(self, reason: str) -> None:
         """Stop the process in good order, so that a new one takes over: this one would go on without a part."""

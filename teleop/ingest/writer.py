@@ -170,8 +170,9 @@ class FrameWriter:
     async def _write(self, rows: list[Row], attempts_before: int) -> Outcome | None:
         """Write rows in the frame thread; return None if the database took none of them and may take them later."""
         began = time.monotonic()
+        outcome: Outcome | None
         try:
-            outcome: Outcome = await self._in_thread(self._store.write, rows)
+            outcome = await self._in_thread(self._store.write, rows)
             reason = outcome.reason
         except Exception as error:  # on any error: no row was acked, so none may be dropped
             outcome, reason = None, str(error)
@@ -179,14 +180,14 @@ class FrameWriter:
         if waiting:
             counters.DATABASE_ERRORS.inc()
             if attempts_before in (0, 3) or attempts_before % 30 == 0:
-                logger.warning("a group of %d frames waits, attempt %d: %s", waiting, attempts_before + 1, reason)
-        if waiting < len(rows):
+                logger.warning("could not store %d frames (attempt %d): %s", waiting, attempts_before + 1, reason)
+        if outcome is not None and waiting < len(rows):
             self.last_commit_at = time.monotonic()
             counters.COMMIT_S.observe(self.last_commit_at - began)
             counters.GROUP_ROWS.observe(len(rows) - waiting)
             counters.COMMITTED.inc(len(rows) - waiting - len(outcome.refused))
             if attempts_before:
-                logger.warning("the database takes frames again, %d are waiting", self.pending_frames)
+                logger.warning("the database stores frames again; %d frames wait", self.pending_frames)
         return outcome
 
     def _settle(self, group: Group, outcome: Outcome) -> None:
@@ -284,4 +285,4 @@ def _notify(method: Callable, *args) -> None:
     try:
         method(*args)
     except Exception:
-        logger.exception("a connection could not be notified")
+        logger.exception("could not notify a connection")

@@ -170,7 +170,7 @@ class Hub:
                 found = await database_sync_to_async(roster.read)(None if is_fleet else list(self._pages))
                 self.take_roster(found, is_fleet)
             except Exception as error:  # each driver raises its own errors; the last roster is still shown
-                logger.warning("the robots could not be read: %s", error)
+                logger.warning("could not read the robots from the database: %s", error)
             await asyncio.sleep(ROSTER_AGAIN_S)
             await _within(ROSTER_S - ROSTER_AGAIN_S, self._roster_due)
 
@@ -184,8 +184,9 @@ class Hub:
 
 
 class RobotWatch:
-    """One watcher of a robot: an answer has all frames since the last answer; at most ten answers a second, at least
-    one a second.
+    """One watcher of a robot.
+
+    An answer has all frames since the last answer. There are at most ten answers a second, and at least one.
     """
 
     interval_s = 0.1

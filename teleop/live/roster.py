@@ -69,4 +69,4 @@ def members(of: dict[str, Any]) -> bytes:
 
 
 def _iso(moment: datetime | None) -> str | None:
-    return moment and moment.isoformat().replace("+00:00", "Z")
+    return moment.isoformat().replace("+00:00", "Z") if moment else None

@@ -55,7 +55,7 @@ def test_it_shows_the_frame_rate_the_missing_frames_and_the_quality(staff_viewer
     for page in (shown(staff_viewer.get(LIST)), shown(staff_viewer.get(page_of(session)))):
         assert '<span class="number">40.0</span>' in page  # frames a second
         assert '<span class="number">2</span>' in page  # missing frames
-        assert "idle 12%, jerk 1.23e+03, 1.5 x as long" in page
+        assert "idle 12%, jerk 1.23e+03, 1.5 x median duration" in page
         assert f"?session={session.pk}" in page and f"/sessions/{session.pk}/replay" in page
 
 

@@ -25,6 +25,6 @@ def test_an_upload_counts_twice_if_both_files_are_on_one_disk(settings, tmp_path
     assert shortage(in_temp=100, in_media=100) is None
     assert shortage() is None
     assert shortage(in_temp=101, in_media=100) == (
-        "the disk has 300 bytes free, of which 100 are kept for frames (DISK_RESERVE_BYTES); "
-        "this upload takes up to 201 more"
+        "the disk has 300 bytes free, of which 100 are reserved for frames (DISK_RESERVE_BYTES); "
+        "this upload needs up to 201 more"
     )

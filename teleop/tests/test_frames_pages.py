@@ -134,7 +134,7 @@ def test_a_cursor_of_a_deleted_session_is_refused(viewer):
     session = make_session(range(3))
     page = get(viewer, "/robots/arm/frames?limit=1")
     session.delete()
-    assert "no session" in get(viewer, page["next"], 400)["cursor"][0]
+    assert "no longer has session" in get(viewer, page["next"], 400)["cursor"][0]
 
 
 BAD = {
@@ -145,16 +145,16 @@ BAD = {
     "limit=": "limit is ; an integer between 1 and 1000 expected",
     "start=-1": "start is -1; an integer between 0 and 2147483647 expected",
     "stop=0": "stop is 0; an integer between 1 and 2147483648 expected",
-    "start=5&stop=5": "stop is 5; more than start, 5, expected",
+    "start=5&stop=5": "stop is 5; more than start (5) expected",
     "stride=0": "stride is 0; an integer between 1 and 10000 expected",
     "after=-2": "after is -2; an integer between -1 and 2147483647 expected",
     "after=0&wait=31": "wait is 31; an integer between 0 and 30 expected",
-    "wait=5": "wait is 5; expected only with after",
-    "after=0&start=3": "start is 3; not expected with after",
+    "wait=5": "wait is 5; allowed only with after",
+    "after=0&start=3": "start is 3; not allowed with after",
     "fields=observation.nose": "fields has observation.nose; observation, observation.shoulder_pan.pos",
     "fields=a%00b": "fields has a",
     "format=csv": "format is csv; json, jsonl, parquet expected",
-    "format=parquet&limit=5": "limit is 5; expected only with format=json",
+    "format=parquet&limit=5": "limit is 5; allowed only with format=json",
     "nonsense=1": "nonsense",
 }
 
@@ -166,13 +166,13 @@ def test_it_returns_400_and_names_the_invalid_parameter(viewer, query, message):
 
 
 BAD_TIMES = {
-    "from=2023-12-24T00:00:00Z&to=2023-12-23T00:00:00Z": "later than from, 2023-12-24T00:00:00+00:00, expected",
+    "from=2023-12-24T00:00:00Z&to=2023-12-23T00:00:00Z": "later than from (2023-12-24T00:00:00+00:00) expected",
     "from=5&to=5": "later than from",
     "from=yesterday": "from is yesterday; ISO 8601",
     "from=nan": "from is nan; ISO 8601",
     "to=2023-13-45T00:00:00Z": "to is 2023-13-45T00:00:00Z; ISO 8601",
-    "cursor=1": "cursor is not one of ours",
-    "fields=observation": "there is no field fields",
+    "cursor=1": "cursor is invalid",
+    "fields=observation": "unknown field fields",
 }
 
 

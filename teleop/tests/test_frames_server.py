@@ -149,7 +149,7 @@ def test_it_refuses_a_fifth_download_with_429_until_another_ends(get, server, la
         readers = [get(path, stream=True) for _ in range(4)]
         answer = get(path)
         assert (answer.status_code, answer.headers["Retry-After"]) == (429, "5")
-        bound = "you have 4 downloads at a time (DOWNLOADS_PER_USER); try again later"
+        bound = "you already have 4 downloads, the maximum (DOWNLOADS_PER_USER); try again later"
         assert answer.json() == {"detail": bound}
         assert (
             'teleop_requests_refused_total{code="downloads_client_full"} ' in requests.get(f"{server.url}/metrics").text

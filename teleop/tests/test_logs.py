@@ -82,7 +82,7 @@ def test_a_record_of_a_request_has_its_request_id():
         ("<QueryDict: {'api_key': ['K-1_x'], 's': ['1']}>", "<QueryDict: {'api_key': ['***'], 's': ['1']}>"),
         ("Token 9944b09199c62bcf9418ad846dd0e4bbdfc6ee4b", "Token ***"),
         ("bearer hR1tQ3o9ZyT0v1m0c7C4m3s6bYzJ8n2kq5xW_uLdE0A.", "bearer ***"),
-        ("no X-API-Key header, and the token is not one of ours", None),
+        ("no X-API-Key header, and an invalid token; a token becomes invalid when its user's password changes", None),
     ],
 )
 def test_keys_are_masked_in_both_formats(text, masked):

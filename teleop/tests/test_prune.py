@@ -59,7 +59,7 @@ def test_it_deletes_older_sessions_and_their_frames(recorded):
     recorded("old-one", 31)
     recorded("new-one", 29)
     said = prune("--older-than", "30d")
-    assert said.endswith("1 sessions of 1 frames deleted\n")
+    assert said.endswith("deleted 1 sessions with 1 frames\n")
     assert left() == {"new-one"}
     assert TeleopFrame.objects.count() == 1
 
@@ -67,7 +67,7 @@ def test_it_deletes_older_sessions_and_their_frames(recorded):
 def test_it_keeps_a_live_session_of_any_age(recorded):
     session = recorded("all-year", 365)
     TeleopSession.objects.filter(pk=session.pk).update(end_time=None)
-    assert prune("--older-than", "1h").endswith("0 sessions of 0 frames deleted\n")
+    assert prune("--older-than", "1h").endswith("deleted 0 sessions with 0 frames\n")
 
 
 def test_it_keeps_sessions_that_staff_labelled_or_marked(recorded):
@@ -81,13 +81,13 @@ def test_it_keeps_sessions_that_staff_labelled_or_marked(recorded):
 
 def test_a_dry_run_deletes_nothing(recorded):
     recorded("old-one", 31)
-    assert prune("--older-than", "30d", "--dry-run") == "1 sessions of 1 frames would be deleted\n"
+    assert prune("--older-than", "30d", "--dry-run") == "1 sessions with 1 frames would be deleted\n"
     assert left() == {"old-one"}
 
 
 @pytest.mark.parametrize("age", ["30", "0d", "-1d", "1.5d", "30y", "999999w", ""])
 def test_it_reports_the_expected_range_for_an_invalid_age(age):
-    with pytest.raises(CommandError, match="is no age; 1h to 100 years expected"):
+    with pytest.raises(CommandError, match="is not a valid age; 1h to 100 years expected"):
         prune(f"--older-than={age}")
 
 

@@ -128,7 +128,7 @@ def test_it_reports_no_problem_for_a_working_writer(story):
 def test_it_reports_frames_that_wait_too_long_for_a_commit():
     watch = WriterWatch()
     assert watch.problem(5, None, 100) is None
-    assert watch.problem(7, None, 111) == "7 frames wait, and none was committed for 11 s"
+    assert watch.problem(7, None, 111) == "7 frames wait; no frame was committed for 11 s"
 
 
 @pytest.mark.parametrize("part, thread", [("writer", "frame_thread"), ("sessions", "session_thread")])

@@ -66,7 +66,7 @@ def test_it_deletes_a_mark_by_its_timestamp(curator, session):
         ({"timestamp": None}, "timestamp", "null"),
         ({"timestamp": T0_S, "note": "x" * 501}, "note", "no more than 500 characters"),
         ({"timestamp": T0_S, "note": 5}, "note", "string"),
-        ({"timestamp": T0_S, "colour": "red"}, "colour", "there is no field colour; timestamp, note expected"),
+        ({"timestamp": T0_S, "colour": "red"}, "colour", "unknown field colour; timestamp, note expected"),
     ],
 )
 def test_it_returns_400_for_an_invalid_mark(curator, session, body, field, says):
@@ -94,7 +94,7 @@ def test_it_returns_409_past_1000_marks(curator, session):
     TeleopSession.objects.update(meta_info={"marks": marks})
     answer = curator.post(f"/sessions/{session.pk}/marks", {"timestamp": T0_S})
     assert (answer.status_code, len(marks_of(session))) == (409, 1000)
-    assert answer.json()["detail"] == f"session {session.pk} has 1000 marks; no more expected"
+    assert answer.json()["detail"] == f"session {session.pk} has 1000 marks, the maximum; remove one first"
 
 
 def test_it_returns_400_if_a_mark_makes_meta_info_exceed_64_kib(curator, session):
@@ -118,7 +118,7 @@ def test_it_returns_400_for_a_patch_of_marks(curator, arm, session):
     curator.post(f"/sessions/{session.pk}/marks", {"timestamp": T0_S})
     for who in (curator, arm):
         answer = who.patch(f"/sessions/{session.pk}", {"meta_info": {"marks": None}})
-        assert answer.status_code == 400 and "POST /sessions/{id}/marks expected" in str(answer.json())
+        assert answer.status_code == 400 and "use POST /sessions/{id}/marks" in str(answer.json())
     assert len(marks_of(session)) == 1
 
 

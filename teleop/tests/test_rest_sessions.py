@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from robots.models import Robot
 from teleop.api import views
 from teleop.models import TeleopFrame, TeleopSession
+from teleop.tests.recordings import record
 from videos.models import VideoChunk
 
 pytestmark = pytest.mark.django_db
@@ -25,16 +26,7 @@ def make(key, robot="arm", start=T0, seconds=60, **fields):
 
 
 def add_frames(session, *indexes, fps=10):
-    TeleopFrame.objects.bulk_create(
-        TeleopFrame(
-            session=session,
-            robot_id=session.robot_id,
-            frame_index=index,
-            timestamp=session.start_time + timedelta(seconds=index / fps),
-            data=DATA,
-        )
-        for index in indexes
-    )
+    record(session, indexes, lambda index: DATA, fps)
 
 
 def add_video(session, camera, start=0.0):
@@ -176,7 +168,7 @@ def test_it_finds_sessions_changed_since_a_time(viewer):
 @pytest.mark.parametrize(
     "query, says",
     [
-        ("robto=arm", "there is no parameter robto; robot, live, task"),
+        ("robto=arm", "unknown parameter robto; robot, live, task"),
         ("live=", "live is empty"),
         ("updated_since=", "updated_since is empty"),
         ("live=yes", "yes is not one of the available choices"),
@@ -189,6 +181,14 @@ def test_it_finds_sessions_changed_since_a_time(viewer):
         ("task=%00", "Null characters are not allowed"),
         ("to=2026-01-05&from=2026-01-06", "to is 2026-01-05T00:00:00+00:00; later than from"),
         ("limit=1001", "limit is 1001; an integer between 1 and 1000 expected"),
+        ("max_idle_share=1.1", "less than or equal to 1"),
+        ("max_idle_share=-0.1", "greater than or equal to 0"),
+        ("max_jerk=nan", "Enter a number"),
+        ("max_jerk=1e400", "less than or equal to 1000000000000000"),
+        ("max_fps_jitter=", "max_fps_jitter is empty"),
+        ("max_missing_frames=-1", "greater than or equal to 0"),
+        ("min_duration_ratio=much", "Enter a number"),
+        ("min_jerk=1", "unknown parameter min_jerk"),
     ],
 )
 def test_it_refuses_an_invalid_parameter_and_names_it(viewer, query, says):
@@ -211,7 +211,8 @@ def test_it_returns_409_if_a_label_changed_since_it_was_seen(curator):
     path, seen = f"/sessions/{session.pk}", {"task": "Fold", "success": None}
     assert curator.patch(path, {"meta_info": {"success": True}, "seen": seen}).status_code == 200
     answer = curator.patch(path, {"meta_info": {"success": False}, "seen": seen})
-    assert answer.status_code == 409 and f"success of session {session.pk} changed" in answer.json()["detail"]
+    assert answer.status_code == 409
+    assert answer.json()["detail"].startswith(f"session {session.pk}: someone else has changed success")
     session.refresh_from_db()
     assert session.meta_info == {"task": "Fold", "success": True}
 
@@ -237,9 +238,9 @@ def test_a_robot_does_not_overwrite_staff_labels(curator, arm):
     [
         ({"meta_info": None}, "meta_info"),
         ({"meta_info": []}, "meta_info"),
-        ({"meta_info": {}, "fps": 1}, "there is no field fps; meta_info, seen expected"),
+        ({"meta_info": {}, "fps": 1}, "unknown field fps; meta_info, seen expected"),
         ({"meta_info": {"task": 5}}, "task"),
-        ({"meta_info": {"success": "yes"}}, "'yes' is neither true nor false"),
+        ({"meta_info": {"success": "yes"}}, "'yes' is not a boolean; true or false expected"),
         ({"meta_info": {"tags": "towel"}}, "tags"),
         ({"meta_info": {"tags": [5]}}, "tags"),
         ({"meta_info": {"tags": ["x"] * 51}}, "no more than 50 elements"),
@@ -301,7 +302,7 @@ def test_it_closes_the_connections_of_a_live_session_that_is_ended(curator, monk
 
 def test_it_returns_409_for_ending_an_ended_session(curator):
     answer = curator.post(f"/sessions/{make('ended').pk}/end")
-    assert answer.status_code == 409 and "has ended already, at 2026-01-05T08:01:00+00:00" in answer.json()["detail"]
+    assert answer.status_code == 409 and "has already ended, at 2026-01-05T08:01:00+00:00" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("method, path", [("post", "/sessions"), ("put", "/sessions/1"), ("delete", "/sessions")])

@@ -85,7 +85,7 @@ def test_it_lists_the_robots_last_ten_sessions_newest_first(viewer, robot):
 
 
 def test_it_shows_the_last_error(viewer, robot):
-    Robot.objects.record_errors({"robot_A": ("wrong_key", "the key is not this robot's")})
+    Robot.objects.record_errors({"robot_A": ("wrong_key", "the key is not valid for this robot")})
     assert status(viewer)["last_error"]["code"] == "wrong_key"
 
 

@@ -191,14 +191,14 @@ def test_it_refuses_the_row_after_the_highest_index(sessions):
 def test_it_raises_if_the_database_accepts_no_row(both_writers, sessions):
     store.write([row(sessions[0], 0)])
     group = [row(session, index) for session in sessions for index in (1, 2)]
-    with refusing_all(), pytest.raises(DataError, match="accepts no row"):
+    with refusing_all(), pytest.raises(DataError, match="refuses every row"):
         store.write(group)
     assert store.write(group) == Outcome()
 
 
 def test_it_raises_if_the_first_row_of_an_empty_table_is_rejected(both_writers, sessions):
     """An empty table has no row to copy: the row waits, as the error may concern every row."""
-    with refusing(0), pytest.raises(DataError, match="accepts no row"):
+    with refusing(0), pytest.raises(DataError, match="refuses every row"):
         store.write([row(sessions[0], 0)])
 
 
@@ -423,6 +423,6 @@ def test_it_checks_all_rows_of_a_group_with_the_same_triggers(sessions, monkeypa
                         cursor.execute("DROP TRIGGER fails ON teleop_teleopframe")
 
     monkeypatch.setattr(store, "inserts", lambda: [drop_after_the_first])
-    with failing("P0001"), pytest.raises(DataError, match="accepts no row"):
+    with failing("P0001"), pytest.raises(DataError, match="refuses every row"):
         store.write([row(sessions[0], 0), row(sessions[0], 1)])
     assert tried

@@ -160,7 +160,7 @@ def test_it_refuses_videos_that_claim_millions_of_frames(site, tracks, pictures)
         answers = site.at_once(8, lambda _: site.fetch("/videos", body, **headers))
         assert time.monotonic() - began < GIVEN_UP_S
     assert {status for status, _ in answers} == {400}
-    assert f"it has {pictures} pictures".encode() in answers[0][1]
+    assert f"it has {pictures} video frames".encode() in answers[0][1]
     assert suffered[0].is_fine()
 
 

@@ -36,21 +36,28 @@ BAD = [
     ({"end_timestamp": START - 1}, "end_timestamp", "later than start_timestamp"),
     ({"file": None}, "file", "No file"),
     ({"file": "text"}, "file", "not a file"),
-    ({"size": 7}, "size", "there is no field size; session, camera_key, "),
-    ({"sha256": "0" * 64}, "sha256", "there is no field sha256"),
-    ({"robot": "leg"}, "robot", "there is no field robot"),
-    ({"camera_key": ["front", "wrist"]}, "camera_key", "camera_key is there 2 times; once expected"),
-    ({"thumbnail": SimpleUploadedFile("x.png", b"x")}, "thumbnail", "there is no field thumbnail"),
+    ({"size": 7}, "size", "unknown field size; session, camera_key, "),
+    ({"sha256": "0" * 64}, "sha256", "unknown field sha256"),
+    ({"robot": "leg"}, "robot", "unknown field robot"),
+    ({"camera_key": ["front", "wrist"]}, "camera_key", "camera_key was sent 2 times; once expected"),
+    *[
+        ({name: SimpleUploadedFile("x", b"1767600000")}, name, f"{name} is a file; text expected")
+        for name in ("session", "camera_key", "start_timestamp", "end_timestamp")
+    ],
+    ({"thumbnail": SimpleUploadedFile("x.png", b"x")}, "thumbnail", "unknown field thumbnail"),
 ]
 NO_VIDEOS = {
-    "a text file called mp4": (b"this is no film, only its title", "file is no video: it is not readable as mp4"),
-    "a playlist of other files": (PLAYLIST, "file is no video: it is not readable as mp4"),
+    "a text file called mp4": (
+        b"this is no film, only its title",
+        "file is not a usable video: it is not readable as mp4",
+    ),
+    "a playlist of other files": (PLAYLIST, "file is not a usable video: it is not readable as mp4"),
     "an empty file": (b"", "empty"),
-    "sound alone": (film(kind="sound"), "file is no video: it has no video stream"),
-    "cut off in the middle": (film(30.0)[: len(film(30.0)) // 2], "file is no video"),
-    "without pictures": (film(0.1)[:40] + bytes(200), "file is no video"),
+    "sound alone": (film(kind="sound"), "file is not a usable video: it has no video stream"),
+    "cut off in the middle": (film(30.0)[: len(film(30.0)) // 2], "file is not a usable video"),
+    "without pictures": (film(0.1)[:40] + bytes(200), "file is not a usable video"),
     "too short": (film(3.0), "file is 3.000 s of video; 30.000 s"),
-    "too long": (film(33.0), "file is 33.000 s of video; 30.000 s, as from start_timestamp to end_timestamp, expected"),
+    "too long": (film(33.0), "file is 33.000 s of video; 30.000 s (end_timestamp - start_timestamp) expected"),
 }
 
 
@@ -73,7 +80,9 @@ def test_it_refuses_an_invalid_video_or_one_of_the_wrong_duration(admin, session
     assert_nothing_is_left(media)
 
 
-@pytest.mark.parametrize("missing, says", [(50, "file is no video: it breaks off"), (2000, "s of video; 30.000 s")])
+@pytest.mark.parametrize(
+    "missing, says", [(50, "file is not a usable video: it is cut off"), (2000, "s of video; 30.000 s")]
+)
 def test_it_refuses_a_truncated_video_with_an_intact_index(admin, session, media, missing, says):
     """The index comes first and is complete; one picture is truncated, or many are missing."""
     answer = upload(admin, session, film(30.0, first="index")[:-missing], seconds=30.0)
@@ -85,7 +94,10 @@ def test_it_does_not_follow_a_list_of_other_files(admin, session, media):
     (media / "uploads").mkdir(parents=True)
     (media / "uploads" / "another.mp4").write_bytes(film(30.0))
     answer = upload(admin, session, b"ffconcat version 1.0\nfile another.mp4\n", seconds=30.0)
-    assert answer.status_code == 400 and "file is no video: it is not readable as mp4" in answer.json()["file"][0]
+    assert (
+        answer.status_code == 400
+        and "file is not a usable video: it is not readable as mp4" in answer.json()["file"][0]
+    )
 
 
 def test_it_refuses_a_body_over_the_limit_before_reading_it(admin, session, media, settings, monkeypatch):

@@ -42,8 +42,8 @@ def kept(admin, session, media) -> str:
 def test_it_lists_orphaned_files_and_deletes_none(kept, lost, media):
     before = files(media)
     said = clean()
-    assert [line.removeprefix("no row names ") for line in said.splitlines()[:-1]] == lost
-    assert "2 files to delete (--delete does it), 0 rows without a file" in said
+    assert [line.removeprefix("no row for ") for line in said.splitlines()[:-1]] == lost
+    assert "2 files to delete (use --delete), 0 rows without a file" in said
     assert files(media) == before
 
 
@@ -59,7 +59,7 @@ def test_it_selects_files_by_older_than(lost):
 def test_it_lists_rows_with_missing_files_and_keeps_them(kept, media):
     (media / kept).unlink()
     chunk = VideoChunk.objects.get()
-    assert f"video {chunk.pk} of session {chunk.session_id} has no file {kept}" in clean("--delete")
+    assert f"no file for video {chunk.pk} of session {chunk.session_id}: {kept}" in clean("--delete")
     assert VideoChunk.objects.exists()
 
 

@@ -114,7 +114,7 @@ def test_it_does_not_hold_a_large_upload_in_memory(live, media):
     send(live, film()).read()  # a first use
     with at_most_40_mb_more(live.server):
         answer = send(live, bytes(2**20), repeat=BIG // 2**20)
-        assert answer.status == 400 and b"file is no video" in answer.read()
+        assert answer.status == 400 and b"file is not a usable video" in answer.read()
     wait_until(lambda: len(files(media)) == 1, what="one file, which is the first")
 
 
@@ -224,7 +224,7 @@ def test_it_returns_507_below_the_disk_reserve_while_robots_stream(live, start_s
     with bystander(live.server):
         for answer in (begin(live, BIG).getresponse(), send(live, film())):
             assert answer.status == 507
-            assert f"of which {2**59} are kept for frames (DISK_RESERVE_BYTES)" in json.load(answer)["detail"]
+            assert f"of which {2**59} are reserved for frames (DISK_RESERVE_BYTES)" in json.load(answer)["detail"]
 
 
 def test_it_returns_411_for_a_chunked_body(live, media):
@@ -279,6 +279,6 @@ def test_it_serves_a_request_after_an_upload_on_one_connection(live):
     body = head + bytes(2**20) + tail
     connection = begin(live, len(body))
     connection.send(body)
-    assert connection.getresponse().read().startswith(b'{"file":["file is no video')
+    assert connection.getresponse().read().startswith(b'{"file":["file is not a usable video')
     connection.request("GET", "/health/live")
     assert connection.getresponse().status == 200

@@ -54,6 +54,32 @@ def test_it_returns_409_and_names_the_overlapping_chunk(arm, session, media, sta
     assert len(files(media)) == VideoChunk.objects.count() == 1
 
 
+@pytest.mark.parametrize("seconds", [0.002, 0.001, 0.0001, 3e-7])
+def test_it_stores_a_repeated_upload_of_a_short_chunk_once(arm, session, seconds):
+    statuses = [upload(arm, session, film(), seconds=seconds).status_code for _ in range(2)]
+    assert statuses == [201, 200]
+
+
+@pytest.mark.parametrize("lengths", [(0.001, 1.0), (1.0, 0.001), (0.001, 0.002)])
+def test_it_returns_409_for_another_length_at_the_same_start(arm, session, lengths):
+    assert [upload(arm, session, film(), seconds=length).status_code for length in lengths] == [201, 409]
+
+
+@pytest.mark.parametrize("start", [START - 0.0002, START + 0.0002])
+def test_it_returns_409_for_a_short_chunk_inside_another(arm, session, start):
+    statuses = [
+        upload(arm, session, film(), start=begin, seconds=length).status_code
+        for begin, length in ((START, 0.001), (start, 0.0011))
+    ]
+    assert statuses == [201, 409]
+
+
+@pytest.mark.parametrize("start", [START - 0.001, START + 0.001, START + 0.0009])
+def test_it_accepts_adjacent_short_chunks(arm, session, start):
+    statuses = [upload(arm, session, film(), start=begin, seconds=0.001).status_code for begin in (START, start)]
+    assert statuses == [201, 201]
+
+
 def test_it_returns_409_for_the_same_file_at_an_overlapping_time(arm, session):
     upload(arm, session)
     assert upload(arm, session, start=START + 0.5).status_code == 409

@@ -25,27 +25,27 @@ MOST_NAMED = 10
 class Command(FormatCheckedCommand):
     help = (
         "Erases a person: the account with its tokens and logins, and the name in marks and audit entries. Labels, "
-        f"marks and entries stay, with {REMOVED!r} in place of the name. Free text, such as a note, stays as it is; "
-        "the command says where the name is still found. It reaches neither logs nor backups."
+        f"marks and entries stay, with {REMOVED!r} in place of the name. Free text, such as a note, is not changed; "
+        "the command lists where it still contains the name. Logs and backups are not changed."
     )
 
     def add_arguments(self, parser):
-        parser.add_argument("name", nargs="?", default="", help="the username, also of an account that is gone")
-        parser.add_argument("--operator", default="", metavar="TEXT", help="meta_info's operator, as robots send it")
-        parser.add_argument("--yes", action="store_true", help="do not ask")
+        parser.add_argument("name", nargs="?", default="", help="username; the account may already be deleted")
+        parser.add_argument("--operator", default="", metavar="TEXT", help="operator in meta_info, as robots send it")
+        parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
     def handle(self, *args, name, operator, yes, **options):
         if not name and not operator:
-            raise CommandError("nobody is named; NAME, --operator TEXT or both expected")
+            raise CommandError("no person was named; NAME, --operator TEXT or both expected")
         if REMOVED in (name, operator):
-            raise CommandError(f"{REMOVED!r} stands for everybody who was erased; another name expected")
+            raise CommandError(f"{REMOVED!r} replaces the names of all erased persons; another name expected")
         erasure = Erasure(name, operator)
         found = erasure.count()
         if not found:
             raise CommandError(_not_found(name, operator))
         self._show("To be erased", found)
         if not yes and not self._confirmed():
-            raise CommandError("nothing was changed")
+            raise CommandError("cancelled; nothing was changed")
         self._show("Erased", erasure.run())
         self._show_mentions(erasure.texts)
 
@@ -56,9 +56,9 @@ class Command(FormatCheckedCommand):
 
     def _confirmed(self) -> bool:
         try:
-            return input("This cannot be undone. Type yes to go on: ").strip() == "yes"
+            return input("This cannot be undone. Type yes to continue: ").strip() == "yes"
         except EOFError:
-            raise CommandError("there is no terminal to ask at, so nothing was changed; --yes expected") from None
+            raise CommandError("no terminal to ask for confirmation, so nothing was changed; --yes expected") from None
 
     def _show_mentions(self, texts: set[str]) -> None:
         for what, rows in (
@@ -69,7 +69,7 @@ class Command(FormatCheckedCommand):
             ids = list(map(str, rows.order_by("pk").values_list("pk", flat=True)[: MOST_NAMED + 1]))
             if ids:
                 more = " and more" if len(ids) > MOST_NAMED else ""
-                self.stdout.write(f"Free text with this name is left in {what} {', '.join(ids[:MOST_NAMED])}{more}.")
+                self.stdout.write(f"Free text still contains this name in {what} {', '.join(ids[:MOST_NAMED])}{more}.")
 
 
 class Erasure:
@@ -239,6 +239,6 @@ def _not_found(name: str, operator: str) -> str:
     similar = User.objects.filter(username__icontains=name).order_by("username") if name else User.objects.none()
     names = ", ".join(similar.values_list("username", flat=True)[:MOST_NAMED])
     return (
-        f"nothing is stored of {' or '.join(repr(each) for each in (name, operator) if each)}; a username as in "
-        f"/admin/auth/user/, or a person as in /admin/robots/auditentry/, expected{names and f' (similar: {names})'}"
+        f"no data found for {' or '.join(repr(each) for each in (name, operator) if each)}; a username from "
+        f"/admin/auth/user/ or a person from /admin/robots/auditentry/ expected{names and f' (similar: {names})'}"
     )

@@ -9,8 +9,8 @@ from robots.models import ROBOT_ID, Robot
 
 class Command(FormatCheckedCommand):
     help = (
-        "Issues a new key to a robot and prints it, this once; the robot is registered if it is new. The old key is "
-        "void, and connections made with it are closed. Only the key goes to standard output."
+        "Issues a new key for a robot and prints it once; registers the robot if it is new. The old key becomes "
+        "invalid, and connections made with it are closed. Standard output contains only the key."
     )
 
     def add_arguments(self, parser):
@@ -26,11 +26,11 @@ class Command(FormatCheckedCommand):
                 audit.record(actor, audit.Action.ADDED, [robot])
             audit.record(actor, audit.Action.KEY_ISSUED, [robot])
         if is_new:
-            self._say(f"{robot_id} is registered.")
+            self._say(f"Robot {robot_id} is registered.")
         elif replaces:
-            self._say(f"The old key of {robot_id} is void.")
+            self._say(f"The old key of {robot_id} is no longer valid.")
         self.stdout.write(key)
-        self._say(f"Shown this once. Send it as `Authorization: Bearer <key>` to /ws/log/{robot_id}.")
+        self._say(f"The key is shown only once. Send it as `Authorization: Bearer <key>` to /ws/log/{robot_id}.")
 
     def _say(self, text: str) -> None:
         self.stderr.write(text, style_func=str)  # plain text: Django would print it in red

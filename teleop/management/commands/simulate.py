@@ -150,22 +150,22 @@ class Fleet:
 class Command(FormatCheckedCommand):
     needs_database = False  # without --issue-keys the command only connects to the server
     help = (
-        "Simulates SO-101 arms, leader and follower, that stream through the robots' own client until their time is "
-        "up or Ctrl-C, and then end their sessions. Exit code 0 means that every frame is stored."
+        "Simulates SO-101 arms (leader and follower). They stream with the robots' client for --duration or until "
+        "Ctrl-C, and then end their sessions. The exit code is 0 if every frame is stored."
     )
 
     def add_arguments(self, parser):
-        parser.add_argument("--robots", type=int, default=1, help="how many (1): robot_001, robot_002, ...")
-        parser.add_argument("--fps", type=int, default=60, help="frames a second of each (60)")
-        parser.add_argument("--duration", type=float, default=0, help="seconds that each streams (0: until Ctrl-C)")
-        parser.add_argument("--url", default="http://127.0.0.1:8000", help="the server (%(default)s)")
-        parser.add_argument("--prefix", default="robot_", help="what the ids begin with (%(default)s)")
+        parser.add_argument("--robots", type=int, default=1, help="number of robots, from robot_001 on (%(default)s)")
+        parser.add_argument("--fps", type=int, default=60, help="frames per second of each robot (%(default)s)")
+        parser.add_argument("--duration", type=float, default=0, help="seconds of streaming (0: until Ctrl-C)")
+        parser.add_argument("--url", default="http://127.0.0.1:8000", help="URL of the server (%(default)s)")
+        parser.add_argument("--prefix", default="robot_", help="first part of the robots' ids (%(default)s)")
         keys = parser.add_mutually_exclusive_group()
-        keys.add_argument("--key", help="the robot's key, if the server wants one")
+        keys.add_argument("--key", help="key of the robot, if the server requires one")
         keys.add_argument(
             "--issue-keys",
             action="store_true",
-            help="register the robots and issue their keys in DATABASE_URL, which has to be the server's",
+            help="register the robots and issue their keys in DATABASE_URL, the server's database",
         )
 
     def handle(self, *args, robots, fps, duration, url, prefix, key, issue_keys, **options):

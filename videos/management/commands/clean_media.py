@@ -23,30 +23,30 @@ def hours(text: str) -> timedelta:
 
 
 class Command(FormatCheckedCommand):
-    help = """Lists what a crash has left of videos: files that no row names, and rows whose file is missing.
+    help = """Lists remains of interrupted uploads and deletions: files without a row, and rows without a file.
 
-    Rows are listed only, never deleted: where MEDIA_ROOT is not mounted, every file is missing."""
+    Rows are only listed, never deleted: if MEDIA_ROOT is not mounted, every file is missing."""
 
     def add_arguments(self, parser):
-        parser.add_argument("--delete", action="store_true", help="delete the files that no row names")
+        parser.add_argument("--delete", action="store_true", help="delete the files without a row")
         parser.add_argument(
             "--older-than",
             type=hours,
             default=timedelta(hours=DEFAULT_HOURS),
             metavar="HOURS",
-            help=f"only files last written so many hours ago (at least {MIN_HOURS}, else {DEFAULT_HOURS})",
+            help=f"only files older than this (default {DEFAULT_HOURS}, minimum {MIN_HOURS})",
         )
 
     def handle(self, *args, delete, older_than, **options):
         files = self._clean(timezone.now() - older_than, delete)
         rows = self._list_rows()
-        done = "deleted" if delete else "to delete (--delete does it)"
+        done = "deleted" if delete else "to delete (use --delete)"
         self.stdout.write(f"{files} files {done}, {rows} rows without a file")
 
     def _clean(self, before: datetime, delete: bool) -> int:
         count = 0
         for path in files_without_row(before):
-            self.stdout.write(f"{'deleted' if delete else 'no row names'} {path}")
+            self.stdout.write(f"{'deleted' if delete else 'no row for'} {path}")
             if delete:
                 default_storage.delete(path)
             count += 1
@@ -55,6 +55,6 @@ class Command(FormatCheckedCommand):
     def _list_rows(self) -> int:
         count = 0
         for chunk in rows_without_file():
-            self.stdout.write(f"video {chunk.pk} of session {chunk.session_id} has no file {chunk.file_path.name}")
+            self.stdout.write(f"no file for video {chunk.pk} of session {chunk.session_id}: {chunk.file_path.name}")
             count += 1
         return count
