@@ -10,10 +10,8 @@ from django.core.files.uploadhandler import TemporaryFileUploadHandler
 from rest_framework.exceptions import APIException
 
 from teleop.monitoring.disk_reserve import CHECK_EVERY_BYTES, shortage
-from teleop.protocol import MAX_DATA_BYTES
 
 FOLDER = "uploads"  # in MEDIA_ROOT: an upload is kept by a rename, and clean_media finds the remains of a crash
-MAX_FORM_BYTES = MAX_DATA_BYTES  # bound of the fields beside the file and the boundaries
 
 
 class DiskFull(APIException):

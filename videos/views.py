@@ -1,17 +1,16 @@
-from django.conf import settings
 from django.db import transaction
 from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework import mixins
 from rest_framework.decorators import action
-from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.exceptions import ValidationError
 from rest_framework.parsers import MultiPartParser
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from robots import audit
-from robots.api.exceptions import Conflict, TooLarge
+from robots.api.exceptions import Conflict
 from robots.api.schema import problem
 from robots.models import Robot
 from teleop.frames.sql import release_connection
@@ -20,7 +19,7 @@ from videos.content import AnythingIsAccepted, content_of
 from videos.filters import VideoFilter
 from videos.models import Overlap, SessionGone, VideoChunk
 from videos.serializers import UploadSerializer, VideoSerializer, no_such_session
-from videos.uploads import MAX_FORM_BYTES, check_room
+from videos.uploads import check_room
 
 RANGE = OpenApiParameter(
     "Range",
@@ -28,12 +27,6 @@ RANGE = OpenApiParameter(
     OpenApiParameter.HEADER,
     description="`bytes=0-1023`, `bytes=1024-` or `bytes=-1024`. For several ranges the whole file is returned.",
 )
-
-
-class LengthRequired(APIException):
-    status_code = 411
-    default_detail = "Content-Length is missing; it is required, as chunked bodies are not accepted"
-    default_code = "length_required"
 
 
 @extend_schema_view(
@@ -74,7 +67,7 @@ class VideoViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Dest
     open_methods = ("POST",)
 
     def create(self, request):
-        check_length(request)
+        check_room(int(request.META.get("CONTENT_LENGTH") or 0))  # the server has refused a body that is too large
         robot = request.auth if isinstance(request.auth, Robot) else None
         upload = UploadSerializer(data=request.data, context={"robot": robot})
         upload.is_valid(raise_exception=True)
@@ -113,14 +106,3 @@ class VideoViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Dest
     @action(detail=True, content_negotiation_class=AnythingIsAccepted)
     def content(self, request, pk):
         return content_of(self.get_object(), request)
-
-
-def check_length(request) -> None:
-    """Check the size before any part of the body is read."""
-    if "Transfer-Encoding" in request.headers:
-        raise LengthRequired
-    length = request.META.get("CONTENT_LENGTH") or "0"
-    if length.isdecimal() and int(length) > settings.VIDEO_MAX_BYTES + MAX_FORM_BYTES:
-        bound = f"a file of at most {settings.VIDEO_MAX_BYTES} expected (VIDEO_MAX_BYTES)"
-        raise TooLarge(f"file: the body is {length} bytes; {bound}")
-    check_room(int(length) if length.isdecimal() else 0)

@@ -7,7 +7,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.files.uploadhandler import TemporaryFileUploadHandler
 
 from videos.models import VideoChunk
-from videos.tests.video_files import START, files, film, form, upload
+from videos.tests.video_files import START, files, film, upload
 
 pytestmark = pytest.mark.django_db
 
@@ -100,15 +100,6 @@ def test_it_does_not_follow_a_list_of_other_files(admin, session, media):
     )
 
 
-def test_it_refuses_a_body_over_the_limit_before_reading_it(admin, session, media, settings, monkeypatch):
-    settings.VIDEO_MAX_BYTES = 2000
-    monkeypatch.setattr("videos.views.UploadSerializer", None)  # it would be the first to read the body
-    answer = upload(admin, session, bytes(100_000))
-    assert answer.status_code == 413
-    assert "a file of at most 2000 expected (VIDEO_MAX_BYTES)" in answer.json()["detail"]
-    assert_nothing_is_left(media)
-
-
 def test_it_refuses_a_file_one_byte_over_the_limit(admin, session, media, settings):
     settings.VIDEO_MAX_BYTES = len(film()) - 1
     answer = upload(admin, session)
@@ -120,11 +111,6 @@ def test_it_refuses_a_file_one_byte_over_the_limit(admin, session, media, settin
 def test_it_accepts_a_file_of_exactly_the_limit(admin, session, settings):
     settings.VIDEO_MAX_BYTES = len(film())
     assert upload(admin, session).status_code == 201
-
-
-def test_a_body_of_unknown_length_is_refused(admin, session):
-    answer = admin.post("/videos", form(session), format="multipart", HTTP_TRANSFER_ENCODING="chunked")
-    assert answer.status_code == 411 and "Content-Length is missing" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("media_type", ["application/json", "application/x-www-form-urlencoded", "video/mp4"])
