@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from socket import SHUT_RDWR, create_connection, socket
 from typing import NamedTuple
 
+import psutil
 import psycopg
 import pytest
 import requests
@@ -60,6 +61,12 @@ def runs(pid: int) -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [pid])
         return cursor.fetchone() is not None
+
+
+def is_accepted(server: Server, handshake: "Handshake") -> bool:
+    port = handshake.end.getsockname()[1]
+    connections = psutil.Process(server.pid).net_connections("tcp")
+    return any(connection.raddr and connection.raddr.port == port for connection in connections)
 
 
 class Handshake(NamedTuple):
@@ -230,6 +237,7 @@ def test_sigterm_answers_a_handshake_with_1012_while_the_database_is_frozen():
     with postgres_database() as (service, url), serving(url) as server, ExitStack() as stack:
         service.freeze()
         handshake = Handshakes(server, stack).begin("arm")
+        wait_until(lambda: is_accepted(server, handshake), what="a connection that the server has accepted")
         server.terminate()
         try:
             assert outcome(handshake) == 1012

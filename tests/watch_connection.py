@@ -7,6 +7,7 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.test import Client
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from tests.services import Server
@@ -27,6 +28,14 @@ class Watcher:
     def next(self) -> dict[str, Any]:
         self.request_update()
         return self.receive()
+
+    def receive_until_close(self) -> int:
+        """Return the close code."""
+        try:
+            while True:
+                self.websocket.recv(timeout=30)
+        except ConnectionClosed as closed:
+            return closed.rcvd.code if closed.rcvd else 1006
 
     def frames(self) -> Iterator[tuple[int, float, dict]]:
         """Yield one frame after another, without end."""

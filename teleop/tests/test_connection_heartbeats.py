@@ -70,4 +70,4 @@ def test_it_logs_one_line_per_heartbeat(robot, caplog):
         robot.connection.heartbeat_saved(robot.connection.heartbeat())
         robot.connection.heartbeat_saved(robot.connection.heartbeat())
     (record,) = caplog.records
-    assert "arm: 50 refused" in record.getMessage()
+    assert "arm: refused 50 messages" in record.getMessage()

@@ -26,6 +26,7 @@ NAMES_TABLE = {
     "teleop/frames/sql.py",
     "teleop/ingest/store.py",  # inserts
     "teleop/ingest/isolation.py",  # locks it
+    "teleop/monitoring/database.py",  # checks the privileges
     "loadtest/run/databases.py",  # counts the stored frames at the end, without Django
 }
 METHODS = {name: method for name, method in vars(TeleopFrameQuerySet).items() if inspect.isfunction(method)}
