@@ -80,7 +80,7 @@ MIDDLEWARE = [
     "robots.middleware.headers_of_strangers_and_caches",
     "robots.middleware.CompressJSON",
     "django.middleware.security.SecurityMiddleware",
-    "robots.static_files.StaticFilesMiddleware",
+    "config.static_files.StaticFilesMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -207,7 +207,7 @@ CONTENT_SECURITY_POLICY = {
 STATIC_URL = "static/"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "robots.static_files.VersionedStorage"},
+    "staticfiles": {"BACKEND": "config.static_files.VersionedStorage"},
 }
 WHITENOISE_USE_FINDERS = True  # `serve` sends the apps' own files, so collectstatic is not needed
 MEDIA_URL = "media/"

@@ -8,9 +8,9 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.templatetags.static import static
 from django.test import Client
 
+from config.static_files import version
 from robots.client_address import is_secure
 from robots.middleware import CompressJSON
-from robots.static_files import version
 
 NGINX = "10.0.0.1"
 

@@ -17,10 +17,10 @@ from django.db import Error as DatabaseFailure
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from robots import redis_probe
 from robots.models import Robot
 from robots.redis_cache import redis_cache
 from teleop.ingest.transactions import use_dedicated_connection
+from teleop.monitoring import redis_probe
 from teleop.monitoring.database import Problem, all_needs, connection_problem, problem
 from teleop.monitoring.storage import folders, measure
 

@@ -123,7 +123,7 @@ def ask_channel_layer() -> None:
         return
     from redis import RedisError  # here, because its import takes 0.1 s of each start
 
-    from robots import redis_probe
+    from teleop.monitoring import redis_probe
 
     try:
         redis_probe.send_and_receive(redis_client(), PATIENCE_S)

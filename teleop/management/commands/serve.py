@@ -90,7 +90,7 @@ class Command(FormatCheckedCommand):
         """Refuse a Redis that answers and does not carry messages. Without an answer, `serve` starts: it reconnects."""
         import redis  # here, because its import takes 0.1 s, and `serve` may need none of it
 
-        from robots import redis_probe
+        from teleop.monitoring import redis_probe
 
         patience = {"socket_timeout": REDIS_TIMEOUT_S, "socket_connect_timeout": REDIS_TIMEOUT_S}
         try:
