@@ -104,7 +104,7 @@ def test_ingest_continues_without_redis_and_messages_resume(server: Server, chan
         assert take_over(server, f"{how}?session=morning-run") < 2 * HEARTBEAT_S
         wait_until(lambda: time.monotonic() - begun > 4, what="time to notice, to try again and to collect")
         rate = (fleet.acked - acked) / (time.monotonic() - begun)
-        assert rate > 0.8 * 20 * 60
+        assert rate > 20 * 60 / 2  # if ingest waited for Redis, it would be near 0
         assert fleet.reconnects == 0
         assert rss(server) - before < 20 * 2**20
         channels.start() if how == "kill" else channels.thaw()

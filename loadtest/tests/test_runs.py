@@ -37,6 +37,15 @@ def command_lines(parent: psutil.Process) -> str:
     return " ".join(found)
 
 
+def connections_of_generator(parent: psutil.Process) -> int:
+    found = 0
+    for child in parent.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if "loadtest.generator.generate" in child.cmdline():
+                found += sum(each.status == psutil.CONN_ESTABLISHED for each in child.net_connections("tcp"))
+    return found
+
+
 def against(mode: str, robots: int = 5, duration_s: int = 3) -> dict:
     """Return the problems that a run against a sabotaged server finds."""
     command = ("-m", "loadtest.tests.faulty_server", mode)
@@ -83,6 +92,7 @@ def test_ctrl_c_stops_all_processes_and_writes_partial_results(tmp_path):
     process = start(tmp_path, "--robots", "5", "--duration", "60")
     family = psutil.Process(process.pid)
     wait_until(lambda: "loadtest.generator.generate" in command_lines(family), 30)
+    wait_until(lambda: connections_of_generator(family) >= 5, 30, "the robots' connections")
     children = family.children(recursive=True)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(3)  # until the command measures

@@ -106,7 +106,8 @@ def test_it_waits_for_an_unreachable_server_and_loses_no_frames(server, start):
     server.stop()
     key = Robot.objects.create(pk="robot_001").issue_key()
     process = start("--url", server.url, "--key", key)
-    assert "0/1 robots" in (line := process.stdout.readline()) and "Connection refused" in line
+    line = process.stdout.readline()
+    assert "0/1 robots" in line and "Connection refused" in line, line or process.stderr.read()
     server.start()
     wait_until(TeleopFrame.objects.exists, what="frames stored")
     _, errors, code = ended_by(process, signal.SIGTERM)
