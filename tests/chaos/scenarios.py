@@ -70,7 +70,7 @@ def fill_up(fleet: Fleet, disk: Path, server: Server) -> None:
     with filler.open("wb", buffering=0) as file, suppress(OSError):
         while True:
             file.write(bytes(2**16))
-    wait_until(lambda: " waits, attempt " in server.output()[length:], 20, "the full disk is noticed")
+    wait_until(lambda: "could not store " in server.output()[length:], 20, "the full disk is noticed")
     wait_until(lambda: fleet.backlog > 3 * 60 * len(fleet.robots), 20, "robots wait")
     filler.unlink()
 
