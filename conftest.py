@@ -19,10 +19,10 @@ os.environ.setdefault("DATABASE_URL", f"sqlite:///{folder.name}/db.sqlite3")
 os.environ |= {"SECRET_KEY": "tests", "DEBUG": "0", "MEDIA_ROOT": f"{folder.name}/media"}
 
 # These imports come after the environment is set: they read the settings, which read the environment.
-from django.conf import settings  # noqa: E402
-from django.contrib.auth.hashers import PBKDF2PasswordHasher  # noqa: E402
-from django.db import DatabaseError, connection, transaction  # noqa: E402
-from django.test import TransactionTestCase  # noqa: E402
+from django.conf import settings
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
+from django.db import DatabaseError, connection, transaction
+from django.test import TransactionTestCase
 
 settings.WHITENOISE_AUTOREFRESH = True  # otherwise each test client reads the heads of all static files
 PBKDF2PasswordHasher.iterations = 1000  # Django's million takes a second a password

@@ -77,7 +77,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
 ]
 MIDDLEWARE = [
-    "robots.middleware.headers_of_strangers_and_caches",
+    "robots.middleware.scheme_and_cache_control",
     "robots.middleware.CompressJSON",
     "django.middleware.security.SecurityMiddleware",
     "config.static_files.StaticFilesMiddleware",

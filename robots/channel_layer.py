@@ -51,7 +51,5 @@ async def listen(group: str, on_message: Callable[[dict], object], wanted: Calla
 def _process(on_message: Callable[[dict], object], message: dict) -> None:
     try:
         on_message(message)
-    except (
-        Exception
-    ):  # a message that cannot be processed, as of another version's process, must not end the subscription
+    except Exception:  # a message from another version's process, for example, must not end the subscription
         logger.exception("could not process a message from the channel layer")

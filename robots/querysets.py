@@ -27,17 +27,10 @@ class HandshakeRefused(Exception):
 
 
 class RobotQuerySet(RowLockQuerySet):
-    def admit(self, robot_id: str, key: str | None):
-        """Return the robot if the key is its own; raises HandshakeRefused."""
-        (robot,) = self.admit_each([(robot_id, key)])
-        if isinstance(robot, HandshakeRefused):
-            raise robot
-        return robot
-
-    def admit_each(self, claims: Sequence[tuple[str, str | None]]) -> list:
+    def authenticate(self, claims: Sequence[tuple[str, str | None]]) -> list:
         """Return for each (robot_id, key) the robot, or a HandshakeRefused with the reason; one statement for all."""
         robots = self.in_bulk({robot_id for robot_id, _ in claims})
-        return [_admitted(robots.get(robot_id), robot_id, key) for robot_id, key in claims]
+        return [_authenticated(robots.get(robot_id), robot_id, key) for robot_id, key in claims]
 
     def with_key(self, key: str):
         """Return the robot that has this key, or None."""
@@ -70,7 +63,7 @@ class RobotQuerySet(RowLockQuerySet):
         return self.exclude(status="offline").filter(last_heartbeat__lt=Now() - STALE_AFTER)
 
 
-def _admitted(robot, robot_id: str, key: str | None):
+def _authenticated(robot, robot_id: str, key: str | None):
     if robot is None:
         return HandshakeRefused("unknown_robot", f"robot {robot_id} is not registered")
     if not key:

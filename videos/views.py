@@ -1,5 +1,3 @@
-from django.db import transaction
-from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework import mixins
@@ -11,6 +9,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from robots import audit
 from robots.api.exceptions import Conflict
+from robots.api.mixins import AuditedDestroyMixin
 from robots.api.schema import problem
 from robots.models import Robot
 from teleop.frames.sql import release_connection
@@ -57,7 +56,7 @@ RANGE = OpenApiParameter(
         summary="Delete a video", description="Deletes the chunk and its file permanently.", responses={204: None}
     ),
 )
-class VideoViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.DestroyModelMixin, GenericViewSet):
+class VideoViewSet(AuditedDestroyMixin, mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericViewSet):
     queryset = VideoChunk.objects.order_by("session", "camera_key", "start_timestamp")
     serializer_class = VideoSerializer
     filterset_class = VideoFilter
@@ -82,12 +81,6 @@ class VideoViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Dest
         except Overlap as error:
             raise Conflict(str(error)) from None
         return Response(self.get_serializer(kept).data, status=201 if is_new else 200)
-
-    @transaction.atomic
-    def perform_destroy(self, chunk):
-        get_object_or_404(VideoChunk.objects.select_for_update(), pk=chunk.pk)  # another request may have deleted it
-        audit.record(audit.actor_of(self.request), audit.Action.DELETED, [chunk])
-        chunk.delete()
 
     @extend_schema(
         summary="A video's content",

@@ -66,7 +66,7 @@ class Streaming(User):
         wait_for_start()
 
     def connect(self, url: str) -> Robot | MuteRobot:
-        raise NotImplementedError
+        raise NotImplementedError  # each kind of robot; Locust's metaclass excludes an abstract base class
 
     @task
     def stream(self) -> None:

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -32,7 +33,7 @@ class Unusable(Exception):
     """Raised if a program that the load test needs is missing or does not start; the message is one line."""
 
 
-class Service:
+class Service(ABC):
     """A program and its children, on a port of its own, with its output in `log`."""
 
     stop_signal = signal.SIGTERM
@@ -50,14 +51,14 @@ class Service:
     def name(self) -> str:
         return type(self).__name__.lower()
 
-    def command(self) -> list[str | Path]:
-        raise NotImplementedError
+    @abstractmethod
+    def command(self) -> list[str | Path]: ...
 
     def environment(self) -> dict[str, str]:
         return dict(os.environ)
 
-    def answers(self) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def answers(self) -> bool: ...
 
     def use_account(self, name: str) -> None:
         """Run as this system user if this process is root: some programs refuse to run as root."""

@@ -53,14 +53,14 @@ class StrictFields:
 
 
 class UtcDateTimeField(serializers.DateTimeField):
-    """A time, written in UTC. DRF looks up the current time zone for each value: a quarter of a list of robots."""
+    """A time, written in UTC. DRF looks up the current time zone for each value: 18 us instead of 5."""
 
     def to_representation(self, value):
         return value.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
 
 
 class SharedFields(serializers.ModelSerializer):
-    """A serializer whose instances share their fields for output: to make them anew costs 1 ms a request.
+    """A serializer whose instances share their fields for output: to create them takes 0.8 ms for a session.
 
     These fields must not need the request. For input each instance has its own fields, as validators refer to it.
     """

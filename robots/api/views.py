@@ -2,7 +2,6 @@ from csp.decorators import csp_update
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404
 from django.utils.cache import get_conditional_response
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
@@ -18,6 +17,7 @@ from robots import audit
 from robots.api import examples, tokens
 from robots.api.exceptions import Conflict
 from robots.api.filters import RobotFilter
+from robots.api.mixins import AuditedDestroyMixin
 from robots.api.parsers import StrictJSONParser
 from robots.api.renderers import JSONRenderer
 from robots.api.schema import problem, rendered_schema
@@ -61,7 +61,7 @@ KEEPS_ITS_ID = problem("The id differs from the robot's id.")
         responses={204: None, 409: problem("The robot has sessions.")},
     ),
 )
-class RobotViewSet(ModelViewSet):
+class RobotViewSet(AuditedDestroyMixin, ModelViewSet):
     queryset = Robot.objects.all()
     serializer_class = RobotSerializer
     filterset_class = RobotFilter
@@ -93,12 +93,6 @@ class RobotViewSet(ModelViewSet):
         robot = serializer.save()
         if changes := audit.difference(before, audit.values_of(robot, given)):
             audit.record(audit.actor_of(self.request), audit.Action.CHANGED, [robot], changes)
-
-    @transaction.atomic
-    def perform_destroy(self, robot):
-        get_object_or_404(Robot.objects.select_for_update(), pk=robot.pk)  # another request may have deleted it
-        audit.record(audit.actor_of(self.request), audit.Action.DELETED, [robot])
-        robot.delete()
 
     @extend_schema(
         summary="Issue a key",

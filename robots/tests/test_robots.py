@@ -7,7 +7,6 @@ from django.core.exceptions import ValidationError
 from django.db.models.functions import Now
 
 from robots.models import Robot, hash_key
-from robots.querysets import HandshakeRefused
 
 pytestmark = pytest.mark.django_db
 
@@ -17,14 +16,8 @@ def robot():
     return Robot.objects.create(pk="arm")
 
 
-def refusal(*args):
-    with pytest.raises(HandshakeRefused) as caught:
-        Robot.objects.admit(*args)
-    return caught.value.code
-
-
-def test_it_admits_a_robot_with_its_key(robot):
-    assert Robot.objects.admit("arm", robot.issue_key()) == robot
+def test_it_authenticates_a_robot_by_its_key(robot):
+    assert Robot.objects.authenticate([("arm", robot.issue_key())]) == [robot]
 
 
 def test_it_keeps_the_hash_of_a_key_and_not_the_key(robot):
@@ -57,14 +50,15 @@ def test_it_rejects_the_hash_as_a_key(robot):
 def test_it_refuses_a_robot_with_the_matching_error_code(robot):
     key = robot.issue_key()
     other = Robot.objects.create(pk="leg").issue_key()
-    codes = [refusal("arm", None), refusal("arm", ""), refusal("arm", other), refusal("nobody", key)]
+    claims = [("arm", None), ("arm", ""), ("arm", other), ("unknown", key)]
+    codes = [refusal.code for refusal in Robot.objects.authenticate(claims)]
     assert codes == ["missing_key", "missing_key", "wrong_key", "unknown_robot"]
 
 
-def test_it_admits_with_one_query(robot, django_assert_num_queries):
-    key = robot.issue_key()
+def test_it_authenticates_all_robots_with_one_query(robot, django_assert_num_queries):
+    claims = [("arm", robot.issue_key()), ("leg", Robot.objects.create(pk="leg").issue_key())]
     with django_assert_num_queries(1):
-        Robot.objects.admit("arm", key)
+        assert [robot.pk for robot in Robot.objects.authenticate(claims)] == ["arm", "leg"]
 
 
 @pytest.mark.parametrize("robot_id", ["a", "robot_A", "0", "so101.left-arm_2", "x" * 64])

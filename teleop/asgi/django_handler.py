@@ -1,6 +1,6 @@
 """Django's ASGI handler, with middleware and view in one call of the request's thread.
 
-Stock Django enters the thread once for each synchronous half of each middleware: 20 times a request, for 4 ms of CPU.
+Stock Django enters the thread for each synchronous half of each middleware: 18 times for GET /health, 3 ms of CPU.
 """
 
 import asyncio

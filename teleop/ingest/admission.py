@@ -22,8 +22,8 @@ def authenticate(handshakes: Sequence[Handshake]) -> list[str | HandshakeRefused
     if settings.ROBOT_AUTH == "open":
         return _bound_new_robots(handshakes)
     with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, writes=False):
-        admitted = Robot.objects.admit_each([(each.robot_id, each.key) for each in handshakes])
-    return [robot if isinstance(robot, HandshakeRefused) else robot.key_hash for robot in admitted]
+        found = Robot.objects.authenticate([(each.robot_id, each.key) for each in handshakes])
+    return [robot if isinstance(robot, HandshakeRefused) else robot.key_hash for robot in found]
 
 
 def _bound_new_robots(handshakes: Sequence[Handshake]) -> list[str | HandshakeRefused]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FRESH_S = 1
-PATIENCE_S = 1
+TIMEOUT_S = 1
 STUCK_AFTER_S = 10
 CONNECTION_AGE_S = 10  # an older session may write although new ones are read-only, or the other way round
 COUNTING_S = 60  # the session thread counts the frames of a session that ends, maybe many millions
@@ -32,43 +32,43 @@ class Problem(Exception):
 
 
 class Probe:
-    """A question that is asked at most once a second, in a thread of its own, one at a time.
+    """A check that runs at most once a second, in its own thread, one at a time.
 
     A part that is frozen blocks one thread, and delays the caller by at most a second in all.
     """
 
-    def __init__(self, question: Callable[[], object]):
-        self._question = question
+    def __init__(self, check: Callable[[], object]):
+        self._check = check
         self._lock = threading.Lock()
-        self._answer: Future[object] | None = None
-        self._asked_at = 0.0
+        self._result: Future[object] | None = None
+        self._started_at = 0.0
 
-    def ask(self) -> None:
+    def start(self) -> None:
         with self._lock:
             now = time.monotonic()
-            if self._answer is None or (self._answer.done() and now - self._asked_at > FRESH_S):
-                self._answer, self._asked_at = Future(), now
-                threading.Thread(target=self._run, args=[self._answer], daemon=True).start()
+            if self._result is None or (self._result.done() and now - self._started_at > FRESH_S):
+                self._result, self._started_at = Future(), now
+                threading.Thread(target=self._run, args=[self._result], daemon=True).start()
 
     def problem(self) -> str | None:
         """Return the problem in a few words that everyone may read. The details are in the log."""
-        left = self._asked_at + PATIENCE_S - time.monotonic()
+        left = self._started_at + TIMEOUT_S - time.monotonic()
         try:
-            self._answer.result(timeout=max(0, left))
+            self._result.result(timeout=max(0, left))
         except TimeoutError:
-            return f"no answer within {PATIENCE_S} s"
+            return f"no answer within {TIMEOUT_S} s"
         except Problem as problem:
             return str(problem)
         except Exception as error:
             return f"unreachable ({type(error).__name__})"
         return None
 
-    def _run(self, answer: Future) -> None:
+    def _run(self, result: Future) -> None:
         try:
-            answer.set_result(self._question())
+            result.set_result(self._check())
         except Exception as error:  # each driver has errors of its own
-            logger.warning("health: %s: %s", self._question.__name__, error)
-            answer.set_exception(error)
+            logger.warning("health: %s: %s", self._check.__name__, error)
+            result.set_exception(error)
 
 
 @cache
@@ -82,7 +82,7 @@ def database_connection():
     return own
 
 
-def ask_database() -> None:
+def check_database() -> None:
     """Ask whether frames can be stored: a database that answers may be read-only, or miss a privilege."""
     connection = database_connection()
     try:
@@ -96,14 +96,14 @@ def ask_database() -> None:
         raise
 
 
-def ask_pool() -> None:
+def check_pool() -> None:
     """Take a connection as requests do: a database that answers does not mean that a connection is free."""
     pool = getattr(connections["default"], "pool", None)
     if pool is None:  # with SQLite, or if DATABASE_URL disables the pool
         return
     pool.open()  # as Django does each time; before the first request the pool is closed
     try:
-        with pool.connection(timeout=PATIENCE_S / 2):
+        with pool.connection(timeout=TIMEOUT_S / 2):
             pass
     except PoolTimeout:
         if pool.get_stats().get("pool_size") == pool.max_size:
@@ -115,10 +115,10 @@ def ask_pool() -> None:
 def redis_client() -> "Redis":
     from redis import Redis
 
-    return Redis.from_url(settings.REDIS_URL, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S)
+    return Redis.from_url(settings.REDIS_URL, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
 
 
-def ask_channel_layer() -> None:
+def check_channel_layer() -> None:
     if not settings.REDIS_URL:  # the channel layer is in this process's memory
         return
     from redis import RedisError  # here, because its import takes 0.1 s of each start
@@ -126,7 +126,7 @@ def ask_channel_layer() -> None:
     from teleop.monitoring import redis_probe
 
     try:
-        redis_probe.send_and_receive(redis_client(), PATIENCE_S)
+        redis_probe.send_and_receive(redis_client(), TIMEOUT_S)
     except RedisError as error:
         if redis_probe.is_wrong_setting(error):
             raise Problem(f"refuses messages ({type(error).__name__})") from error
@@ -150,14 +150,14 @@ class WriterWatch:
         return None
 
 
-database, pool, channel_layer = Probe(ask_database), Probe(ask_pool), Probe(ask_channel_layer)
+database, pool, channel_layer = Probe(check_database), Probe(check_pool), Probe(check_channel_layer)
 writer_watch = WriterWatch()
 
 
 def problems() -> dict[str, str | None]:
     """Return the problem of each part, or None if the part works."""
     for probe in (database, pool, channel_layer):
-        probe.ask()
+        probe.start()
     now, worker = time.monotonic(), worker_if_any()
     pending, last_commit_at = (worker.writer.pending_frames, worker.writer.last_commit_at) if worker else (0, None)
     frame_thread, session_thread = (

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import threading
 
 import pytest
+from asgiref.sync import sync_to_async
 
 from teleop.asgi import requests
 from teleop.asgi.requests import MAX_AT_WORK, Requests
@@ -123,3 +125,39 @@ def test_a_request_completes_although_the_server_cancels_it():
         assert client.answers[0][0]["status"] == 200
 
     asyncio.run(scenario())
+
+
+def test_requests_use_the_same_thread_one_after_another():
+    threads = []
+
+    async def application(scope, receive, send):
+        threads.append(await sync_to_async(threading.get_ident)())
+
+    async def scenario():
+        client = Client()
+        client.requests._application = application
+        for _ in range(3):
+            await client.ask()
+
+    asyncio.run(scenario())
+    assert len(threads) == 3 and len(set(threads)) == 1
+
+
+def test_concurrent_requests_have_a_thread_each():
+    threads = []
+    both = threading.Barrier(2, timeout=10)  # a single thread would wait for itself
+
+    def meet() -> None:
+        both.wait()
+        threads.append(threading.get_ident())
+
+    async def application(scope, receive, send):
+        await sync_to_async(meet)()
+
+    async def scenario():
+        client = Client()
+        client.requests._application = application
+        await asyncio.gather(client.ask(), client.ask())
+
+    asyncio.run(scenario())
+    assert len(set(threads)) == 2

@@ -121,7 +121,7 @@ def test_it_stores_frame_count_and_times_when_a_session_ends():
     )
 
 
-def test_it_ends_a_session_whose_clock_stepped_with_all_its_times():
+def test_it_ends_a_session_at_its_extreme_times_after_a_clock_step():
     opened = opens()
     stores(opened, 0, 1, 2, times=[0, 1, -7200])
     before, after = (T0.timestamp() + seconds for seconds in (1, -7200))

@@ -49,7 +49,7 @@ def test_it_computes_quality_from_the_frames():
     }
 
 
-def test_it_corrects_times_of_a_session_whose_clock_stepped_unnoticed():
+def test_it_corrects_the_times_after_an_unnoticed_clock_step():
     """The worker was killed after the step and before the next heartbeat."""
     session = ended()
     session.frames.filter(frame_index__range=(200, 399)).update(timestamp=F("timestamp") + timedelta(days=365))

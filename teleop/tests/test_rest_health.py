@@ -83,8 +83,8 @@ def test_it_probes_again_after_one_second(monkeypatch):
     probe = Probe(lambda: asked.append(1))
     for now in (10.0, 10.9, 11.1, 11.2):
         monkeypatch.setattr(health.time, "monotonic", lambda now=now: now)
-        probe.ask()
-        probe._answer.result(timeout=5)
+        probe.start()
+        probe._result.result(timeout=5)
     assert len(asked) == 2
 
 
@@ -101,13 +101,13 @@ def test_liveness_returns_ok_while_other_parts_are_down(parts):
 
 def test_it_probes_the_database_on_a_separate_connection(db, django_assert_num_queries):
     with django_assert_num_queries(0):
-        health.ask_database()
+        health.check_database()
     assert health.database_connection().connection is not None
 
 
 @pytest.mark.redis
 def test_it_probes_redis():
-    health.ask_channel_layer()
+    health.check_channel_layer()
 
 
 WRITER_STORIES = {

@@ -138,7 +138,7 @@ def test_it_issues_no_key_to_a_real_robot_with_a_key():
     key = real.issue_key()
     with pytest.raises(CommandError, match="robot_002 has a key and is not a simulated robot"):
         simulate(robots=2, issue_keys=True)
-    assert Robot.objects.admit("robot_002", key)
+    assert Robot.objects.get(pk="robot_002").has_key(key)
     assert not Robot.objects.filter(pk="robot_001").exists()
 
 

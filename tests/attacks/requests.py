@@ -76,10 +76,7 @@ FLOODS: dict[str, tuple[int, Callable[[socket.socket], None]]] = {
     "lines of a head": (20, lambda s: pour(s, b"GET / HTTP/1.1\r\n", b"A: b\r\n")),
     "pipelined requests": (2, lambda s: pour(s, b"", GET_LIVE * 1_000)),
     "health": (8, lambda s: fetch(s, get("/health"))),
-    "static files": (
-        8,
-        lambda s: fetch(s, get("/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js")),
-    ),
+    "static files": (8, lambda s: fetch(s, get(SWAGGER_UI))),
     "refused handshakes": (10, lambda s: fetch(s, get("/ws/fleet", UPGRADE))),
     "broken handshakes": (10, lambda s: fetch(s, get("/ws/fleet", b"Upgrade: websocket\r\n"))),
     "connections": (4, lambda s: None),

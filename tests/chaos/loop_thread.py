@@ -1,6 +1,7 @@
 """An event loop in a thread of its own, for network programs beside a test that blocks."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from threading import Thread
 from typing import Any, Self, TypeVar
@@ -8,7 +9,7 @@ from typing import Any, Self, TypeVar
 T = TypeVar("T")
 
 
-class LoopThread:
+class LoopThread(ABC):
     """Run a loop between `_start` and `_stop`, coroutines of the subclass."""
 
     def __init__(self) -> None:
@@ -30,8 +31,8 @@ class LoopThread:
         """Run a coroutine in the loop; return its result."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    async def _start(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def _start(self) -> None: ...
 
-    async def _stop(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def _stop(self) -> None: ...

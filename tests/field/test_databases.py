@@ -151,7 +151,7 @@ def test_it_serves_at_every_form_of_an_address(database: Postgres, address: str)
     [
         (("teleop:", "teleop:not"), 'password authentication failed for user "teleop"'),
         ((f":{ENCODED}", ""), "no password supplied"),
-        (("//teleop:", "//nobody:"), 'password authentication failed for user "nobody"'),
+        (("//teleop:", "//stranger:"), 'password authentication failed for user "stranger"'),
         (("/teleop", "/none"), 'database "none" does not exist'),
         (("/teleop", "/teleop?sslmode=require"), "server does not support SSL, but SSL was required"),
         (("/teleop", "/teleop?sslmode=maybe"), 'invalid sslmode value: "maybe"'),

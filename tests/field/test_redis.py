@@ -93,8 +93,8 @@ def url_of(service: Redis, user: str) -> str:
 
 
 def health_problem() -> str | None:
-    probe = health.Probe(health.ask_channel_layer)
-    probe.ask()
+    probe = health.Probe(health.check_channel_layer)
+    probe.start()
     return probe.problem()
 
 

@@ -199,7 +199,7 @@ def test_it_accepts_a_file_of_sqlite(read, url: str, file: str):
     assert read(DATABASE_URL=url)["DATABASES"]["default"]["NAME"] == file
 
 
-def test_it_says_what_two_slashes_were_meant_to_be(read):
+def test_it_suggests_three_or_four_slashes_for_a_sqlite_file(read):
     with pytest.raises(
         ImproperlyConfigured, match=r"sqlite:///db\.sqlite3 expected .* or sqlite:////db.sqlite3 for an abs"
     ):
