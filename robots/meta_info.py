@@ -21,7 +21,7 @@ def problem_with(meta_info: dict) -> str | None:
 
 def _levels(value) -> int:
     levels, layer = 0, [value]
-    while layer := [each for each in layer if isinstance(each, dict | list)]:
+    while layer := [item for item in layer if isinstance(item, dict | list)]:
         levels += 1
-        layer = [child for each in layer for child in (each.values() if isinstance(each, dict) else each)]
+        layer = [child for item in layer for child in (item.values() if isinstance(item, dict) else item)]
     return levels

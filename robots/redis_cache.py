@@ -18,8 +18,8 @@ RETRY_S = 5
 @cache
 def redis_cache(url: str) -> RedisCache:
     """Return one cache per process: under ASGI Django creates a cache for every request, and each would reconnect."""
-    patience = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S, "retry": Retry(NoBackoff(), 0)}
-    return RedisCache(url, {"OPTIONS": patience})
+    timeouts = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S, "retry": Retry(NoBackoff(), 0)}
+    return RedisCache(url, {"OPTIONS": timeouts})
 
 
 class RedisOrLocalCache(BaseCache):

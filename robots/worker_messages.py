@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 GROUP = "ingest"
 
 
-async def tell_workers(**notice) -> None:
+async def notify_workers(**notice) -> None:
     await channel_layer.send(GROUP, {"type": "close", **notice})
 
 
@@ -30,6 +30,6 @@ def close_connections(code: int, **of) -> None:
     heartbeat.
     """
     try:
-        async_to_sync(tell_workers)(code=code, **of)
+        async_to_sync(notify_workers)(code=code, **of)
     except Exception as error:  # redis-py, sockets and the layer raise different errors; each is an outage
         logger.warning("could not send a message through the channel layer: %s", error)

@@ -38,4 +38,8 @@ def check_encoding(databases: Sequence[str] | None = None, **_) -> list[CheckMes
     from teleop.monitoring.database import STORING, problem  # here, because `migrate` alone runs this check
 
     found = [problem(connections[alias], STORING) for alias in databases or []]
-    return [Error(each.what, hint=each.cure, id=each.id) for each in found if each and each.id == "teleop.E002"]
+    return [
+        Error(finding.what, hint=finding.cure, id=finding.id)
+        for finding in found
+        if finding and finding.id == "teleop.E002"
+    ]

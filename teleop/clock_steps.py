@@ -78,6 +78,6 @@ def span(
     """
     if not steps:
         return min(first, last), max(first, last), None
-    beside = [datetime.fromtimestamp(step[name], UTC) for step in steps for name in ("before", "timestamp")]
+    at_steps = [datetime.fromtimestamp(step[name], UTC) for step in steps for name in ("before", "timestamp")]
     steady = last - first - timedelta(seconds=sum(step["step_s"] for step in steps))
-    return min(first, last, *beside), max(first, last, *beside), max(steady, timedelta())
+    return min(first, last, *at_steps), max(first, last, *at_steps), max(steady, timedelta())

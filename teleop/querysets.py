@@ -83,7 +83,7 @@ class TeleopSessionQuerySet(RowLockQuerySet):
         durations = ended.order_by("-start_time", "-id").values_list(DURATION, flat=True)[:MAX_DURATIONS]
         return [duration.total_seconds() for duration in durations]
 
-    def beside(self, session):
+    def neighbours(self, session):
         """Return the sessions before and after it in the order of the lists, newest first; None if there is none."""
         # Not `newer OR as new and ...`: the database would read the index from its end.
         newer = self.filter(start_time__gte=session.start_time).exclude(
@@ -124,7 +124,7 @@ class TeleopSessionQuerySet(RowLockQuerySet):
 
     def held_by(self, holds):
         """Select the sessions that these holders still hold; by primary key, as holder has no index."""
-        return self.filter(pk__in=[each.session_id for each in holds], holder__in=[each.holder for each in holds])
+        return self.filter(pk__in=[lease.session_id for lease in holds], holder__in=[lease.holder for lease in holds])
 
     def delete(self, actor: audit.Actor | None = None):
         """Delete session by session, as each removes its frames in batches; raises SessionIsLive before any delete."""

@@ -76,6 +76,6 @@ class ReplayPage(StaffPage, DetailView):
         sessions = TeleopSession.objects.all()
         with suppress(ValidationError):  # if filters contradict each other, none applies
             sessions = filters.qs if filters.is_valid() else sessions
-        before, after = sessions.only("pk", "start_time").beside(self.object)
+        before, after = sessions.only("pk", "start_time").neighbours(self.object)
         context |= {"before": before, "after": after, "query": query.urlencode()}
         return super().get_context_data(title=f"Session {self.object.pk}", **context)

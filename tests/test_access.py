@@ -199,7 +199,7 @@ class Undo(Exception):
     """Error that rolls a transaction back, so that the request in it has changed nothing."""
 
 
-async def told_nobody(**notice: object) -> None:
+async def notify_none(**notice: object) -> None:
     pass
 
 
@@ -214,7 +214,7 @@ def places(settings, tmp_path, monkeypatch) -> dict[str, int]:
     """Return the ids that stand in the paths."""
     cache.clear()
     settings.MEDIA_ROOT, settings.REFUSALS_PER_ADDRESS = tmp_path, 0
-    monkeypatch.setattr(worker_messages, "tell_workers", told_nobody)
+    monkeypatch.setattr(worker_messages, "notify_workers", notify_none)
     import_module("robots.migrations.0002_groups").seed(apps, None)
     for robot_id in (*ROBOTS, "spare"):
         Robot.objects.create(pk=robot_id)

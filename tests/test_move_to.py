@@ -180,16 +180,16 @@ def test_it_refuses_a_target_with_other_robots(source, target):
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "printed"),
     [
         ("sqlite:///other.sqlite3", "the target URL begins with sqlite; postgresql://... expected"),
         ("postgresql://127.0.0.1:1/none", "cannot connect to the target"),
     ],
 )
-def test_it_reports_an_unusable_target(source, url, said):
+def test_it_reports_an_unusable_target(source, url, printed):
     end = manage(source, "move_to", url)
     assert end.returncode == 1
-    assert said in end.stderr
+    assert printed in end.stderr
     assert "Traceback" not in end.stderr
 
 

@@ -16,7 +16,7 @@ LOCAL, NETWORK = ["localhost", "127.0.0.1"], ["*"]
 
 
 @pytest.mark.parametrize(
-    "address, hosts, said",
+    "address, hosts, printed",
     [
         ("192.0.2.7", LOCAL, "the address is 192.0.2.7"),
         ("0.0.0.0", LOCAL, "the address is 0.0.0.0"),
@@ -26,11 +26,11 @@ LOCAL, NETWORK = ["localhost", "127.0.0.1"], ["*"]
         ("127.0.0.1", [*LOCAL, "*"], "ALLOWED_HOSTS is *"),
     ],
 )
-def test_it_refuses_open_mode_beyond_localhost(settings, address: str, hosts: list[str], said: str):
+def test_it_refuses_open_mode_beyond_localhost(settings, address: str, hosts: list[str], printed: str):
     settings.ROBOT_AUTH, settings.ALLOWED_HOSTS = "open", hosts
     with pytest.raises(CommandError, match="ROBOT_AUTH is open and ") as refused:
         serve.check_open(address)
-    assert said in str(refused.value)
+    assert printed in str(refused.value)
     assert "ROBOT_AUTH_OPEN_ANYWHERE=1" in str(refused.value)
     settings.ROBOT_AUTH_OPEN_ANYWHERE = True
     serve.check_open(address)

@@ -47,8 +47,8 @@ def test_it_reports_a_port_in_use_in_one_line_and_exits_with_1():
         port = other.getsockname()[1]
         command = [sys.executable, "manage.py", "serve", "--port", str(port)]
         end = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
-    said = f"CommandError: cannot serve on 127.0.0.1, port {port}: Address already in use\n"
-    assert (end.returncode, end.stdout, end.stderr) == (1, "", said)
+    printed = f"CommandError: cannot serve on 127.0.0.1, port {port}: Address already in use\n"
+    assert (end.returncode, end.stdout, end.stderr) == (1, "", printed)
 
 
 @pytest.mark.django_db
@@ -61,7 +61,7 @@ def test_it_refuses_a_port_in_use_by_workers(lasting: Server, settings):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    "options, said",
+    "options, printed",
     [
         (["--workers", "2"], "--workers is 2 and REDIS_URL is empty"),
         (["--workers", "0"], "--workers is 0; 1 to 64 expected"),
@@ -69,9 +69,9 @@ def test_it_refuses_a_port_in_use_by_workers(lasting: Server, settings):
         (["--host", "nowhere.invalid"], "cannot serve on nowhere.invalid"),
     ],
 )
-def test_it_names_an_invalid_option(options: list[str], said: str, settings):
+def test_it_names_an_invalid_option(options: list[str], printed: str, settings):
     settings.REDIS_URL = ""
-    assert said in refused("--port", "0", *options)
+    assert printed in refused("--port", "0", *options)
 
 
 def test_workers_are_the_parents_only_children_and_in_its_session(lasting: Server):
@@ -101,9 +101,9 @@ def test_it_prints_its_address_once_it_listens(url: str, options: list[str]):
     pipes = {"stdout": subprocess.PIPE, "text": True, "start_new_session": True}
     with subprocess.Popen(command, cwd=ROOT, env=environment, **pipes) as process:
         try:
-            said, address = process.stdout.readline().strip().rsplit("/", 1)
+            printed, address = process.stdout.readline().strip().rsplit("/", 1)
             host, port = address.split(":")
-            assert said == "serving on http:/"
+            assert printed == "serving on http:/"
             create_connection((host, int(port))).close()
         finally:
             os.killpg(process.pid, signal.SIGTERM)  # --reload serves in a child

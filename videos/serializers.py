@@ -118,7 +118,7 @@ class UploadSerializer(StrictFields, serializers.Serializer):
     def probe(self) -> None:
         """Check the video's length; called last, as it reads the whole file, after refusals for lack of permission."""
         data = self.validated_data
-        said = data["end_timestamp"] - data["start_timestamp"]
+        stated = data["end_timestamp"] - data["start_timestamp"]
         try:
             found = seconds_of_video(data["file"].temporary_file_path())
         except NoVideo as error:
@@ -130,6 +130,6 @@ class UploadSerializer(StrictFields, serializers.Serializer):
 
             REQUESTS_REFUSED.labels("uploads_busy").inc()
             raise UploadsBusy(f"{error}; try again later") from None
-        if abs(found - said) > (most := max(TOLERANCE_S, TOLERANCE * said)):
-            bound = f"{said:.3f} s (end_timestamp - start_timestamp) expected, within {most:.3f} s"
+        if abs(found - stated) > (most := max(TOLERANCE_S, TOLERANCE * stated)):
+            bound = f"{stated:.3f} s (end_timestamp - start_timestamp) expected, within {most:.3f} s"
             raise ValidationError({"file": [f"file is {found:.3f} s of video; {bound}"]})

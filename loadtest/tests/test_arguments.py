@@ -26,7 +26,7 @@ def refused(**options) -> str:
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "said"),
+    ("option", "value", "printed"),
     [
         ("robots", "0", "--robots is '0'; whole numbers from 1 to 1000 expected"),
         ("robots", "10,x", "--robots is '10,x'"),
@@ -46,8 +46,8 @@ def refused(**options) -> str:
         ("compare", ["no.json", "no.json"], "--compare: no.json: No such file or directory"),
     ],
 )
-def test_it_refuses_an_invalid_argument_and_names_it(option, value, said):
-    assert said in refused(**{option: value})
+def test_it_refuses_an_invalid_argument_and_names_it(option, value, printed):
+    assert printed in refused(**{option: value})
 
 
 def parsed(*arguments: str) -> list[Run]:

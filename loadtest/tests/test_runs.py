@@ -50,14 +50,14 @@ def against(mode: str, robots: int = 5, duration_s: int = 3) -> dict:
     """Return the problems that a run against a sabotaged server finds."""
     command = ("-m", "loadtest.tests.faulty_server", mode)
     options = Options(runs=[], server_command=command)
-    with Bench(options, watch=lambda run, said: None) as bench:
+    with Bench(options, watch=lambda run, printed: None) as bench:
         return bench.run(Run("sqlite", robots, duration_s=duration_s))
 
 
 def test_it_counts_every_frame_of_a_short_run(tmp_path):
     process = start(tmp_path, "--robots", "5", "--duration", "3", "--require", "failures==0,p95_ms<5000")
-    said, _ = process.communicate(timeout=40)
-    assert process.returncode == 0, said
+    printed, _ = process.communicate(timeout=40)
+    assert process.returncode == 0, printed
     results = json.loads((tmp_path / "out/results.json").read_text())
     (row,) = results["runs"]
     assert list(results) == ["machine", "runs"]
@@ -97,10 +97,10 @@ def test_ctrl_c_stops_all_processes_and_writes_partial_results(tmp_path):
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(3)  # until the command measures
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=30)
-    assert process.returncode == 1, said
+    printed, _ = process.communicate(timeout=30)
+    assert process.returncode == 1, printed
     assert not any(map(is_running, children))
     (row,) = json.loads((tmp_path / "out/results.json").read_text())["runs"]
     assert row["verdict"] == "failed"
     assert row["acked"] > 0
-    assert "interrupted" in said
+    assert "interrupted" in printed

@@ -24,7 +24,7 @@ def ago(at: datetime | None) -> str:
     if at is None:
         return "never"
     seconds = max(0, (timezone.now() - at).total_seconds())
-    unit, size = next((each for each in UNITS if seconds >= each[1]), UNITS[-1])
+    unit, size = next((unit for unit in UNITS if seconds >= unit[1]), UNITS[-1])
     return format_html('<time class="ago" datetime="{}">{} {} ago</time>', at.isoformat(), int(seconds // size), unit)
 
 

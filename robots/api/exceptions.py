@@ -28,14 +28,14 @@ class TooLarge(APIException):
     default_code = "too_large"
 
 
-class DatabaseAway(APIException):
+class DatabaseUnavailable(APIException):
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
     default_detail = "the database does not answer; try again later"
     default_code = "database_away"
     wait = 5  # Retry-After
 
     @classmethod
-    def of(cls, error: OperationalError | InterfaceError) -> "DatabaseAway":
+    def of(cls, error: OperationalError | InterfaceError) -> "DatabaseUnavailable":
         """Count and name the case that all connections of the pool are in use; the server itself is healthy then."""
         if not isinstance(error.__cause__, PoolTimeout):
             return cls()
@@ -61,7 +61,7 @@ def handle(error: Exception, context: dict):
             held = ", ".join(sorted({str(each._meta.verbose_name_plural) for each in error.protected_objects}))
             error = Conflict(f"cannot be deleted: {held} refer to it (rows: {len(error.protected_objects)})")
         case OperationalError() | InterfaceError():
-            error = DatabaseAway.of(error)
+            error = DatabaseUnavailable.of(error)
         case AuthenticationFailed():  # raised before any throttle ran
             error = count_refusal(context["request"]) or error
     return exception_handler(error, context)
@@ -71,8 +71,10 @@ def server_error(request):
     """Answer an error outside REST; if the database is unreachable, answer 503, for a browser too."""
     error = sys.exc_info()[1]
     if isinstance(error, OperationalError | InterfaceError):
-        away = DatabaseAway.of(error)
-        return HttpResponse(away.detail, "text/plain", away.status_code, headers={"Retry-After": str(away.wait)})
+        unavailable = DatabaseUnavailable.of(error)
+        return HttpResponse(
+            unavailable.detail, "text/plain", unavailable.status_code, headers={"Retry-After": str(unavailable.wait)}
+        )
     return defaults.server_error(request)
 
 

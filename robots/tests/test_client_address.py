@@ -156,7 +156,7 @@ def test_it_parses_networks_of_both_families(text, network):
 
 
 @pytest.mark.parametrize(
-    "text, said",
+    "text, printed",
     [
         ("nginx", "'nginx' is no address or network; 10.0.0.7 or 10.0.0.0/8 expected"),
         ("*", "is no address or network"),
@@ -165,10 +165,10 @@ def test_it_parses_networks_of_both_families(text, network):
         ("10.0.0.7/8", "10.0.0.7 (one address) or 10.0.0.0/8 (a network) expected"),
     ],
 )
-def test_it_names_the_network_that_it_cannot_parse(text, said):
+def test_it_names_the_network_that_it_cannot_parse(text, printed):
     with pytest.raises(ValueError) as caught:
         parse_network(text)
-    assert said in str(caught.value)
+    assert printed in str(caught.value)
 
 
 def test_it_trusts_a_mapped_address_of_an_ipv4_network():

@@ -57,7 +57,7 @@ def test_it_erases_the_account_and_the_name_only(session):
         LogEntry.objects.create(
             user=user, content_type=kind, object_id=ada.pk, object_repr="ada", action_flag=CHANGE, change_message=""
         )
-    said = erase("ada", "--operator", "Ada L.")
+    printed = erase("ada", "--operator", "Ada L.")
     for line in (
         "3 audit entries",
         "1 accounts",
@@ -66,7 +66,7 @@ def test_it_erases_the_account_and_the_name_only(session):
         "2 entries of the admin's earlier log",
         "1 sessions with the name in meta_info",
     ):
-        assert said.count(f"  {line}\n") == 2, said  # the announcement and the result
+        assert printed.count(f"  {line}\n") == 2, printed  # the announcement and the result
     session.refresh_from_db()
     assert session.marks == [MARK | {"by": name} for name in ("removed user", "bob")]
     assert session.labels["task"] == "Fold b" and session.meta_info["operator"] == "removed user"

@@ -146,17 +146,17 @@ def test_its_migration_can_be_reversed_and_reapplied(tmp_path: Path):
 
 @pytest.mark.once
 @pytest.mark.parametrize(
-    ("command", "code", "said"),
+    ("command", "code", "printed"),
     [
         (["prune", "--older-than", "1d"], 1, "CommandError: the database of DATABASE_URL cannot be used: "),
         (["simulate", "--robots", "0"], 1, "CommandError: --robots is 0; 1 to 1000 expected"),
         (["loadtest", "--robots", "0"], 2, "CommandError: --robots is '0'; whole numbers from 1 to 1000 expected"),
     ],
 )
-def test_it_checks_the_database_only_for_commands_that_use_it(command: list[str], code: int, said: str):
+def test_it_checks_the_database_only_for_commands_that_use_it(command: list[str], code: int, printed: str):
     end = manage(*command, DATABASE_URL="postgresql://127.0.0.1:1/none")
     assert (end.returncode, end.stdout) == (code, "")
-    assert end.stderr.startswith(said)
+    assert end.stderr.startswith(printed)
     assert end.stderr.count("\n") == 1
 
 

@@ -92,9 +92,9 @@ class SessionColumns(admin.ModelAdmin):
     def quality_in_words(self, session):
         """Describe the known quality numbers; missing frames and the duration have their own columns."""
         known = {name: value for name, value in (session.quality or {}).items() if value is not None}
-        said = [words.format(known[name]) for name, words in QUALITY.items() if name in known]
-        said += ["clock stepped"] * bool(session.clock_steps)
-        return display.clipped(", ".join(said) or None)
+        parts = [words.format(known[name]) for name, words in QUALITY.items() if name in known]
+        parts += ["clock stepped"] * bool(session.clock_steps)
+        return display.clipped(", ".join(parts) or None)
 
     @admin.display(description="pages")
     def pages(self, session):
@@ -129,13 +129,13 @@ class TeleopSessionAdmin(SessionColumns):
         *("of_robot", "started", "ended", "duration", "stepped", "recorded", "fps", "effective_fps", "missing"),
         "cameras",
     ]
-    said = ["meta", "staff_labels", "key", "updated"]
-    readonly_fields = [*recording, "quality_in_words", *said]
+    metadata = ["meta", "staff_labels", "key", "updated"]
+    readonly_fields = [*recording, "quality_in_words", *metadata]
     fieldsets = [
         ("Labels", {"fields": STAFF_LABELS}),
         ("Recording", {"fields": recording}),
         ("Quality", {"fields": ["quality_in_words"]}),
-        ("Metadata", {"fields": said}),
+        ("Metadata", {"fields": metadata}),
     ]
 
     def has_add_permission(self, request):

@@ -141,8 +141,8 @@ class SessionFilter(django_filters.FilterSet):
         check_range(given)
         least, most = given.get("min_duration_ratio"), given.get("max_duration_ratio")
         if least is not None and most is not None and least > most:
-            says = f"max_duration_ratio is {most}; at least min_duration_ratio ({least}) expected"
-            raise ValidationError({"max_duration_ratio": [says]})
+            message = f"max_duration_ratio is {most}; at least min_duration_ratio ({least}) expected"
+            raise ValidationError({"max_duration_ratio": [message]})
         return super().filter_queryset(queryset)
 
     def by_from(self, queryset, name, value):

@@ -36,8 +36,8 @@ class UnixSecondsField(serializers.FloatField):
     def to_internal_value(self, data):
         is_number = isinstance(data, int | float) and not isinstance(data, bool)
         if not is_number or not MIN_TIMESTAMP <= data <= MAX_TIMESTAMP:
-            says = f"{self.field_name} is {data!r:.40}; unix seconds between 2000 and 2100 expected"
-            raise ValidationError(says)
+            message = f"{self.field_name} is {data!r:.40}; unix seconds between 2000 and 2100 expected"
+            raise ValidationError(message)
         return float(data)
 
 

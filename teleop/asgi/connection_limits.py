@@ -44,16 +44,16 @@ class ConnectionLimit:
         self._taken: Counter[str] = Counter()
 
     @contextmanager
-    def hold(self, whose: str = "") -> Iterator[None]:
-        if self._limit and self._taken[whose] >= self._limit:
+    def hold(self, key: str = "") -> Iterator[None]:
+        if self._limit and self._taken[key] >= self._limit:
             raise LimitExceeded(self._status, self._code, self._detail.format(self._limit))
-        self._taken[whose] += 1
+        self._taken[key] += 1
         try:
             yield
         finally:
-            self._taken[whose] -= 1
-            if not self._taken[whose]:
-                del self._taken[whose]
+            self._taken[key] -= 1
+            if not self._taken[key]:
+                del self._taken[key]
 
 
 class PerMinuteLimit:

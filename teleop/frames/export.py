@@ -62,7 +62,7 @@ async def converted(frames: FrameRange, convert: Callable[[bytes], T]) -> AsyncG
         raise FramesGone(f"session {frames.session_id} was deleted during the download")
 
 
-async def in_pieces(content: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+async def chunked(content: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
     """Split the content into pieces and yield to the event loop after each.
 
     The server sends a piece while it receives the next, and the robots' frames are not delayed. In whole blocks 500 MB

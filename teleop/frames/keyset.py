@@ -69,8 +69,8 @@ def frames_of(page: Page, fields: Iterable[str]) -> list[Any]:
 
 def frames_with_session(page: Page) -> list[dict[str, Any]]:
     """Return frames with the server's `session_id` first; it replaces a key of that name from a robot."""
-    ours = [({"session_id": session_id}, orjson.loads(line)) for session_id, line in page.lines]
-    return [session | frame | session for session, frame in ours]
+    frames = [({"session_id": session_id}, orjson.loads(line)) for session_id, line in page.lines]
+    return [session | frame | session for session, frame in frames]
 
 
 def check_fields(fields: Iterable[str], session_id: int, lines: Iterable[bytes] = ()) -> None:

@@ -42,22 +42,22 @@ async def parquet(frames: FrameRange, fields: Iterable[str] = ()) -> AsyncGenera
     yield await database_sync_to_async(file.finish)()
 
 
-class Pieces(io.RawIOBase):
+class ChunkBuffer(io.RawIOBase):
     """A file that keeps only the bytes written since the last `take`."""
 
     def __init__(self):
-        self._pieces: list[bytes] = []
+        self._buffer: list[bytes] = []
 
     def writable(self) -> bool:
         return True
 
     def write(self, piece) -> int:
-        self._pieces.append(bytes(piece))
+        self._buffer.append(bytes(piece))
         return len(piece)
 
     def take(self) -> bytes:
-        taken = b"".join(self._pieces)
-        self._pieces.clear()
+        taken = b"".join(self._buffer)
+        self._buffer.clear()
         return taken
 
 
@@ -67,22 +67,22 @@ class ParquetStream:
     def __init__(self, schema: pa.Schema):
         self._empty = schema.empty_table()
         self._waiting: list[pa.Table] = []
-        self._pieces = Pieces()
+        self._buffer = ChunkBuffer()
         # Angles seldom repeat: a dictionary of them costs time and saves nothing.
-        self._writer = pq.ParquetWriter(self._pieces, schema, use_dictionary=False)
+        self._writer = pq.ParquetWriter(self._buffer, schema, use_dictionary=False)
 
     def write(self, part: pa.Table) -> bytes:
         self._waiting.append(part)
         rows = sum(waiting.num_rows for waiting in self._waiting)
         if rows >= GROUP_FRAMES or rows * self._empty.num_columns >= GROUP_CELLS:
             self._write_group()
-        return self._pieces.take()
+        return self._buffer.take()
 
     def finish(self) -> bytes:
         with working:
             self._write_group()
             self._writer.close()
-        return self._pieces.take()
+        return self._buffer.take()
 
     def _write_group(self) -> None:
         self._writer.write_table(pa.concat_tables([self._empty, *self._waiting], promote_options="default"))

@@ -94,11 +94,11 @@ def _index_at(block: bytes, line: int) -> int:
 
 def _query(frames: FrameRange, limit: int) -> tuple[str, list]:
     line = f"""'{LINE_BEGINS.decode()}' || frame_index || ',"timestamp":' || {LINES[connection.vendor]}"""
-    source, parameters = _every(frames) if frames.stride == 1 else _strided(frames, limit)
+    source, parameters = _contiguous(frames) if frames.stride == 1 else _strided(frames, limit)
     return f"SELECT {line} FROM {source} ORDER BY frame_index LIMIT %s", [*parameters, limit]  # nosec B608 # constants
 
 
-def _every(frames: FrameRange) -> tuple[str, list]:
+def _contiguous(frames: FrameRange) -> tuple[str, list]:
     adapt = connection.ops.adapt_datetimefield_value
     conditions = {
         "session_id = %s": frames.session_id,

@@ -14,7 +14,7 @@ from robots.api.renderers import JSONRenderer
 from robots.api.schema import problem
 from robots.models import Robot
 from teleop.frames import serializers
-from teleop.frames.export import in_pieces, json_lines
+from teleop.frames.export import chunked, json_lines
 from teleop.frames.fields import TooManyColumns
 from teleop.frames.keyset import Page, check_fields, frames_of, frames_with_session, ranges_of, read_page
 from teleop.frames.negotiation import NegotiatedMixin
@@ -127,7 +127,7 @@ class SessionFramesView(NegotiatedMixin, FramesView):
         renderer = self.request.accepted_renderer
         check_fields(fields, session.pk)
         frames = frames._replace(stop=min(frames.stop, session.frames.next_index()))
-        content = place.held_for(in_pieces(STREAMS[renderer.format](frames, fields))) if place else ()
+        content = place.held_for(chunked(STREAMS[renderer.format](frames, fields))) if place else ()
         response = streaming(content, renderer.media_type)
         response["Accept-Ranges"] = "none"  # the length is unknown until the last byte; a Range is answered with all
         response["Content-Disposition"] = f'attachment; filename="session-{session.pk}.{renderer.format}"'

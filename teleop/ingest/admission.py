@@ -22,23 +22,23 @@ def authenticate(handshakes: Sequence[Handshake]) -> list[str | HandshakeRefused
     if settings.ROBOT_AUTH == "open":
         return _bound_new_robots(handshakes)
     with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, writes=False):
-        found = Robot.objects.authenticate([(each.robot_id, each.key) for each in handshakes])
+        found = Robot.objects.authenticate([(handshake.robot_id, handshake.key) for handshake in handshakes])
     return [robot if isinstance(robot, HandshakeRefused) else robot.key_hash for robot in found]
 
 
 def _bound_new_robots(handshakes: Sequence[Handshake]) -> list[str | HandshakeRefused]:
     """In open mode, refuse new robots of an address that has registered too many within the minute."""
-    robot_ids = {each.robot_id for each in handshakes}
+    robot_ids = {handshake.robot_id for handshake in handshakes}
     with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, writes=False):
         known = set(Robot.objects.filter(pk__in=robot_ids).values_list("pk", flat=True))
     results: list[str | HandshakeRefused] = []
-    for each in handshakes:
-        address = counted_address(each.address)
+    for handshake in handshakes:
+        address = counted_address(handshake.address)
         try:
-            if each.robot_id not in known:
+            if handshake.robot_id not in known:
                 new_robots.check(address)
                 new_robots.note(address)
-                known.add(each.robot_id)
+                known.add(handshake.robot_id)
             results.append("")
         except LimitExceeded as refusal:
             results.append(refusal)
@@ -52,15 +52,15 @@ def claim(handshakes: Sequence[Handshake], key_hashes: Sequence[str]) -> list[Cl
     client has locked the session's row.
     """
     with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS):
-        robot_ids = {each.robot_id for each in handshakes}
+        robot_ids = {handshake.robot_id for handshake in handshakes}
         if settings.ROBOT_AUTH == "open":
             known = set(Robot.objects.filter(pk__in=robot_ids).values_list("pk", flat=True))
             Robot.objects.bulk_create([Robot(pk=pk) for pk in sorted(robot_ids - known)], ignore_conflicts=True)
-        keys = {(each.robot_id, each.session_key): each for each in handshakes}
+        keys = {(handshake.robot_id, handshake.session_key): handshake for handshake in handshakes}
         existing = set(TeleopSession.objects.with_keys(list(keys)).values_list("robot_id", "key"))
         # Insert only missing sessions: ON CONFLICT would wait for a transaction that is just deleting the session.
         TeleopSession.objects.bulk_create(
-            [_session(each) for key, each in keys.items() if key not in existing], ignore_conflicts=True
+            [_session(handshake) for key, handshake in keys.items() if key not in existing], ignore_conflicts=True
         )
         found = {
             (session.robot_id, session.key): session
@@ -70,17 +70,17 @@ def claim(handshakes: Sequence[Handshake], key_hashes: Sequence[str]) -> list[Cl
         TeleopSession.objects.update_each(
             ("holder",), taken, also="end_time = NULL, quality = NULL, updated_at = {now}"
         )
-        addresses = {each.robot_id: each.address for each in handshakes}
+        addresses = {handshake.robot_id: handshake.address for handshake in handshakes}
         Robot.objects.mark_seen(dict.fromkeys(sorted(robot_ids), Robot.Status.ONLINE), addresses)
     return [
-        _claim(each, key_hash, found.get((each.robot_id, each.session_key)))
-        for each, key_hash in zip(handshakes, key_hashes, strict=True)
+        _claim(handshake, key_hash, found.get((handshake.robot_id, handshake.session_key)))
+        for handshake, key_hash in zip(handshakes, key_hashes, strict=True)
     ]
 
 
 def existing_sessions(handshakes: Sequence[Handshake]) -> list[bool]:
     """Return for each handshake whether its session exists already."""
-    keys = [(each.robot_id, each.session_key) for each in handshakes]
+    keys = [(handshake.robot_id, handshake.session_key) for handshake in handshakes]
     with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, writes=False):
         existing = set(TeleopSession.objects.with_keys(keys).values_list("robot_id", "key"))
     return [key in existing for key in keys]
@@ -120,18 +120,18 @@ def last_frames(session_ids: Sequence[int]) -> list[tuple[int, int] | None]:
     ]
 
 
-def give_back(claims: Sequence[Claim]) -> list[bool | None]:
+def release(claims: Sequence[Claim]) -> list[bool | None]:
     """Undo these claims; return False where another handshake has taken the session since, None where it is locked.
 
     A session that was live returns to its previous holder, which still has frames of it; any other session ends.
     """
     by_id = {claim.lease.session_id: claim for claim in claims}
     with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS):
-        mine = TeleopSession.objects.held_by([claim.lease for claim in claims])
-        still_mine = set(mine.values_list("pk", flat=True))
-        held = list(mine.lock_available().values_list("pk", flat=True))
+        held = TeleopSession.objects.held_by([claim.lease for claim in claims])
+        still_held = set(held.values_list("pk", flat=True))
+        held = list(held.lock_available().values_list("pk", flat=True))
         back = [(pk, by_id[pk].previous) for pk in held if by_id[pk].was_live and by_id[pk].previous]
         TeleopSession.objects.update_each(("holder",), back)
         rest = [pk for pk in held if pk not in dict(back)]
         TeleopSession.objects.filter(pk__in=rest).finish()
-    return [True if pk in held else None if pk in still_mine else False for pk in by_id]
+    return [True if pk in held else None if pk in still_held else False for pk in by_id]

@@ -49,7 +49,7 @@ class FrameObserver(Protocol):
 class RobotConnection:
     """State machine of one robot's connection (no I/O).
 
-    After `give_up` the connection takes no later frame: the stored frames are a prefix of the sent frames.
+    After `close` the connection takes no later frame: the stored frames are a prefix of the sent frames.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class RobotConnection:
             self._refuse(refusal.code, refusal.detail, refusal.frame_index)
             self._unusable_in_a_row = self._unusable_in_a_row + 1 if refusal.code is Code.INVALID_MESSAGE else 0
             if self._unusable_in_a_row >= UNUSABLE_IN_A_ROW:
-                self.give_up(Close.UNUSABLE)
+                self.close(Close.UNUSABLE)
             return self._waste_us(message, 1)
         self._unusable_in_a_row = 0
         if isinstance(parsed, Frame):
@@ -157,7 +157,7 @@ class RobotConnection:
                 if self.watched is not None:
                     self.watched.received(frame)
             else:
-                self.give_up(Close.OVERLOADED)
+                self.close(Close.OVERLOADED)
 
     def _note_start(self, start: Start) -> None:
         if start == self._start:
@@ -209,7 +209,7 @@ class RobotConnection:
 
     def ended(self, frame_count: int) -> None:
         self._send(type="ended", session_id=self.session_id, frame_count=frame_count)
-        self.give_up(Close.ENDED)
+        self.close(Close.ENDED)
 
     def note_fault(self, code: int | None) -> None:
         """Record the fault behind a close with this code, so that staff find the reason where no error was sent."""
@@ -227,7 +227,7 @@ class RobotConnection:
         else:
             self.is_taking = False
 
-    def give_up(self, code: Close) -> None:
+    def close(self, code: Close) -> None:
         """Stop taking messages and close the connection; frames that were taken before are still stored."""
         self.is_taking = False
         if self.close_code is None:

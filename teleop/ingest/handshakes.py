@@ -14,7 +14,7 @@ from robots import channel_layer
 from robots.client_address import counted_address
 from robots.close_codes import Close
 from robots.querysets import HandshakeRefused
-from robots.worker_messages import GROUP, tell_workers
+from robots.worker_messages import GROUP, notify_workers
 from teleop.asgi import connection_limits
 from teleop.asgi.budgets import Budgets
 from teleop.asgi.connection_limits import LimitExceeded
@@ -34,7 +34,7 @@ HANDSHAKES_AT_ONCE = 20  # the connections that a robot may have, after the serv
 InThread = Callable[..., Awaitable[Any]]
 
 
-class DatabaseAway(Exception):
+class DatabaseUnavailable(Exception):
     """The database did not answer in time; the robot may try again later."""
 
     code = "database_away"
@@ -82,10 +82,10 @@ class Handshakes:
         self._nothing_opens.set()
         self._is_closing = False
         self._checks = Batch(self._check_all, most=MAX_GROUP)
-        self._claims = Batch(self._claim_all, most=MAX_GROUP, key=_session_of, discard=self._give_back_later)
+        self._claims = Batch(self._claim_all, most=MAX_GROUP, key=_session_of, discard=self._release_later)
         self._lasts = Batch(self._last_frames, most=MAX_GROUP)
-        self._returns = Batch(self._give_back_all, most=MAX_GROUP, key=lambda claim: claim.lease.session_id)
-        self._takeovers = Takeovers(worker_name, self._ask_to_let_go)
+        self._releases = Batch(self._release_all, most=MAX_GROUP, key=lambda claim: claim.lease.session_id)
+        self._takeovers = Takeovers(worker_name, self._request_handover)
         self._tasks: set[asyncio.Task] = set()
         # By robot, and only for handshakes with the robot's key: a stranger must not spend the robot's budgets.
         self._accepted = Budgets(settings.HANDSHAKES_PER_ROBOT / 60 or inf, HANDSHAKES_AT_ONCE)
@@ -96,7 +96,7 @@ class Handshakes:
             group.create_task(self._checks.run())
             group.create_task(self._claims.run())
             group.create_task(self._lasts.run())
-            group.create_task(self._returns.run())
+            group.create_task(self._releases.run())
 
     async def open(
         self,
@@ -110,7 +110,7 @@ class Handshakes:
         """Authenticate the robot and take its session from the connection that has it, if any.
 
         Once the key is checked, `places` holds the connection's places in the limits of its robot and its address.
-        Raises HandshakeRefused (also LimitExceeded), DatabaseAway, ServerRestarting, and Abandoned if the client
+        Raises HandshakeRefused (also LimitExceeded), DatabaseUnavailable, ServerRestarting, and Abandoned if the client
         disconnected meanwhile. After Abandoned the session stays with its holder: the holder may be the client's next
         connection, which would be closed with 4409. A caller that gets a lease must call `opened`.
         """
@@ -130,7 +130,7 @@ class Handshakes:
             if self._is_closing and isinstance(error, Exception):
                 raise ServerRestarting("the server is restarting") from error
             if isinstance(error, (DatabaseFailure, TimeoutError, StillHeld)):
-                raise DatabaseAway(str(error) or "no answer in time") from error
+                raise DatabaseUnavailable(str(error) or "no answer in time") from error
             raise
 
     async def _open(self, waiting: _Waiting, places: ExitStack) -> SessionLease:
@@ -160,7 +160,7 @@ class Handshakes:
                 return claim.lease
             (last_frame,) = await self._lasts(claim.lease.session_id)
         except BaseException:
-            self._give_back_later(claim)
+            self._release_later(claim)
             raise
         return claim.lease._replace(last_frame=last_frame, is_counted=not claim.was_live)
 
@@ -177,16 +177,16 @@ class Handshakes:
         """Refuse all handshakes with ServerRestarting; return when none is under way."""
         self._is_closing = True
         restarting = ServerRestarting("the server is restarting")
-        await asyncio.gather(*(each.cancel(restarting) for each in (self._checks, self._claims, self._lasts)))
+        await asyncio.gather(*(batch.cancel(restarting) for batch in (self._checks, self._claims, self._lasts)))
         await self._nothing_opens.wait()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def let_go(self, connection: RobotConnection) -> None:
+    async def hand_over(self, connection: RobotConnection) -> None:
         """Close a connection after a takeover of its session; return when its frames are stored or dropped.
 
         Raises StillHeld if the frames are in a database call that does not return.
         """
-        connection.give_up(Close.TAKEN_OVER)
+        connection.close(Close.TAKEN_OVER)
         try:
             async with asyncio.timeout(DRAIN_TIMEOUT_S):
                 await self._writer.drained(connection)
@@ -213,7 +213,7 @@ class Handshakes:
 
     async def _hand_over(self, connection: RobotConnection, reply_to: str) -> None:
         await self._answer(reply_to, connection.holder, ACCEPTED)
-        await self.let_go(connection)
+        await self.hand_over(connection)
         await self._answer(reply_to, connection.holder, DONE)
 
     async def _answer(self, worker_name: str, holder: str, state: str) -> None:
@@ -221,28 +221,28 @@ class Handshakes:
 
     async def _take_over(self, holder: str) -> None:
         if holder in self._connections:
-            await self.let_go(self._connections[holder])
+            await self.hand_over(self._connections[holder])
         elif holder in self._opening:
             self._superseded.add(holder)
         elif settings.REDIS_URL and not holder.startswith(f"{self._worker_name}."):
             await self._takeovers.take_over(holder)
 
-    async def _ask_to_let_go(self, **of: str) -> None:
+    async def _request_handover(self, **of: str) -> None:
         try:
-            await tell_workers(code=Close.TAKEN_OVER, **of)
+            await notify_workers(code=Close.TAKEN_OVER, **of)
         except Exception as error:  # redis-py, sockets and the layer raise different errors; each is an outage
             logger.warning("could not send a message through the channel layer: %s", error)
 
     async def _check_all(self, waiting: Sequence[_Waiting]) -> list[str | HandshakeRefused]:
-        return await self._read(admission.authenticate, [each.handshake for each in waiting])
+        return await self._read(admission.authenticate, [waiter.handshake for waiter in waiting])
 
     async def _claim_all(self, waiting: Sequence[_Waiting]) -> list[Claim | Exception | None]:
-        handshakes = [each.handshake for each in waiting]
-        results: list[Any] = [Abandoned() if each.has_left() else each.key_hash for each in waiting]
+        handshakes = [waiter.handshake for waiter in waiting]
+        results: list[Any] = [Abandoned() if waiter.has_left() else waiter.key_hash for waiter in waiting]
         await self._refuse_new_sessions(handshakes, results)
         admitted = [place for place, result in enumerate(results) if not isinstance(result, Exception)]
         if admitted:
-            arguments = ([each[place] for place in admitted] for each in (handshakes, results))
+            arguments = ([values[place] for place in admitted] for values in (handshakes, results))
             claims = await self._write(admission.claim, *arguments)
             for place, claim in zip(admitted, claims, strict=True):
                 results[place] = claim
@@ -252,8 +252,8 @@ class Handshakes:
         """Refuse new sessions of robots that have begun too many; handshakes that resume a session pass."""
         limited = [
             place
-            for place, each in enumerate(handshakes)
-            if not isinstance(results[place], Exception) and self._new_sessions.of(each.robot_id).wait_s(1)
+            for place, handshake in enumerate(handshakes)
+            if not isinstance(results[place], Exception) and self._new_sessions.of(handshake.robot_id).wait_s(1)
         ]
         if not limited:
             return
@@ -268,12 +268,12 @@ class Handshakes:
         """Return each last frame in a tuple: None alone would mean that a row is locked, and the batch would retry."""
         return [(last_frame,) for last_frame in await self._read(admission.last_frames, session_ids)]
 
-    async def _give_back_all(self, claims: Sequence[Claim]) -> list[bool | None]:
-        return await self._write(admission.give_back, claims)
+    async def _release_all(self, claims: Sequence[Claim]) -> list[bool | None]:
+        return await self._write(admission.release, claims)
 
-    def _give_back_later(self, claim: Claim | HandshakeRefused) -> None:
+    def _release_later(self, claim: Claim | HandshakeRefused) -> None:
         if isinstance(claim, Claim):
-            self._in_background(self._returns(claim))
+            self._in_background(self._releases(claim))
 
     def _in_background(self, work: Awaitable) -> None:
         task = asyncio.ensure_future(work)

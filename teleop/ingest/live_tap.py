@@ -98,7 +98,7 @@ class Tap:
 
     def reports(self) -> list[RobotSnapshot]:
         watched = [connection.watched for connection in self._connections.values() if connection.is_open]
-        return [each.report(with_values=None in self._leases) for each in watched if each is not None]
+        return [sampler.report(with_values=None in self._leases) for sampler in watched if sampler is not None]
 
     async def _send_all(self, reports: list[RobotSnapshot]) -> None:
         try:

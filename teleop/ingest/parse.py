@@ -145,7 +145,7 @@ def _check_vector(name: str, numbers: list[Any], index: int) -> None:
         detail = f"{name} contains {len(numbers)} numbers; at most {MAX_FRAME_NAMES} expected"
         raise Refusal(Code.INVALID_FRAME, detail, index)
     if not set(map(type, numbers)) <= {int, float}:
-        place, other = next((at, each) for at, each in enumerate(numbers) if type(each) not in (int, float))
+        place, other = next((at, number) for at, number in enumerate(numbers) if type(number) not in (int, float))
         raise Refusal(Code.INVALID_FRAME, f"{name}.{place} is {_named(other)}; a finite number expected", index)
 
 

@@ -29,21 +29,21 @@ def heartbeat(heartbeats: Sequence[Heartbeat]) -> HeartbeatResult:
 
     A holder that is alive after all reopens its session after a sweep has ended it.
     """
-    by_holder = {each.holder: each for each in heartbeats}
-    robot_ids = {each.robot_id for each in heartbeats}
+    by_holder = {heartbeat.holder: heartbeat for heartbeat in heartbeats}
+    robot_ids = {heartbeat.robot_id for heartbeat in heartbeats}
     with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS):
-        mine = TeleopSession.objects.held_by(heartbeats)
-        saved = dict(mine.lock_available().values_list("pk", "holder"))
-        news, refused = _news([by_holder[holder] for holder in saved.values()])
+        held = TeleopSession.objects.held_by(heartbeats)
+        saved = dict(held.lock_available().values_list("pk", "holder"))
+        changes, refused = _changes([by_holder[holder] for holder in saved.values()])
         counts = [
             (pk, by_holder[holder].frame_count, by_holder[holder].first_timestamp) for pk, holder in saved.items()
         ]
         TeleopSession.objects.update_each(
             ("frame_count", "start_time"), counts, also="end_time = NULL, quality = NULL, updated_at = {now}"
         )
-        TeleopSession.objects.update_each(("fps", "meta_info"), [(pk, *each) for pk, each in news.items()])
+        TeleopSession.objects.update_each(("fps", "meta_info"), [(pk, *values) for pk, values in changes.items()])
         _save_clock_steps([by_holder[holder] for holder in saved.values()])
-        failing = {each.robot_id for each in heartbeats if each.is_failing}
+        failing = {heartbeat.robot_id for heartbeat in heartbeats if heartbeat.is_failing}
         Robot.objects.mark_seen(
             {pk: Robot.Status.ERROR if pk in failing else Robot.Status.ONLINE for pk in sorted(robot_ids)}
         )
@@ -51,7 +51,7 @@ def heartbeat(heartbeats: Sequence[Heartbeat]) -> HeartbeatResult:
         # This query takes no lock: a session that is locked is not lost.
         holders = set(saved.values())
         if len(saved) < len(heartbeats):
-            holders = set(mine.values_list("holder", flat=True))
+            holders = set(held.values_list("holder", flat=True))
         key_hashes = dict(Robot.objects.filter(pk__in=robot_ids).values_list("pk", "key_hash"))
     return HeartbeatResult(set(saved.values()), by_holder.keys() - holders, key_hashes, refused)
 
@@ -71,7 +71,7 @@ def frame_bounds(session_ids: Sequence[int]) -> Bounds:
 def count_below(ranges: Sequence[tuple[int, int]]) -> list[int]:
     """Return for each (session_id, frame_index) the number of frames with a lower index."""
     with bounded_transaction(LOCK_TIMEOUT_MS, COUNT_TIMEOUT_MS, writes=False):
-        return [TeleopFrame.objects.count_below(*each) for each in ranges]
+        return [TeleopFrame.objects.count_below(*bounds) for bounds in ranges]
 
 
 def release(releases: Sequence[Release], bounds: Bounds) -> list[int | None]:
@@ -80,26 +80,26 @@ def release(releases: Sequence[Release], bounds: Bounds) -> list[int | None]:
     A replaced holder does not change its session, but if the session has ended meanwhile it is counted again, because
     frames of the old connection may have been stored since. A session that was deleted has 0 frames.
     """
-    lasts = [each.last for each in releases]
+    lasts = [item.last for item in releases]
     counts: dict[int, int | None] = {last.session_id: 0 for last in lasts}
     with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS):
         existing = TeleopSession.objects.filter(pk__in=list(counts))
         counts |= dict.fromkeys(existing.values_list("pk", flat=True))
         locked = {pk: rest for pk, *rest in existing.lock_available().values_list("pk", "holder", "end_time")}
-        mine = {last.session_id: last for last in lasts if locked.get(last.session_id, [""])[0] == last.holder}
-        news, refused = _news(list(mine.values()))
-        TeleopSession.objects.update_each(("fps", "meta_info"), [(pk, *each) for pk, each in news.items()])
-        _save_clock_steps(list(mine.values()))
+        held = {last.session_id: last for last in lasts if locked.get(last.session_id, [""])[0] == last.holder}
+        changes, refused = _changes(list(held.values()))
+        TeleopSession.objects.update_each(("fps", "meta_info"), [(pk, *values) for pk, values in changes.items()])
+        _save_clock_steps(list(held.values()))
         _record_errors(lasts)
         # No connection is left to answer a meta_info that is too large, so staff read the error with the robot.
         Robot.objects.record_errors(
             {last.robot_id: (Code.INVALID_END, refused[last.holder]) for last in lasts if last.holder in refused}
         )
-        over = [pk for pk, (_, end_time) in locked.items() if pk in mine or end_time is not None]
+        over = [pk for pk, (_, end_time) in locked.items() if pk in held or end_time is not None]
         TeleopSession.objects.filter(pk__in=over).finish({pk: bounds[pk] for pk in over})
-        TeleopSession.objects.update_each(("holder",), [(pk, "") for pk in mine])
+        TeleopSession.objects.update_each(("holder",), [(pk, "") for pk in held])
         counts |= {pk: bounds[pk][0] for pk in locked}
-        failed = {each.last.robot_id for each in releases if each.failed}
+        failed = {item.last.robot_id for item in releases if item.failed}
         _mark_disconnected({last.robot_id for last in lasts} - failed, Robot.Status.OFFLINE)
         _mark_disconnected(failed, Robot.Status.ERROR)
     return [counts[last.session_id] for last in lasts]
@@ -134,24 +134,24 @@ def note_refusals(refusals: Mapping[str, HandshakeRefused]) -> None:
         Robot.objects.record_errors({pk: (refusal.code, refusal.detail) for pk, refusal in refusals.items()})
 
 
-def _news(heartbeats: Sequence[Heartbeat]) -> tuple[dict[int, tuple], dict[str, str]]:
+def _changes(heartbeats: Sequence[Heartbeat]) -> tuple[dict[int, tuple], dict[str, str]]:
     """Merge the robots' fps and meta_info into their sessions; the caller has locked the rows.
 
     Returns `(fps, meta_info)` by session, None for a value that stays, and by holder the reason why its meta_info is
     refused: the parser bounds one message, and only here the merged result of many is known.
     """
-    said = {each.session_id: each for each in heartbeats if each.meta_info or each.fps}
-    news, refused = dict[int, tuple](), dict[str, str]()
-    if not said:
-        return news, refused
-    for session in TeleopSession.objects.filter(pk__in=said).only("meta_info", "staff_labels"):
-        told = said[session.pk]
-        session.merge_meta(told.meta_info)
-        problem = problem_with(session.meta_info) if told.meta_info else None
+    by_session = {heartbeat.session_id: heartbeat for heartbeat in heartbeats if heartbeat.meta_info or heartbeat.fps}
+    changes, refused = dict[int, tuple](), dict[str, str]()
+    if not by_session:
+        return changes, refused
+    for session in TeleopSession.objects.filter(pk__in=by_session).only("meta_info", "staff_labels"):
+        heartbeat = by_session[session.pk]
+        session.merge_meta(heartbeat.meta_info)
+        problem = problem_with(session.meta_info) if heartbeat.meta_info else None
         if problem:
-            refused[told.holder] = f"the merged meta_info would be {problem}"
-        news[session.pk] = (told.fps, None if problem or not told.meta_info else session.meta_info)
-    return news, refused
+            refused[heartbeat.holder] = f"the merged meta_info would be {problem}"
+        changes[session.pk] = (heartbeat.fps, None if problem or not heartbeat.meta_info else session.meta_info)
+    return changes, refused
 
 
 def _save_clock_steps(heartbeats: Sequence[Heartbeat]) -> None:
@@ -159,7 +159,7 @@ def _save_clock_steps(heartbeats: Sequence[Heartbeat]) -> None:
 
     A step back may begin times before start_time, so that a filter by time would not find the live session.
     """
-    found = {each.session_id: each.clock_steps for each in heartbeats if each.clock_steps}
+    found = {heartbeat.session_id: heartbeat.clock_steps for heartbeat in heartbeats if heartbeat.clock_steps}
     rows = []
     if found:
         sessions = TeleopSession.objects.filter(pk__in=found)
@@ -170,7 +170,7 @@ def _save_clock_steps(heartbeats: Sequence[Heartbeat]) -> None:
 
 
 def _record_errors(heartbeats: Iterable[Heartbeat]) -> None:
-    Robot.objects.record_errors({each.robot_id: each.error for each in heartbeats if each.error})
+    Robot.objects.record_errors({heartbeat.robot_id: heartbeat.error for heartbeat in heartbeats if heartbeat.error})
 
 
 def _mark_disconnected(robot_ids: Iterable[str], status: str) -> None:

@@ -96,9 +96,9 @@ class Worker:
     def connect(self, lease: SessionLease, transport: Transport) -> RobotConnection:
         connection = self.connections[lease.holder] = RobotConnection(lease, transport, self.writer.offer, self.end)
         if self.handshakes.opened(lease.holder):
-            connection.give_up(Close.TAKEN_OVER)
+            connection.close(Close.TAKEN_OVER)
         elif self.is_closing:
-            connection.give_up(Close.RESTARTING)
+            connection.close(Close.RESTARTING)
         elif not lease.is_counted:
             self._in_background(self._recount(connection))
         self.tap.attach(connection)
@@ -193,9 +193,9 @@ class Worker:
             # Twice in a row: a handshake with a disconnected client has the session for a moment, and gives it back.
             # A handshake that takes the session for good asks this connection to release it.
             if connection.is_lost and was_lost:
-                connection.give_up(Close.TAKEN_OVER)
+                connection.close(Close.TAKEN_OVER)
             elif connection.key_hash and found.key_hashes.get(connection.robot_id) != connection.key_hash:
-                connection.give_up(Close.KEY_REVOKED)
+                connection.close(Close.KEY_REVOKED)
 
     async def _notice_stops(self) -> None:
         while True:
@@ -216,7 +216,9 @@ class Worker:
             self._was_stopped = False
             connections = list(self.connections.values())
             try:
-                holders = await self.frame_thread(presence.holders, [each.session_id for each in connections])
+                holders = await self.frame_thread(
+                    presence.holders, [connection.session_id for connection in connections]
+                )
             except Exception as error:  # no frame is stored before the holders are known
                 self._was_stopped = True
                 logger.warning("could not confirm the sessions after this process was stopped; retrying: %s", error)
@@ -224,7 +226,7 @@ class Worker:
                 continue
             for connection in connections:
                 if self._is_taken(connection, holders.get(connection.session_id, "")):
-                    connection.give_up(Close.TAKEN_OVER)
+                    connection.close(Close.TAKEN_OVER)
                     self.writer.drop(connection)
 
     def _is_taken(self, connection: RobotConnection, holder: str) -> bool:
@@ -276,7 +278,7 @@ class Worker:
                     connection.is_taking = False
                     self.end(connection)
                 else:
-                    connection.give_up(Close(message["code"]))
+                    connection.close(Close(message["code"]))
 
     def end(self, connection: RobotConnection) -> None:
         """End the session for the robot or staff: store the pending frames, send `ended`, close."""
@@ -295,12 +297,15 @@ class Worker:
         connections = list(self.connections.values())
         for connection in connections:
             connection.begin_shutdown()
-        await self._within(budget_s * 3 / 8, [self.writer.drained(each) for each in connections if not each.is_taking])
+        await self._within(
+            budget_s * 3 / 8,
+            [self.writer.drained(connection) for connection in connections if not connection.is_taking],
+        )
         for connection in connections:
             if not connection.is_taking:
-                connection.give_up(Close.RESTARTING)
-        await self._within(budget_s / 4, [each.disconnected.wait() for each in connections])
-        await self._within(budget_s / 4, [self.release(each) for each in list(self.connections.values())])
+                connection.close(Close.RESTARTING)
+        await self._within(budget_s / 4, [connection.disconnected.wait() for connection in connections])
+        await self._within(budget_s / 4, [self.release(connection) for connection in list(self.connections.values())])
         if self.writer.pending_frames:
             logger.error("%d frames were neither stored nor acknowledged at the shutdown", self.writer.pending_frames)
 

@@ -118,8 +118,8 @@ async def _answers(watch: RobotWatch | FleetWatch, asked: asyncio.Event, send: S
     while True:
         await asked.wait()
         with suppress(TimeoutError):
-            async with asyncio.timeout(watch.patience_s):
-                await watch.news.wait()
+            async with asyncio.timeout(watch.timeout_s):
+                await watch.updated.wait()
         if direct is None or not direct.has_unsent():  # else the last answer has not left this process
             asked.clear()
             await send({"type": "websocket.send", "text": watch.answer()})

@@ -28,7 +28,7 @@ MAX_FRAMES_BYTES = 2**20  # of one robot: 5 s are 150 KB
 
 class TimedSnapshot(NamedTuple):
     report: RobotSnapshot
-    heard_at: float
+    received_at: float
 
 
 class RobotChannel:
@@ -47,7 +47,7 @@ class RobotChannel:
             self.frames.clear()  # no answer holds frames of two sessions
         self.frames.add(report.frames, lost)
         for watch in self.watches:
-            watch.news.set()
+            watch.updated.set()
 
 
 class Hub:
@@ -124,12 +124,12 @@ class Hub:
                 entry = self.roster.get(report.robot_id)
                 if entry is None or entry.session_id != report.session_id:
                     self._roster_due.set()
-        self._fleet_has_news()
+        self._fleet_updated()
 
     def latest(self, robot_id: str) -> RobotSnapshot | None:
         """Return the robot's snapshot from the last two seconds, or None."""
         latest = self._latest.get(robot_id)
-        return latest.report if latest and self._clock() - latest.heard_at < STALE_S else None
+        return latest.report if latest and self._clock() - latest.received_at < STALE_S else None
 
     def fleet_answer(self, full: bool) -> str:
         if full not in self._fleet_answers:
@@ -143,11 +143,11 @@ class Hub:
             self._fleet_answers[full] = answer.decode()
         return self._fleet_answers[full]
 
-    def _fleet_has_news(self) -> None:
+    def _fleet_updated(self) -> None:
         self._fleet_answers.clear()
         if self.roster_version:
             for watch in self._fleet:
-                watch.news.set()
+                watch.updated.set()
 
     async def _renew(self) -> None:
         while True:
@@ -179,8 +179,8 @@ class Hub:
             return
         self._reads += 1
         self.roster, self.roster_version = found, self._reads if is_fleet else 0
-        self._latest = {each: latest for each, latest in self._latest.items() if self.latest(each)}
-        self._fleet_has_news()
+        self._latest = {robot_id: latest for robot_id, latest in self._latest.items() if self.latest(robot_id)}
+        self._fleet_updated()
 
 
 class RobotWatch:
@@ -190,11 +190,11 @@ class RobotWatch:
     """
 
     interval_s = 0.1
-    patience_s = 1.0
+    timeout_s = 1.0
 
     def __init__(self, hub: Hub, robot_id: str, entry: roster.RobotSummary, page: RobotChannel):
-        self.news = asyncio.Event()
-        self.news.set()  # the first answer is immediate
+        self.updated = asyncio.Event()
+        self.updated.set()  # the first answer is immediate
         self.robot_id = robot_id
         self._hub = hub
         self._entry = entry
@@ -202,7 +202,7 @@ class RobotWatch:
         self._position = page.frames.position
 
     def answer(self) -> str:
-        self.news.clear()
+        self.updated.clear()
         self._entry = entry = self._hub.roster.get(self.robot_id, self._entry)
         latest = self._hub.latest(self.robot_id)
         frames, missed, self._position = self._page.frames.since(self._position)
@@ -215,17 +215,17 @@ class FleetWatch:
     """One watcher of the fleet: gets all robots after each database read, otherwise the robots with live data."""
 
     interval_s = 0.25
-    patience_s = None
+    timeout_s = None
 
     def __init__(self, hub: Hub):
-        self.news = asyncio.Event()
+        self.updated = asyncio.Event()
         if hub.roster_version:
-            self.news.set()
+            self.updated.set()
         self._hub = hub
         self._seen_version = 0
 
     def answer(self) -> str:
-        self.news.clear()
+        self.updated.clear()
         full = self._seen_version != self._hub.roster_version
         self._seen_version = self._hub.roster_version
         return self._hub.fleet_answer(full)

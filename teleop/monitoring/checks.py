@@ -109,9 +109,9 @@ def migrations() -> Finding:
 def channel_layer() -> Finding:
     if not settings.REDIS_URL:
         return warning("teleop.W008", "REDIS_URL is empty: one worker only", "set it to run serve --workers")
-    patience = {"socket_timeout": REDIS_TIMEOUT_S, "socket_connect_timeout": REDIS_TIMEOUT_S}
+    timeouts = {"socket_timeout": REDIS_TIMEOUT_S, "socket_connect_timeout": REDIS_TIMEOUT_S}
     try:
-        with redis.Redis.from_url(settings.REDIS_URL, **patience) as client:
+        with redis.Redis.from_url(settings.REDIS_URL, **timeouts) as client:
             redis_probe.send_and_receive(client, REDIS_TIMEOUT_S)
     except redis.RedisError as error:
         return failed("teleop.E009", redis_probe.problem(error), "check REDIS_URL, and that Redis runs")
@@ -223,8 +223,8 @@ def examine() -> Iterator[tuple[str, Finding]]:
 
 def system_checks() -> list[Finding]:
     """Return the findings of `manage.py check --deploy`: our own checks of the settings are among them."""
-    messages = [each for each in run_checks(include_deployment_checks=True) if not each.is_silenced()]
-    findings = [_of_message(each) for each in sorted(messages, key=lambda message: message.id)]
+    messages = [message for message in run_checks(include_deployment_checks=True) if not message.is_silenced()]
+    findings = [_of_message(message) for message in sorted(messages, key=lambda message: message.id)]
     return findings or [ok("check --deploy finds no problem")]
 
 

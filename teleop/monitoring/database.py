@@ -99,15 +99,15 @@ def problem(connection: BaseDatabaseWrapper, needs: Mapping[str, tuple[str, ...]
 
 def connection_problem(error: DatabaseFailure) -> Problem:
     """Return why no connection could be made, in one line without a password."""
-    said = " ".join(str(error).split()) or type(error).__name__
-    if refused := STARTUP_PARAMETER.search(said):
+    message = " ".join(str(error).split()) or type(error).__name__
+    if refused := STARTUP_PARAMETER.search(message):
         return Problem(
             "teleop.E001",
             f"pgbouncer refuses the startup parameter {refused[1]}",
             "ignore_startup_parameters = options in pgbouncer.ini makes it accept that (docs/deploy.md)",
         )
     cure = "correct DATABASE_URL, or start the database"
-    return Problem("teleop.E001", said, cure, is_temporary=OUTAGE.search(said) is not None)
+    return Problem("teleop.E001", message, cure, is_temporary=OUTAGE.search(message) is not None)
 
 
 def _file_problem(name: str) -> Problem | None:

@@ -33,6 +33,6 @@ def is_wrong_setting(error: Exception) -> bool:
 
 def problem(error: Exception) -> str:
     """Describe the error in one line, with the cure if a privilege is missing."""
-    said = (str(error).strip().splitlines() or [""])[0]
+    message = (str(error).strip().splitlines() or [""])[0]
     cure = f"; {CURE}" if isinstance(error, exceptions.NoPermissionError) else ""
-    return f"{type(error).__name__}: {said}{cure}"
+    return f"{type(error).__name__}: {message}{cure}"

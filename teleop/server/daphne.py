@@ -43,7 +43,7 @@ from teleop.monitoring import counters
 from teleop.protocol import MAX_MESSAGE_BYTES, PING_INTERVAL_S, PING_TIMEOUT_S
 from teleop.server import http_limits, timeouts
 from teleop.server.http_channel import BoundedChannel
-from teleop.server.request_body import BodyRequest, in_pieces
+from teleop.server.request_body import BodyRequest, chunked
 from teleop.server.tcp_connections import NewConnections, adjust
 from teleop.server.websocket import WebSocketProtocol
 from teleop.server.websocket_output import MAX_UNSENT_BYTES, unsent_bytes
@@ -85,7 +85,7 @@ class Server(DaphneServer):
         ready: Callable[[], None] = lambda: None,
     ):
         super().__init__(
-            in_pieces(application),
+            chunked(application),
             endpoints=[f"fd:fileno={listening.detach()}"],  # Twisted listens on a duplicate and closes it
             signal_handlers=signal_handlers,
             server_name="",
@@ -143,10 +143,10 @@ class Server(DaphneServer):
         One slow reader of a long stream took a server from 93 to 648 MB.
         """
         await super().handle_reply(protocol, message)
-        reader = timeouts.Reader()
+        detector = timeouts.StalledReaderDetector()
         while message["type"] == "http.response.body" and message.get("more_body") and self._is_behind(protocol):
             await asyncio.sleep(0.02)
-            if reader.is_gone(unsent_bytes(protocol.transport)):
+            if detector.is_gone(unsent_bytes(protocol.transport)):
                 protocol.transport.abortConnection()
 
     def _is_behind(self, protocol) -> bool:

@@ -68,7 +68,7 @@ class WaitingConnections:
         waiting[connection] = None
         if not self._limit or len(waiting) <= self._limit:
             return True
-        longest = next((each for each in waiting if each.is_silent and each is not connection), None)
+        longest = next((other for other in waiting if other.is_silent and other is not connection), None)
         if longest is None:
             return True
         self.remove(address, longest)

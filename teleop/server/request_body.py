@@ -57,17 +57,17 @@ class BodyRequest(DaphneWebRequest):
         return super().process()
 
 
-def in_pieces(application: Callable) -> Callable:
+def chunked(application: Callable) -> Callable:
     """Wrap the application so that it receives a spooled body piece by piece, as it reads the body."""
 
     def start(scope: dict, receive: Receive, send: Callable) -> Awaitable[None]:
         file = scope.get("extensions", {}).pop("spooled", None)
-        return application(scope, pieces(file, receive) if file else receive, send)
+        return application(scope, chunked_body(file, receive) if file else receive, send)
 
     return start
 
 
-def pieces(file: io.IOBase, receive: Receive) -> Receive:
+def chunked_body(file: io.IOBase, receive: Receive) -> Receive:
     is_whole = False
 
     async def receive_piece() -> dict:

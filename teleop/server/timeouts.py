@@ -47,7 +47,7 @@ class SlowRequestTimeoutChannel(HTTPChannel):
                 super().resetTimeout()
 
 
-class Reader:
+class StalledReaderDetector:
     """Detect a client that stopped reading a streamed response, which would keep its database connection open."""
 
     def __init__(self) -> None:

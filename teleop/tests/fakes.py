@@ -53,12 +53,12 @@ class Robot:
     def end(self, _connection):
         self.ends += 1
 
-    def says(self, **message):
+    def sends_message(self, **message):
         self.connection.receive(orjson.dumps(message))
 
     def sends(self, *indexes):
         for index in indexes:
-            self.says(**frame(index))
+            self.sends_message(**frame(index))
 
     @property
     def taken_indexes(self):

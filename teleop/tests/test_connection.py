@@ -41,14 +41,14 @@ def test_it_refuses_an_index_that_does_not_ascend(robot, second):
 
 
 def test_it_numbers_messages_of_every_type_from_1(robot):
-    robot.says(type="start")
-    robot.says(frames=[frame(0), frame(1)])
+    robot.sends_message(type="start")
+    robot.sends_message(frames=[frame(0), frame(1)])
     robot.connection.receive(b"{")
     assert robot.transport.answers[0]["message"] == 3
 
 
 def test_it_accepts_the_valid_frames_of_a_batch(robot):
-    robot.says(frames=[frame(0), frame(1) | {"timestamp": None}, frame(0), frame(2)])
+    robot.sends_message(frames=[frame(0), frame(1) | {"timestamp": None}, frame(0), frame(2)])
     assert robot.taken_indexes == [0, 2]
     assert [(error["code"], error["frame_index"]) for error in robot.transport.answers] == [
         (Code.INVALID_FRAME, 1),
@@ -57,7 +57,7 @@ def test_it_accepts_the_valid_frames_of_a_batch(robot):
 
 
 def test_a_refused_frame_uses_no_index(robot):
-    robot.says(**frame(5) | {"timestamp": None})
+    robot.sends_message(**frame(5) | {"timestamp": None})
     robot.sends(4, 5)
     assert robot.taken_indexes == [4, 5]
 
@@ -76,35 +76,35 @@ def test_it_reports_a_row_that_the_database_refused(robot):
 
 
 def test_a_start_sets_fps_and_meta_info(robot):
-    robot.says(type="start", fps=30, meta_info={"task": "fold"})
-    beat = robot.connection.heartbeat()
-    assert (beat.fps, beat.meta_info, robot.transport.answers) == (30, {"task": "fold"}, [])
+    robot.sends_message(type="start", fps=30, meta_info={"task": "fold"})
+    heartbeat = robot.connection.heartbeat()
+    assert (heartbeat.fps, heartbeat.meta_info, robot.transport.answers) == (30, {"task": "fold"}, [])
 
 
 def test_it_ignores_a_repeated_start_even_after_frames(robot):
-    robot.says(type="start", fps=30)
+    robot.sends_message(type="start", fps=30)
     robot.sends(0)
-    robot.says(type="start", fps=30)
+    robot.sends_message(type="start", fps=30)
     assert robot.transport.answers == []
 
 
 def test_it_refuses_a_second_start_that_differs(robot):
-    robot.says(type="start", fps=30)
-    robot.says(type="start", fps=60)
+    robot.sends_message(type="start", fps=30)
+    robot.sends_message(type="start", fps=60)
     assert robot.transport.codes == [Code.INVALID_START]
     assert robot.connection.heartbeat().fps == 30
 
 
 def test_it_refuses_a_first_start_after_a_frame(robot):
     robot.sends(0)
-    robot.says(type="start", fps=30)
+    robot.sends_message(type="start", fps=30)
     assert robot.transport.codes == [Code.INVALID_START]
     assert robot.connection.heartbeat().fps is None
 
 
 def test_it_ignores_messages_after_an_end(robot):
     robot.sends(0)
-    robot.says(type="end", meta_info={"success": True})
+    robot.sends_message(type="end", meta_info={"success": True})
     robot.sends(1)
     robot.connection.receive(b"{")
     assert (robot.taken_indexes, robot.transport.answers) == ([0], [])
@@ -113,7 +113,7 @@ def test_it_ignores_messages_after_an_end(robot):
 
 
 def test_an_invalid_end_does_not_end_the_session(robot):
-    robot.says(type="end", meta_info=[])
+    robot.sends_message(type="end", meta_info=[])
     robot.sends(0)
     assert robot.transport.codes == [Code.INVALID_END]
     assert (robot.taken_indexes, robot.ends) == ([0], 0)
@@ -140,14 +140,14 @@ def test_it_accepts_frames_of_a_mute_client_at_shutdown():
 
 
 def test_it_closes_once_with_the_first_code(robot):
-    robot.connection.give_up(Close.TAKEN_OVER)
-    robot.connection.give_up(Close.OVERLOADED)
+    robot.connection.close(Close.TAKEN_OVER)
+    robot.connection.close(Close.OVERLOADED)
     assert robot.transport.answers == [Close.TAKEN_OVER]
 
 
 def test_it_sends_nothing_after_the_close(robot):
     robot.sends(0, 1)
-    robot.connection.give_up(Close.DISCONNECTED)
+    robot.connection.close(Close.DISCONNECTED)
     robot.connection.refused(Refused(robot.taken[0], Code.INDEX_REUSED, "stored already"))
     robot.connection.committed(robot.taken[1:], 0)
     assert robot.transport.answers == [Close.DISCONNECTED]
@@ -168,7 +168,7 @@ def test_it_closes_as_overloaded_when_the_writer_is_full():
 
 def test_it_drops_the_rest_of_a_batch_when_the_writer_is_full(robot):
     robot.connection._offer = lambda _connection, row: row.frame_index != 1 and robot.offer(_connection, row)
-    robot.says(frames=[frame(0), frame(1), frame(2)])
+    robot.sends_message(frames=[frame(0), frame(1), frame(2)])
     assert (robot.taken_indexes, robot.transport.answers) == ([0], [Close.OVERLOADED])
 
 
@@ -176,8 +176,8 @@ def test_it_drops_the_rest_of_a_batch_when_the_writer_is_full(robot):
 def test_accepted_frames_are_a_prefix_of_the_sent_frames(batches, room):
     generous, tight = Robot(), Robot(room)
     for batch in batches:
-        generous.says(frames=[frame(index) for index in batch])
-        tight.says(frames=[frame(index) for index in batch])
+        generous.sends_message(frames=[frame(index) for index in batch])
+        tight.sends_message(frames=[frame(index) for index in batch])
         if tight.transport.closed:  # new room in the writer changes nothing
             tight.room += 100
     taken = len(tight.taken)
@@ -226,7 +226,7 @@ def test_accepted_messages_do_not_count_as_waste(robot):
     ],
 )
 def test_refused_and_slow_messages_count_as_waste(robot, message, at_least_us):
-    robot.says(type="start")
+    robot.sends_message(type="start")
     robot.sends(0)
     assert at_least_us <= waste_us(robot, message) <= 1.5 * at_least_us
 
@@ -263,7 +263,7 @@ def test_rows_refused_by_the_database_are_charged_to_the_next_message(robot):
 
 
 def test_messages_after_an_end_count_as_waste(robot):
-    robot.says(type="end")
+    robot.sends_message(type="end")
     assert waste_us(robot, frame(0)) > 0
 
 

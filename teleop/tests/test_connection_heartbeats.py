@@ -13,7 +13,7 @@ def robot():
 
 
 def test_a_heartbeat_reports_changes_since_the_last_one(robot):
-    robot.says(type="start", fps=30, meta_info={"task": "fold"})
+    robot.sends_message(type="start", fps=30, meta_info={"task": "fold"})
     robot.sends(0, 0)
     robot.connection.committed(robot.taken, 0)
     first = robot.connection.heartbeat()
@@ -26,11 +26,11 @@ def test_a_heartbeat_reports_changes_since_the_last_one(robot):
 
 
 def test_the_next_heartbeat_reports_changes_made_during_one(robot):
-    robot.says(type="start", meta_info={"task": "fold"})
+    robot.sends_message(type="start", meta_info={"task": "fold"})
     written = robot.connection.heartbeat()
     robot.sends(0, 0)
     robot.connection.committed(robot.taken, 0)
-    robot.says(type="end", meta_info={"success": True})
+    robot.sends_message(type="end", meta_info={"success": True})
     robot.connection.heartbeat_saved(written)
     left = robot.connection.heartbeat()
     assert left.meta_info == {"task": "fold", "success": True}
@@ -39,7 +39,7 @@ def test_the_next_heartbeat_reports_changes_made_during_one(robot):
 
 def test_the_next_heartbeat_reports_a_start_received_during_one(robot):
     written = robot.connection.heartbeat()
-    robot.says(type="start", fps=30)
+    robot.sends_message(type="start", fps=30)
     robot.connection.heartbeat_saved(written)
     assert robot.connection.heartbeat().fps == 30
 
@@ -48,13 +48,13 @@ def test_a_session_that_has_frames_keeps_its_start_time():
     robot = Robot(frame_count=40)
     robot.sends(40)
     robot.connection.committed(robot.taken, 0)
-    beat = robot.connection.heartbeat()
-    assert (beat.first_timestamp, beat.frame_count) == (None, 41)
+    heartbeat = robot.connection.heartbeat()
+    assert (heartbeat.first_timestamp, heartbeat.frame_count) == (None, 41)
 
 
 def test_a_heartbeat_reports_steps_of_the_clock_once(robot, caplog):
     robot.sends(40, 41)
-    robot.says(**frame(42) | {"timestamp": frame(42)["timestamp"] - 7200})
+    robot.sends_message(**frame(42) | {"timestamp": frame(42)["timestamp"] - 7200})
     robot.connection.committed(robot.taken, 0)
     first = robot.connection.heartbeat()
     assert [(step["frame_index"], round(step["step_s"])) for step in first.clock_steps] == [(42, -7200)]

@@ -25,8 +25,8 @@ from teleop.asgi.refusals import RefusalMiddleware
 def test_it_frees_places_when_their_holders_leave():
     places = ConnectionLimit(2, 429, "full", "{} of these")
     with ExitStack() as held:
-        for whose in ("arm", "arm", "leg"):
-            held.enter_context(places.hold(whose))
+        for key in ("arm", "arm", "leg"):
+            held.enter_context(places.hold(key))
         with pytest.raises(LimitExceeded, match="2 of these"), places.hold("arm"):
             pass
     with places.hold("arm"), places.hold("arm"):

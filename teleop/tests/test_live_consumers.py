@@ -14,10 +14,10 @@ class Watch:
     """A watch that always has news; each answer is a running number."""
 
     interval_s = 0.001
-    patience_s = 0.001
+    timeout_s = 0.001
 
     def __init__(self):
-        self.news = asyncio.Event()
+        self.updated = asyncio.Event()
         self.answers = 0
 
     def answer(self):

@@ -96,7 +96,7 @@ def test_a_report_notifies_only_the_pages_that_show_its_robot(heard):
     for watch in (arm, leg, fleet):
         watch.answer()
     heard.hears(report("arm"))
-    assert [watch.news.is_set() for watch in (arm, leg, fleet)] == [True, False, True]
+    assert [watch.updated.is_set() for watch in (arm, leg, fleet)] == [True, False, True]
 
 
 def test_a_robot_without_recent_reports_has_its_database_state(heard):
@@ -171,16 +171,16 @@ def test_a_fleet_page_receives_all_robots_after_a_new_roster(heard):
     heard.has_read("arm")
     watch.answer()
     heard.has_read("arm", "leg")
-    assert watch.news.is_set()
+    assert watch.updated.is_set()
     assert answer(watch)["full"]
 
 
 def test_a_fleet_page_has_no_news_before_the_first_roster(heard):
     watch = heard.hub.watch_fleet()
     heard.hears(report("arm"))
-    assert not watch.news.is_set()
+    assert not watch.updated.is_set()
     heard.has_read("arm")
-    assert watch.news.is_set() and heard.hub.watch_fleet().news.is_set()
+    assert watch.updated.is_set() and heard.hub.watch_fleet().updated.is_set()
 
 
 def test_fleet_pages_share_one_answer(heard):

@@ -12,7 +12,7 @@ from teleop.models import TeleopSession
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def said(entry: roster.RobotSummary) -> tuple[dict, dict, dict]:
+def printed(entry: roster.RobotSummary) -> tuple[dict, dict, dict]:
     return tuple(json.loads(b"{%b}" % each) for each in (entry.tile, entry.page, entry.idle))
 
 
@@ -31,7 +31,7 @@ def arm(db):
 
 
 def test_a_tile_shows_the_robot_its_task_and_its_last_error(arm):
-    tile, page, idle = said(roster.read(None)["arm"])
+    tile, page, idle = printed(roster.read(None)["arm"])
     session_id = arm.sessions.get(key="3").pk
     assert tile == {
         "id": "arm",
@@ -50,7 +50,7 @@ def test_a_tile_shows_the_robot_its_task_and_its_last_error(arm):
 
 def test_a_robot_that_never_connected_has_no_values(db):
     Robot.objects.create(pk="leg")
-    tile, _, idle = said(roster.read(None)["leg"])
+    tile, _, idle = printed(roster.read(None)["leg"])
     assert {name for name, value in tile.items() if value is not None} == {"id", "status"}
     assert set(idle.values()) == {None}
 
@@ -58,12 +58,12 @@ def test_a_robot_that_never_connected_has_no_values(db):
 @pytest.mark.parametrize("meta_info", [None, {}, {"task": None}, {"task": {"x": 1}}, {"task": 5}])
 def test_a_task_that_is_not_text_is_null(db, meta_info):
     TeleopSession.objects.create(robot=Robot.objects.create(pk="leg"), key="1", meta_info=meta_info)
-    assert said(roster.read(None)["leg"])[1]["task"] is None
+    assert printed(roster.read(None)["leg"])[1]["task"] is None
 
 
 def test_it_truncates_a_long_task(db):
     TeleopSession.objects.create(robot=Robot.objects.create(pk="leg"), key="1", meta_info={"task": "x" * 10_000})
-    assert len(said(roster.read(None)["leg"])[1]["task"]) == roster.MAX_TASK
+    assert len(printed(roster.read(None)["leg"])[1]["task"]) == roster.MAX_TASK
 
 
 def test_it_reads_only_the_requested_robots(arm):

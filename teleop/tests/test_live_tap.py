@@ -76,7 +76,7 @@ def test_it_sends_all_frames_of_watched_robots_only(tapped):
 def test_it_sends_the_newest_values_without_frames_for_the_fleet(tapped):
     tapped.tap.renew([], fleet=True)
     tapped.stream(0)
-    tapped.robots["leg"].says(**frame(1) | {"observation": {"joint_positions": [1, 2.5, "x", 1e30]}})
+    tapped.robots["leg"].sends_message(**frame(1) | {"observation": {"joint_positions": [1, 2.5, "x", 1e30]}})
     reports = {report.robot_id: report for report in tapped.tap.reports()}
     assert [report.frames for report in reports.values()] == [[], [], []]
     assert (reports["arm"].values, reports["leg"].values) == (b"[0.5]", b"[1,2.5,null,1e+30]")
@@ -92,13 +92,13 @@ def test_it_sends_the_newest_values_without_frames_for_the_fleet(tapped):
 )
 def test_it_sends_the_newest_values_of_rows(tapped, data, values):
     tapped.tap.renew([], fleet=True)
-    tapped.robots["leg"].says(frame_index=1, timestamp=1703318400.5, **data)
+    tapped.robots["leg"].sends_message(frame_index=1, timestamp=1703318400.5, **data)
     assert {report.robot_id: report.values for report in tapped.tap.reports()}["leg"] == values
 
 
 def test_it_repeats_the_last_values_and_sends_at_most_twelve(tapped):
     tapped.tap.renew([], fleet=True)
-    tapped.robots["arm"].says(**frame(0) | {"observation": {f"{number}.pos": number for number in range(20)}})
+    tapped.robots["arm"].sends_message(**frame(0) | {"observation": {f"{number}.pos": number for number in range(20)}})
     for _ in range(2):
         assert tapped.report().values == b"[0,1,2,3,4,5,6,7,8,9,10,11]"
 
@@ -122,7 +122,7 @@ def test_a_refused_frame_is_not_sent(tapped):
 def test_it_limits_the_bytes_per_tick_and_counts_dropped_frames(tapped):
     tapped.tap.renew(["arm"], fleet=False)
     for index in range(100):
-        tapped.robots["arm"].says(**frame(index) | {"note": "x" * 10_000})
+        tapped.robots["arm"].sends_message(**frame(index) | {"note": "x" * 10_000})
     report = tapped.report()
     assert MAX_TICK_BYTES - 11_000 < sum(map(len, report.frames)) < MAX_TICK_BYTES + 1_000  # each frame's own brackets
     assert (orjson.loads(report.frames[-1])[0], report.numbered) == (99, 100)
@@ -151,7 +151,7 @@ def test_it_does_not_count_frames_before_a_robot_is_watched(tapped):
 
 def test_it_does_not_report_closed_connections(tapped):
     tapped.tap.renew([], fleet=True)
-    tapped.robots["arm"].connection.give_up(4409)
+    tapped.robots["arm"].connection.close(4409)
     tapped.robots["leg"].connection.disconnected.set()
     assert [report.robot_id for report in tapped.tap.reports()] == ["eye"]
 

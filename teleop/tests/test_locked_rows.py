@@ -122,6 +122,6 @@ def test_the_sweep_skips_a_locked_session(arm, leg):
 def test_it_gives_back_a_session_once_it_is_unlocked(arm):
     claim = claims("worker.2")
     with session_locked(arm):
-        assert admission.give_back([claim]) == [None]
-    assert admission.give_back([claim]) == [True]
+        assert admission.release([claim]) == [None]
+    assert admission.release([claim]) == [True]
     assert session(arm).holder == "worker.1"

@@ -95,19 +95,19 @@ def test_it_returns_no_previous_holder_of_a_released_session():
 
 def test_it_returns_a_session_to_its_previous_holder():
     lease = opens("worker.1")
-    admission.give_back([claims("worker.2")])
+    admission.release([claims("worker.2")])
     assert (session(lease).holder, session(lease).is_live) == ("worker.1", True)
 
 
 def test_it_ends_a_returned_session_without_a_previous_holder():
-    admission.give_back([claims()])
+    admission.release([claims()])
     assert not TeleopSession.objects.get().is_live
 
 
 def test_it_does_not_return_a_session_taken_by_another_handshake():
     claim = claims("worker.1")
     taken = opens("worker.2")
-    assert admission.give_back([claim]) == [False]
+    assert admission.release([claim]) == [False]
     assert (session(taken).holder, session(taken).is_live) == ("worker.2", True)
 
 

@@ -18,9 +18,9 @@ pytestmark = pytest.mark.django_db
 
 
 def prune(*options: str) -> str:
-    said = io.StringIO()
-    call_command("prune", *options, stdout=said)
-    return said.getvalue()
+    printed = io.StringIO()
+    call_command("prune", *options, stdout=printed)
+    return printed.getvalue()
 
 
 @pytest.fixture
@@ -58,8 +58,8 @@ def left() -> set[str]:
 def test_it_deletes_older_sessions_and_their_frames(recorded):
     recorded("old-one", 31)
     recorded("new-one", 29)
-    said = prune("--older-than", "30d")
-    assert said.endswith("deleted 1 sessions with 1 frames\n")
+    printed = prune("--older-than", "30d")
+    assert printed.endswith("deleted 1 sessions with 1 frames\n")
     assert left() == {"new-one"}
     assert TeleopFrame.objects.count() == 1
 

@@ -116,7 +116,7 @@ def test_it_waits_for_an_unreachable_server_and_loses_no_frames(server, start):
 
 
 def test_it_fails_when_frames_are_not_stored(monkeypatch):
-    monkeypatch.setattr("teleop.management.commands.simulate.END_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("teleop.simulation.fleet.END_TIMEOUT_S", 0.1)
     with pytest.raises(CommandError, match=r"6 frames, 0 stored; 0 sessions ended; no acks.*Connection refused"):
         simulate(robots=1, duration=0.1, url=f"http://127.0.0.1:{free_port()}")
 

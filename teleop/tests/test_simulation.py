@@ -3,7 +3,8 @@ from itertools import pairwise
 
 import pytest
 
-from teleop.simulation import LAG_S, LIMITS, NOISE, Arm, Latencies, in_words, percentile
+from teleop.simulation.arm import LAG_S, LIMITS, NOISE, Arm
+from teleop.simulation.latencies import Latencies, in_words, percentile
 
 MINUTE = [n / 60 for n in range(3600)]
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 
 from robots.close_codes import Close
-from teleop.ingest.consumer import AsgiTransport
+from teleop.ingest.transports import AsgiTransport
 
 
 def sent(say) -> list:

@@ -147,7 +147,7 @@ def test_it_serves_at_every_form_of_an_address(database: Postgres, address: str)
 
 
 @pytest.mark.parametrize(
-    "change, said",
+    "change, printed",
     [
         (("teleop:", "teleop:not"), 'password authentication failed for user "teleop"'),
         ((f":{ENCODED}", ""), "no password supplied"),
@@ -159,12 +159,12 @@ def test_it_serves_at_every_form_of_an_address(database: Postgres, address: str)
         (("/teleop", "/teleop?options=-c%20lock_timeout%3Dx"), 'invalid value for parameter "lock_timeout"'),
     ],
 )
-def test_it_reports_a_wrong_setting_in_one_line(database: Postgres, change: tuple[str, str], said: str):
+def test_it_reports_a_wrong_setting_in_one_line(database: Postgres, change: tuple[str, str], printed: str):
     old, new = change
     at = url_of(database).rpartition(old)
     sentence = refusal_of(f"{at[0]}{new}{at[2]}")
     assert sentence.startswith("the database of DATABASE_URL cannot be used: ")
-    assert said in sentence and "correct DATABASE_URL" in sentence
+    assert printed in sentence and "correct DATABASE_URL" in sentence
     assert "\n" not in sentence and "ss:/word" not in sentence and "ss%3A" not in sentence
 
 
@@ -310,15 +310,15 @@ def test_serve_waits_for_a_database_that_is_not_there_yet(database: Postgres, tm
 
 
 @pytest.mark.parametrize(
-    "url, said",
+    "url, printed",
     [
         ("sqlite://:memory:", "DATABASE_URL names a database in memory"),
         ("sqlite:////no/such/folder/db.sqlite3", "unable to open database file"),
         (f"sqlite:///{Path(__file__).relative_to(ROOT)}", "file is not a database"),
     ],
 )
-def test_it_refuses_a_sqlite_database_that_cannot_be_used(url: str, said: str):
-    assert said in refusal_of(url)
+def test_it_refuses_a_sqlite_database_that_cannot_be_used(url: str, printed: str):
+    assert printed in refusal_of(url)
 
 
 def test_health_names_a_file_that_is_missing(tmp_path: Path):

@@ -120,16 +120,16 @@ def test_it_names_missing_rights_everywhere(service: Redis, use, user: str):
 
 
 @pytest.mark.parametrize(
-    "change, said",
+    "change, printed",
     [
         (("right:secret@", "right:wrong@"), "AuthenticationError: "),
         (("right:secret@", "nobody:secret@"), "AuthenticationError: "),
         (("/0", "/99"), "ResponseError: DB index is out of range"),
     ],
 )
-def test_it_reports_a_wrong_setting_in_one_line(service: Redis, use, change: tuple[str, str], said: str):
+def test_it_reports_a_wrong_setting_in_one_line(service: Redis, use, change: tuple[str, str], printed: str):
     use(url_of(service, "right").replace(*change))
-    with pytest.raises(CommandError, match=f"^the Redis of REDIS_URL cannot be used: {said}") as end:
+    with pytest.raises(CommandError, match=f"^the Redis of REDIS_URL cannot be used: {printed}") as end:
         Command().check_redis()
     assert "secret" not in str(end.value) and "\n" not in str(end.value)
 

@@ -14,9 +14,9 @@ pytestmark = pytest.mark.django_db
 
 
 def clean(*options: str) -> str:
-    said = io.StringIO()
-    call_command("clean_media", *options, stdout=said)
-    return said.getvalue()
+    printed = io.StringIO()
+    call_command("clean_media", *options, stdout=printed)
+    return printed.getvalue()
 
 
 @pytest.fixture
@@ -41,9 +41,9 @@ def kept(admin, session, media) -> str:
 
 def test_it_lists_orphaned_files_and_deletes_none(kept, lost, media):
     before = files(media)
-    said = clean()
-    assert [line.removeprefix("no row for ") for line in said.splitlines()[:-1]] == lost
-    assert "2 files to delete (use --delete), 0 rows without a file" in said
+    printed = clean()
+    assert [line.removeprefix("no row for ") for line in printed.splitlines()[:-1]] == lost
+    assert "2 files to delete (use --delete), 0 rows without a file" in printed
     assert files(media) == before
 
 

@@ -106,13 +106,13 @@ def test_it_accepts_camera_keys_of_lerobot(arm, session, camera):
     assert upload(arm, session, camera_key=camera).status_code == 201
 
 
-@pytest.mark.parametrize("said", [0.2, 1.9])
-def test_it_tolerates_a_small_difference_from_the_video_duration(arm, session, said):
-    assert upload(arm, session, film(1.0), seconds=said).status_code == 201
+@pytest.mark.parametrize("printed", [0.2, 1.9])
+def test_it_tolerates_a_small_difference_from_the_video_duration(arm, session, printed):
+    assert upload(arm, session, film(1.0), seconds=printed).status_code == 201
 
 
 def test_the_tolerance_grows_with_the_video_duration(arm, session):
-    assert [upload(arm, session, film(30.0), seconds=said).status_code for said in (31.6, 31.5)] == [400, 201]
+    assert [upload(arm, session, film(30.0), seconds=printed).status_code for printed in (31.6, 31.5)] == [400, 201]
 
 
 @pytest.mark.django_db(transaction=True)

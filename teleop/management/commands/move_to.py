@@ -62,13 +62,13 @@ class Command(FormatCheckedCommand):
             raise CommandError(f"cannot connect to the target: {error}") from None
 
     def copy_frames(self) -> None:
-        total, done, said = row_copy.count(database_copy.SOURCE), 0, 0.0
+        total, done, printed_at = row_copy.count(database_copy.SOURCE), 0, 0.0
 
         def progress(count: int) -> None:
-            nonlocal done, said
+            nonlocal done, printed_at
             done += count
-            if time.monotonic() - said > PROGRESS_S:
-                said = time.monotonic()
+            if time.monotonic() - printed_at > PROGRESS_S:
+                printed_at = time.monotonic()
                 self.stdout.write(f"{done} of {total} frames")
 
         row_copy.copy(database_copy.SOURCE, database_copy.TARGET, progress)

@@ -35,8 +35,8 @@ class Command(FormatCheckedCommand):
 
     def handle(self, *args, session, limited, give_up, **options):
         if give_up:
-            for each in TeleopSession.objects.quality_due().filter(pk__in=session or []):
-                self.give_up(each, give_up)
+            for killed in TeleopSession.objects.quality_due().filter(pk__in=session or []):
+                self.store_error(killed, give_up)
             return
         if limited:
             limit_memory()
@@ -48,7 +48,7 @@ class Command(FormatCheckedCommand):
             if not cache.add(claim, True, CLAIMED_S):
                 continue  # another worker's process computes it
             try:
-                self.compute_or_give_up(due.filter(pk=session_id).first(), limited)
+                self.compute_or_store_error(due.filter(pk=session_id).first(), limited)
             except Exception as error:  # the session stays due, and must not stop the others
                 failed += 1
                 self.stderr.write(f"session {session_id}: {type(error).__name__}: {error}")
@@ -57,7 +57,7 @@ class Command(FormatCheckedCommand):
         if failed:
             raise CommandError(f"the quality of {failed} sessions could not be computed")
 
-    def compute_or_give_up(self, session: TeleopSession | None, limited: bool) -> None:
+    def compute_or_store_error(self, session: TeleopSession | None, limited: bool) -> None:
         if session is None:  # another process has computed it since, or it is recorded again
             return
         if limited:  # the parent process reads this: if this process is killed, this session was the cause
@@ -69,7 +69,7 @@ class Command(FormatCheckedCommand):
         except (OperationalError, InterfaceError):
             raise  # the database's fault, not the session's
         except Exception as error:
-            self.give_up(session, reason_of(error))
+            self.store_error(session, reason_of(error))
 
     def compute(self, session: TeleopSession) -> None:
         motion = read_motion(session)
@@ -78,7 +78,7 @@ class Command(FormatCheckedCommand):
         if session.keep_quality(found, ends):
             self.stdout.write(f"session {session.pk}: {session.frame_count} frames")
 
-    def give_up(self, session: TeleopSession, reason: str) -> None:
+    def store_error(self, session: TeleopSession, reason: str) -> None:
         """Store the reason, so that the session is not due again, and the values that are known without its frames."""
         known = {
             **dict.fromkeys(("idle_share", "jerk", "fps_jitter")),

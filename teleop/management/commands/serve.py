@@ -92,9 +92,9 @@ class Command(FormatCheckedCommand):
 
         from teleop.monitoring import redis_probe
 
-        patience = {"socket_timeout": REDIS_TIMEOUT_S, "socket_connect_timeout": REDIS_TIMEOUT_S}
+        timeouts = {"socket_timeout": REDIS_TIMEOUT_S, "socket_connect_timeout": REDIS_TIMEOUT_S}
         try:
-            with redis.Redis.from_url(settings.REDIS_URL, **patience) as client:
+            with redis.Redis.from_url(settings.REDIS_URL, **timeouts) as client:
                 redis_probe.send_and_receive(client, REDIS_TIMEOUT_S)
         except redis.RedisError as error:
             if redis_probe.is_wrong_setting(error):
