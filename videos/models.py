@@ -14,6 +14,8 @@ FOLDER = "videos"
 CAMERA_KEY = r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*"
 MAX_CAMERA_KEY = 100
 TOUCH_S = 0.001  # one chunk's end and the next one's start are computed apart, from times in milliseconds or in floats
+# Background work has something left to do: to probe it, or to make its poster or its proxy.
+UNPREPARED = models.Q(duration_s=None) | models.Q(poster_size=None) | models.Q(proxy_size=None)
 
 
 class SessionGone(Exception):
@@ -28,8 +30,19 @@ class Overlap(Exception):
         super().__init__(f"overlaps video {other.pk} of camera {other.camera_key}, {when}")
 
 
+class Timing(models.TextChoices):
+    """Which times are right if the film is not as long as its interval: the interval, or the film's own times."""
+
+    NOMINAL = "nominal"
+    EXACT = "exact"
+
+
 class VideoChunk(models.Model):
-    """A piece of one camera's video of a session, on the session's clock (unix seconds)."""
+    """A piece of one camera's video of a session, on the session's clock (unix seconds).
+
+    The file stays as it was uploaded. Its poster (JPEG) and its proxy (H.264, for a film that browsers do not play) are
+    beside it, under names that follow from its own.
+    """
 
     id = models.AutoField(primary_key=True)
     session = models.ForeignKey(TeleopSession, models.CASCADE, related_name="videos", db_index=False)
@@ -40,6 +53,24 @@ class VideoChunk(models.Model):
     end_timestamp = models.FloatField()
     size = models.BigIntegerField()
     sha256 = models.CharField(max_length=64)
+    timing = models.CharField(max_length=7, choices=Timing, blank=True, default="", db_default="")
+
+    # What a probe finds in the file (videos/film/facts.py). NULL or "": it was stored before probes found this.
+    media_type = models.CharField(max_length=40, default="video/mp4", db_default="video/mp4")
+    codec = models.CharField(max_length=30, blank=True, default="", db_default="")
+    pixel_format = models.CharField(max_length=30, blank=True, default="", db_default="")
+    width = models.IntegerField(null=True)
+    height = models.IntegerField(null=True)
+    rate = models.FloatField(null=True)  # pictures a second
+    first_picture_s = models.FloatField(null=True)  # media time of the first picture
+    duration_s = models.FloatField(null=True)  # from the first picture to the end of the last one
+    is_evenly_spaced = models.BooleanField(null=True)
+    has_audio = models.BooleanField(null=True)
+    playable = models.BooleanField(null=True)
+
+    # Bytes of the files beside it. NULL: to be made; 0: none, because it needs none or none can be made.
+    poster_size = models.BigIntegerField(null=True)
+    proxy_size = models.BigIntegerField(null=True)
 
     objects = VideoChunkQuerySet.as_manager()
 
@@ -51,9 +82,31 @@ class VideoChunk(models.Model):
                 condition=models.Q(end_timestamp__gt=models.F("start_timestamp")), name="chunk_lasts"
             ),
         ]
+        indexes = [models.Index(fields=["id"], condition=UNPREPARED, name="videos_unprepared")]
 
     def __str__(self) -> str:
         return f"{self.session_id}/{self.camera_key} {self.start_timestamp:.3f}"
+
+    @property
+    def stretch(self) -> float:
+        """Return the seconds of the session's clock that one second of the film takes; 1 if the film keeps its times.
+
+        The pictures of a film with a wrong nominal rate are equally spaced over its interval. A film whose pictures
+        have times of their own keeps them. The uploader can decide by `timing`.
+        """
+        is_nominal = self.timing == Timing.NOMINAL or (self.timing == "" and self.is_evenly_spaced)
+        return (self.end_timestamp - self.start_timestamp) / self.duration_s if is_nominal and self.duration_s else 1.0
+
+    @property
+    def poster_name(self) -> str:
+        return self._name_beside("poster.jpg")
+
+    @property
+    def proxy_name(self) -> str:
+        return self._name_beside("proxy.mp4")
+
+    def _name_beside(self, ending: str) -> str:
+        return f"{self.file_path.name.rpartition('.')[0]}.{ending}"
 
     @property
     def storage(self) -> Storage:
