@@ -7,6 +7,7 @@ from django.utils.functional import cached_property
 
 from robots import audit
 from robots.models import Robot
+from teleop.background.models import Job  # noqa: F401 - Django finds a model here
 from teleop.fields import OrderedJSONField
 from teleop.querysets import TeleopFrameQuerySet, TeleopSessionQuerySet
 

@@ -4,10 +4,12 @@ from robots.api.routers import Router
 from robots.models import ROBOT_ID
 from teleop import views
 from teleop.api import views as api
+from teleop.api.jobs import JobViewSet
 from teleop.frames import views as frames
 
 router = Router()
 router.register("sessions", api.SessionViewSet)
+router.register("jobs", JobViewSet)
 
 urlpatterns = [
     path("", views.FleetPage.as_view(), name="fleet"),

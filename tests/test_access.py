@@ -33,7 +33,7 @@ from teleop.ingest import admission, consumer
 from teleop.ingest.handshakes import Abandoned
 from teleop.ingest.types import Handshake
 from teleop.live.consumers import FleetConsumer, LiveConsumer
-from teleop.models import TeleopFrame
+from teleop.models import Job, TeleopFrame
 from teleop.tests.recordings import make_session
 from videos.models import VideoChunk
 
@@ -67,12 +67,17 @@ POST   /sessions/{ended}/marks                     401 403 403  403    403      
 DELETE /sessions/{marked}/marks/1795362003.5       401 403 403  403    403      403    403     200   200    401
 GET    /sessions/{ended}/frames                    401 403 403  403    403      403    200     200   200    401
 GET    /sessions/{ended}/series                    401 403 403  403    403      403    200     200   200    401
+GET    /jobs                                       401 403 403  403    403      403    200     200   200    401
+GET    /jobs/{job}                                 401 403 403  403    403      403    200     200   200    401
+POST   /jobs/{job}/restart                         401 403 403  403    403      403    403     200   200    401
 GET    /videos                                     401 403 403  403    403      403    200     200   200    401
 POST   /videos                                     401 400 400  403    403      403    403     403   400    401
 GET    /videos/{video}                             401 403 403  403    403      403    200     200   200    401
 DELETE /videos/{video}                             401 403 403  403    403      403    403     204   204    401
 GET    /videos/{video}/content                     401 403 403  403    403      403    200     200   200    401
 HEAD   /videos/{video}/content                     401 403 403  403    403      403    200     200   200    401
+GET    /videos/{video}/poster                      401 403 403  403    403      403    404     404   404    401
+GET    /videos/{video}/proxy                       401 403 403  403    403      403    404     404   404    401
 """
 
 # People log in. 302 redirects to the login page without a login, and follows a POST that succeeded.
@@ -122,6 +127,15 @@ GET    /admin/teleop/teleopframe/{frame}/delete/          302 302 302  403    40
 POST   /admin/teleop/teleopframe/{frame}/delete/          302 302 302  403    403      403    403     403   403    302
 GET    /admin/teleop/teleopframe/{frame}/history/         302 302 302  403    403      403    200     200   200    302
 GET    /admin/teleop/teleopframe/{frame}/                 302 302 302  302    302      302    302     302   302    302
+GET    /admin/teleop/job/                                 302 302 302  403    403      403    200     200   200    302
+GET    /admin/teleop/job/add/                             302 302 302  403    403      403    403     403   403    302
+POST   /admin/teleop/job/add/                             302 302 302  403    403      403    403     403   403    302
+GET    /admin/teleop/job/{job}/change/                    302 302 302  403    403      403    200     200   200    302
+POST   /admin/teleop/job/{job}/change/                    302 302 302  403    403      403    403     403   403    302
+GET    /admin/teleop/job/{job}/delete/                    302 302 302  403    403      403    403     403   403    302
+POST   /admin/teleop/job/{job}/delete/                    302 302 302  403    403      403    403     403   403    302
+GET    /admin/teleop/job/{job}/history/                   302 302 302  403    403      403    200     200   200    302
+GET    /admin/teleop/job/{job}/                           302 302 302  302    302      302    302     302   302    302
 GET    /admin/videos/videochunk/                          302 302 302  403    403      403    200     200   200    302
 GET    /admin/videos/videochunk/add/                      302 302 302  403    403      403    403     403   403    302
 POST   /admin/videos/videochunk/add/                      302 302 302  403    403      403    403     403   403    302
@@ -216,6 +230,7 @@ def places(settings, tmp_path, monkeypatch) -> dict[str, int]:
     settings.MEDIA_ROOT, settings.REFUSALS_PER_ADDRESS = tmp_path, 0
     monkeypatch.setattr(worker_messages, "notify_workers", notify_none)
     import_module("robots.migrations.0002_groups").seed(apps, None)
+    import_module("teleop.migrations.0005_job").permit(apps, None)
     for robot_id in (*ROBOTS, "spare"):
         Robot.objects.create(pk=robot_id)
     ended, live, marked = (make_session([0], key="1"), make_session(key="2", is_live=True), make_session(key="3"))
@@ -232,6 +247,7 @@ def places(settings, tmp_path, monkeypatch) -> dict[str, int]:
         "video": video,
         "user": user,
         "frame": TeleopFrame.objects.get(),
+        "job": Job.objects.create(kind="quality", object_id=ended.pk, attempts=3),
         "group": Group.objects.create(name="group"),
         "audit": AuditEntry.objects.create(actor_type="command", actor="x", action="changed", model="x", object_id="x"),
     }

@@ -29,7 +29,7 @@ from videos.tests.video_files import START, film
 
 pytestmark = pytest.mark.once
 
-SERVERS = ["migrate", "ingest", "web"]
+SERVERS = ["migrate", "ingest", "web", "background"]
 NGINX_CAPABILITIES = {"CHOWN", "NET_BIND_SERVICE", "SETGID", "SETUID"}
 CONFINED = {
     "UMask": "0027",

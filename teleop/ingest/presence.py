@@ -10,6 +10,8 @@ from django.db.models import Exists, OuterRef
 from robots.meta_info import problem_with
 from robots.models import Robot
 from robots.querysets import HandshakeRefused
+from teleop.background.kinds import KINDS
+from teleop.background.models import Job
 from teleop.clock_steps import merged, span
 from teleop.ingest.transactions import bounded_transaction
 from teleop.ingest.types import Heartbeat, HeartbeatResult, Release
@@ -123,9 +125,9 @@ def sweep(bounds: Bounds) -> int:
     return swept
 
 
-def is_quality_due() -> bool:
+def is_work_left() -> bool:
     with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, writes=False):
-        return TeleopSession.objects.quality_due().exists()
+        return Job.objects.unsettled().exists() or any(kind.due().exists() for kind in KINDS.values())
 
 
 def note_refusals(refusals: Mapping[str, HandshakeRefused]) -> None:

@@ -16,6 +16,7 @@ from robots.close_codes import Close
 from robots.models import ROBOT_ID
 from robots.querysets import HandshakeRefused
 from robots.worker_messages import GROUP
+from teleop.background.process import BackgroundProcess
 from teleop.ingest import live_tap, presence, store
 from teleop.ingest.batch import Batch
 from teleop.ingest.connection import RobotConnection, Transport
@@ -27,7 +28,6 @@ from teleop.ingest.types import Release, SessionLease
 from teleop.ingest.writer import FrameWriter
 from teleop.monitoring import counters
 from teleop.protocol import ROBOTS_FAULT
-from teleop.quality.process import QualityProcess
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Worker:
         self._counts = Batch(self._count_all, most=MAX_COUNTED)
         self._refusals: dict[str, HandshakeRefused] = {}  # by robot
         self.tap = live_tap.Tap(self.connections, partial(channel_layer.send, live_tap.GROUP))
-        self._quality = QualityProcess(lambda: self._read(presence.is_quality_due))
+        self._background = BackgroundProcess(lambda: self._read(presence.is_work_left))
         self._tasks: set[asyncio.Task] = set()
         for essential in (
             self.writer.run(),
@@ -83,7 +83,7 @@ class Worker:
             self.handshakes.run(),
             self._releases.run(),
             self._counts.run(),
-            self._quality.run(),
+            self._background.run(),
             self._run_periodically(HEARTBEAT_INTERVAL_S, self._heartbeat),
             self._run_periodically(SWEEP_INTERVAL_S, self._sweep),
             self._run_periodically(GAUGE_INTERVAL_S, self._gauge),
@@ -130,7 +130,7 @@ class Worker:
         frame_count = await self._retry_until_ok(self._releases, Release(last, failed))
         connection.heartbeat_saved(last)
         del self.connections[connection.holder]
-        self._quality.is_due()
+        self._background.is_due()
         return frame_count
 
     async def _release_all(self, releases: Sequence[Release]) -> list[int | None]:
@@ -241,7 +241,7 @@ class Worker:
             bounds = await self._read(presence.frame_bounds, stale)
             swept = await self._write(presence.sweep, bounds)
             logger.warning("ended %d live sessions that no worker has", swept)
-            self._quality.is_due()
+            self._background.is_due()
 
     async def _gauge(self) -> None:
         counters.CONNECTIONS.set(len(self.connections))

@@ -12,6 +12,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from robots.models import Robot
+from teleop.background.kinds import KINDS
+from teleop.background.models import STATES, Job
 from teleop.models import TeleopSession
 from teleop.monitoring import (
     counters,  # noqa: F401 - its import puts them into REGISTRY: a process without robots shows zeros
@@ -30,6 +32,7 @@ class FromDatabase:
         free = free_bytes()
         try:
             yield from self._tables()
+            yield from self._jobs()
             now = stored()
             yield from self._storage(now)
             free = now.free
@@ -54,6 +57,17 @@ class FromDatabase:
             heard.add_metric([robot_id], max(0.0, (timezone.now() - last).total_seconds()))
         yield heard
         yield GaugeMetricFamily("teleop_sessions_live", "Live sessions", TeleopSession.objects.live().count())
+
+    def _jobs(self) -> Iterator[Metric]:
+        """Count background work. What was not begun has no job, and is counted in the data."""
+        jobs = GaugeMetricFamily("teleop_jobs", "Background work by kind and state", labels=["kind", "state"])
+        for kind in KINDS.values():
+            of_kind = Job.objects.filter(kind=kind.name)
+            begun = of_kind.values("object_id")
+            jobs.add_metric([kind.name, "due"], kind.due().exclude(pk__in=begun).count())
+            for state in STATES:
+                jobs.add_metric([kind.name, state], of_kind.in_state(state).count())
+        yield jobs
 
     def _storage(self, now: Storage) -> Iterator[Metric]:
         yield GaugeMetricFamily("teleop_videos", "Stored video chunks", now.videos)

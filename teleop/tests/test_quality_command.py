@@ -4,14 +4,12 @@ import math
 from datetime import timedelta
 
 import pytest
-from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.db import OperationalError
 from django.db.models import F
 
-from teleop.management.commands import quality as command
 from teleop.models import TeleopSession
-from teleop.quality import motion
+from teleop.quality import job, motion
 from teleop.tests.recordings import T0, make_session, record
 
 pytestmark = pytest.mark.django_db
@@ -133,58 +131,58 @@ def test_it_recomputes_only_the_named_session():
 def test_a_session_recorded_during_the_computation_stays_due(monkeypatch):
     session = ended()
 
+    read_motion = motion.read_motion
+
     def read_while_it_goes_on(session):
-        found = motion.read_motion(session)
+        found = read_motion(session)
         record(session, [601])
         TeleopSession.objects.filter(pk=session.pk).finish()
         return found
 
-    monkeypatch.setattr(command, "read_motion", read_while_it_goes_on)
+    monkeypatch.setattr("teleop.quality.motion.read_motion", read_while_it_goes_on)
     assert computed(session) is None
-
-
-def test_it_skips_a_session_that_another_process_is_computing():
-    session = ended()
-    cache.add(f"quality-{session.pk}", True)
-    assert computed(session) is None
-    cache.delete(f"quality-{session.pk}")
-    assert computed(session) is not None
 
 
 def failing_for(session: TeleopSession, error: Exception):
+    read_motion = motion.read_motion
+
     def read(other):
         if other.pk == session.pk:
             raise error
-        return motion.read_motion(other)
+        return read_motion(other)
 
     return read
 
 
-def test_it_stores_an_error_for_an_unreadable_session_and_continues(monkeypatch, capsys):
-    good, bad = ended(meta_info={"task": "Fold"}), ended([0, 60, 120], days=1, meta_info={"task": "Fold"})
-    monkeypatch.setattr(command, "read_motion", failing_for(bad, ValueError("no numbers")))
-    assert computed(bad) == {
+def test_giving_up_stores_the_reason_and_what_is_known_without_the_frames():
+    for _ in range(3):
+        ended([0, 60], meta_info={"task": "Fold"})
+    session = ended([0, 60, 120], meta_info={"task": "Fold"})
+    session.refresh_from_db()
+    job.give_up(session, "its process was killed by SIGKILL")
+    session.refresh_from_db()
+    assert session.quality == {
         "idle_share": None,
         "jerk": None,
         "fps_jitter": None,
         "missing_frames": 118,
         "duration_s": 2.0,
-        "duration_ratio": None,
+        "duration_ratio": 2.0,
         "clock_steps": [],
-        "error": "ValueError: no numbers",
+        "error": "its process was killed by SIGKILL",
     }
-    good.refresh_from_db()
-    assert good.quality["jerk"]
-    assert f"session {bad.pk} has no quality: ValueError: no numbers" in capsys.readouterr().err
-    assert not TeleopSession.objects.quality_due().exists()
+    assert session not in job.due()
+    assert computed(session, f"--session={session.pk}")["jerk"] is None
 
 
-def test_a_session_stays_due_after_a_database_error(monkeypatch, capsys):
+def test_a_failed_session_stays_due_and_does_not_stop_the_others(monkeypatch, capsys):
     good, bad = ended(), ended(days=1)
-    monkeypatch.setattr(command, "read_motion", failing_for(bad, OperationalError("server closed the connection")))
+    failing = failing_for(bad, OperationalError("server closed the connection"))
+    monkeypatch.setattr("teleop.quality.motion.read_motion", failing)
     with pytest.raises(CommandError, match="the quality of 1 sessions could not be computed"):
         call_command("quality")
     assert list(TeleopSession.objects.quality_due()) == [bad]
+    assert f"session {bad.pk}: OperationalError: server closed the connection" in capsys.readouterr().err
     good.refresh_from_db()
     assert good.quality
 
@@ -193,27 +191,6 @@ def test_a_session_stays_due_after_a_database_error(monkeypatch, capsys):
 def test_it_stores_an_error_for_frames_with_too_many_names(names):
     session = ended(range(60), data=lambda index: {"observation": {f"n{index}_{name}": 0 for name in range(names)}})
     assert computed(session)["error"].endswith(" numbers of different names; at most 4096 expected")
-
-
-@pytest.mark.parametrize(
-    "error, reason",
-    [(MemoryError(), "the computation takes more than 512 MB of memory"), (command.TooSlow("slow"), "slow")],
-)
-def test_it_describes_an_exceeded_memory_or_time_limit(error, reason):
-    assert command.reason_of(error) == reason
-
-
-def test_it_raises_too_slow_past_the_processor_time_limit():
-    with pytest.raises(command.TooSlow, match="more than 0 s of processor time"), command.limited_time(0.01):
-        while True:
-            pass
-
-
-def test_it_stores_the_reason_of_give_up_as_the_error():
-    session = ended()
-    quality = computed(session, f"--session={session.pk}", "--give-up=its process was killed")
-    assert (quality["error"], quality["duration_s"]) == ("its process was killed", 10.0)
-    assert computed(session, f"--session={session.pk}")["jerk"]
 
 
 def test_it_runs_a_fixed_number_of_queries_per_session(django_assert_num_queries):

@@ -33,6 +33,7 @@ UNUSABLE = {
     "ROBOT_AUTH": ["keys", "none", "1"],
     "INGEST_WRITER": ["copy", "bulk"],
     "LOG_FORMAT": ["xml", "jsonl"],
+    "BACKGROUND_WORK": ["off", "1"],
     "MEDIA_ROOT": ["~nobody-has-this-name/media"],
     "SILENCED_SYSTEM_CHECKS": ["all", "teleop", "teleop.W1", "W001"],
     "REDIS_URL": [

@@ -1,0 +1,113 @@
+"""The lease on a piece of background work.
+
+The work itself is found from the data (`Kind.due`), so nothing has to be put into a queue, and no work can get lost.
+"""
+
+from datetime import timedelta
+
+from django.db import IntegrityError, models, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+LEASE = timedelta(seconds=60)
+MAX_ATTEMPTS = 3
+STATES = ("running", "waiting", "failed")  # waiting: for another attempt
+LOST = "its process was killed, or did not answer for 60 s"
+
+
+class JobQuerySet(models.QuerySet):
+    def unsettled(self):
+        return self.filter(Q(attempts__lt=MAX_ATTEMPTS) | ~Q(holder=""))
+
+    def failed(self):
+        return self.filter(attempts__gte=MAX_ATTEMPTS, holder="")
+
+    def in_state(self, state: str):
+        if state == "running":
+            return self.exclude(holder="")
+        return self.failed() if state == "failed" else self.filter(attempts__lt=MAX_ATTEMPTS, holder="")
+
+    def to_retry(self):
+        return self.filter(attempts__lt=MAX_ATTEMPTS, holder="", free_at__lte=Now()).order_by("free_at", "pk")
+
+    def lost(self):
+        """Select jobs whose holder did not renew its lease."""
+        return self.filter(free_at__lte=Now()).exclude(holder="")
+
+    def fail(self, reason: str, attempts: int, is_final: bool = False) -> bool:
+        """Record a failed attempt of the selected job; return whether it was the last one."""
+        is_final = is_final or attempts >= MAX_ATTEMPTS
+        changes = {"attempts": MAX_ATTEMPTS if is_final else attempts, "free_at": Now() + LEASE * attempts}
+        return bool(self.update(holder="", error=reason, progress=None, updated_at=Now(), **changes)) and is_final
+
+    def claim(self, kind: str, object_id: int, holder: str) -> "Job | None":
+        """Return the job with its lease, or None if another process has it.
+
+        A failed job is done again from the beginning: its object is due, so its data has changed since.
+        """
+        job = self.filter(kind=kind, object_id=object_id)
+        lease = {"holder": holder, "free_at": Now() + LEASE, "progress": None, "updated_at": Now()}
+        if self.failed().filter(pk__in=job).update(attempts=1, **lease):
+            return job.get()
+        if job.to_retry().order_by().update(attempts=F("attempts") + 1, **lease):
+            return job.get()
+        try:
+            with transaction.atomic():
+                return self.create(kind=kind, object_id=object_id, attempts=1, **lease)
+        except IntegrityError:
+            return None
+
+
+class Job(models.Model):
+    """Background work on one object: who does it now, and how the last attempt ended.
+
+    A row exists from the first attempt until the work is done; a row that remains has failed. Times are the database's.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    kind = models.CharField(max_length=20)
+    object_id = models.BigIntegerField()
+    attempts = models.PositiveSmallIntegerField(default=0, db_default=0)
+    # `host:process id` of the process that does it; empty: nobody. Nobody else takes the job before free_at.
+    holder = models.CharField(max_length=100, blank=True, default="", db_default="")
+    free_at = models.DateTimeField(db_default=Now())
+    progress = models.FloatField(null=True)  # 0 to 1
+    error = models.TextField(blank=True, default="", db_default="")
+    updated_at = models.DateTimeField(db_default=Now())
+
+    objects = JobQuerySet.as_manager()
+
+    class Meta:
+        app_label = "teleop"
+        constraints = [models.UniqueConstraint(fields=["kind", "object_id"], name="job_of_object")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.object_id}"
+
+    @property
+    def state(self) -> str:
+        if self.holder:
+            return "running"
+        return "failed" if self.attempts >= MAX_ATTEMPTS else "waiting"
+
+    def held(self) -> JobQuerySet:
+        """Select this job while its holder has it."""
+        return Job.objects.filter(pk=self.pk, holder=self.holder).exclude(holder="")
+
+    def renew(self, progress: float | None) -> bool:
+        """Extend the lease; return False if another process has the job now."""
+        return bool(self.held().update(free_at=Now() + LEASE, progress=progress, updated_at=Now()))
+
+    def done(self) -> None:
+        self.held().delete()
+
+    def give_back(self, reason: str = "", wait: timedelta = timedelta()) -> None:
+        """Free the job; this was no attempt. Nobody takes it for the time `wait`."""
+        changes = {"attempts": F("attempts") - 1, "error": reason, "progress": None}
+        self.held().update(holder="", free_at=Now() + wait, updated_at=Now(), **changes)
+
+    def restart(self) -> bool:
+        """Let a failed job be done again; return False if it has not failed."""
+        return bool(
+            Job.objects.failed().filter(pk=self.pk).update(attempts=0, error="", free_at=Now(), updated_at=Now())
+        )
