@@ -5,6 +5,9 @@ SHELL := bash
 PYTHON ?= python3
 PORT ?= 8000
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Four tests at once, as many wait; all of a file in one process, so that they share its servers.
+PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
+unexport PYTHONDONTWRITEBYTECODE  # it would make each process of pytest rewrite all tests: 6 s of CPU
 PRODUCTION := DEBUG=0 HTTPS=1 SECRET_KEY=$$(python -c 'import secrets; print(secrets.token_urlsafe(64))')
 # pip compares each file with its hash. A folder has no hash: the client comes last, built by the setuptools installed before.
 PIP_INSTALL := pip install -q --disable-pip-version-check
@@ -12,7 +15,7 @@ INSTALL_CLIENT := $(PIP_INSTALL) --no-deps --no-build-isolation -e ./client
 COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes --only-binary :all: \
 	--emit-build-options --custom-compile-command 'make lock' $(LOCK)
 
-.PHONY: demo dev test lint audit lock schema chaos attack bench soak
+.PHONY: demo dev test lint audit lock schema films chaos attack bench soak
 
 demo: .venv/demo
 	@PORT=$(PORT) deploy/demo.sh
@@ -23,12 +26,16 @@ dev: .venv/demo
 
 # What touches the database runs on both, if it may differ; the second run is everything else too.
 test: .venv/dev .venv/services
-	env -u DATABASE_URL -u REDIS_URL pytest -n 3 -m "database and not postgresql and not redis and not once"
-	python -m tests.services pytest -n 3 -m "not sqlite"
+	env -u DATABASE_URL -u REDIS_URL pytest $(PARALLEL) -m "database and not postgresql and not redis and not once"
+	python -m tests.services pytest $(PARALLEL) -m "not sqlite"
 
 # Every endpoint of /schema asked 150 times, and stories of several (`make test` asks twice).
 schema: .venv/dev .venv/services
 	SCHEMA_CASES=150 python -m tests.services pytest tests/test_schema.py
+
+# Every kind of film that people have, uploaded and replayed in a browser; `make test` has one for each cause (5 minutes).
+films: .venv/dev .venv/services
+	python -m tests.services pytest tests/browser/film_matrix.py
 
 # Everything killed longer than a test may take (12 minutes; mounts two small disks, so as root).
 chaos: .venv/dev .venv/services
@@ -76,5 +83,5 @@ lock: .venv/dev
 	$(PYTHON) -m venv .venv
 
 .venv/services: Makefile | .venv
-	@deploy/apt-install.sh postgresql redis-server nginx-light chromium pgbouncer systemd
+	@deploy/apt-install.sh postgresql redis-server nginx-light chromium-headless-shell pgbouncer systemd
 	@touch $@

@@ -91,8 +91,14 @@ TransactionTestCase._fixture_teardown = delete_rows
 
 
 @pytest.fixture(scope="session")
-def _server(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("server"), DATABASE_URL=_test_database_url()) as server:
+def database_url(django_db_setup: None) -> str:
+    """Return DATABASE_URL with the name of the test database in place of its own."""
+    return f"{os.environ['DATABASE_URL'].rpartition('/')[0]}/{Path(connection.settings_dict['NAME']).name}"
+
+
+@pytest.fixture(scope="session")
+def _server(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("server"), DATABASE_URL=database_url) as server:
         yield server
 
 
@@ -107,20 +113,15 @@ def server(_server: Server, transactional_db: None) -> Iterator[Server]:
 
 
 @pytest.fixture
-def start_server(transactional_db: None, tmp_path: Path) -> Iterator[Callable[..., Server]]:
+def start_server(transactional_db: None, database_url: str, tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Yield a function: `start_server("--workers", "2", INGEST_WRITER="bulk_create")` runs one until the test ends."""
     servers = []
 
     def start(*options: str, **environment: str) -> Server:
-        servers.append(Server(tmp_path, *options, **{"DATABASE_URL": _test_database_url()} | environment))
+        servers.append(Server(tmp_path, *options, **{"DATABASE_URL": database_url} | environment))
         return servers[-1].start()
 
     yield start
     for server in servers:
         server.stop()
         print(server.output())
-
-
-def _test_database_url() -> str:
-    """Return DATABASE_URL with the name of the test database in place of its own."""
-    return f"{os.environ['DATABASE_URL'].rpartition('/')[0]}/{Path(connection.settings_dict['NAME']).name}"

@@ -9,7 +9,7 @@ django.setup()
 from django.db import connection
 
 from teleop.asgi.django_handler import OneCallHandler
-from teleop.asgi.liveness import with_liveness
+from teleop.asgi.health_checks import with_health_checks
 from teleop.asgi.refusals import RefusalMiddleware
 from teleop.asgi.request_ids import with_request_ids
 from teleop.asgi.requests import Requests
@@ -21,5 +21,5 @@ if connection.vendor == "postgresql":
 
 websockets = RefusalMiddleware(URLRouter(websocket_urlpatterns))
 application = ProtocolTypeRouter(
-    {"http": with_request_ids(with_liveness(Requests(OneCallHandler()))), "websocket": websockets}
+    {"http": with_request_ids(with_health_checks(Requests(OneCallHandler()))), "websocket": websockets}
 )

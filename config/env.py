@@ -110,7 +110,7 @@ def database_settings(url: str, base: Path) -> dict[str, Any]:
     if scheme == "sqlite":
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": _sqlite_name(url, base)}
     if scheme in ("postgresql", "postgres", "pgsql"):
-        return {"ENGINE": "django.db.backends.postgresql", **_postgresql_settings(url)}
+        return {"ENGINE": "config.postgresql", **_postgresql_settings(url)}
     raise ValueError("sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME expected")
 
 

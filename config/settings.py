@@ -110,7 +110,7 @@ TEMPLATES = [
 # psycopg reads timestamps in this style only, and a database or a role may have another one. libpq sends the style
 # while it connects, which costs no round trip and which PgBouncer allows.
 os.environ["PGDATESTYLE"] = "ISO"
-if DATABASE["ENGINE"] == "django.db.backends.postgresql":
+if DATABASE["ENGINE"] == "config.postgresql":
     DATABASE["CONN_HEALTH_CHECKS"] = True  # otherwise each fails one request after PostgreSQL's restart
     DATABASE["DISABLE_SERVER_SIDE_CURSORS"] = True  # they fail behind PgBouncer in transaction mode
     DATABASE["OPTIONS"] = {
@@ -215,6 +215,8 @@ MEDIA_URL = "media/"
 FILE_UPLOAD_HANDLERS = ["videos.uploads.UploadHandler"]  # Django's default keeps up to 2.5 MB in memory
 
 LANGUAGE_CODE = "en-us"
+USE_I18N = False  # English only: no catalogs to read at the start
+NUMBER_GROUPING = 3  # as in Django's English formats, which are a part of I18N
 TIME_ZONE = "UTC"
 USE_TZ = True
 

@@ -71,11 +71,11 @@ def end_a_task_once() -> None:
     Worker._run_periodically = end
 
 
-def drop_one_in_10000() -> None:
+def drop_one_in_2000() -> None:
     from teleop.ingest import store
 
     write, numbers = store.write, itertools.count(1)
-    store.write = lambda rows: write([row for row in rows if next(numbers) % 10_000])
+    store.write = lambda rows: write([row for row in rows if next(numbers) % 2_000])
 
 
 def kill_applications_soon() -> None:

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from tests.services import Postgres, postgres, postgres_program, running, wait_until
+from tests.chaos.environment import postgres_database
+from tests.services import Postgres, postgres_program, running, wait_until
 
 
 class Standby(Postgres):
@@ -52,6 +53,6 @@ def url_of_both(primary: Postgres, standby: Standby) -> str:
 
 @contextmanager
 def postgres_pair() -> Iterator[tuple[Postgres, Standby]]:
-    """Yield a primary and its synchronous standby."""
-    with postgres() as primary, standby_of(primary) as standby:
+    """Yield a primary with the tables, and its synchronous standby."""
+    with postgres_database() as (primary, _), standby_of(primary) as standby:
         yield primary, standby

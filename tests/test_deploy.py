@@ -21,6 +21,7 @@ from websockets.sync.client import connect
 from robots.models import Robot
 from teleop.models import TeleopFrame, TeleopSession
 from teleop.server import http_limits
+from tests.chaos.environment import serving
 from tests.nginx import COMPOSE, SLOW_S, Nginx
 from tests.robot_socket import frame
 from tests.services import ROOT, Server, wait_until
@@ -46,12 +47,23 @@ CONFINED = {
 }
 
 
+@pytest.fixture(scope="module")
+def _nginx(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
+    folder = tmp_path_factory.mktemp("nginx")
+    media = folder / "media"
+    with (
+        serving(database_url, TRUSTED_PROXIES="127.0.0.1", MEDIA_ROOT=str(media)) as server,
+        Nginx(folder, server, media) as nginx,
+    ):
+        yield nginx
+
+
 @pytest.fixture
-def nginx(start_server: Callable[..., Server], tmp_path: Path) -> Iterator[Nginx]:
-    server = start_server(ROBOT_AUTH="open", TRUSTED_PROXIES="127.0.0.1", MEDIA_ROOT=str(tmp_path / "media"))
-    service = Nginx(tmp_path, server, tmp_path / "media").start()
-    yield service
-    service.stop()
+def nginx(_nginx: Nginx, transactional_db: None) -> Nginx:
+    """Return nginx in front of a server with open registration, which starts again if a test ended it."""
+    if not _nginx.server.pids:
+        _nginx.server.start()
+    return _nginx
 
 
 def fetch(nginx: Nginx, path: str, data: bytes | None = None, **headers: str):

@@ -30,23 +30,23 @@ def ask_of_the_database(server: Server) -> int:
     return refusal.value.code
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def database():
     with postgres_database() as (service, _):
         yield service
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def channels():
     with redis() as service:
         yield service
 
 
-@pytest.fixture
-def own_server(database, channels, tmp_path):
-    server = Server(tmp_path, DATABASE_URL=database.url, REDIS_URL=channels.url).start()
-    yield server
-    server.kill()
+@pytest.fixture(scope="module")
+def own_server(database, channels, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("server")
+    with Server(folder, DATABASE_URL=database.url, REDIS_URL=channels.url) as server:
+        yield server
 
 
 def test_it_names_a_frozen_service_within_1500_ms_and_recovers(own_server, database, channels):

@@ -59,13 +59,13 @@ def test_it_stores_resumes_and_ends_a_session(server: Server, database: Postgres
 
 
 def test_it_delays_only_the_robot_whose_session_is_locked(server: Server, bouncer: PgBouncer, database: Postgres):
-    with Fleet(server.url, Ledger(), count=10) as fleet:
+    with Fleet(server.url, Ledger(), count=5) as fleet:
         lock_rows(fleet, database.url, seconds=6)
         assert limits_of_all_sessions(bouncer) == {DEFAULTS}
         all_end(fleet, database.url)
 
 
 def test_it_loses_no_frame_while_pgbouncer_restarts(server: Server, bouncer: PgBouncer, database: Postgres):
-    with Fleet(server.url, Ledger(), count=10) as fleet:
+    with Fleet(server.url, Ledger(), count=5) as fleet:
         restart(fleet, bouncer, times=2)
         all_end(fleet, database.url)

@@ -1,12 +1,14 @@
-"""Send a video's bytes over HTTP, with ranges and conditions, or let nginx send them if there is one."""
+"""Send a video's files over HTTP, with ranges and conditions, or let nginx send them if there is one."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
+from typing import NamedTuple
 from urllib.parse import quote
 
 from django.http import HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.utils.cache import get_conditional_response
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, NotFound
 from rest_framework.negotiation import BaseContentNegotiation
 
 from robots.client_address import is_trusted
@@ -17,7 +19,6 @@ from videos.ranges import BadRange, parse_range
 BLOCK_BYTES = 2**18
 # A constant, not the header's value: a client that can set the header must not reach another location behind nginx.
 ACCEL_LOCATION = "/protected-media/"
-MEDIA_TYPE = "video/mp4"
 
 
 class FileGone(APIException):
@@ -55,14 +56,49 @@ class FileBytes:
         self.file.close()
 
 
-def content_of(chunk: VideoChunk, request) -> HttpResponseBase:
-    etag = f'"{chunk.sha256}"'
+class MediaFile(NamedTuple):
+    """A file of a chunk, and what a response says of it."""
+
+    chunk: VideoChunk
+    name: str  # in the storage
+    size: int
+    etag: str
+    media_type: str
+    extension: str
+
+
+def original_of(chunk: VideoChunk) -> MediaFile:
+    return MediaFile(chunk, chunk.file_path.name, chunk.size, f'"{chunk.sha256}"', chunk.media_type, chunk.extension)
+
+
+def poster_of(chunk: VideoChunk) -> MediaFile:
+    """Return the poster; raises NotFound while there is none, and FileGone if its file is missing."""
+    return _file_beside(chunk, "poster", chunk.poster_size, chunk.poster_name, "image/jpeg", "jpg")
+
+
+def proxy_of(chunk: VideoChunk) -> MediaFile:
+    """Return the proxy; raises NotFound while there is none, and FileGone if its file is missing."""
+    return _file_beside(chunk, "proxy", chunk.proxy_size, chunk.proxy_name, "video/mp4", "proxy.mp4")
+
+
+def _file_beside(chunk: VideoChunk, kind: str, size: int | None, name: str, *types: str) -> MediaFile:
+    """Take the size and the ETag from the file: the server replaces it when it makes it again."""
+    if not size:
+        raise NotFound(f"video {chunk.pk} has no {kind}" + (" yet" if size is None else ""))
+    try:
+        found = os.stat(chunk.storage.path(name))
+    except FileNotFoundError:
+        raise FileGone(f"the {kind} of video {chunk.pk} is missing in the storage") from None
+    return MediaFile(chunk, name, found.st_size, f'"{found.st_mtime_ns:x}-{found.st_size:x}"', *types)
+
+
+def respond(file: MediaFile, request) -> HttpResponseBase:
     if _is_behind_nginx(request):
-        response = _by_nginx(chunk)
+        response = _by_nginx(file)
     else:
-        response = get_conditional_response(request, etag) or _by_us(chunk, request, etag)
-        response["ETag"] = etag
-    name = f"session-{chunk.session_id}-{chunk.camera_key}-{chunk.pk}.mp4"
+        response = get_conditional_response(request, file.etag) or _by_us(file, request)
+        response["ETag"] = file.etag
+    name = f"session-{file.chunk.session_id}-{file.chunk.camera_key}-{file.chunk.pk}.{file.extension}"
     response["Content-Disposition"] = f'inline; filename="{name}"'
     response["Cache-Control"] = "private, no-cache"  # a cache may store it, and revalidates it by its ETag
     return response
@@ -73,34 +109,33 @@ def _is_behind_nginx(request) -> bool:
     return asked and is_trusted(request.META.get("REMOTE_ADDR"))
 
 
-def _by_nginx(chunk: VideoChunk) -> HttpResponse:
+def _by_nginx(file: MediaFile) -> HttpResponse:
     """Let nginx send the file and answer conditions and ranges, with an ETag of its own."""
-    redirect = {"X-Accel-Redirect": ACCEL_LOCATION + quote(chunk.file_path.name)}
-    return HttpResponse(content_type=MEDIA_TYPE, headers=redirect)
+    return HttpResponse(content_type=file.media_type, headers={"X-Accel-Redirect": ACCEL_LOCATION + quote(file.name)})
 
 
-def _by_us(chunk: VideoChunk, request, etag: str) -> HttpResponseBase:
+def _by_us(file: MediaFile, request) -> HttpResponseBase:
     headers = {"Accept-Ranges": "bytes"}
-    asked = request.headers.get("Range", "") if request.headers.get("If-Range", etag) == etag else ""
+    asked = request.headers.get("Range", "") if request.headers.get("If-Range", file.etag) == file.etag else ""
     try:
-        part = parse_range(asked, chunk.size)
+        part = parse_range(asked, file.size)
     except BadRange as error:
-        headers["Content-Range"] = f"bytes */{chunk.size}"
+        headers["Content-Range"] = f"bytes */{file.size}"
         return JsonResponse({"detail": str(error)}, status=416, headers=headers)
-    part_or_all = range(chunk.size) if part is None else part
+    part_or_all = range(file.size) if part is None else part
     headers["Content-Length"] = str(len(part_or_all))
     if part is not None:
-        headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{chunk.size}"
-    file = _open(chunk)
-    file.seek(part_or_all.start)
-    body = FileBytes(file, len(part_or_all) if request.method == "GET" else 0)
+        headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{file.size}"
+    opened = _open(file)
+    opened.seek(part_or_all.start)
+    body = FileBytes(opened, len(part_or_all) if request.method == "GET" else 0)
     release_connection()  # now, not after the last byte
     status = 200 if part is None else 206
-    return StreamingHttpResponse(body, status=status, content_type=MEDIA_TYPE, headers=headers)
+    return StreamingHttpResponse(body, status=status, content_type=file.media_type, headers=headers)
 
 
-def _open(chunk: VideoChunk):
+def _open(file: MediaFile):
     try:
-        return chunk.storage.open(chunk.file_path.name)
+        return file.chunk.storage.open(file.name)
     except FileNotFoundError:
-        raise FileGone(f"the file of video {chunk.pk} is missing in the storage") from None
+        raise FileGone(f"the file of video {file.chunk.pk} is missing in the storage") from None

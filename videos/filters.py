@@ -1,7 +1,7 @@
 import django_filters
 
 from robots.api.fields import check_range
-from teleop.api.filters import IdFilter, MomentFilter
+from teleop.api.filters import BooleanFilter, IdFilter, MomentFilter
 from videos.models import VideoChunk
 
 
@@ -9,6 +9,11 @@ class VideoFilter(django_filters.FilterSet):
     session = IdFilter(field_name="session_id", help_text="The session's id.")
     robot = django_filters.CharFilter(field_name="robot_id", max_length=64, help_text="The robot's id.")
     camera_key = django_filters.CharFilter(max_length=100, help_text="Exact camera key.")
+    codec = django_filters.CharFilter(max_length=30, help_text="Exact codec, as FFmpeg names it: `h264`, `mpeg4`.")
+    playable = BooleanFilter(
+        field_name="playable",
+        help_text="Whether browsers play the file. A video that was not probed yet matches neither value.",
+    )
 
     class Meta:
         model = VideoChunk

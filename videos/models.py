@@ -1,5 +1,8 @@
 import hashlib
+import os
 import uuid
+from pathlib import Path
+from typing import Literal
 
 from django.core.files.storage import Storage
 from django.db import models, transaction
@@ -7,9 +10,19 @@ from django.db import models, transaction
 from robots import audit
 from robots.models import Robot
 from teleop.models import TeleopSession
+from videos.disk import folders_of, sync
+from videos.film.facts import Facts
 from videos.querysets import VideoChunkQuerySet
 
 FOLDER = "videos"
+EXTENSIONS = {
+    "video/mp4": "mp4",
+    "video/quicktime": "mov",
+    "video/webm": "webm",
+    "video/x-matroska": "mkv",
+    "video/x-msvideo": "avi",
+    "video/mp2t": "ts",
+}
 # As LeRobot names cameras: `observation.images.front`. It names a folder: no dot begins it, ends it or follows a dot.
 CAMERA_KEY = r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*"
 MAX_CAMERA_KEY = 100
@@ -97,6 +110,44 @@ class VideoChunk(models.Model):
         is_nominal = self.timing == Timing.NOMINAL or (self.timing == "" and self.is_evenly_spaced)
         return (self.end_timestamp - self.start_timestamp) / self.duration_s if is_nominal and self.duration_s else 1.0
 
+    def describe(self, facts: Facts) -> None:
+        """Set the columns from what a probe found in the file; its poster and its proxy are then to be made."""
+        for name, value in facts._asdict().items():
+            setattr(self, name, value)
+        self.poster_size = None if facts.has_preview else 0
+        self.proxy_size = None if facts.has_preview and not facts.playable else 0
+
+    @property
+    def facts(self) -> Facts:
+        return Facts(*(getattr(self, name) for name in Facts._fields))
+
+    @property
+    def preview(self) -> Literal["original", "proxy", "pending", "none"]:
+        """Return the file that browsers play; "pending" until the file was probed and a proxy that it needs is made."""
+        if self.playable:
+            return "original"
+        if self.proxy_size:
+            return "proxy"
+        return "pending" if self.proxy_size is None else "none"
+
+    @property
+    def warning(self) -> str | None:
+        """Return why browsers do not play the file, and what to do about it; None if they play it, or if unknown."""
+        if self.playable is not False or not self.codec:
+            return None
+        if not self.facts.has_preview:
+            return f"depth: stored, no preview ({self.pixel_format} in {self.codec})"
+        even = ' -vf "pad=ceil(iw/2)*2:ceil(ih/2)*2"' if self.width % 2 or self.height % 2 else ""
+        return (
+            f"browsers do not play {self.codec} ({self.pixel_format}) in {self.media_type}. The file is stored, and "
+            "the server makes a small H.264 version for the replay (proxy). To upload a file that browsers play: "
+            f"ffmpeg -i film.{self.extension}{even} -c:v libx264 -pix_fmt yuv420p -g 30 converted.mp4"
+        )
+
+    @property
+    def extension(self) -> str:
+        return EXTENSIONS[self.media_type]
+
     @property
     def poster_name(self) -> str:
         return self._name_beside("poster.jpg")
@@ -105,6 +156,11 @@ class VideoChunk(models.Model):
     def proxy_name(self) -> str:
         return self._name_beside("proxy.mp4")
 
+    @property
+    def file_names(self) -> tuple[str, str, str]:
+        """Return the names of the film, its poster and its proxy, of which not each need exist."""
+        return self.file_path.name, self.poster_name, self.proxy_name
+
     def _name_beside(self, ending: str) -> str:
         return f"{self.file_path.name.rpartition('.')[0]}.{ending}"
 
@@ -112,18 +168,26 @@ class VideoChunk(models.Model):
     def storage(self) -> Storage:
         return self.file_path.storage
 
+    def measure(self, file) -> None:
+        """Set the size and the SHA-256 from the file."""
+        file.seek(0)
+        self.size, self.sha256 = file.size, hashlib.file_digest(file, "sha256").hexdigest()
+
     def keep(self, file, actor: audit.Actor | None = None) -> "tuple[VideoChunk, bool]":
         """Store the file and then the row; return the stored chunk and whether it is new; raises Overlap, SessionGone.
 
-        The file is stored first, as other transactions must not wait for a lock while 2 GiB are copied. A crash between
-        the two steps leaves a file without a row, which clean_media finds.
+        When this returns, the file is on the disk, also if the power fails. The file is stored first, as other
+        transactions must not wait for a lock while 2 GiB are copied and synced. A crash between the two steps leaves a
+        file without a row, which clean_media finds.
         """
         self.robot_id = self.session.robot_id
-        self.size, self.sha256 = file.size, hashlib.file_digest(file, "sha256").hexdigest()
-        name = self.storage.save(f"{folder_of(self.session_id, self.camera_key)}/{uuid.uuid4().hex}.mp4", file)
-        self.file_path = name
+        if not self.sha256:
+            self.measure(file)
+        folder = f"{FOLDER}/{self.session_id}/{self.camera_key}"
+        self.file_path = name = self.storage.save(f"{folder}/{uuid.uuid4().hex}.{self.extension}", file)
         kept = None
         try:
+            sync(self.path, *folders_of(self.path, self.storage.location))
             kept = self._insert_or_find(actor)
         finally:
             if kept is not self:
@@ -132,7 +196,7 @@ class VideoChunk(models.Model):
 
     @transaction.atomic
     def _insert_or_find(self, actor: audit.Actor | None) -> "VideoChunk":
-        """Insert the chunk, or return the same chunk if it is stored already.
+        """Insert the chunk, or return the same chunk if it is stored already; then its file is restored if it is lost.
 
         Of two uploads at once the second waits for the session's row, and then finds the chunk of the first.
         """
@@ -140,7 +204,8 @@ class VideoChunk(models.Model):
         if not TeleopSession.objects.select_for_update(no_key=True).filter(pk=self.session_id):
             raise SessionGone
         others = VideoChunk.objects.filter(session_id=self.session_id, camera_key=self.camera_key)
-        near = others.overlapping(self.start_timestamp, self.end_timestamp)
+        # A chunk that is being deleted is not found, and cannot be deleted before its file is restored.
+        near = others.overlapping(self.start_timestamp, self.end_timestamp).select_for_update()
         other = next((chunk for chunk in near if self.overlaps(chunk)), None)
         if other is None:
             self.save(force_insert=True)
@@ -149,7 +214,31 @@ class VideoChunk(models.Model):
             return self
         if not self.is_same_as(other):
             raise Overlap(other)
+        if not other.is_stored:
+            other._restore_from(self)
         return other
+
+    def _restore_from(self, upload: "VideoChunk") -> None:
+        """Put the file of the same upload, which is synced, in place of the lost one. Its poster may be lost too."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(upload.path, self.path)
+        sync(*folders_of(self.path, self.storage.location))
+        self.poster_size, self.proxy_size = upload.poster_size, upload.proxy_size
+        self.save(update_fields=["poster_size", "proxy_size"])
+
+    @property
+    def path(self) -> Path:
+        return Path(self.file_path.path)
+
+    @property
+    def is_stored(self) -> bool:
+        """Check that the file is there as a whole."""
+        return self.path.is_file() and self.path.stat().st_size == self.size
+
+    def make_again(self, name: str) -> None:
+        """Have the lost poster or proxy of this name made again."""
+        columns = {self.poster_name: "poster_size", self.proxy_name: "proxy_size"}
+        VideoChunk.objects.filter(pk=self.pk).update(**{columns[name]: None})
 
     def overlaps(self, other: "VideoChunk") -> bool:
         """Check for a shared time longer than a touch, or than half of the shorter chunk: a touch may contain it."""
@@ -163,12 +252,9 @@ class VideoChunk(models.Model):
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
     def delete(self, *args, **kwargs):
-        """Delete the row, and its file after the commit: if the transaction is rolled back, both remain."""
-        deleted, storage, name = super().delete(*args, **kwargs), self.storage, self.file_path.name
-        # robust: if the file cannot be deleted, Django logs the error, and clean_media can delete the file later.
-        transaction.on_commit(lambda: storage.delete(name), robust=True)
+        """Delete the row, and its files after the commit: if the transaction is rolled back, all remain."""
+        deleted, storage = super().delete(*args, **kwargs), self.storage
+        for name in self.file_names:
+            # robust: if a file cannot be deleted, Django logs the error, and clean_media can delete the file later.
+            transaction.on_commit(lambda name=name: storage.delete(name), robust=True)
         return deleted
-
-
-def folder_of(session_id: int, camera_key: str) -> str:
-    return f"{FOLDER}/{session_id}/{camera_key}"

@@ -1,4 +1,4 @@
-"""Find the remains of a crash: files that no row names, and rows with a missing file."""
+"""Find the remains of a crash: files that no row names, and missing files of rows."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -21,10 +21,12 @@ def files_without_row(before: datetime) -> Iterator[str]:
                 yield path
 
 
-def rows_without_file() -> Iterator[models.VideoChunk]:
+def missing_files() -> Iterator[tuple[models.VideoChunk, str]]:
+    """Yield the chunks with the names of their missing files: the film, its poster or its proxy."""
     for chunk in models.VideoChunk.objects.order_by("pk").iterator():
-        if not chunk.storage.exists(chunk.file_path.name):
-            yield chunk
+        for name, size in zip(chunk.file_names, (chunk.size, chunk.poster_size, chunk.proxy_size), strict=True):
+            if size and not chunk.storage.exists(name):
+                yield chunk, name
 
 
 def _walk(storage: Storage, *folders: str) -> Iterator[tuple[str, list[str]]]:
@@ -38,10 +40,10 @@ def _walk(storage: Storage, *folders: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _named_by_rows(folder: str) -> set[str]:
-    """Return the files that rows name in this folder, by session and camera: file_path has no index, these have one."""
+    """Return the files of the rows in this folder, by session and camera: file_path has no index, these have one."""
     _, _, within = folder.partition(f"{models.FOLDER}/")
     session_id, _, camera_key = within.partition("/")
     if not session_id.isdecimal():
         return set()
-    rows = models.VideoChunk.objects.filter(session_id=int(session_id), camera_key=camera_key)
-    return set(rows.values_list("file_path", flat=True))
+    chunks = models.VideoChunk.objects.filter(session_id=int(session_id), camera_key=camera_key).only("file_path")
+    return {name for chunk in chunks for name in chunk.file_names}

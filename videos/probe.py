@@ -1,27 +1,25 @@
-"""Read a video's length with FFmpeg in a separate process, as a file of 600 bytes may request 2 GB of memory.
+"""Ask a long-lived process for the facts of a film; it examines each film in a process with limits."""
 
-The program `python probe.py FILE` prints JSON. It imports nothing of Django, as that takes longer than FFmpeg.
-"""
-
-import errno
 import json
-import resource
+import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
-MEMORY_BYTES = 128 * 2**20  # private and writable memory; a film takes 20 MB
-MAX_PICTURES = 500_000  # 4.5 hours at 30 a second; reading them takes 7 s
-CPU_S = 10
-TIMEOUT_S = 20  # a timeout means that the server has little processor time, not that the file is bad
+from videos.film.facts import Facts, NoVideo
+from videos.film.limits import CPU_S, WALL_S
+
+__all__ = ["Facts", "NoVideo", "ProbesBusy", "probe"]
+
 AT_A_TIME, MAX_WAITING, WAIT_S = 2, 20, 20
-COMMAND = ["nice", "-n", "5", "setpriv", "--pdeathsig", "KILL", sys.executable, "-I", __file__]
-
-
-class NoVideo(Exception):
-    """The file is not the video that the upload describes; the message gives the reason."""
+TIMEOUT_S = WALL_S + 10  # for a process that hangs itself
+TRIES = 2
+COMMAND = ["nice", "-n", "5", sys.executable, "-m", "videos.film.probe_server"]
 
 
 class ProbesBusy(Exception):
@@ -31,8 +29,8 @@ class ProbesBusy(Exception):
 places, waiting = threading.BoundedSemaphore(AT_A_TIME), threading.BoundedSemaphore(MAX_WAITING)
 
 
-def seconds_of_video(path: str | Path) -> float:
-    """Return the time from the first picture to the end of the last one; raises NoVideo and ProbesBusy.
+def probe(path: str | Path) -> Facts:
+    """Return the facts of the film; raises NoVideo and ProbesBusy.
 
     The caller holds no connection to the database meanwhile.
     """
@@ -44,74 +42,87 @@ def seconds_of_video(path: str | Path) -> float:
     finally:
         waiting.release()
     try:
-        return _ask_process(path)
+        return _facts_of(_server.ask(os.path.abspath(path)))
     finally:
         places.release()
 
 
-def _ask_process(path: str | Path) -> float:
-    try:
-        process = subprocess.run([*COMMAND, path], stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        raise ProbesBusy(f"the upload could not be checked within {TIMEOUT_S} s, as the server is busy") from None
-    if process.returncode == -signal.SIGXCPU:
-        raise NoVideo(f"checking it takes more than {CPU_S} s of processor time")
-    if process.returncode < 0:
-        raise NoVideo(f"FFmpeg cannot read it ({signal.Signals(-process.returncode).name})")
-    if process.returncode:
-        raise RuntimeError(f"{COMMAND[-1]} ended with {process.returncode}: {process.stderr.decode(errors='replace')}")
-    found = json.loads(process.stdout)
-    if "error" in found:
-        raise NoVideo(found["error"])
-    return found["seconds"]
+def _facts_of(answer: dict) -> Facts:
+    match answer:
+        case {"error": reason}:
+            raise NoVideo(reason)
+        case {"signal": signal.SIGXCPU}:
+            raise NoVideo(f"it takes more than {CPU_S} s of processor time to read")
+        case {"signal": signal.SIGALRM}:
+            raise ProbesBusy(f"the upload could not be checked within {WALL_S} s, as the server is busy")
+        case {"signal": number}:
+            raise NoVideo(f"FFmpeg cannot read it ({signal.Signals(number).name})")
+        case {"bug": text}:
+            raise RuntimeError(text)
+    return Facts(**answer)
 
 
-def main(path: str) -> None:
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S + 1))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    try:
-        answer: dict[str, float | str] = {"seconds": _seconds(path)}
-    except NoVideo as error:
-        answer = {"error": str(error)}
-    except MemoryError:
-        answer = {"error": f"checking it takes more than {MEMORY_BYTES >> 20} MB of memory"}
-    print(json.dumps(answer))  # noqa: T201
+class ProbeServer:
+    """The process that examines films (videos/film/probe_server.py).
+
+    The first question starts it, and a question that it does not answer replaces it. It ends when this process ends,
+    because the kernel then closes the socket. (A death signal would end it with the thread that started it.)
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._requests: socket.socket | None = None
+
+    def ask(self, path: str) -> dict:
+        """Return the answer; raises ProbesBusy. Any thread may call this.
+
+        If the process dies before it answers, a new one is asked.
+        """
+        for _ in range(TRIES):
+            reader, writer = os.pipe()
+            with open(reader, "rb") as pipe:
+                process = self._send(path, writer)
+                is_over = bool(select.select([pipe], [], [], TIMEOUT_S)[0])
+                if is_over and (answer := pipe.readline()):
+                    return json.loads(answer)
+            self._discard(process)
+            if not is_over:
+                raise ProbesBusy(f"the upload could not be checked within {TIMEOUT_S} s")
+        raise ProbesBusy("the process that checks uploads has ended")
+
+    def _send(self, path: str, writer: int) -> subprocess.Popen[bytes]:
+        """Send the question; return the process that will answer it."""
+        try:
+            with self._lock:
+                if self._process is None:
+                    self._start()
+                with suppress(BrokenPipeError, ConnectionResetError):  # it has died; there will be no answer
+                    socket.send_fds(self._requests, [os.fsencode(path)], [writer])
+                return self._process
+        finally:
+            os.close(writer)  # the process has the other copy, so that its end ends the answer
+
+    def _discard(self, process: subprocess.Popen[bytes]) -> None:
+        """End the process, unless another thread has done so."""
+        with self._lock:
+            if process is self._process:
+                process.kill()
+                process.wait()
+                self._requests.close()
+                self._process = None
+
+    def _start(self) -> None:
+        self._requests, its_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with its_end:
+            # A session of its own: Ctrl-C in the terminal must not end it before the uploads that wait for it.
+            self._process = subprocess.Popen(
+                COMMAND,
+                stdin=its_end,
+                stdout=subprocess.DEVNULL,
+                cwd=Path(__file__).resolve().parent.parent,
+                start_new_session=True,
+            )
 
 
-def _seconds(path: str) -> float:
-    """Read every packet and decode none: a header may list pictures that were cut off."""
-    import av
-
-    try:
-        # The format is not guessed: a playlist (HLS) would make FFmpeg open all files and addresses that it lists.
-        with av.open(f"file:{path}", format="mp4", container_options={"protocol_whitelist": "file"}) as container:
-            if not container.streams.video:
-                raise NoVideo("it has no video stream")
-            stream = container.streams.video[0]
-            if stream.frames > MAX_PICTURES:
-                raise NoVideo(f"it has {stream.frames} video frames; at most {MAX_PICTURES} expected")
-            return _span(container.demux(stream))
-    except (av.FFmpegError, ValueError) as error:
-        if getattr(error, "errno", None) == errno.ENOMEM:
-            raise MemoryError from None
-        raise NoVideo(f"it is not readable as mp4 ({getattr(error, 'strerror', error)})") from None
-
-
-def _span(packets) -> float:
-    begin, end = float("inf"), float("-inf")
-    for packet in packets:
-        if packet.pts is None:  # the last packet, which only marks the end
-            continue
-        if packet.is_corrupt:
-            raise NoVideo("it is cut off")
-        begin = min(begin, float(packet.pts * packet.time_base))
-        end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-    if end < begin:
-        raise NoVideo("its video stream has no video frames")
-    return end - begin
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])
+_server = ProbeServer()

@@ -1,3 +1,4 @@
+import os
 from math import isfinite
 
 from django.conf import settings
@@ -10,8 +11,8 @@ from robots.api.fields import StrictCharField, StrictFields
 from teleop.frames.parameters import WholeField
 from teleop.models import TeleopSession
 from teleop.protocol import MAX_TIMESTAMP, MIN_TIMESTAMP
-from videos.models import CAMERA_KEY, MAX_CAMERA_KEY, VideoChunk
-from videos.probe import NoVideo, ProbesBusy, seconds_of_video
+from videos.models import CAMERA_KEY, MAX_CAMERA_KEY, Timing, VideoChunk
+from videos.probe import Facts, NoVideo, ProbesBusy, probe
 
 MAX_ID = 2**31 - 1
 CAMERA_EXPECTED = "camera_key is %(value).40s; letters, digits, _ and -, separated by single dots, expected"
@@ -24,8 +25,31 @@ class UploadsBusy(APIException):
     wait = 10  # Retry-After
 
 
+class FileLinkField(serializers.HyperlinkedIdentityField):
+    """Field of the URL of a file beside the film, or null while there is none; `size` names the column of its size."""
+
+    def __init__(self, size: str, **options):
+        self.size = size
+        super().__init__(allow_null=True, **options)
+
+    def get_url(self, chunk, view_name, request, format):
+        return super().get_url(chunk, view_name, request, format) if getattr(chunk, self.size) else None
+
+
 class VideoSerializer(serializers.ModelSerializer):
-    content = serializers.HyperlinkedIdentityField(view_name="video-content", help_text="URL of the video's content.")
+    timing = serializers.ChoiceField(
+        Timing.choices,
+        allow_blank=True,
+        read_only=True,
+        help_text="As uploaded: which times are right if the video is not as long as its interval.",
+    )
+    content = serializers.HyperlinkedIdentityField(view_name="video-content", help_text="URL of the uploaded file.")
+    poster = FileLinkField("poster_size", view_name="video-poster", help_text="URL of the first picture as JPEG.")
+    proxy = FileLinkField(
+        "proxy_size",
+        view_name="video-proxy",
+        help_text="URL of a small H.264 version, if browsers do not play the file. Its first picture is at 0 s.",
+    )
 
     class Meta:
         model = VideoChunk
@@ -36,11 +60,57 @@ class VideoSerializer(serializers.ModelSerializer):
             "camera_key",
             "start_timestamp",
             "end_timestamp",
+            "timing",
+            "first_picture_s",
+            "duration_s",
+            "stretch",
+            "has_audio",
+            "media_type",
+            "codec",
+            "pixel_format",
+            "width",
+            "height",
+            "rate",
+            "playable",
+            "preview",
             "size",
             "sha256",
             "content",
+            "poster",
+            "proxy",
         ]
         read_only_fields = fields
+        extra_kwargs = {
+            "first_picture_s": {"help_text": "Media time of the first picture, in seconds; null: not probed yet."},
+            "duration_s": {"help_text": "From the first picture to the end of the last one; null: not probed yet."},
+            "stretch": {
+                "help_text": "Seconds of the session that a second of the video takes. The media time of a time t is "
+                "first_picture_s + (t - start_timestamp) / stretch."
+            },
+            "media_type": {"help_text": "Media type of the uploaded file."},
+            "codec": {"help_text": "Video codec, as FFmpeg names it; empty: not probed yet."},
+            "pixel_format": {"help_text": "Pixel format, as FFmpeg names it; empty: not probed yet."},
+            "rate": {"help_text": "Pictures per second, on average."},
+            "playable": {"help_text": "Whether all present browsers play the file; null: not probed yet."},
+            "preview": {"help_text": "The file for browsers; pending: not probed, or its proxy is not made yet."},
+        }
+
+
+class UploadedVideoSerializer(VideoSerializer):
+    """The answer to an upload."""
+
+    warning = serializers.CharField(
+        required=False, help_text="Only if browsers do not play the file: the reason, and the command that converts it."
+    )
+
+    class Meta(VideoSerializer.Meta):
+        fields = read_only_fields = [*VideoSerializer.Meta.fields, "warning"]
+
+    def to_representation(self, chunk):
+        shown = super().to_representation(chunk)
+        if not shown["warning"]:
+            del shown["warning"]
+        return shown
 
 
 class TimestampField(serializers.FloatField):
@@ -77,7 +147,15 @@ class UploadSerializer(StrictFields, serializers.Serializer):
         help_text="Time of the first video frame in unix seconds, on the clock of the session's frames."
     )
     end_timestamp = TimestampField(help_text="Time of the end of the video. It must be later than start_timestamp.")
-    file = serializers.FileField(help_text="An mp4 file of this duration, at most VIDEO_MAX_BYTES large.")
+    timing = serializers.ChoiceField(
+        Timing.choices,
+        required=False,
+        help_text="If the video is not as long as its interval: `nominal` stretches its pictures over the interval, "
+        "`exact` keeps its times. Without it, evenly spaced pictures are stretched.",
+    )
+    file = serializers.FileField(
+        help_text="An mp4, mov, webm, mkv, avi or ts file of this duration, at most VIDEO_MAX_BYTES large."
+    )
 
     def to_internal_value(self, data):
         if twice := [name for name in data if len(data.getlist(name)) > 1]:
@@ -112,15 +190,27 @@ class UploadSerializer(StrictFields, serializers.Serializer):
         return attrs
 
     def chunk(self) -> VideoChunk:
-        names = ("session", "camera_key", "start_timestamp", "end_timestamp")
-        return VideoChunk(**{name: self.validated_data[name] for name in names})
+        """Return the chunk with what the client sent, without the file."""
+        return VideoChunk(**{name: value for name, value in self.validated_data.items() if name != "file"})
 
-    def probe(self) -> None:
-        """Check the video's length; called last, as it reads the whole file, after refusals for lack of permission."""
+    def examine(self, chunk: VideoChunk) -> None:
+        """Complete the chunk from the file; raises ValidationError.
+
+        The view calls this last, after refusals for lack of permission, as it reads the whole file.
+        """
+        file = self.validated_data["file"]
+        before = os.stat(file.temporary_file_path())
+        chunk.describe(self._facts())
+        chunk.measure(file)
+        after = os.stat(file.temporary_file_path())
+        if (after.st_mtime_ns, after.st_size) != (before.st_mtime_ns, chunk.size):
+            raise ValidationError({"file": ["file changed while it was checked; send it again"]})
+
+    def _facts(self) -> Facts:
         data = self.validated_data
         stated = data["end_timestamp"] - data["start_timestamp"]
         try:
-            found = seconds_of_video(data["file"].temporary_file_path())
+            facts = probe(data["file"].temporary_file_path())
         except NoVideo as error:
             raise ValidationError({"file": [f"file is not a usable video: {error}"]}) from None
         except ProbesBusy as error:
@@ -130,6 +220,7 @@ class UploadSerializer(StrictFields, serializers.Serializer):
 
             REQUESTS_REFUSED.labels("uploads_busy").inc()
             raise UploadsBusy(f"{error}; try again later") from None
-        if abs(found - stated) > (most := max(TOLERANCE_S, TOLERANCE * stated)):
+        if abs(facts.duration_s - stated) > (most := max(TOLERANCE_S, TOLERANCE * stated)):
             bound = f"{stated:.3f} s (end_timestamp - start_timestamp) expected, within {most:.3f} s"
-            raise ValidationError({"file": [f"file is {found:.3f} s of video; {bound}"]})
+            raise ValidationError({"file": [f"file is {facts.duration_s:.3f} s of video; {bound}"]})
+        return facts

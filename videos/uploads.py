@@ -2,6 +2,8 @@
 
 import errno
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from django.conf import settings
@@ -10,6 +12,7 @@ from django.core.files.uploadhandler import TemporaryFileUploadHandler
 from rest_framework.exceptions import APIException
 
 from teleop.monitoring.disk_reserve import CHECK_EVERY_BYTES, shortage
+from videos.disk import make_folder
 
 FOLDER = "uploads"  # in MEDIA_ROOT: an upload is kept by a rename, and clean_media finds the remains of a crash
 
@@ -25,12 +28,22 @@ def check_room(size: int = 0) -> None:
         raise DiskFull(detail)
 
 
+@contextmanager
+def refused_if_disk_is_full() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(f"the disk is full: {error.strerror}") from None
+        raise
+
+
 class IncomingFile(TemporaryUploadedFile):
     """Temporary file with a fixed suffix: Django's has the client's, and no file system accepts one of 300 letters."""
 
     def __init__(self, name, content_type, size, charset, content_type_extra=None):
         folder = Path(settings.MEDIA_ROOT, FOLDER)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         file = tempfile.NamedTemporaryFile(suffix=".upload", dir=folder)  # noqa: SIM115 - closed with the request
         UploadedFile.__init__(self, file, name, content_type, size, charset, content_type_extra)
 
@@ -51,12 +64,8 @@ class UploadHandler(TemporaryFileUploadHandler):
             if self._bytes_until_check < 0:
                 self._bytes_until_check = CHECK_EVERY_BYTES
                 check_room()
-            super().receive_data_chunk(raw_data, start)
-        except DiskFull:
+            with refused_if_disk_is_full():
+                super().receive_data_chunk(raw_data, start)
+        except (DiskFull, OSError):
             self.file.close()
-            raise
-        except OSError as error:
-            self.file.close()
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DiskFull(f"the disk is full: {error.strerror}") from None
             raise

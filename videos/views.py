@@ -12,13 +12,14 @@ from robots.api.exceptions import Conflict
 from robots.api.mixins import AuditedDestroyMixin
 from robots.api.schema import problem
 from robots.models import Robot
+from teleop.background.process import work_is_due
 from teleop.frames.sql import release_connection
 from videos import examples
-from videos.content import AnythingIsAccepted, content_of
+from videos.content import AnythingIsAccepted, original_of, poster_of, proxy_of, respond
 from videos.filters import VideoFilter
-from videos.models import Overlap, SessionGone, VideoChunk
-from videos.serializers import UploadSerializer, VideoSerializer, no_such_session
-from videos.uploads import check_room
+from videos.models import EXTENSIONS, Overlap, SessionGone, VideoChunk
+from videos.serializers import UploadedVideoSerializer, UploadSerializer, VideoSerializer, no_such_session
+from videos.uploads import check_room, refused_if_disk_is_full
 
 RANGE = OpenApiParameter(
     "Range",
@@ -26,6 +27,16 @@ RANGE = OpenApiParameter(
     OpenApiParameter.HEADER,
     description="`bytes=0-1023`, `bytes=1024-` or `bytes=-1024`. For several ranges the whole file is returned.",
 )
+
+
+def _responses(*media_types: str) -> dict:
+    bodies = {(status, media_type): OpenApiTypes.BINARY for media_type in media_types for status in (200, 206)}
+    return bodies | {
+        304: OpenApiResponse(description="The file matches If-None-Match."),
+        410: problem("The chunk exists, but its file is missing."),
+        412: OpenApiResponse(description="The file does not match If-Match."),
+        416: problem("The range contains no byte of the file; Content-Range gives its size."),
+    }
 
 
 @extend_schema_view(
@@ -39,21 +50,22 @@ RANGE = OpenApiParameter(
     ),
     create=extend_schema(
         summary="Upload a video",
-        description="Stores a chunk of one camera's video as mp4. If the same chunk is already stored, the response is "
-        "200, so a client may repeat an upload. A robot's key may upload to the robot's own sessions.",
+        description="Stores a chunk of one camera's video, unchanged. When the response arrives, the file is on the "
+        "server's disk. If the same chunk is already stored, the response is 200, so a client may repeat an upload. "
+        "A robot's key may upload to the robot's own sessions.",
         request={"multipart/form-data": UploadSerializer},
         responses={
-            201: VideoSerializer,
-            200: OpenApiResponse(VideoSerializer, "The same chunk is already stored."),
+            201: UploadedVideoSerializer,
+            200: OpenApiResponse(UploadedVideoSerializer, "The same chunk is already stored."),
             409: problem("Another chunk of this camera overlaps this time; the response names it."),
             411: problem("The request has no Content-Length."),
             413: problem("The file or the body is too large; the response names the maximum."),
             507: problem("Too little disk space, as a part is reserved for frames; the response gives the sizes."),
         },
-        examples=[examples.UPLOAD, examples.VIDEO],
+        examples=[examples.UPLOAD, examples.VIDEO, examples.WITH_WARNING],
     ),
     destroy=extend_schema(
-        summary="Delete a video", description="Deletes the chunk and its file permanently.", responses={204: None}
+        summary="Delete a video", description="Deletes the chunk and its files permanently.", responses={204: None}
     ),
 )
 class VideoViewSet(AuditedDestroyMixin, mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericViewSet):
@@ -73,29 +85,47 @@ class VideoViewSet(AuditedDestroyMixin, mixins.ListModelMixin, mixins.RetrieveMo
         chunk, file = upload.chunk(), upload.validated_data["file"]
         self.check_object_permissions(request, chunk.session)
         release_connection()  # reading 2 GiB takes long, and other requests need the connection
-        upload.probe()
+        upload.examine(chunk)
         try:
-            kept, is_new = chunk.keep(file, actor=audit.actor_of(request))
+            with refused_if_disk_is_full():
+                kept, is_new = chunk.keep(file, actor=audit.actor_of(request))
         except SessionGone:
             raise ValidationError({"session": [no_such_session(chunk.session_id)]}) from None
         except Overlap as error:
             raise Conflict(str(error)) from None
-        return Response(self.get_serializer(kept).data, status=201 if is_new else 200)
+        if is_new:
+            work_is_due()  # its poster, and its proxy
+        data = UploadedVideoSerializer(kept, context=self.get_serializer_context()).data
+        return Response(data, status=201 if is_new else 200)
 
     @extend_schema(
         summary="A video's content",
-        description="Returns the mp4 file or a range of it; HEAD works too. The ETag is the SHA-256 of the file, or "
-        "nginx's own ETag if nginx sends the file in place of this server (docs/api.md).",
+        description="Returns the file as uploaded, or a range of it; HEAD works too. The ETag is the SHA-256 of the "
+        "file, or nginx's own ETag if nginx sends the file in place of this server (docs/api.md).",
         parameters=[RANGE],
-        responses={
-            (200, "video/mp4"): OpenApiTypes.BINARY,
-            (206, "video/mp4"): OpenApiTypes.BINARY,
-            304: OpenApiResponse(description="The file matches If-None-Match."),
-            410: problem("The chunk exists, but its file is missing."),
-            412: OpenApiResponse(description="The file does not match If-Match."),
-            416: problem("The range contains no byte of the file; Content-Range gives its size."),
-        },
+        responses=_responses(*EXTENSIONS),
     )
     @action(detail=True, content_negotiation_class=AnythingIsAccepted)
     def content(self, request, pk):
-        return content_of(self.get_object(), request)
+        return respond(original_of(self.get_object()), request)
+
+    @extend_schema(
+        summary="A video's first picture",
+        description="Returns a small JPEG. 404 until the server has made it, and if it cannot make one.",
+        parameters=[RANGE],
+        responses=_responses("image/jpeg"),
+    )
+    @action(detail=True, content_negotiation_class=AnythingIsAccepted)
+    def poster(self, request, pk):
+        return respond(poster_of(self.get_object()), request)
+
+    @extend_schema(
+        summary="A video's small version for browsers",
+        description="Returns an H.264 mp4 or a range of it. Its first picture is at 0 s. Only videos that browsers do "
+        "not play have it; 404 until the server has made it.",
+        parameters=[RANGE],
+        responses=_responses("video/mp4"),
+    )
+    @action(detail=True, content_negotiation_class=AnythingIsAccepted)
+    def proxy(self, request, pk):
+        return respond(proxy_of(self.get_object()), request)

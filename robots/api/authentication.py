@@ -2,16 +2,21 @@
 
 from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
-from django.contrib.auth.models import AnonymousUser
+from django.contrib.auth.models import AnonymousUser, User
 from django.core.exceptions import PermissionDenied
+from django.db.models import F
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import authentication
 from rest_framework.authtoken.models import Token
 from rest_framework.exceptions import AuthenticationFailed
 
 from robots.api import tokens
+from robots.api.compiled import CompiledQuery
 from robots.api.throttling import LoginAttempts
 from robots.models import Robot
+
+# The user of a token, by its key.
+OWNER = CompiledQuery(User.objects.filter(auth_token__key="").annotate(token_created=F("auth_token__created")))
 
 
 class RobotKeyAuthentication(authentication.BaseAuthentication):
@@ -40,17 +45,19 @@ class TokenAuthentication(authentication.TokenAuthentication):
 
     def authenticate_credentials(self, key):
         # Only letters and digits are looked up: PostgreSQL raises on NUL instead of finding nothing.
-        token = Token.objects.select_related("user").filter(key=key).first() if key.isalnum() else None
-        if token is None:
+        found = OWNER.fetch((key,)) if key.isalnum() else []
+        if not found:
             raise AuthenticationFailed("invalid token; a token becomes invalid when its user's password changes")
-        if not token.user.is_active:
+        user = found[0]
+        token = Token(key=key, user=user, created=user.token_created)
+        if not user.is_active:
             raise AuthenticationFailed("the account of this token is inactive")
         if tokens.is_too_old(token):
             raise AuthenticationFailed(
                 f"the token was issued on {token.created:%Y-%m-%d} and expired after {settings.TOKEN_AGE_DAYS} days "
                 "(TOKEN_AGE_DAYS); POST /auth/token issues a new one"
             )
-        return token.user, token
+        return user, token
 
 
 class LoginBackend(ModelBackend):

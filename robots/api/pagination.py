@@ -3,6 +3,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import LimitOffsetPagination
 from rest_framework.utils.urls import replace_query_param
 
+from robots.api.compiled import CompiledList
 from robots.models import ROBOT_ID
 
 MAX_OFFSET = MAX_ID = 2**31 - 1
@@ -23,6 +24,8 @@ class Pages(LimitOffsetPagination):
 
     def paginate_queryset(self, queryset, request, view=None):
         if AFTER_ID not in request.query_params:
+            if compiled := getattr(queryset, "compiled", None):
+                return self._paginate_compiled(queryset, compiled, request)
             return super().paginate_queryset(queryset, request, view)
         if "offset" in request.query_params:
             raise ValidationError({"offset": ["offset cannot be combined with after_id; omit one of the two"]})
@@ -32,6 +35,12 @@ class Pages(LimitOffsetPagination):
         rows = list(queryset.filter(pk__gt=after).order_by("pk")[: self.limit + 1])
         self.last_id = rows[self.limit - 1].pk if len(rows) > self.limit else None
         return rows[: self.limit]
+
+    def _paginate_compiled(self, queryset, compiled: CompiledList, request) -> list:
+        self.request, self.limit, self.offset = request, self.get_limit(request), self.get_offset(request)
+        rows = compiled.fetch(limit=self.limit, offset=self.offset)
+        self.count = rows[0].total if rows else self.get_count(queryset)
+        return rows
 
     def get_next_link(self):
         if not self.is_by_id:

@@ -1,3 +1,4 @@
+import orjson
 from drf_orjson_renderer.renderers import ORJSONRenderer
 from rest_framework.renderers import JSONRenderer as StandardJSONRenderer
 
@@ -8,6 +9,8 @@ class JSONRenderer(ORJSONRenderer):
     These are nesting past 254 levels and integers past 64 bits: a robot's meta_info may hold both, and one such session
     must not make the list unreadable.
     """
+
+    options = ORJSONRenderer.options | orjson.OPT_UTC_Z
 
     def render(self, data, media_type=None, renderer_context=None):
         try:

@@ -8,7 +8,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.templatetags.static import static
 from django.test import Client
 
-from config.static_files import version
+from config.static_files import StaticFilesMiddleware, version
 from robots.client_address import is_secure
 from robots.middleware import CompressJSON
 
@@ -66,6 +66,14 @@ def test_it_lets_browsers_keep_static_files_with_the_current_version_for_a_year(
     older = client.get("/static/0123456789ab/teleop/page.css")
     assert (older.status_code, older.content, older["Cache-Control"]) == (200, answer.content, "max-age=60, public")
     assert client.get(f"/static/{version()}/teleop/none.css").status_code == 404
+
+
+def test_it_lists_the_static_files_with_the_first_request_for_one(rf, settings):
+    settings.WHITENOISE_AUTOREFRESH = False
+    middleware = StaticFilesMiddleware(lambda _request: HttpResponse("a page"))
+    assert middleware(rf.get("/robots")).content == b"a page" and not middleware.files
+    assert middleware(rf.get("/static/teleop/page.css"))["Content-Type"].startswith("text/css")
+    assert middleware(rf.get("/static/teleop/none.css")).content == b"a page"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from django.apps import apps
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db import transaction
-from django.db.models import Count, Sum
+from django.db.models import Sum
 from django.http import HttpResponseRedirect
 from django.template.defaultfilters import filesizeformat
 from django.template.response import TemplateResponse
@@ -208,11 +208,11 @@ class TeleopSessionAdmin(SessionColumns):
         """Return counts; Django would collect all frames to list them."""
         sessions = TeleopSession.objects.filter(pk__in=[session.pk for session in objs])
         videos = apps.get_model("videos", "VideoChunk").objects.filter(session__in=sessions)
-        of_videos = videos.aggregate(count=Count("pk"), size=Sum("size"))
+        of_videos = videos.totals()
         counts = {
             "sessions": len(objs),
             "frames": f"{sessions.aggregate(frames=Sum('frame_count'))['frames'] or 0:,}",
-            "videos": f"{of_videos['count']:,} ({filesizeformat(of_videos['size'] or 0)})",
+            "videos": f"{of_videos['count']:,} ({filesizeformat(of_videos['size'])})",
         }
         live = [f"session {session.pk} is live; end it first" for session in sessions.live()]
         names = [

@@ -81,6 +81,7 @@ HEALTHY = OpenApiExample(
         "requests": "ok",
         "channel_layer": "ok",
         "sessions": "ok",
+        "disk": "ok",
         "writer": {"status": "ok", "pending_frames": 12, "last_commit_s": 0.014},
     },
     response_only=True,

@@ -261,6 +261,9 @@ class HealthSerializer(serializers.Serializer):
     sessions = serializers.CharField(
         help_text="Whether this process can write the start, end and heartbeat of sessions: `ok`, or the problem."
     )
+    disk = serializers.CharField(
+        help_text="`ok`, or why uploads, posters and proxies are stopped; frames are stored nevertheless."
+    )
     writer = WriterSerializer()
 
 

@@ -16,6 +16,7 @@ from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
 from robots import audit
+from robots.api.compiled import CompiledList
 from robots.api.exceptions import Conflict
 from robots.api.permissions import MayChange
 from robots.api.schema import problem
@@ -170,7 +171,7 @@ class SessionViewSet(
     MarksMixin, mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.DestroyModelMixin, GenericViewSet
 ):
     queryset = TeleopSession.objects.order_by("-start_time", "-id")
-    listed = as_listed(queryset)
+    listed = CompiledList(as_listed(queryset))
     filterset_class = SessionFilter
     lookup_value_regex = "[0-9]{1,18}"
     robot_methods = ("PATCH",)
@@ -186,7 +187,7 @@ class SessionViewSet(
 
     def get_queryset(self):
         if self.action == "list":
-            return self.listed.all()
+            return self.listed.queryset()
         queryset = super().get_queryset()
         if self._is_robots_change:
             # Another robot's session gets the same answer as a missing one, so a robot cannot learn which ids exist.

@@ -18,6 +18,10 @@ from django.urls import set_script_prefix
 class OneCallHandler(ASGIHandler):
     """Django's handler. A disconnect ends a stream; any other request runs to its end (see `Requests`)."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._respond_in_thread = sync_to_async(self._respond)
+
     def load_middleware(self, is_async: bool = False) -> None:
         super().load_middleware(is_async=False)
 
@@ -26,8 +30,10 @@ class OneCallHandler(ASGIHandler):
             body = await self.read_body(receive)
         except RequestAborted:
             return
-        with body:
-            response = await sync_to_async(self._respond)(scope, body)
+        # The server has stored a large body in a file; Django has then received an empty one.
+        spooled = scope.get("extensions", {}).pop("spooled", body)
+        with body, spooled:
+            response = await self._respond_in_thread(scope, spooled)
             if response.streaming:
                 await self._stream(response, receive, send)
             else:

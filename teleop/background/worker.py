@@ -30,7 +30,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._holder = f"{socket.gethostname()}:{os.getpid()}"[:100]
-        self._blocked: dict[str, str | None] = {}  # reasons by kind, as they were logged
+        self._blocked: set[str] = set()  # names of kinds, as the log says
 
     def run(self, until_idle_s: float | None) -> None:
         """Work until nothing was left to do for `until_idle_s`; None means until a signal."""
@@ -72,8 +72,8 @@ class Worker:
 
     def _is_blocked(self, kind: Kind) -> bool:
         reason = kind.blocked()
-        if reason != self._blocked.get(kind.name):
-            self._blocked[kind.name] = reason
+        if (reason is None) == (kind.name in self._blocked):
+            self._blocked ^= {kind.name}
             logger.warning("work of the kind %s: %s", kind.name, reason or "goes on")
         return reason is not None
 

@@ -22,6 +22,7 @@ from robots.redis_cache import redis_cache
 from teleop.ingest.transactions import use_dedicated_connection
 from teleop.monitoring import redis_probe
 from teleop.monitoring.database import Problem, all_needs, connection_problem, problem
+from teleop.monitoring.disk_reserve import shortage
 from teleop.monitoring.storage import folders, measure
 
 MIN_FILES = 4096  # one socket for each robot, watcher and request
@@ -185,7 +186,8 @@ def disk() -> Finding:
     least, days = min(stored.free.values()), stored.days_left
     room = f"{least / 1e9:.0f} GB free" + ("" if days is None else f", full in {days:.0f} days at this week's growth")
     if least < MIN_FREE_BYTES or (days is not None and days < MIN_DAYS):
-        return warning("teleop.W017", room, "run python manage.py prune, or use a larger disk")
+        stopped = f"{room}; uploads, posters and proxies are stopped: {reason}" if (reason := shortage()) else room
+        return warning("teleop.W017", stopped, "run python manage.py prune, or use a larger disk")
     return ok(room)
 
 

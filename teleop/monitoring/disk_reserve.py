@@ -1,4 +1,4 @@
-"""Space on the disks that uploads must leave, so that frames can be stored when nothing else can."""
+"""Space on the disks that uploads and background work leave, so that frames can be stored when nothing else can."""
 
 import os
 import shutil
@@ -9,10 +9,14 @@ from pathlib import Path
 from django.conf import settings
 
 CHECK_EVERY_BYTES = 8 * 2**20
+MAX_RESERVE_BYTES = 2 * 2**30
 
 
 def shortage(in_temp: int = 0, in_media: int = 0) -> str | None:
-    """Return an error text if that many more bytes would leave less than the reserve on a disk, else None."""
+    """Return an error text if that many more bytes would leave less than the reserve on a disk, else None.
+
+    `in_temp` are bytes in the folder of temporary files, `in_media` in MEDIA_ROOT; both may be on one disk.
+    """
     needed: Counter[int] = Counter()
     folders: dict[int, Path] = {}
     for folder, size in ((Path(tempfile.gettempdir()), in_temp), (media_folder(), in_media)):
@@ -23,14 +27,14 @@ def shortage(in_temp: int = 0, in_media: int = 0) -> str | None:
         usage = shutil.disk_usage(folder)
         if usage.free - needed[disk] < (reserve := reserve_bytes(usage.total)):
             left = f"{usage.free} bytes free, of which {reserve} are reserved for frames (DISK_RESERVE_BYTES)"
-            return f"the disk has {left}; this upload needs up to {needed[disk]} more"
+            return f"the disk has {left}" + (f"; up to {needed[disk]} are needed" if needed[disk] else "")
     return None
 
 
 def reserve_bytes(disk_bytes: int) -> int:
     if settings.DISK_RESERVE_BYTES is not None:
         return settings.DISK_RESERVE_BYTES
-    return min(2**30, disk_bytes // 20)
+    return min(MAX_RESERVE_BYTES, disk_bytes // 20)
 
 
 def media_folder() -> Path:

@@ -14,6 +14,7 @@ from psycopg_pool import PoolTimeout
 
 from teleop.ingest.worker import worker_if_any
 from teleop.monitoring import database as requirements
+from teleop.monitoring.disk_reserve import shortage
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -51,17 +52,15 @@ class Probe:
                 threading.Thread(target=self._run, args=[self._result], daemon=True).start()
 
     def problem(self) -> str | None:
-        """Return the problem in a few words that everyone may read. The details are in the log."""
+        """Wait for the check, at most until TIMEOUT_S after its start, and return its problem."""
         left = self._started_at + TIMEOUT_S - time.monotonic()
-        try:
-            self._result.result(timeout=max(0, left))
-        except TimeoutError:
-            return f"no answer within {TIMEOUT_S} s"
-        except Problem as problem:
-            return str(problem)
-        except Exception as error:
-            return f"unreachable ({type(error).__name__})"
-        return None
+        return problem_in(self._result, max(0, left))
+
+    def fresh_result(self) -> Future[object] | None:
+        """Return the result if the check has finished and is not due again, else None. This never waits."""
+        with self._lock:
+            is_fresh = time.monotonic() - self._started_at <= FRESH_S
+            return self._result if is_fresh and self._result is not None and self._result.done() else None
 
     def _run(self, result: Future) -> None:
         try:
@@ -69,6 +68,19 @@ class Probe:
         except Exception as error:  # each driver has errors of its own
             logger.warning("health: %s: %s", self._check.__name__, error)
             result.set_exception(error)
+
+
+def problem_in(result: Future[object], timeout_s: float = 0) -> str | None:
+    """Return the problem in a few words that everyone may read. The details are in the log."""
+    try:
+        result.result(timeout_s)
+    except TimeoutError:
+        return f"no answer within {TIMEOUT_S} s"
+    except Problem as problem:
+        return str(problem)
+    except Exception as error:
+        return f"unreachable ({type(error).__name__})"
+    return None
 
 
 @cache
@@ -133,6 +145,11 @@ def check_channel_layer() -> None:
         raise
 
 
+def check_disk() -> None:
+    if found := shortage():
+        raise Problem(f"uploads, posters and proxies are stopped: {found}")
+
+
 class WriterWatch:
     """A detector for frames that wait while none is stored or refused. Its clock is the commits', time.monotonic()."""
 
@@ -151,13 +168,18 @@ class WriterWatch:
 
 
 database, pool, channel_layer = Probe(check_database), Probe(check_pool), Probe(check_channel_layer)
+disk = Probe(check_disk)
 writer_watch = WriterWatch()
 
 
 def problems() -> dict[str, str | None]:
-    """Return the problem of each part, or None if the part works."""
-    for probe in (database, pool, channel_layer):
+    """Return the problem of each part, or None if the part works. Wait for the checks, TIMEOUT_S at most."""
+    for probe in (database, pool, channel_layer, disk):
         probe.start()
+    return _with_the_writer(database.problem(), pool.problem(), channel_layer.problem())
+
+
+def _with_the_writer(database: str | None, requests: str | None, channel_layer: str | None) -> dict[str, str | None]:
     now, worker = time.monotonic(), worker_if_any()
     pending, last_commit_at = (worker.writer.pending_frames, worker.writer.last_commit_at) if worker else (0, None)
     frame_thread, session_thread = (
@@ -166,17 +188,33 @@ def problems() -> dict[str, str | None]:
         else (None, None)
     )
     return {
-        "database": database.problem(),
-        "requests": pool.problem(),
-        "channel_layer": channel_layer.problem(),
+        "database": database,
+        "requests": requests,
+        "channel_layer": channel_layer,
         "writer": writer_watch.problem(pending, last_commit_at, now) or frame_thread,
         "sessions": session_thread,
     }
 
 
 def report() -> dict:
-    """Return "ok" or the problem of each part, and the writer's numbers. `detail` names the parts that are down."""
-    found, now, worker = problems(), time.monotonic(), worker_if_any()
+    """Return "ok" or the problem of each part, and the writer's numbers. `detail` names the parts that are down.
+
+    A disk that is nearly full takes no part down: frames can still be stored.
+    """
+    return _report_of(problems(), disk.problem())
+
+
+def fresh_report() -> dict | None:
+    """Return the same at once, or None if report() would start or await a check."""
+    results = [probe.fresh_result() for probe in (database, pool, channel_layer, disk)]
+    if not all(results):
+        return None
+    *checked, disk_problem = map(problem_in, results)
+    return _report_of(_with_the_writer(*checked), disk_problem)
+
+
+def _report_of(found: dict[str, str | None], disk_problem: str | None) -> dict:
+    now, worker = time.monotonic(), worker_if_any()
     pending, last_commit_at = (worker.writer.pending_frames, worker.writer.last_commit_at) if worker else (0, None)
     down = "; ".join(f"{part}: {problem}" for part, problem in found.items() if problem)
     return {
@@ -187,6 +225,7 @@ def report() -> dict:
         "requests": found["requests"] or "ok",
         "channel_layer": found["channel_layer"] or "ok",
         "sessions": found["sessions"] or "ok",
+        "disk": disk_problem or "ok",
         "writer": {
             "status": found["writer"] or "ok",
             "pending_frames": pending,

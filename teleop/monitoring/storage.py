@@ -12,12 +12,12 @@ from django.apps import apps
 from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
-from django.db.models import Count, Min, Sum
+from django.db.models import Min, Sum
 from django.utils import timezone
 
 from teleop.frames.data import newest_data_bytes
 from teleop.models import TeleopSession
-from teleop.monitoring.disk_reserve import media_folder
+from teleop.monitoring.disk_reserve import media_folder, shortage
 
 CACHED_S = 60
 DAY, PACE_DAYS = timedelta(days=1), 7
@@ -40,6 +40,11 @@ class Storage(NamedTuple):
     days_left: float | None
 
     @property
+    def shortage(self) -> str | None:
+        """Return why uploads, posters and proxies are stopped now, or None."""
+        return shortage()
+
+    @property
     def rows(self) -> list[dict]:
         """Return one row for each part, for display to people."""
         sizes = {"database": self.database_bytes, "media": self.video_bytes}
@@ -56,7 +61,7 @@ def stored() -> Storage:
 
 def measure() -> Storage:
     size, growth = database_bytes(), growth_a_day()
-    videos = _videos().aggregate(count=Count("pk"), size=Sum("size", default=0))
+    videos = _videos().totals()
     free = free_bytes()
     if connection.vendor == "postgresql" and settings.DATABASE_DISK_BYTES:
         free["database"] = max(0, settings.DATABASE_DISK_BYTES - size)
@@ -83,7 +88,7 @@ def growth_a_day() -> dict[str, float]:
     if recorded["first"] is None:
         return {"database": 0.0, "media": 0.0}
     days = max(1.0, (now - recorded["first"]) / DAY)
-    videos = _videos().filter(session__in=week).aggregate(size=Sum("size", default=0))["size"]
+    videos = _videos().filter(session__in=week).totals()["size"]
     return {"database": recorded["frames"] * frame_bytes() / days, "media": videos / days}
 
 

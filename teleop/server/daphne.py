@@ -43,7 +43,7 @@ from teleop.monitoring import counters
 from teleop.protocol import MAX_MESSAGE_BYTES, PING_INTERVAL_S, PING_TIMEOUT_S
 from teleop.server import http_limits, timeouts
 from teleop.server.http_channel import BoundedChannel
-from teleop.server.request_body import BodyRequest, chunked
+from teleop.server.request_body import BodyRequest
 from teleop.server.tcp_connections import NewConnections, adjust
 from teleop.server.websocket import WebSocketProtocol
 from teleop.server.websocket_output import MAX_UNSENT_BYTES, unsent_bytes
@@ -85,7 +85,7 @@ class Server(DaphneServer):
         ready: Callable[[], None] = lambda: None,
     ):
         super().__init__(
-            chunked(application),
+            application,
             endpoints=[f"fd:fileno={listening.detach()}"],  # Twisted listens on a duplicate and closes it
             signal_handlers=signal_handlers,
             server_name="",
@@ -116,8 +116,8 @@ class Server(DaphneServer):
         globalLogPublisher.addObserver(FilteringLogObserver(STDLibLogObserver("twisted"), errors))
         running_worker()  # at once, not with the first robot, because the sweep must run
         # All objects loaded by now stay. Scanning them again blocked the loop for 70 ms in a burst of connections.
-        gc.collect()
         gc.freeze()
+        gc.enable()  # `manage.py serve` has disabled it
         self._ready()
 
     def _build_http_protocol(self, address):

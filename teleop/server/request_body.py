@@ -1,22 +1,16 @@
-"""Request bodies under Daphne: stored on disk while they arrive, and passed to the application in pieces.
+"""Request bodies under Daphne: stored on disk while they arrive, and passed to the application as a file.
 
 With stock Daphne an upload of 200 MB took 2.6 GB of memory and blocked the event loop for most of a minute.
 """
 
-import asyncio
 import errno
 import io
-from collections.abc import Awaitable, Callable
 
 from daphne.http_protocol import WebRequest as DaphneWebRequest
 
 from teleop.monitoring.disk_reserve import CHECK_EVERY_BYTES, shortage
 from teleop.server.http_limits import uploaded_bytes
 from teleop.server.upload_check import Refusal
-
-PIECE_BYTES = 2**18
-
-Receive = Callable[[], Awaitable[dict]]
 
 
 class BodyRequest(DaphneWebRequest):
@@ -55,30 +49,3 @@ class BodyRequest(DaphneWebRequest):
         if not isinstance(self.content, io.BytesIO):
             self.spooled, self.content = self.content, io.BytesIO()
         return super().process()
-
-
-def chunked(application: Callable) -> Callable:
-    """Wrap the application so that it receives a spooled body piece by piece, as it reads the body."""
-
-    def start(scope: dict, receive: Receive, send: Callable) -> Awaitable[None]:
-        file = scope.get("extensions", {}).pop("spooled", None)
-        return application(scope, chunked_body(file, receive) if file else receive, send)
-
-    return start
-
-
-def chunked_body(file: io.IOBase, receive: Receive) -> Receive:
-    is_whole = False
-
-    async def receive_piece() -> dict:
-        nonlocal is_whole
-        if is_whole:
-            return await receive()
-        piece = await asyncio.to_thread(file.read, PIECE_BYTES)
-        if len(piece) < PIECE_BYTES:
-            is_whole = True
-            file.close()
-            await receive()  # the empty body that Daphne has queued in place of this one
-        return {"type": "http.request", "body": piece, "more_body": not is_whole}
-
-    return receive_piece

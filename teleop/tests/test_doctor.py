@@ -98,6 +98,7 @@ def test_it_fails_if_a_folder_is_not_writable(settings, monkeypatch):
     assert findings()["disk"].verdict is checks.Verdict.FAILED
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("environment", "line"),
     [

@@ -39,7 +39,7 @@ MANAGERS = {"objects", "_base_manager", "_default_manager"}
 OTHER_DATA = re.compile(r"(\w+\.)*(request|self|display|response)|.*(get_serializer|Serializer)\(.*\)", re.DOTALL)
 MESSAGES = ("teleop/ingest/", "teleop/live/")
 # `.frames` of an object other than a session.
-OTHER_FRAMES = (*MESSAGES, "loadtest/", "videos/probe.py")
+OTHER_FRAMES = (*MESSAGES, "loadtest/", "videos/film/")
 # The string "data" with a meaning other than the column.
 OTHER_STRINGS = {("loadtest/run/processes.py", "data")}  # PostgreSQL's folder
 TABLE = re.compile(r"teleop_teleopframe\b")

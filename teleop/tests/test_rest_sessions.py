@@ -72,10 +72,10 @@ def test_times_are_iso_8601_in_utc(viewer):
     assert viewer.get("/sessions").json()["results"][0]["start_time"] == "2026-01-05T08:00:00Z"
 
 
-def test_the_list_takes_two_queries_and_three_for_authentication(viewer, django_assert_num_queries):
+def test_the_list_takes_one_query_and_three_for_authentication(viewer, django_assert_num_queries):
     for number in range(20):
         add_video(make(f"session-{number}", robot=f"robot_{number}"), "front")
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(4):
         assert len(keys(viewer)) == 20
 
 

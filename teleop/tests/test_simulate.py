@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 
 from robots.models import Robot
 from teleop.models import TeleopFrame, TeleopSession
+from tests.chaos.environment import serving
 from tests.services import ROOT, free_port, wait_until
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]
@@ -27,6 +28,12 @@ def client_logs_again():
     """Restore the client's logging, which the command silences for the life of the process."""
     yield
     logging.getLogger("teleop_client").setLevel(logging.NOTSET)
+
+
+@pytest.fixture(scope="module")
+def open_server(database_url):
+    with serving(database_url) as server:
+        yield server
 
 
 @pytest.fixture
@@ -92,9 +99,9 @@ def test_it_rewrites_one_line_in_a_terminal(server):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_ends_its_sessions_when_it_is_stopped(start_server, start, number):
-    server = start_server(ROBOT_AUTH="open")
-    process = start("--robots", "2", "--url", server.url)
+@pytest.mark.django_db(transaction=True)
+def test_it_ends_its_sessions_when_it_is_stopped(open_server, start, number):
+    process = start("--robots", "2", "--url", open_server.url)
     wait_until(lambda: TeleopFrame.objects.filter(robot="robot_002").exists(), what="frames of both")
     output, errors, code = ended_by(process, number)
     assert (code, errors) == (0, "")

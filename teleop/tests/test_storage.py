@@ -46,6 +46,13 @@ def test_growth_counts_only_sessions_of_the_last_week():
     assert storage.growth_a_day() == pytest.approx(expected, rel=0.01)
 
 
+def test_posters_and_proxies_count():
+    recorded(1, frames=4, video_bytes=1000).videos.update(poster_size=20, proxy_size=3)
+    recorded(1, frames=4, video_bytes=5000)
+    now = storage.measure()
+    assert (now.videos, now.video_bytes, now.growth["media"]) == (2, 6023, pytest.approx(6023, rel=0.01))
+
+
 def test_growth_averages_over_at_least_one_day():
     recorded(1 / 24, frames=240, video_bytes=5)
     assert storage.growth_a_day() == pytest.approx({"database": 240 * storage.frame_bytes(), "media": 5})

@@ -17,7 +17,7 @@ from playwright.sync_api import APIRequestContext, Browser, Page, Playwright, sy
 from tests.browser import synthetic_video
 from tests.services import ROOT, Server, wait_until
 
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = "/usr/bin/chromium-headless-shell"
 IMAGES = ROOT / "docs" / "images"
 MAX_BYTES = 300_000
 SIZE = {"width": 1600, "height": 900}

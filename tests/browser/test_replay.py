@@ -55,7 +55,9 @@ def frame_shown(page: Page) -> int:
 
 def scrub(page: Page, share: float) -> None:
     """Drag the pointer over the plot to a share of its width."""
-    box = page.locator(".joint .u-over").bounding_box()
+    plot = page.locator(".joint .u-over")
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
     y = box["y"] + box["height"] / 2
     page.mouse.move(box["x"] + box["width"] * 0.5, y)
     page.mouse.down()

@@ -12,7 +12,8 @@ const { Timeline, lastUpTo } = await import("/static/teleop/timeline.js");
 const start = 1767600000;
 const at = (index) => [index, start + index / 60];
 const anchors = [at(0), at(50), at(99), at(400), at(600)];
-const chunk = (id, from, to) => ({ id, camera_key: "front", start_timestamp: start + from, end_timestamp: start + to });
+const chunk = (id, from, to, film = {}) =>
+  ({ id, camera_key: "front", start_timestamp: start + from, end_timestamp: start + to, preview: "original", ...film });
 const chunks = [chunk(3, 5, 9), chunk(1, -1, 2), chunk(2, 2, 4)];
 const timeline = new Timeline(anchors, [[at(99)[1], at(400)[1]]], chunks);
 """
@@ -59,12 +60,11 @@ def run(browser, _server):
         "[0, 50, 600].map((index) => timeline.timeAt(index))": [0, 0.833333, 10],
         "timeline.duration": 10,
         "[1, 3, 7].map((time) => timeline.gapAt(time) !== null)": [False, True, False],
-        "[0, 1.5, 2, 4.5, 5.25, 9].map((time) => timeline.placeAt('front', time)?.chunk.id ?? null)": [
+        "[0, 1.5, 2, 4.5, 5.25, 9].map((time) => timeline.chunkAt('front', time)?.id ?? null)": [
             *(1, 1, 2, None, 3, None)
         ],
-        "[0, 2, 5.25].map((time) => timeline.placeAt('front', time).offset)": [1, 0, 0.25],
-        "timeline.placeAt('front', 0).following.id": 2,
-        "timeline.coverage('front')": [[0, 4], [5, 9]],
+        "[-2, 0, 4.5, 5].map((time) => timeline.nextChunk('front', time)?.id ?? null)": [1, 2, 3, None],
+        "timeline.coverage('front')": [[0, 4, "original"], [5, 9, "original"]],
         "new Timeline([], [], chunks).duration": 10,
         "new Timeline([], [], []).indexAt(0)": None,
         "new Timeline([at(7)], [], []).indexAt(5)": 7,
@@ -75,6 +75,41 @@ def test_the_timeline_maps_times_to_frames_and_chunks(run, expression, expected)
     assert run(TIMELINE, f"JSON.stringify({expression}, (_, each) => each?.toFixed ? +each.toFixed(6) : each)") == (
         json.dumps(expected, separators=(",", ":"))
     )
+
+
+FILMS = (
+    TIMELINE
+    + """
+const ofFilms = (...films) => new Timeline(anchors, [], films.map((film, n) => chunk(n, 2 * n, 2 * n + 2, film)));
+const { sourceOf, reasonOf } = await import("/static/teleop/films.js");
+"""
+)
+
+
+@pytest.mark.parametrize(
+    "expression, expected",
+    {
+        # A film that keeps its times and is shorter than its interval leaves a rest; 50 ms are no rest.
+        "ofFilms({ stretch: 1, duration_s: 1.5 }, { stretch: 1, duration_s: 1.96 }).coverage('front')": [
+            *([0, 1.5, "original"], [2, 4, "original"])
+        ],
+        "ofFilms({ stretch: 1, duration_s: 1.5 }).chunkAt('front', 1.6)": None,
+        "ofFilms({ stretch: 1.25, duration_s: 1.6 }).chunkAt('front', 1.9).id": 0,
+        "ofFilms({ stretch: 1, duration_s: 2.5 }, {}).chunkAt('front', 2.1).id": 1,
+        "ofFilms({ preview: 'none' }, { preview: 'proxy' }, {}).coverage('front')": [
+            *([0, 2, "none"], [2, 6, "original"])
+        ],
+        "[{ preview: 'pending' }, {}].map((film) => ofFilms(film).isPending)": [True, False],
+        "sourceOf({ id: 7, preview: 'original', first_picture_s: 5 })": {"url": "/videos/7/content", "begin": 5},
+        "sourceOf({ id: 7, preview: 'proxy', first_picture_s: 5 })": {"url": "/videos/7/proxy", "begin": 0},
+        "sourceOf({ id: 7, preview: 'original', proxy: 'url', isBroken: true }).url": "/videos/7/proxy",
+        "['pending', 'none'].map((preview) => sourceOf({ preview }))": [None, None],
+        "reasonOf({ preview: 'none', codec: '', pixel_format: 'gray' })": "this film cannot be played",
+        "reasonOf({ preview: 'pending', codec: '' })": "this film is being checked",
+    }.items(),
+)
+def test_it_knows_when_and_how_a_film_is_seen(run, expression, expected):
+    assert run(FILMS, expression) == expected
 
 
 STEPPED = """
@@ -99,7 +134,7 @@ const timeline = new Timeline([[0, start], [29, start + 29]], [], chunks, steps)
         "[-1, 9.5, -7191, -7181, 3e7, 3e7 + 100].map((moment) => timeline.timeOf(start + moment))": [
             *(-1, 9.5, 9, 19, 20, 120)
         ],
-        "timeline.coverage('front')": [[5, 8], [15, 18], [20, 23]],
+        "timeline.coverage('front').map(([from, to]) => [from, to])": [[5, 8], [15, 18], [20, 23]],
     }.items(),
 )
 def test_the_timeline_continues_where_the_clock_stepped(run, expression, expected):

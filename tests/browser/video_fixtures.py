@@ -7,21 +7,22 @@ from pathlib import Path
 from django.core.files import File
 
 from teleop.models import TeleopSession
+from videos.film.examine import examine
 from videos.models import VideoChunk
 
 FPS = 30
 BITS, STRIPE_PX, HEIGHT_PX = 12, 16, 96
 
-# The number on the screen; null without a picture.
+# The number on the screen; null without a picture. Films of tests/films have the stripes below their upper third.
 READ = f"""camera => {{
   const video = document.querySelector(`[data-camera="${{camera}}"] video:not([hidden])`);
   if (!video || video.readyState < 2) return null;
   const canvas = new OffscreenCanvas({BITS * STRIPE_PX}, {HEIGHT_PX});
   const context = canvas.getContext("2d", {{ willReadFrequently: true }});
-  context.drawImage(video, 0, 0);
+  context.drawImage(video, 0, 0, canvas.width, canvas.height);
+  const row = context.getImageData(0, {HEIGHT_PX * 7 // 10}, canvas.width, 1).data;
   let number = 0;
-  for (let bit = 0; bit < {BITS}; bit++)
-    number = number * 2 + (context.getImageData((bit + 0.5) * {STRIPE_PX}, {HEIGHT_PX // 2}, 1, 1).data[0] > 127);
+  for (let bit = 0; bit < {BITS}; bit++) number = number * 2 + (row[(bit * {STRIPE_PX} + {STRIPE_PX // 2}) * 4] > 127);
   return number;
 }}"""
 
@@ -54,4 +55,5 @@ def upload(session: TeleopSession, first: int, count: int, camera="front") -> Vi
     with tempfile.NamedTemporaryFile() as file:
         file.write(numbered_film(first, count))
         file.seek(0)
+        chunk.describe(examine(file.name))
         return chunk.keep(File(file))[0]

@@ -27,6 +27,7 @@ from tests.chaos.scenarios import (
     terminate,
     wait_until_settled,
 )
+from tests.chaos.uploaders import Uploaders, all_are_stored, kill_during_uploads
 from tests.services import Postgres, redis, wait_until
 
 ROBOTS = 50
@@ -170,3 +171,19 @@ def test_a_stopped_worker_stores_no_frame_in_a_session_taken_over():
                 lambda: all(record.acked_through > max(before.sent) for before, record in pairs), what="as many frames"
             )
             all_end(fleet, url)
+
+
+def test_it_loses_no_film_that_it_answered_on_sqlite(tmp_path):
+    with sqlite_file() as url:
+        kill_uploads(url, tmp_path)
+
+
+def test_it_loses_no_film_that_it_answered_on_postgresql(tmp_path):
+    with postgres_database() as (_, url):
+        kill_uploads(url, tmp_path)
+
+
+def kill_uploads(url: str, media: Path) -> None:
+    with serving(url, MEDIA_ROOT=str(media)) as server, Uploaders(server, media) as uploaders:
+        kill_during_uploads(uploaders, server, times=30)
+        all_are_stored(uploaders, server, url)

@@ -1,27 +1,30 @@
-"""Kill each process while twenty robots stream. `make chaos` is the long form."""
+"""Kill each process while ten robots stream. `make chaos` is the long form."""
 
 from tests.chaos.database_faults import every_row_rejected, inserts_revoked, read_only
-from tests.chaos.environment import database_of_a_role, migrated, postgres_database, serving, sqlite_file
+from tests.chaos.environment import database_of_a_role, postgres_database, serving, sqlite_file
 from tests.chaos.failover import fail_over
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Ledger
 from tests.chaos.scenarios import all_end, kill, kill_a_worker, lock_rows, outlast, restart, terminate
+from tests.chaos.uploaders import Uploaders, all_are_stored, kill_during_uploads
 from tests.services import redis
 from tests.standby import postgres_pair, url_of_both
 
+ROBOTS = 10
+
 
 def test_it_loses_no_frame_on_sqlite():
-    with sqlite_file() as url, serving(url) as server, Fleet(server.url, Ledger()) as fleet:
-        terminate(fleet, server, times=2)
-        kill(fleet, server, times=5)
+    with sqlite_file() as url, serving(url) as server, Fleet(server.url, Ledger(), ROBOTS) as fleet:
+        terminate(fleet, server, times=1)
+        kill(fleet, server, times=2)
         all_end(fleet, url)
 
 
 def test_it_loses_no_frame_on_postgresql():
-    with postgres_database() as (service, url), serving(url) as server, Fleet(server.url, Ledger()) as fleet:
-        terminate(fleet, server, times=2)
+    with postgres_database() as (service, url), serving(url) as server, Fleet(server.url, Ledger(), ROBOTS) as fleet:
+        terminate(fleet, server, times=1)
         restart(fleet, service, times=1)
-        kill(fleet, server, times=5)
+        kill(fleet, server, times=2)
         all_end(fleet, url)
 
 
@@ -30,7 +33,7 @@ def test_it_loses_no_frame_with_two_workers():
         postgres_database() as (_, url),
         redis() as channels,
         serving(url, "--workers", "2", redis_url=channels.url) as server,
-        Fleet(server.url, Ledger()) as fleet,
+        Fleet(server.url, Ledger(), ROBOTS) as fleet,
     ):
         kill_a_worker(fleet, server, times=1)
         restart(fleet, channels, times=1)
@@ -39,8 +42,8 @@ def test_it_loses_no_frame_with_two_workers():
 
 
 def test_it_loses_no_frame_while_the_database_rejects_inserts():
-    with database_of_a_role() as (service, url), serving(url) as server, Fleet(server.url, Ledger()) as fleet:
-        outlast(fleet, read_only(service), seconds=4)
+    with database_of_a_role() as (service, url), serving(url) as server, Fleet(server.url, Ledger(), ROBOTS) as fleet:
+        outlast(fleet, read_only(service), seconds=2)
         outlast(fleet, inserts_revoked(service), seconds=2)
         outlast(fleet, every_row_rejected(service), seconds=2)
         terminate(fleet, server, times=1)
@@ -48,14 +51,24 @@ def test_it_loses_no_frame_while_the_database_rejects_inserts():
 
 
 def test_a_locked_row_delays_only_its_own_robot():
-    with postgres_database() as (_, url), serving(url) as server, Fleet(server.url, Ledger()) as fleet:
+    with postgres_database() as (_, url), serving(url) as server, Fleet(server.url, Ledger(), ROBOTS) as fleet:
         lock_rows(fleet, url, seconds=6)
         all_end(fleet, url)
 
 
 def test_it_loses_no_frame_in_a_failover_to_a_synchronous_standby():
     with postgres_pair() as (primary, standby):
-        url = migrated(url_of_both(primary, standby))
-        with serving(url) as server, Fleet(server.url, Ledger()) as fleet:
+        url = url_of_both(primary, standby)
+        with serving(url) as server, Fleet(server.url, Ledger(), ROBOTS) as fleet:
             fail_over(fleet, primary, standby)
             all_end(fleet, url)
+
+
+def test_it_loses_no_film_that_it_answered(tmp_path):
+    with (
+        sqlite_file() as url,
+        serving(url, MEDIA_ROOT=str(tmp_path)) as server,
+        Uploaders(server, tmp_path) as uploaders,
+    ):
+        kill_during_uploads(uploaders, server, times=2)
+        all_are_stored(uploaders, server, url)

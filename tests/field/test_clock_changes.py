@@ -17,16 +17,16 @@ TWO_HOURS_S = 7200
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with sqlite_file() as url:
-        yield url
+def _server() -> Iterator[Server]:
+    with sqlite_file() as url, serving(url, how="step_clock_on_request") as server:
+        yield server
 
 
 @pytest.fixture
-def server(url: str) -> Iterator[Server]:
-    """Yield a server that pings after 1 s and waits 5 s for the pong; a request may take 1 s."""
-    with serving(url, how="step_clock_on_request") as server:
-        yield server
+def server(_server: Server) -> Server:
+    """Return a server that pings after 1 s and waits 5 s for the pong; a request may take 1 s."""
+    step_clock(_server, 0)
+    return _server
 
 
 def step_clock(server: Server, seconds: int) -> None:

@@ -30,15 +30,56 @@ def test_a_page_takes_a_constant_number_of_queries(staff_viewer, django_assert_n
     session = make_session()
     for number in range(count):
         add_video(session, "front", number)
+    VideoChunk.objects.update(poster_size=1)
     with django_assert_num_queries(6):
-        assert shown(staff_viewer.get(LIST)).count("<video") == count
+        page = shown(staff_viewer.get(LIST))
+    assert page.count('<img class="chunk"') == count and "<video" not in page
 
 
-def test_it_shows_a_video_player(staff_viewer, session):
+def test_the_list_shows_the_poster_if_there_is_one(staff_viewer, session):
     chunk = VideoChunk.objects.first()
-    player = f'<video class="chunk" src="/videos/{chunk.pk}/content" controls muted preload="metadata"></video>'
-    for path in (LIST, f"{LIST}{chunk.pk}/change/"):
-        assert player in shown(staff_viewer.get(path))
+    VideoChunk.objects.filter(pk=chunk.pk).update(poster_size=1)
+    page = shown(staff_viewer.get(LIST))
+    assert page.count("<img class") == 1
+    assert f'<img class="chunk" src="/videos/{chunk.pk}/poster" alt="" loading="lazy">' in page
+
+
+DEPTH = {"playable": False, "codec": "hevc", "pixel_format": "gray12le", "proxy_size": 0}
+
+
+@pytest.mark.parametrize(
+    "facts, player, preview",
+    [
+        ({}, "content", "not probed, or its proxy is not made yet"),
+        ({"playable": True, "proxy_size": 0}, "content", "browsers play the file"),
+        ({"playable": False}, "content", "not probed, or its proxy is not made yet"),
+        ({"playable": False, "proxy_size": 1}, "proxy", "browsers play the proxy"),
+        (DEPTH, None, "depth: stored, no preview (gray12le in hevc)"),
+    ],
+)
+def test_the_page_of_a_video_plays_the_file_that_browsers_play(staff_viewer, session, facts, player, preview):
+    chunk = VideoChunk.objects.first()
+    VideoChunk.objects.filter(pk=chunk.pk).update(**facts)
+    page = shown(staff_viewer.get(f"{LIST}{chunk.pk}/change/"))
+    src = f'<video class="chunk" src="/videos/{chunk.pk}/{player}" controls muted preload="metadata"></video>'
+    assert (src in page) == (player is not None) and page.count("<video") == (player is not None)
+    assert preview in page
+
+
+def test_the_page_of_a_video_shows_what_the_probe_found(staff_viewer, session):
+    chunk = VideoChunk.objects.first()
+    facts = {
+        "codec": "h264",
+        "pixel_format": "yuv420p",
+        "width": 640,
+        "height": 480,
+        "rate": 29.97,
+        "timing": "nominal",
+    }
+    VideoChunk.objects.filter(pk=chunk.pk).update(first_picture_s=0.067, duration_s=0.8, **facts)
+    page = shown(staff_viewer.get(f"{LIST}{chunk.pk}/change/"))
+    for expected in ("h264", "640 x 480, yuv420p", "29.97", "0.800 s from 0.067 s, stretched by 1.2500", "nominal"):
+        assert expected in page
 
 
 def test_it_groups_videos_of_a_session_by_camera(staff_viewer, session):

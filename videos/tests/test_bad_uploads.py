@@ -6,7 +6,9 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.files.uploadhandler import TemporaryFileUploadHandler
 
+from videos import serializers
 from videos.models import VideoChunk
+from videos.probe import probe
 from videos.tests.video_files import START, files, film, upload
 
 pytestmark = pytest.mark.django_db
@@ -36,6 +38,7 @@ BAD = [
     ({"end_timestamp": START - 1}, "end_timestamp", "later than start_timestamp"),
     ({"file": None}, "file", "No file"),
     ({"file": "text"}, "file", "not a file"),
+    ({"timing": "approximate"}, "timing", "not a valid choice"),
     ({"size": 7}, "size", "unknown field size; session, camera_key, "),
     ({"sha256": "0" * 64}, "sha256", "unknown field sha256"),
     ({"robot": "leg"}, "robot", "unknown field robot"),
@@ -49,9 +52,9 @@ BAD = [
 NO_VIDEOS = {
     "a text file called mp4": (
         b"this is no film, only its title",
-        "file is not a usable video: it is not readable as mp4",
+        "file is not a usable video: it is text; mp4, mov, webm, mkv, avi or ts expected",
     ),
-    "a playlist of other files": (PLAYLIST, "file is not a usable video: it is not readable as mp4"),
+    "a playlist of other files": (PLAYLIST, "file is not a usable video: it is a playlist (HLS); mp4"),
     "an empty file": (b"", "empty"),
     "sound alone": (film(kind="sound"), "file is not a usable video: it has no video stream"),
     "cut off in the middle": (film(30.0)[: len(film(30.0)) // 2], "file is not a usable video"),
@@ -85,7 +88,7 @@ def test_it_refuses_an_invalid_video_or_one_of_the_wrong_duration(admin, session
 )
 def test_it_refuses_a_truncated_video_with_an_intact_index(admin, session, media, missing, says):
     """The index comes first and is complete; one picture is truncated, or many are missing."""
-    answer = upload(admin, session, film(30.0, first="index")[:-missing], seconds=30.0)
+    answer = upload(admin, session, film(30.0, first="index", codec="mpeg4")[:-missing], seconds=30.0)
     assert answer.status_code == 400 and says in answer.json()["file"][0]
     assert_nothing_is_left(media)
 
@@ -94,10 +97,8 @@ def test_it_does_not_follow_a_list_of_other_files(admin, session, media):
     (media / "uploads").mkdir(parents=True)
     (media / "uploads" / "another.mp4").write_bytes(film(30.0))
     answer = upload(admin, session, b"ffconcat version 1.0\nfile another.mp4\n", seconds=30.0)
-    assert (
-        answer.status_code == 400
-        and "file is not a usable video: it is not readable as mp4" in answer.json()["file"][0]
-    )
+    assert answer.status_code == 400
+    assert "file is not a usable video: it is a playlist (FFmpeg's concat); mp4" in answer.json()["file"][0]
 
 
 def test_it_refuses_a_file_one_byte_over_the_limit(admin, session, media, settings):
@@ -153,6 +154,29 @@ def test_it_stops_an_upload_when_the_disk_fills_up_meanwhile(admin, session, med
     monkeypatch.setattr("videos.uploads.UploadHandler._bytes_until_check", 1000)
     answer = upload(admin, session, bytes(100_000))
     assert (answer.status_code, answer.json()) == (507, {"detail": "the disk has 0 bytes free"})
+    assert_nothing_is_left(media)
+
+
+def test_it_returns_507_if_the_disk_is_full_when_the_file_is_synced(admin, session, media, monkeypatch):
+    def sync(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("videos.models.sync", sync)
+    answer = upload(admin, session)
+    assert (answer.status_code, answer.json()) == (507, {"detail": "the disk is full: No space left on device"})
+    assert_nothing_is_left(media)
+
+
+def test_it_refuses_a_file_that_changes_during_the_probe(admin, session, media, monkeypatch):
+    def probe_and_change(path):
+        facts = probe(path)
+        with open(path, "r+b") as file:
+            file.write(b"x")
+        return facts
+
+    monkeypatch.setattr(serializers, "probe", probe_and_change)
+    answer = upload(admin, session)
+    assert (answer.status_code, answer.json()) == (400, {"file": ["file changed while it was checked; send it again"]})
     assert_nothing_is_left(media)
 
 

@@ -7,7 +7,7 @@ import time
 import pytest
 from django.core.management import CommandError, call_command
 
-from videos.models import VideoChunk
+from videos.models import UNPREPARED, VideoChunk
 from videos.tests.video_files import files, upload
 
 pytestmark = pytest.mark.django_db
@@ -43,7 +43,7 @@ def test_it_lists_orphaned_files_and_deletes_none(kept, lost, media):
     before = files(media)
     printed = clean()
     assert [line.removeprefix("no row for ") for line in printed.splitlines()[:-1]] == lost
-    assert "2 files to delete (use --delete), 0 rows without a file" in printed
+    assert "2 files to delete (use --delete), 0 files are missing" in printed
     assert files(media) == before
 
 
@@ -56,6 +56,38 @@ def test_it_selects_files_by_older_than(lost):
     assert "0 files" in clean("--older-than", "26") and "2 files" in clean("--older-than", "1")
 
 
+def test_it_knows_the_poster_and_the_proxy_of_a_row(kept, media):
+    chunk = VideoChunk.objects.get()
+    names = [*chunk.file_names, f"{chunk.proxy_name}.part", "videos/17/front/0123.poster.jpg"]
+    for name in names[1:]:
+        (media / name).parent.mkdir(parents=True, exist_ok=True)
+        (media / name).write_bytes(b"x")
+        os.utime(media / name, (0, 0))
+    assert "2 files deleted, 0 files are missing" in clean("--delete")
+    assert files(media) == sorted(chunk.file_names)
+
+
+def test_it_lists_missing_posters_and_proxies(kept):
+    chunk = VideoChunk.objects.get()
+    VideoChunk.objects.update(poster_size=1, proxy_size=1)
+    assert clean().splitlines() == [
+        f"no file for video {chunk.pk} of session {chunk.session_id}: {chunk.poster_name}",
+        f"no file for video {chunk.pk} of session {chunk.session_id}: {chunk.proxy_name}",
+        "0 files to delete (use --delete), 2 files are missing",
+    ]
+    assert not VideoChunk.objects.filter(UNPREPARED)
+
+
+@pytest.mark.parametrize("is_film_there", [True, False])
+def test_a_missing_poster_or_proxy_is_made_again_if_the_film_is_there(kept, media, is_film_there):
+    VideoChunk.objects.update(poster_size=1, proxy_size=1)
+    if not is_film_there:
+        (media / kept).unlink()
+    clean("--delete")
+    chunk = VideoChunk.objects.get()
+    assert {chunk.poster_size, chunk.proxy_size} == {None if is_film_there else 1}
+
+
 def test_it_lists_rows_with_missing_files_and_keeps_them(kept, media):
     (media / kept).unlink()
     chunk = VideoChunk.objects.get()
@@ -64,7 +96,7 @@ def test_it_lists_rows_with_missing_files_and_keeps_them(kept, media):
 
 
 def test_it_reports_zero_files_without_uploads():
-    assert clean("--delete") == "0 files deleted, 0 rows without a file\n"
+    assert clean("--delete") == "0 files deleted, 0 files are missing\n"
 
 
 @pytest.mark.parametrize("hours", ["0.5", "0", "-1", "nan", "inf", "soon", "99999"])

@@ -1,7 +1,9 @@
 """/videos/{id}/content: ranges, conditions, and delivery by nginx instead of Django."""
 
 import hashlib
+import os
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 
@@ -127,9 +129,71 @@ def test_it_aborts_the_response_if_the_file_is_too_short(viewer, path, media):
 
 def test_closing_the_response_closes_the_file(viewer, path, monkeypatch):
     opened, open_file = [], content._open
-    monkeypatch.setattr(content, "_open", lambda chunk: opened.append(open_file(chunk)) or opened[0])
+    monkeypatch.setattr(content, "_open", lambda file: opened.append(open_file(file)) or opened[0])
     viewer.get(path).close()
     assert opened[0].closed
+
+
+BESIDE = {"poster": ("image/jpeg", "jpg"), "proxy": ("video/mp4", "proxy.mp4")}
+
+
+@pytest.fixture
+def beside(path, media) -> Path:
+    """Make the poster and the proxy; return the path of the film without its extension."""
+    chunk = VideoChunk.objects.get()
+    for name in (chunk.poster_name, chunk.proxy_name):
+        (media / name).write_bytes(name.encode())
+    VideoChunk.objects.update(poster_size=1, proxy_size=1)
+    return media / chunk.file_path.name.removesuffix(".mp4")
+
+
+@pytest.mark.parametrize("kind, of", BESIDE.items())
+def test_it_returns_the_poster_and_the_proxy(viewer, path, beside, kind, of):
+    media_type, extension = of
+    expected = beside.with_suffix(f".{kind}.{extension.rpartition('.')[2]}").read_bytes()
+    url = viewer.get(path.removesuffix("/content")).json()[kind]
+    assert url == f"http://testserver{path.replace('content', kind)}"
+    answer = viewer.get(url)
+    assert (answer.status_code, body(answer), answer["Content-Type"]) == (200, expected, media_type)
+    assert (answer["Content-Length"], answer["Cache-Control"]) == (str(len(expected)), "private, no-cache")
+    assert answer["Content-Disposition"].endswith(f'-{VideoChunk.objects.get().pk}.{extension}"')
+    assert viewer.get(url, HTTP_IF_NONE_MATCH=answer["ETag"]).status_code == 304
+    part = viewer.get(url, HTTP_RANGE="bytes=0-5")
+    assert (part.status_code, body(part)) == (206, expected[:6])
+
+
+@pytest.mark.parametrize("kind", BESIDE)
+def test_the_etag_changes_when_the_server_makes_the_file_again(viewer, path, beside, kind):
+    url = path.replace("content", kind)
+    first, name = viewer.get(url)["ETag"], getattr(VideoChunk.objects.get(), f"{kind}_name")
+    os.utime(beside.parents[3] / name, (1, 1))
+    assert viewer.get(url, HTTP_IF_NONE_MATCH=first).status_code == 200
+
+
+@pytest.mark.parametrize("kind", BESIDE)
+@pytest.mark.parametrize("size, detail", [(None, "video {} has no {} yet"), (0, "video {} has no {}")])
+def test_it_returns_404_while_there_is_no_poster_or_proxy(viewer, path, beside, kind, size, detail):
+    VideoChunk.objects.update(**{f"{kind}_size": size})
+    answer = viewer.get(path.replace("content", kind))
+    assert (answer.status_code, answer.json()) == (404, {"detail": detail.format(VideoChunk.objects.get().pk, kind)})
+    assert viewer.get(path.removesuffix("/content")).json()[kind] is None
+
+
+@pytest.mark.parametrize("kind", BESIDE)
+def test_it_returns_410_for_a_missing_poster_or_proxy(viewer, path, kind):
+    VideoChunk.objects.update(**{f"{kind}_size": 1})
+    answer = viewer.get(path.replace("content", kind))
+    detail = f"the {kind} of video {VideoChunk.objects.get().pk} is missing in the storage"
+    assert (answer.status_code, answer.json()) == (410, {"detail": detail})
+
+
+@pytest.mark.parametrize("kind, of", BESIDE.items())
+def test_nginx_sends_the_poster_and_the_proxy(viewer, path, beside, settings, kind, of):
+    settings.TRUSTED_PROXIES = [ip_network("10.0.0.0/24")]
+    answer = viewer.get(path.replace("content", kind), **ACCEL)
+    name = getattr(VideoChunk.objects.get(), f"{kind}_name")
+    assert (answer["X-Accel-Redirect"], answer["Content-Type"]) == (f"/protected-media/{name}", of[0])
+    assert body(answer) == b""
 
 
 ACCEL = {"HTTP_X_ACCEL_MAPPING": "/protected-media/", "REMOTE_ADDR": "10.0.0.7"}

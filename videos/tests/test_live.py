@@ -118,6 +118,19 @@ def test_it_does_not_hold_a_large_upload_in_memory(live, media):
     wait_until(lambda: len(files(media)) == 1, what="one file, which is the first")
 
 
+def written_bytes(server: Server) -> int:
+    lines = Path(f"/proc/{server.pid}/io").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("write_bytes"))
+
+
+def test_it_writes_an_upload_to_the_disk_twice(live):
+    """As it arrives, and out of its form."""
+    send(live, film()).read()  # a first use
+    before = written_bytes(live.server)
+    send(live, bytes(2**20), repeat=64).read()
+    assert written_bytes(live.server) - before < 2.1 * 64 * 2**20
+
+
 def test_it_serves_other_requests_during_a_large_upload(live):
     head, tail = parts(live.session)
     connection = begin(live, len(head) + BIG + len(tail))

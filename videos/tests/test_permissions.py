@@ -3,6 +3,7 @@
 import pytest
 
 from robots.tests.api_clients import person
+from videos.models import VideoChunk
 from videos.tests.video_files import upload
 
 pytestmark = pytest.mark.django_db
@@ -11,6 +12,20 @@ pytestmark = pytest.mark.django_db
 @pytest.mark.parametrize("who, status", [("admin", 201), ("arm", 201), ("curator", 403), ("anonymous", 401)])
 def test_it_accepts_uploads_from_the_robot_and_administrators(request, session, who, status):
     assert upload(request.getfixturevalue(who), session).status_code == status
+
+
+@pytest.mark.parametrize("path", ["", "/content", "/poster", "/proxy"])
+@pytest.mark.parametrize(
+    "who, status",
+    [("viewer", 200), ("curator", 200), ("arm", 403), ("leg", 403), ("outsider", 403), ("anonymous", 401)],
+)
+@pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume")
+def test_viewers_read_a_video_and_its_files_and_robots_do_not(request, admin, session, media, who, status, path):
+    chunk = VideoChunk.objects.get(pk=upload(admin, session).json()["id"])
+    for name in (chunk.poster_name, chunk.proxy_name):
+        (media / name).write_bytes(b"x")
+    VideoChunk.objects.update(poster_size=1, proxy_size=1)
+    assert request.getfixturevalue(who).get(f"/videos/{chunk.pk}{path}").status_code == status
 
 
 def test_it_hides_sessions_of_other_robots_from_a_robot(leg, session):

@@ -1,8 +1,11 @@
 """GET and DELETE /videos: finding and deleting chunks."""
 
+import io
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+from django.core.management import call_command
 from django.db import transaction
 from django.urls import reverse
 
@@ -64,8 +67,34 @@ def test_it_filters_the_list(viewer, two_sessions, query, expected):
 
 
 @pytest.mark.parametrize(
+    "query, expected",
+    [
+        ("codec=mpeg4", [NEXT]),
+        ("codec=h264", [FRONT]),
+        ("playable=true", [FRONT]),
+        ("playable=false", [NEXT]),
+        ("codec=h264&playable=false", []),
+    ],
+)
+def test_it_filters_by_codec_and_by_what_browsers_play(viewer, session, query, expected):
+    add(session, "wrist")  # not probed yet
+    for start, codec, playable in ((START, "h264", True), (START + 1, "mpeg4", False)):
+        VideoChunk.objects.filter(pk=add(session, start=start).pk).update(codec=codec, playable=playable)
+    assert found(viewer, query) == expected
+
+
+def test_a_video_that_was_not_probed_yet_says_so(viewer, session):
+    shown = viewer.get(f"/videos/{add(session).pk}").json()
+    names = ("first_picture_s", "duration_s", "has_audio", "width", "height", "rate", "playable", "poster", "proxy")
+    assert {name: shown[name] for name in names} == dict.fromkeys(names)
+    assert (shown["codec"], shown["pixel_format"], shown["stretch"], shown["preview"]) == ("", "", 1.0, "pending")
+
+
+@pytest.mark.parametrize(
     "query, field",
     [
+        ("codec=" + "a" * 31, "codec"),
+        ("playable=yes", "playable"),
         ("camera=front", "camera"),
         ("session=one", "session"),
         ("session=1.5", "session"),
@@ -111,13 +140,22 @@ def test_it_returns_405_for_put_and_patch(admin, session, method):
     assert getattr(admin, method)(f"/videos/{add(session).pk}").status_code == 405
 
 
-def test_it_deletes_the_file_of_a_deleted_chunk_after_commit(admin, session, media, django_capture_on_commit_callbacks):
+def add_files_beside(media: Path) -> None:
+    for chunk in VideoChunk.objects.all():
+        for name in (chunk.poster_name, chunk.proxy_name):
+            (media / name).write_bytes(b"x")
+
+
+def test_it_deletes_the_files_of_a_deleted_chunk_after_commit(
+    admin, session, media, django_capture_on_commit_callbacks
+):
     kept = upload(admin, session, camera_key="wrist").json()["id"]
     number = upload(admin, session).json()["id"]
+    add_files_beside(media)
     with django_capture_on_commit_callbacks(execute=True):
         assert admin.delete(f"/videos/{number}").status_code == 204
-        assert len(files(media)) == 2
-    assert files(media) == [VideoChunk.objects.get(pk=kept).file_path.name]
+        assert len(files(media)) == 6
+    assert files(media) == sorted(VideoChunk.objects.get(pk=kept).file_names)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -141,9 +179,19 @@ def test_it_deletes_the_row_even_if_deleting_the_file_fails(admin, session, monk
 def test_deleting_a_session_deletes_its_files(admin, session, media):
     other = TeleopSession.objects.create(robot_id="arm", key="evening-run")
     upload(admin, session), upload(admin, session, camera_key="wrist"), upload(admin, other)
+    add_files_beside(media)
     assert admin.delete(f"/sessions/{session.pk}").status_code == 204
-    assert files(media) == [VideoChunk.objects.get().file_path.name]
+    assert files(media) == sorted(VideoChunk.objects.get().file_names)
     assert VideoChunk.objects.get().session == other
+
+
+@pytest.mark.django_db(transaction=True)
+def test_prune_deletes_the_files_of_old_sessions(admin, session, media):
+    upload(admin, session)
+    add_files_beside(media)
+    assert len(files(media)) == 3
+    call_command("prune", "--older-than", "1h", stdout=io.StringIO())
+    assert not VideoChunk.objects.exists() and not files(media)
 
 
 @pytest.mark.django_db(transaction=True)

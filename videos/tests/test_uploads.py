@@ -10,7 +10,8 @@ from django.db import connection
 from robots.models import Robot
 from robots.tests.api_clients import robot_client
 from teleop.models import TeleopSession
-from videos.models import VideoChunk
+from videos.models import UNPREPARED, VideoChunk
+from videos.tests.film_files import FILMS
 from videos.tests.video_files import START, files, film, upload
 
 pytestmark = pytest.mark.django_db
@@ -29,6 +30,69 @@ def test_it_returns_the_stored_chunk_and_its_content_url(admin, session):
     answer = upload(admin, session).json()
     assert answer["content"] == f"http://testserver/videos/{answer['id']}/content"
     assert (answer["session"], answer["robot"], answer["size"]) == (session.pk, "arm", len(film()))
+
+
+def test_it_describes_the_video(arm, session):
+    answer = upload(arm, session, film(codec="libx264")).json()
+    assert {name: answer[name] for name in ("codec", "pixel_format", "width", "height", "rate", "media_type")} == {
+        "codec": "h264", "pixel_format": "yuv420p", "width": 64, "height": 48, "rate": 10.0, "media_type": "video/mp4"
+    }  # fmt: skip
+    assert (answer["first_picture_s"], answer["duration_s"], answer["stretch"]) == (0.0, 1.0, 1.0)
+    assert (answer["has_audio"], answer["playable"], answer["preview"], answer["timing"]) == (
+        False,
+        True,
+        "original",
+        "",
+    )
+    assert (answer["poster"], answer["proxy"]) == (None, None)
+    assert "warning" not in answer
+
+
+def test_it_warns_of_a_video_that_browsers_do_not_play(arm, session):
+    answer = upload(arm, session, film(codec="mpeg4")).json()
+    assert (answer["playable"], answer["preview"]) == (False, "pending")
+    assert answer["warning"] == (
+        "browsers do not play mpeg4 (yuv420p) in video/mp4. The file is stored, and the server makes a small H.264 "
+        "version for the replay (proxy). To upload a file that browsers play: ffmpeg -i film.mp4 -c:v libx264 "
+        "-pix_fmt yuv420p -g 30 converted.mp4"
+    )
+
+
+def test_it_stores_depth_without_a_preview(arm, session):
+    answer = upload(arm, session, film(codec="libx265", pixels="gray12le")).json()
+    assert answer["warning"] == "depth: stored, no preview (gray12le in hevc)"
+    assert (answer["playable"], answer["preview"], answer["poster"], answer["proxy"]) == (False, "none", None, None)
+    assert not VideoChunk.objects.filter(UNPREPARED)
+
+
+@pytest.mark.parametrize("timing, seconds, stretch", [("", 1.5, 1.5), ("nominal", 1.5, 1.5), ("exact", 1.5, 1.0)])
+def test_the_uploader_says_which_times_are_right(arm, session, timing, seconds, stretch):
+    answer = upload(arm, session, film(), seconds=seconds, timing=timing).json()
+    assert (answer["timing"], answer["duration_s"], answer["stretch"]) == (timing, 1.0, pytest.approx(stretch))
+
+
+@pytest.mark.parametrize(
+    "container, media_type",
+    [
+        ("mp4", "video/mp4"),
+        ("mov", "video/quicktime"),
+        ("webm", "video/webm"),
+        ("mkv", "video/x-matroska"),
+        ("avi", "video/x-msvideo"),
+        ("ts", "video/mp2t"),
+    ],
+)
+def test_it_stores_each_container_as_it_is(admin, session, media, container, media_type):
+    content = film(container=container)
+    answer = upload(admin, session, content).json()
+    assert answer["media_type"] == media_type
+    [path] = files(media)
+    assert path.endswith(f".{container}") and (media / path).read_bytes() == content
+    there = admin.get(f"/videos/{answer['id']}/content")
+    assert there["Content-Type"] == media_type and there["Content-Disposition"].endswith(
+        f'-{answer["id"]}.{container}"'
+    )
+    there.close()
 
 
 @pytest.mark.parametrize("name", ["../../x", "/etc/passwd", "a" * 300 + ".mp4", "a." + "b" * 300, "x\0.mp4", "ü.mp4"])
@@ -109,6 +173,12 @@ def test_it_accepts_camera_keys_of_lerobot(arm, session, camera):
 @pytest.mark.parametrize("printed", [0.2, 1.9])
 def test_it_tolerates_a_small_difference_from_the_video_duration(arm, session, printed):
     assert upload(arm, session, film(1.0), seconds=printed).status_code == 201
+
+
+def test_what_an_edit_list_hides_does_not_count(arm, session):
+    """`ffmpeg -ss 3.5 -c copy` keeps all pictures of 10 s and hides the first 3.5 s."""
+    content = (FILMS / "cut_ss_copy.mp4").read_bytes()
+    assert [upload(arm, session, content, seconds=seconds).status_code for seconds in (10, 6.5)] == [400, 201]
 
 
 def test_the_tolerance_grows_with_the_video_duration(arm, session):

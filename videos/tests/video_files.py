@@ -1,4 +1,4 @@
-"""Real mp4 files, and the session of the robot `arm` that they are uploaded to."""
+"""Real films, and the session of the robot `arm` that they are uploaded to."""
 
 import tempfile
 from datetime import UTC, datetime
@@ -12,29 +12,48 @@ START = 1767600000.0  # 2026-01-05T08:00:00Z
 FPS = 10
 
 
+CONTAINERS = {  # how FFmpeg names each, and a codec that it takes
+    "mp4": ("mp4", "libx264"),
+    "mov": ("mov", "libx264"),
+    "webm": ("webm", "libvpx"),
+    "mkv": ("matroska", "libx264"),
+    "avi": ("avi", "mpeg4"),
+    "ts": ("mpegts", "mpeg4"),
+}
+
+
 @cache
-def film(seconds: float = 1.0, kind: str = "video", shade: int = 0, first: str = "pictures") -> bytes:
-    """Return an mp4 of grey pictures, or of silence (`kind="sound"`); with `first="index"` it plays while it loads."""
+def film(
+    seconds: float = 1.0,
+    kind: str = "video",
+    shade: int = 0,
+    first: str = "pictures",
+    container: str = "mp4",
+    codec: str = "",
+    pixels: str = "yuv420p",
+) -> bytes:
+    """Return a film of grey pictures, or of silence (`kind="sound"`); with `first="index"` it plays while it loads."""
     import av
     import numpy
 
-    file = tempfile.NamedTemporaryFile(suffix=".mp4")  # noqa: SIM115 - by its name, as the index moves by reading again
+    format, usual_codec = CONTAINERS[container]
+    file = tempfile.NamedTemporaryFile(suffix=f".{container}")  # noqa: SIM115 - by its name: the index is moved later
     options = {"movflags": "faststart"} if first == "index" else {}
-    with av.open(file.name, "w", options=options) as container:
+    with av.open(file.name, "w", format=format, options=options) as output:
         if kind == "sound":
-            stream = container.add_stream("aac", rate=48_000)
+            stream = output.add_stream("aac", rate=48_000)
             frame = av.AudioFrame.from_ndarray(numpy.zeros((1, 1024), "float32"), format="fltp", layout="mono")
             frame.sample_rate = 48_000
             frames = [frame] * int(seconds * 48_000 / 1024)
         else:
-            stream = container.add_stream("mpeg4", rate=FPS)
-            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            stream = output.add_stream(codec or usual_codec, rate=FPS)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, pixels
             picture = numpy.full((48, 64, 3), shade, "uint8")
             frames = [av.VideoFrame.from_ndarray(picture, format="rgb24") for _ in range(round(seconds * FPS))]
         for index, frame in enumerate(frames):
             frame.pts = index * (1024 if kind == "sound" else 1)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode())
     return Path(file.name).read_bytes()
 
 

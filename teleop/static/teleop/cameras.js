@@ -1,103 +1,121 @@
-// The videos of all cameras. Each is led by the clock, never the other way round.
+// The videos of all cameras, each in a tile.
+
+import { CameraTile } from "./cameratile.js";
+import { nameOf, reasonOf, sourceOf } from "./films.js";
+import { Player } from "./players.js";
 
 const AHEAD_S = 4; // so long before its turn the next chunk begins to load
-const JUMP_S = 0.25; // further away it jumps; nearer it runs a little faster or slower, which nobody sees
-const PULL = 2; // times the distance in seconds, at most a quarter of the rate
-const NUDGE_S = 0.0005; // into the picture: on its very border a decoder may still show the one before
+const PATIENCE_S = 5; // the clock waits no longer for a camera
 
-/** One <video> with one chunk at a time. */
-class Player {
-  chunk = null;
+class Camera {
+  #waitsSince = null;
+  isLate = false; // the clock goes on without it, until it is ready
 
-  constructor(onNews) {
-    this.video = document.createElement("video");
-    Object.assign(this.video, { muted: true, playsInline: true, preload: "auto", disablePictureInPicture: true });
-    for (const news of ["loadeddata", "seeked", "canplay", "error"]) this.video.addEventListener(news, onNews);
-  }
-
-  load(chunk) {
-    if (this.chunk === chunk) return;
-    this.chunk = chunk;
-    this.video.src = `/videos/${chunk.id}/content`;
-  }
-
-  get failed() {
-    return this.video.error !== null;
-  }
-
-  /** The file may be a little shorter than the time it stands for. */
-  isOverAt(offset) {
-    return offset >= this.video.duration;
-  }
-
-  get isThere() {
-    return this.video.readyState >= HTMLMediaElement.HAVE_FUTURE_DATA && !this.video.seeking;
-  }
-
-  hold() {
-    if (!this.video.paused) this.video.pause();
-  }
-
-  /** To the picture at `offset`; it stands there, or runs on with the clock. */
-  lead(offset, clock, halfFrame) {
-    const { video } = this;
-    if (!clock.running) this.hold();
-    if (video.readyState < HTMLMediaElement.HAVE_METADATA || video.seeking) return;
-    const target = Math.min(offset + NUDGE_S, video.duration);
-    const behind = target - video.currentTime;
-    if (Math.abs(behind) > (clock.running ? JUMP_S : NUDGE_S / 2)) video.currentTime = target;
-    if (!clock.running) return;
-    const pull = Math.abs(behind) < halfFrame ? 0 : Math.min(Math.max(behind * PULL, -0.25), 0.25);
-    const rate = clock.rate * (1 + pull);
-    if (Math.abs(video.playbackRate - rate) > 0.01) video.playbackRate = rate;
-    if (video.paused && !video.ended) video.play().catch(() => {}); // a pause came in between
-  }
-}
-
-export class Camera {
   /** `onNews` is called when a video has come to where it should be, or failed. */
   constructor(key, timeline, clock, fps, onNews) {
     Object.assign(this, { key, timeline, clock, halfFrame: 0.5 / fps });
-    this.players = [new Player(onNews), new Player(onNews)]; // one is seen, the other loads what follows
-    this.element = document.createElement("figure");
-    this.element.className = "camera";
-    this.element.dataset.camera = key;
-    const caption = document.createElement("figcaption");
-    caption.textContent = key.replace(/^observation\.images\./, "");
-    caption.title = key;
-    this.notice = document.createElement("p");
-    this.element.append(...this.players.map((player) => player.video), caption, this.notice);
+    this.players = [new Player(onNews, clock.now), new Player(onNews, clock.now)]; // one is seen, the other loads what follows
+    this.tile = new CameraTile(key, this.players.map((player) => player.video));
   }
 
   follow() {
-    const { clock } = this;
-    const place = this.timeline.placeAt(this.key, clock.time);
-    const player = place && this.#playerOf(place.chunk);
-    const isOver = Boolean(player?.isOverAt(place.offset));
-    this.#say(!place || isOver ? "No video at this time" : player.failed ? `Video ${place.chunk.id} cannot be played` : "");
+    const { clock, tile } = this;
+    const chunk = tile.isHidden ? null : this.timeline.chunkAt(this.key, clock.time);
+    const source = chunk && sourceOf(chunk);
+    const player = source && this.#playerOf(source.url);
+    if (player?.failed) chunk.isBroken = true; // from the next picture on its proxy, if it has one
     for (const each of this.players) {
-      each.video.hidden = each !== player || !place || isOver || player.failed;
-      if (each !== player || isOver) each.hold();
+      if (each !== player) each.hold();
+      if (tile.isHidden) each.load(null);
     }
-    if (player && !isOver && !player.failed) player.lead(place.offset, clock, this.halfFrame);
-    clock.await(this, !player || isOver || player.failed || player.isThere);
-    if (place?.following && place.chunk.end - clock.time < AHEAD_S * clock.rate)
-      this.players.find((each) => each !== player).load(place.following);
+    player?.lead(source.begin + (clock.time - chunk.start) / chunk.stretch, clock, chunk.stretch, this.halfFrame);
+    this.#wait(player);
+    clock.await(this, !player || player.isThere || this.isLate);
+    this.#show(chunk, player);
+    if (!tile.isHidden) this.#prepareNext(player);
   }
 
   /** Nothing has to come any more: it shows what the clock says. */
   get isSettled() {
-    return this.players.every(({ video }) => video.hidden || (video.readyState >= 2 && !video.seeking));
+    return this.isLate || this.players.every(({ video }) => video.hidden || (video.readyState >= 2 && !video.seeking));
   }
 
-  #playerOf(chunk) {
-    const player = this.players.find((each) => each.chunk === chunk) ?? this.players.find((each) => each.video.hidden) ?? this.players[0];
-    player.load(chunk);
+  #playerOf(url) {
+    const { players } = this;
+    const player = players.find((each) => each.url === url) ?? players.find((each) => each.video.hidden) ?? players[0];
+    player.load(url);
     return player;
   }
 
-  #say(text) {
-    if (this.notice.textContent !== text) this.notice.textContent = text;
-    this.notice.hidden = !text;
+  #wait(player) {
+    const now = this.clock.now();
+    if (player ? player.isThere : !this.isLate) this.#waitsSince = null;
+    else if (player?.failed) this.#waitsSince = -Infinity;
+    else if (player) this.#waitsSince ??= now;
+    this.isLate = this.#waitsSince !== null && now - this.#waitsSince > PATIENCE_S;
+  }
+
+  #show(chunk, player) {
+    const name = nameOf(this.key);
+    for (const each of this.players) each.video.hidden = each !== player || this.isLate;
+    if (player && chunk.has_audio) this.tile.offerSound();
+    if (!chunk) this.tile.say("No video at this time");
+    else if (!player) this.tile.say(`${name}: ${reasonOf(chunk)}`, chunk);
+    else this.tile.say(this.isLate ? `${name} does not load: ${player.trouble}` : "");
+  }
+
+  #prepareNext(player) {
+    const { key, timeline, clock, players } = this;
+    const next = timeline.nextChunk(key, clock.time);
+    const source = next && next.start - clock.time < AHEAD_S * clock.rate && sourceOf(next);
+    if (!source) return;
+    const idle = players.find((each) => each.url === source.url) ?? players.find((each) => each !== player);
+    idle.prepare(source);
+  }
+}
+
+/** All cameras of a session, in `element`: one can be enlarged to its whole area; `shelf` has the names of hidden ones. */
+export class Cameras {
+  constructor(element, shelf, timeline, clock, fps, onNews) {
+    Object.assign(this, { shelf, onNews });
+    this.cameras = [...timeline.cameras.keys()].map((key) => new Camera(key, timeline, clock, fps, onNews));
+    for (const camera of this.cameras) {
+      element.append(camera.tile.element);
+      camera.tile.onEnlarge = () => this.enlarge(camera.tile.isEnlarged ? null : camera);
+      camera.tile.onHide = () => this.#hide(camera);
+    }
+  }
+
+  follow() {
+    for (const camera of this.cameras) camera.follow();
+  }
+
+  get isSettled() {
+    return this.cameras.every((camera) => camera.isSettled);
+  }
+
+  /** null: all have the same room again. */
+  enlarge(camera) {
+    for (const each of this.cameras) each.tile.isEnlarged = each === camera;
+  }
+
+  #hide({ tile }) {
+    const button = document.createElement("button");
+    Object.assign(button, { type: "button", textContent: `Show ${tile.name}` });
+    button.addEventListener("click", () => {
+      button.remove();
+      this.#setHidden(tile, false);
+      tile.focus();
+    });
+    this.shelf.append(button);
+    this.enlarge(null);
+    this.#setHidden(tile, true);
+    button.focus();
+  }
+
+  #setHidden(tile, isHidden) {
+    tile.isHidden = isHidden;
+    this.shelf.hidden = !this.shelf.querySelector("button");
+    this.onNews();
   }
 }

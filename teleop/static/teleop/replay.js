@@ -2,7 +2,7 @@
 
 import { clockNotes, showFacts, showMarks, showQuality } from "./about.js";
 import { get } from "./api.js";
-import { Camera } from "./cameras.js";
+import { Cameras } from "./cameras.js";
 import { Clock, RATES } from "./clock.js";
 import { Frames } from "./frames.js";
 import { clockTime, Joints } from "./joints.js";
@@ -15,6 +15,7 @@ const POINTS = 2000;
 const MOST_COLUMNS = 64;
 const FEWEST_FRAMES = 10; // that a zoom shows
 const ZOOM_WAIT_MS = 150;
+const PREVIEW_WAIT_MS = 5000;
 const page = document.querySelector(".replay");
 const find = (selector) => page.querySelector(selector);
 const path = `/sessions/${page.dataset.session}`;
@@ -29,9 +30,9 @@ async function start() {
   const track = new Track(find(".track"), timeline, view);
   const joints = new Joints(find(".joints"), timeline, view);
   const frames = new Frames(timeline, async (from, limit) => (await get(`${path}/frames?start=${from}&limit=${limit}`)).results);
-  const draw = drawer({ clock, timeline, frames, joints, track, view, cameras: [] });
-  draw.cameras = [...timeline.cameras.keys()].map((key) => new Camera(key, timeline, clock, session.fps, draw));
-  find(".cameras").append(...draw.cameras.map((camera) => camera.element));
+  const draw = drawer({ clock, timeline, frames, joints, track, view });
+  const cameras = new Cameras(find(".cameras"), find(".shelf"), timeline, clock, session.fps, draw);
+  draw.cameras = cameras;
   clock.addEventListener("change", draw);
   view.addEventListener("change", draw);
 
@@ -48,11 +49,12 @@ async function start() {
   tellWhatIsMissing(session, timeline, picture);
   plots(joints, view, timeline, picture);
   controls({ clock, view, joints, track, timeline, frames });
-  keys({ clock, view, labels, frames });
+  keys({ clock, view, labels, frames, cameras });
   page.addEventListener("click", (event) => leave(event.target.closest("a[rel]"), labels, event));
   clock.seek(Number(new URL(location).searchParams.get("t")) || 0);
   moment(clock);
   page.dataset.ready = "";
+  watchPreviews(timeline, track, draw);
 }
 
 /** All columns; of a robot with very many, those that are joints. */
@@ -91,7 +93,7 @@ function drawer(parts) {
     clock.tick();
     const { time } = clock;
     if (clock.playing) view.follow(time);
-    for (const camera of draw.cameras) camera.follow();
+    draw.cameras.follow();
     const frame = frames.at(time);
     if (frame === undefined) frames.read(time).then(draw, () => {}); // until then the thinned values stand
     joints.showCursor(time);
@@ -100,14 +102,27 @@ function drawer(parts) {
     find(".time").textContent = `${clockTime(time)} / ${clockTime(timeline.duration)}`;
     const index = frame?.index ?? timeline.indexAt(time);
     find(".frame").textContent = timeline.gapAt(time) ? "no frame at this time" : index === null ? "" : `frame ${index}`;
-    const isSettled = frame !== undefined && draw.cameras.every((camera) => camera.isSettled);
+    const isSettled = frame !== undefined && draw.cameras.isSettled;
     page.dataset.state = clock.running ? "playing" : clock.playing ? "waiting" : isSettled ? "paused" : "seeking";
     find("[name=play]").ariaLabel = clock.playing ? "Pause" : "Play";
     find("[name=rate]").value = String(clock.rate);
     if (clock.playing || !isSettled) draw();
   };
-  draw.cameras = [];
   return draw;
+}
+
+/** Looks again until all previews are made, at most a twentieth of the time. */
+async function watchPreviews(timeline, track, draw) {
+  for (let wait = PREVIEW_WAIT_MS; timeline.isPending; ) {
+    await new Promise((done) => setTimeout(done, wait));
+    if (document.hidden) continue;
+    const began = performance.now();
+    const videos = await readVideos().catch(() => []); // the next look may have an answer
+    wait = Math.max(PREVIEW_WAIT_MS, 20 * (performance.now() - began));
+    timeline.update(videos);
+    track.showFilms();
+    draw();
+  }
 }
 
 /** The coarse picture at once; of what is zoomed into, its own. */
@@ -185,7 +200,7 @@ function scrub(element, timeAt, clock, view) {
   });
 }
 
-function keys({ clock, view, labels, frames }) {
+function keys({ clock, view, labels, frames, cameras }) {
   const step = async (steps) => {
     clock.pause();
     const frame = await frames.step(clock.time, steps);
@@ -210,6 +225,7 @@ function keys({ clock, view, labels, frames }) {
     n: () => find("a[rel=next]")?.click(),
     p: () => find("a[rel=prev]")?.click(),
     "?": () => find(".keys").showModal(),
+    Escape: () => cameras.enlarge(null),
   };
   addEventListener("keydown", (event) => {
     const isTyping = event.target.closest("input:not([type=radio]), textarea, select, dialog");

@@ -3,6 +3,8 @@
 // Session time is seconds since the first frame; the server's moments are unix seconds. Session time goes on where the
 // robot's clock stepped.
 
+const TOUCH_S = 0.05; // films that end so near to the next one, or to the end of their interval, reach it
+
 /** The position of the last of `sorted` (ascending by `of`) that is not past `value`; -1: all are. */
 export function lastUpTo(sorted, value, of = (each) => each) {
   let low = 0;
@@ -24,14 +26,14 @@ export class Timeline {
     this.gaps = gaps.map(([from, to]) => [from - this.origin, to - this.origin]);
     this.pieces = piecesBetween(steps, this.origin, anchors.at(-1)?.[1]);
     this.cameras = new Map();
-    for (const { id, camera_key, start_timestamp, end_timestamp } of chunks) {
+    for (const video of chunks) {
+      const { camera_key } = video;
       if (!this.cameras.has(camera_key)) this.cameras.set(camera_key, []);
-      const start = this.timeOf(start_timestamp);
-      this.cameras.get(camera_key).push({ id, start, end: start + end_timestamp - start_timestamp });
+      this.cameras.get(camera_key).push(this.#chunkOf(video));
     }
-    for (const film of this.cameras.values()) film.sort((a, b) => a.start - b.start);
+    for (const chunks of this.cameras.values()) chunks.sort((a, b) => a.start - b.start);
     // Without frames the videos say how long it is; beside frames, what a camera saw before and after is left out.
-    const ends = [...this.cameras.values()].map((film) => film.at(-1).end);
+    const ends = [...this.cameras.values()].map((chunks) => chunks.at(-1).end);
     this.duration = anchors.length ? this.anchors.at(-1).time : Math.max(0, ...ends);
   }
 
@@ -75,25 +77,50 @@ export class Timeline {
     return gap && time > gap[0] && time < gap[1] ? gap : null;
   }
 
-  /** The chunk of the camera that has this time, and the seconds into it; null: no video here. */
-  placeAt(camera, time) {
-    const film = this.cameras.get(camera);
-    const at = lastUpTo(film, time, (chunk) => chunk.start);
-    const chunk = film[at];
-    if (!chunk || time >= chunk.end) return null;
-    return { chunk, offset: time - chunk.start, following: film[at + 1] ?? null };
+  /** The chunk whose film has a picture at this time; null: no video here. */
+  chunkAt(camera, time) {
+    const chunks = this.cameras.get(camera);
+    const chunk = chunks[lastUpTo(chunks, time, (each) => each.start)];
+    return chunk && time < chunk.over ? chunk : null;
   }
 
-  /** Where the camera has video, as pairs of session times; chunks that touch are one piece. */
-  coverage(camera, tolerance = 0.05) {
+  /** The first chunk of the camera that begins after this time, or null. */
+  nextChunk(camera, time) {
+    const chunks = this.cameras.get(camera);
+    return chunks[lastUpTo(chunks, time, (each) => each.start) + 1] ?? null;
+  }
+
+  /** Where the camera has video, as [from, to, preview] in session time; chunks that touch are one piece. */
+  coverage(camera) {
     const pieces = [];
-    for (const { start, end } of this.cameras.get(camera)) {
-      if (end <= 0 || start >= this.duration) continue;
+    for (const { start, over, preview } of this.cameras.get(camera)) {
+      if (over <= 0 || start >= this.duration) continue;
+      const seen = preview === "proxy" ? "original" : preview;
       const last = pieces.at(-1);
-      if (last && start - last[1] <= tolerance) last[1] = Math.min(end, this.duration);
-      else pieces.push([Math.max(start, 0), Math.min(end, this.duration)]);
+      if (last && last[2] === seen && start - last[1] <= TOUCH_S) last[1] = Math.min(over, this.duration);
+      else pieces.push([Math.max(start, 0), Math.min(over, this.duration), seen]);
     }
     return pieces;
+  }
+
+  /** A preview is still being made. */
+  get isPending() {
+    return [...this.cameras.values()].some((chunks) => chunks.some(({ preview }) => preview === "pending"));
+  }
+
+  /** The films as the server knows them now; chunks that are new are left out. */
+  update(videos) {
+    const known = new Map([...this.cameras.values()].flat().map((chunk) => [chunk.id, chunk]));
+    for (const video of videos) if (known.has(video.id)) Object.assign(known.get(video.id), this.#chunkOf(video));
+  }
+
+  /** The video with session times: from `start` to `end` it should last, at `over` its last picture ends. */
+  #chunkOf(video) {
+    const start = this.timeOf(video.start_timestamp);
+    const end = start + video.end_timestamp - video.start_timestamp;
+    const stretch = video.stretch ?? 1;
+    const over = start + (video.duration_s || Infinity) * stretch; // null: not probed yet, 0: unreadable
+    return { ...video, stretch, start, end, over: over > end - TOUCH_S ? end : over };
   }
 }
 

@@ -1,5 +1,9 @@
 // The whole session as lanes: where there are frames, where each camera has video, what was marked, what the plots show.
 
+import { nameOf } from "./films.js";
+
+const PREVIEWS = { pending: "a preview is being made", none: "no preview" };
+
 export class Track {
   constructor(element, timeline, view) {
     Object.assign(this, { element, timeline, view });
@@ -9,12 +13,21 @@ export class Track {
     const frames = this.#lane("frames", "frames");
     if (timeline.anchors.length) this.#piece(frames, 0, view.whole);
     for (const [from, to] of timeline.gaps) this.#piece(frames, from, to, "gap");
-    for (const camera of timeline.cameras.keys()) {
-      const lane = this.#lane("camera", camera.replace(/^observation\.images\./, ""));
-      for (const [from, to] of timeline.coverage(camera)) this.#piece(lane, from, to);
-    }
+    this.films = new Map([...timeline.cameras.keys()].map((camera) => [camera, this.#lane("camera", nameOf(camera))]));
+    this.showFilms();
     view.addEventListener("change", () => this.#showWindow());
     this.#showWindow();
+  }
+
+  /** A film without a preview looks different, and says so under the pointer. */
+  showFilms() {
+    for (const [camera, lane] of this.films) {
+      lane.replaceChildren();
+      for (const [from, to, preview] of this.timeline.coverage(camera)) {
+        const piece = this.#piece(lane, from, to, `piece ${preview}`);
+        piece.title = PREVIEWS[preview] ?? "";
+      }
+    }
   }
 
   showMarks(marks) {

@@ -6,7 +6,7 @@ from django.core.files.storage import default_storage
 from django.utils import timezone
 
 from robots.management.base import FormatCheckedCommand
-from videos.orphans import files_without_row, rows_without_file
+from videos.orphans import files_without_row, missing_files
 
 MIN_HOURS, DEFAULT_HOURS, MAX_HOURS = 1, 24, 24 * 366
 
@@ -23,9 +23,10 @@ def hours(text: str) -> timedelta:
 
 
 class Command(FormatCheckedCommand):
-    help = """Lists remains of interrupted uploads and deletions: files without a row, and rows without a file.
+    help = """Lists remains of interrupted work: files without a row, and rows with a missing film, poster or proxy.
 
-    Rows are only listed, never deleted: if MEDIA_ROOT is not mounted, every file is missing."""
+    Rows are only listed, never deleted: if MEDIA_ROOT is not mounted, every file is missing. With --delete the server
+    makes a missing poster or proxy again if its film is there."""
 
     def add_arguments(self, parser):
         parser.add_argument("--delete", action="store_true", help="delete the files without a row")
@@ -39,9 +40,9 @@ class Command(FormatCheckedCommand):
 
     def handle(self, *args, delete, older_than, **options):
         files = self._clean(timezone.now() - older_than, delete)
-        rows = self._list_rows()
+        missing = self._list_missing(delete)
         done = "deleted" if delete else "to delete (use --delete)"
-        self.stdout.write(f"{files} files {done}, {rows} rows without a file")
+        self.stdout.write(f"{files} files {done}, {missing} files are missing")
 
     def _clean(self, before: datetime, delete: bool) -> int:
         count = 0
@@ -52,9 +53,11 @@ class Command(FormatCheckedCommand):
             count += 1
         return count
 
-    def _list_rows(self) -> int:
+    def _list_missing(self, repair: bool) -> int:
         count = 0
-        for chunk in rows_without_file():
-            self.stdout.write(f"no file for video {chunk.pk} of session {chunk.session_id}: {chunk.file_path.name}")
+        for chunk, name in missing_files():
+            self.stdout.write(f"no file for video {chunk.pk} of session {chunk.session_id}: {name}")
+            if repair and chunk.is_stored:
+                chunk.make_again(name)
             count += 1
         return count

@@ -1,0 +1,30 @@
+"""Films as people have them: one for each cause of wrong times. `make films` has many more (film_matrix.py)."""
+
+import pytest
+
+from teleop.tests.recordings import make_session
+from tests.browser.film_replay import FOLDER, Film, check_replay, post_film
+
+pytestmark = pytest.mark.postgresql  # once is enough
+
+FILMS = [
+    Film("h264_bframes_noedit.mp4"),  # the first picture is at 67 ms
+    Film("seg_1.mp4", seconds=5, count=150, first=150),  # its times go on at 5 s
+    Film("cut_ss_copy.mp4", seconds=6.5, count=195, first=105),  # the edit list hides 3.5 s
+    Film("cv_mp4v.mp4", preview="proxy"),
+    Film("short92.mp4", count=276),  # 9.2 s of film for 10 s
+    Film("vfr_2s_hole.mp4", missing=range(100, 161)),
+]
+
+
+@pytest.mark.parametrize("film", FILMS, ids=lambda film: film.name)
+def test_the_picture_is_that_of_the_cursor(film: Film, server, visit, viewer, tmp_path):
+    check_replay(film, server, visit, viewer, tmp_path)
+
+
+def test_a_truncated_film_is_refused(server, tmp_path):
+    path = tmp_path / "film.mp4"
+    whole = (FOLDER / "h264_bframes_noedit.mp4").read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    answer = post_film(server, make_session([0, 600]), path, 10)
+    assert "file is not a usable video" in answer["file"][0]
