@@ -14,7 +14,7 @@ from videos.models import VideoChunk
 PREVIEWS = {
     "original": "browsers play the file",
     "proxy": "browsers play the proxy",
-    "pending": "not probed, or its proxy is not made yet",
+    "pending": "its proxy is not made yet",
     "none": "none",
 }
 

@@ -123,8 +123,11 @@ class VideoChunk(models.Model):
 
     @property
     def preview(self) -> Literal["original", "proxy", "pending", "none"]:
-        """Return the file that browsers play; "pending" until the file was probed and a proxy that it needs is made."""
-        if self.playable:
+        """Return the file that browsers play; "pending" until the proxy is made that it needs.
+
+        Most films that were not probed yet are playable.
+        """
+        if self.playable is not False:
             return "original"
         if self.proxy_size:
             return "proxy"

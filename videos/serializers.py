@@ -92,7 +92,7 @@ class VideoSerializer(serializers.ModelSerializer):
             "pixel_format": {"help_text": "Pixel format, as FFmpeg names it; empty: not probed yet."},
             "rate": {"help_text": "Pictures per second, on average."},
             "playable": {"help_text": "Whether all present browsers play the file; null: not probed yet."},
-            "preview": {"help_text": "The file for browsers; pending: not probed, or its proxy is not made yet."},
+            "preview": {"help_text": "The file for browsers; pending: its proxy is not made yet."},
         }
 
 

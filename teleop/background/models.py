@@ -6,7 +6,7 @@ The work itself is found from the data (`Kind.due`), so nothing has to be put in
 from datetime import timedelta
 
 from django.db import IntegrityError, models, transaction
-from django.db.models import F, Q
+from django.db.models import Case, Count, F, Q, Value, When
 from django.db.models.functions import Now
 
 LEASE = timedelta(seconds=60)
@@ -22,10 +22,19 @@ class JobQuerySet(models.QuerySet):
     def failed(self):
         return self.filter(attempts__gte=MAX_ATTEMPTS, holder="")
 
+    def with_state(self):
+        """Add the text `shown_state`, one of STATES, the same as `Job.state`."""
+        running = When(~Q(holder=""), then=Value("running"))
+        failed = When(attempts__gte=MAX_ATTEMPTS, then=Value("failed"))
+        return self.annotate(shown_state=Case(running, failed, default=Value("waiting")))
+
     def in_state(self, state: str):
-        if state == "running":
-            return self.exclude(holder="")
-        return self.failed() if state == "failed" else self.filter(attempts__lt=MAX_ATTEMPTS, holder="")
+        return self.with_state().filter(shown_state=state)
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Return the number of jobs by kind and state."""
+        rows = self.with_state().order_by().values_list("kind", "shown_state").annotate(Count("pk"))
+        return {(kind, state): count for kind, state, count in rows}
 
     def to_retry(self):
         return self.filter(attempts__lt=MAX_ATTEMPTS, holder="", free_at__lte=Now()).order_by("free_at", "pk")

@@ -61,12 +61,12 @@ class FromDatabase:
     def _jobs(self) -> Iterator[Metric]:
         """Count background work. What was not begun has no job, and is counted in the data."""
         jobs = GaugeMetricFamily("teleop_jobs", "Background work by kind and state", labels=["kind", "state"])
+        counts = Job.objects.counts()
         for kind in KINDS.values():
-            of_kind = Job.objects.filter(kind=kind.name)
-            begun = of_kind.values("object_id")
-            jobs.add_metric([kind.name, "due"], kind.due().exclude(pk__in=begun).count())
+            begun = Job.objects.filter(kind=kind.name).values("object_id")
+            jobs.add_metric([kind.name, "due"], kind.due().exclude(pk__in=begun).order_by().count())
             for state in STATES:
-                jobs.add_metric([kind.name, state], of_kind.in_state(state).count())
+                jobs.add_metric([kind.name, state], counts.get((kind.name, state), 0))
         yield jobs
 
     def _storage(self, now: Storage) -> Iterator[Metric]:

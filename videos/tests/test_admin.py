@@ -50,9 +50,9 @@ DEPTH = {"playable": False, "codec": "hevc", "pixel_format": "gray12le", "proxy_
 @pytest.mark.parametrize(
     "facts, player, preview",
     [
-        ({}, "content", "not probed, or its proxy is not made yet"),
+        ({}, "content", "browsers play the file"),
         ({"playable": True, "proxy_size": 0}, "content", "browsers play the file"),
-        ({"playable": False}, "content", "not probed, or its proxy is not made yet"),
+        ({"playable": False}, "content", "its proxy is not made yet"),
         ({"playable": False, "proxy_size": 1}, "proxy", "browsers play the proxy"),
         (DEPTH, None, "depth: stored, no preview (gray12le in hevc)"),
     ],

@@ -87,7 +87,7 @@ def test_a_video_that_was_not_probed_yet_says_so(viewer, session):
     shown = viewer.get(f"/videos/{add(session).pk}").json()
     names = ("first_picture_s", "duration_s", "has_audio", "width", "height", "rate", "playable", "poster", "proxy")
     assert {name: shown[name] for name in names} == dict.fromkeys(names)
-    assert (shown["codec"], shown["pixel_format"], shown["stretch"], shown["preview"]) == ("", "", 1.0, "pending")
+    assert (shown["codec"], shown["pixel_format"], shown["stretch"], shown["preview"]) == ("", "", 1.0, "original")
 
 
 @pytest.mark.parametrize(
