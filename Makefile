@@ -33,7 +33,7 @@ test: .venv/dev .venv/services
 schema: .venv/dev .venv/services
 	SCHEMA_CASES=150 python -m tests.services pytest tests/test_schema.py
 
-# Every kind of film that people have, uploaded and replayed in a browser; `make test` has one for each cause (5 minutes).
+# Every kind of film that people have, uploaded and replayed in a browser; `make test` has one for each cause (4 minutes).
 films: .venv/dev .venv/services
 	python -m tests.services pytest tests/browser/film_matrix.py
 

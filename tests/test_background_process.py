@@ -41,7 +41,8 @@ def process_of(server: Server) -> psutil.Process | None:
     return next((child for child in children if child.cmdline()[:4] == COMMAND[-4:]), None)
 
 
-def test_it_computes_quality_after_a_session_ends_and_after_it_resumed(server: Server):
+def test_it_computes_quality_after_a_session_ends_and_after_it_resumed(start_server):
+    server = start_server(BACKGROUND_WORK="serve")
     records(server, 0, 60)
     assert wait_until(duration_s, what="quality") == 1.0
     records(server, 120)
@@ -49,7 +50,7 @@ def test_it_computes_quality_after_a_session_ends_and_after_it_resumed(server: S
 
 
 def test_it_runs_at_the_lowest_priority_and_exits_with_its_worker(start_server):
-    server = start_server()
+    server = start_server(BACKGROUND_WORK="serve")
     records(server, 0)
     process = wait_until(lambda: process_of(server), what="a process")
     wait_until(lambda: process.nice() == 19, what="its priority")
@@ -66,7 +67,7 @@ exec /usr/bin/setpriv "$@"
 def test_it_logs_a_failed_process_and_ingest_continues(start_server, tmp_path):
     (tmp_path / "setpriv").write_text(FAILS_FOR_BACKGROUND_WORK)
     (tmp_path / "setpriv").chmod(0o755)
-    server = start_server(PATH=f"{tmp_path}:{os.environ['PATH']}")
+    server = start_server(BACKGROUND_WORK="serve", PATH=f"{tmp_path}:{os.environ['PATH']}")
     records(server, 0)
     wait_until(lambda: "manage.py background exited with 3" in server.output(), what="a word of it")
     records(server, 60)

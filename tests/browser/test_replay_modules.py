@@ -99,13 +99,17 @@ const { sourceOf, reasonOf } = await import("/static/teleop/films.js");
         "ofFilms({ preview: 'none' }, { preview: 'proxy' }, {}).coverage('front')": [
             *([0, 2, "none"], [2, 6, "original"])
         ],
-        "[{ preview: 'pending' }, {}].map((film) => ofFilms(film).isPending)": [True, False],
+        "[{ preview: 'pending' }, { duration_s: null }, {}].map((film) => ofFilms(film).isPending)": [
+            True,
+            True,
+            False,
+        ],
         "sourceOf({ id: 7, preview: 'original', first_picture_s: 5 })": {"url": "/videos/7/content", "begin": 5},
         "sourceOf({ id: 7, preview: 'proxy', first_picture_s: 5 })": {"url": "/videos/7/proxy", "begin": 0},
         "sourceOf({ id: 7, preview: 'original', proxy: 'url', isBroken: true }).url": "/videos/7/proxy",
         "['pending', 'none'].map((preview) => sourceOf({ preview }))": [None, None],
         "reasonOf({ preview: 'none', codec: '', pixel_format: 'gray' })": "this film cannot be played",
-        "reasonOf({ preview: 'pending', codec: '' })": "this film is being checked",
+        "sourceOf({ id: 7, preview: 'original', first_picture_s: null }).begin": 0,
     }.items(),
 )
 def test_it_knows_when_and_how_a_film_is_seen(run, expression, expected):

@@ -103,9 +103,10 @@ export class Timeline {
     return pieces;
   }
 
-  /** A preview is still being made. */
+  /** A film is not probed yet, or its preview is still being made. */
   get isPending() {
-    return [...this.cameras.values()].some((chunks) => chunks.some(({ preview }) => preview === "pending"));
+    const isPending = ({ preview, duration_s }) => preview === "pending" || duration_s === null;
+    return [...this.cameras.values()].some((chunks) => chunks.some(isPending));
   }
 
   /** The films as the server knows them now; chunks that are new are left out. */
