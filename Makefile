@@ -29,7 +29,8 @@ test: .venv/dev .venv/services
 	env -u DATABASE_URL -u REDIS_URL pytest $(PARALLEL) -m "database and not postgresql and not redis and not once"
 	python -m tests.services pytest $(PARALLEL) -m "not sqlite"
 
-# Every endpoint of /schema asked 150 times, and stories of several (`make test` asks twice).
+# Every endpoint of /schema asked 150 times, and stories of several (`make test` asks five times, and
+# not for the limits of each parameter).
 schema: .venv/dev .venv/services
 	SCHEMA_CASES=150 python -m tests.services pytest tests/test_schema.py
 

@@ -293,8 +293,8 @@ UNITS = sorted((ROOT / "deploy/systemd").glob("*.service"))
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
 def test_it_confines_each_unit(unit: Path):
     directives = unit_directives(unit)
-    confined = unit.read_text().split("# The same in both units")[1].split("[Install]")[0].strip()
-    assert confined == UNITS[0].read_text().split("# The same in both units")[1].split("[Install]")[0].strip()
+    confined = unit.read_text().split("# The same in all units")[1].split("[Install]")[0].strip()
+    assert confined == UNITS[0].read_text().split("# The same in all units")[1].split("[Install]")[0].strip()
     assert {name: directives[name] for name in CONFINED} == CONFINED
     assert directives["User"] == "teleop"
     assert {"MemoryMax", "TasksMax"} <= directives.keys()

@@ -24,7 +24,7 @@ from teleop.monitoring.health import database_connection
 from videos.models import VideoChunk
 from videos.tests.video_files import film
 
-CASES_AN_ENDPOINT = int(os.environ.get("SCHEMA_CASES", 2))
+CASES_AN_ENDPOINT = int(os.environ.get("SCHEMA_CASES", 5))
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)
 TOKEN = "a" * 40
 ACCEPTED = ["2xx", "401", "403", "404", "409", "429", "503"]
@@ -36,6 +36,7 @@ REFUSED = ["4xx", "503"]
 CONFIG = {
     "headers": {"Authorization": f"Token {TOKEN}", "Accept-Encoding": "identity"},
     "generation": {"allow-x00": False},
+    "phases": {"coverage": {"enabled": "SCHEMA_CASES" in os.environ}},  # the limits of every parameter: 20 s of CPU
     "operations": [
         {
             "include-path": path,

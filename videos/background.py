@@ -10,14 +10,16 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from django.conf import settings
 from django.db.models import QuerySet
 
 from teleop.background.kinds import Kind, Postponed, Report, Unusable
 from teleop.monitoring.disk_reserve import shortage
 from videos.disk import sync
 from videos.film.facts import Facts, NoVideo
-from videos.models import VideoChunk
+from videos.models import FOLDER, VideoChunk
 
+MISSING = "its file is missing in the storage"
 MEMORY_BYTES = 2**30
 PROBE_CPU_S, POSTER_CPU_S, PROXY_CPU_S = 30, 60, 60
 # A proxy takes 2 ms a picture and 10 ns a pixel.
@@ -25,7 +27,7 @@ PROXY_CPU_S_A_PICTURE, PROXY_CPU_S_A_PIXEL, MAX_PROXY_CPU_S = 0.02, 50e-9, 7200
 
 
 def due(**missing: None) -> QuerySet[VideoChunk]:
-    """Select the chunks without this column, the newest first; the partial index `videos_unprepared` finds them."""
+    """Select the chunks without this column, the newest first; each has a partial index (VideoChunk.Meta)."""
     return VideoChunk.objects.filter(**missing).order_by("-pk")
 
 
@@ -35,6 +37,8 @@ def probe(chunk: VideoChunk, report: Report = lambda progress: None) -> None:
 
     try:
         store(chunk, examine(chunk.path))
+    except FileNotFoundError:
+        raise Unusable(MISSING) from None
     except NoVideo as error:
         raise Unusable(str(error)) from None
 
@@ -69,12 +73,16 @@ def _make(chunk: VideoChunk, column: str, name: str, write: Callable[[Path, Path
     """Write the file beside the film, and then its size into the row; if the chunk was deleted, delete the file."""
     check_disk()
     target = Path(chunk.storage.path(name))
+    for left in target.parent.glob(f"{target.name}.*.part"):  # of an attempt that was killed
+        left.unlink(missing_ok=True)
     part = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
     try:
         write(chunk.path, part)
         size = part.stat().st_size
         sync(part)
         os.replace(part, target)
+    except FileNotFoundError:
+        raise Unusable(MISSING) from None
     except NoVideo as error:
         raise Unusable(str(error)) from None
     finally:
@@ -82,6 +90,17 @@ def _make(chunk: VideoChunk, column: str, name: str, write: Callable[[Path, Path
     sync(target.parent)
     if not _row_of(chunk).update(**{column: size}):
         target.unlink(missing_ok=True)
+
+
+def blocked() -> str | None:
+    """Return why no film can be read now."""
+    if not Path(settings.MEDIA_ROOT, FOLDER).is_dir():
+        return f"MEDIA_ROOT ({settings.MEDIA_ROOT}) has no folder {FOLDER}; is its disk mounted?"
+    return None
+
+
+def blocked_or_full() -> str | None:
+    return blocked() or shortage()
 
 
 def check_disk() -> None:
@@ -112,7 +131,9 @@ def proxy_cpu_s(chunk: VideoChunk) -> float:
     return min(PROXY_CPU_S + chunk.rate * chunk.duration_s * a_picture, MAX_PROXY_CPU_S)
 
 
-PROBE = Kind("probe", partial(due, duration_s=None), probe, give_up_probe, MEMORY_BYTES, lambda chunk: PROBE_CPU_S)
+PROBE = Kind(
+    "probe", partial(due, duration_s=None), probe, give_up_probe, MEMORY_BYTES, lambda chunk: PROBE_CPU_S, blocked
+)
 POSTER = Kind(
     "poster",
     partial(due, poster_size=None, duration_s__isnull=False),
@@ -120,7 +141,7 @@ POSTER = Kind(
     give_up_poster,
     MEMORY_BYTES,
     lambda chunk: POSTER_CPU_S,
-    shortage,
+    blocked_or_full,
 )
 PROXY = Kind(
     "proxy",
@@ -129,5 +150,5 @@ PROXY = Kind(
     give_up_proxy,
     MEMORY_BYTES,
     proxy_cpu_s,
-    shortage,
+    blocked_or_full,
 )

@@ -27,8 +27,6 @@ EXTENSIONS = {
 CAMERA_KEY = r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*"
 MAX_CAMERA_KEY = 100
 TOUCH_S = 0.001  # one chunk's end and the next one's start are computed apart, from times in milliseconds or in floats
-# Background work has something left to do: to probe it, or to make its poster or its proxy.
-UNPREPARED = models.Q(duration_s=None) | models.Q(poster_size=None) | models.Q(proxy_size=None)
 
 
 class SessionGone(Exception):
@@ -95,7 +93,20 @@ class VideoChunk(models.Model):
                 condition=models.Q(end_timestamp__gt=models.F("start_timestamp")), name="chunk_lasts"
             ),
         ]
-        indexes = [models.Index(fields=["id"], condition=UNPREPARED, name="videos_unprepared")]
+        # What is due in the background (videos/background.py): a few of millions.
+        indexes = [
+            models.Index(fields=["id"], condition=models.Q(duration_s=None), name="videos_to_probe"),
+            models.Index(
+                fields=["id"],
+                condition=models.Q(poster_size=None, duration_s__isnull=False),
+                name="videos_without_poster",
+            ),
+            models.Index(
+                fields=["id"],
+                condition=models.Q(proxy_size=None, duration_s__isnull=False),
+                name="videos_without_proxy",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.session_id}/{self.camera_key} {self.start_timestamp:.3f}"
@@ -226,8 +237,8 @@ class VideoChunk(models.Model):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         os.replace(upload.path, self.path)
         sync(*folders_of(self.path, self.storage.location))
-        self.poster_size, self.proxy_size = upload.poster_size, upload.proxy_size
-        self.save(update_fields=["poster_size", "proxy_size"])
+        self.describe(upload.facts)  # a probe may have given up for lack of the file
+        self.save(update_fields=[*Facts._fields, "poster_size", "proxy_size"])
 
     @property
     def path(self) -> Path:

@@ -83,7 +83,9 @@ class ProbeServer:
             reader, writer = os.pipe()
             with open(reader, "rb") as pipe:
                 process = self._send(path, writer)
-                is_over = bool(select.select([pipe], [], [], TIMEOUT_S)[0])
+                answers = select.poll()  # not select(), which takes no descriptor above 1023
+                answers.register(pipe, select.POLLIN)
+                is_over = bool(answers.poll(TIMEOUT_S * 1000))
                 if is_over and (answer := pipe.readline()):
                     return json.loads(answer)
             self._discard(process)

@@ -98,3 +98,20 @@ DOWN = OpenApiExample(
     response_only=True,
     status_codes=["503"],
 )
+JOB_FIELDS = {
+    "id": 5,
+    "kind": "proxy",
+    "object_id": 42,
+    "state": "running",
+    "attempts": 1,
+    "progress": 0.35,
+    "error": "",
+    "updated_at": "2026-11-22T15:50:00.500000Z",
+}
+JOB = OpenApiExample("Work that runs", JOB_FIELDS, response_only=True)
+RESTARTED_JOB = OpenApiExample(
+    "Restarted work",
+    JOB_FIELDS | {"state": "waiting", "attempts": 0, "progress": None},
+    response_only=True,
+    status_codes=["200"],
+)

@@ -11,6 +11,7 @@ from robots import audit
 from robots.api.exceptions import Conflict
 from robots.api.permissions import MayChange
 from robots.api.schema import problem
+from teleop.api import examples
 from teleop.background.models import STATES, Job
 from teleop.background.restart import restart
 
@@ -47,8 +48,13 @@ class JobSerializer(serializers.ModelSerializer):
         summary="List background work",
         description="Returns the work that runs, waits for another attempt, or has failed; the newest first. Work that "
         "was not begun has no entry, and neither has work that is done.",
+        examples=[examples.JOB],
     ),
-    retrieve=extend_schema(summary="Get a piece of background work"),
+    retrieve=extend_schema(
+        summary="Get a piece of background work",
+        description="Returns the work if it runs, waits for another attempt, or has failed.",
+        examples=[examples.JOB],
+    ),
 )
 class JobViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericViewSet):
     queryset = Job.objects.order_by("-pk")
@@ -58,8 +64,10 @@ class JobViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericViewSe
 
     @extend_schema(
         summary="Restart failed work",
+        description="Lets failed work be done again, with three new attempts.",
         request=None,
         responses={200: JobSerializer, 409: problem("The work has not failed.")},
+        examples=[examples.RESTARTED_JOB],
     )
     @action(detail=True, methods=["post"], permission_classes=[MayChange])
     def restart(self, request, pk):

@@ -40,33 +40,34 @@ def run_isolated(kind: Kind, target: Any, renew: Callable[[float | None], bool])
     The process has one thread. Its connections to the database are closed first: two processes cannot share them.
     """
     connections.close_all()
+    cpu_s = kind.cpu_s(target)
     reader, writer = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
     if (pid := os.fork()) == 0:
         os.close(reader)
-        _run(kind, target, writer)
+        _run(kind, target, writer, cpu_s)
     os.close(writer)
     try:
         with os.fdopen(reader, "rb") as pipe:
-            said = _listen(pipe, kind.cpu_s(target), renew)
+            said = _listen(pipe, cpu_s, renew)
     finally:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)  # without effect on a process that has ended
         _, status = os.waitpid(pid, 0)
     if said is not None:
         return None if said == {} else Failure(**said)
-    return _failure_of(os.waitstatus_to_exitcode(status), kind.cpu_s(target))
+    return _failure_of(os.waitstatus_to_exitcode(status), cpu_s)
 
 
-def _run(kind: Kind, target: Any, writer: int) -> None:
+def _run(kind: Kind, target: Any, writer: int, cpu_s: float) -> None:
     """Run in the forked process, which never returns."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     use_dedicated_connection()  # threads of a pool do not survive a fork
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C goes to the whole group; the parent ends this
-    seconds = int(kind.cpu_s(target)) + 1
+    seconds = int(cpu_s) + 1
     resource.setrlimit(resource.RLIMIT_DATA, (kind.memory_bytes, kind.memory_bytes))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -12,12 +12,13 @@ from django.db.models.functions import Now
 LEASE = timedelta(seconds=60)
 MAX_ATTEMPTS = 3
 STATES = ("running", "waiting", "failed")  # waiting: for another attempt
+UNSETTLED = Q(attempts__lt=MAX_ATTEMPTS) | ~Q(holder="")
 LOST = "its process was killed, or did not answer for 60 s"
 
 
 class JobQuerySet(models.QuerySet):
     def unsettled(self):
-        return self.filter(Q(attempts__lt=MAX_ATTEMPTS) | ~Q(holder=""))
+        return self.filter(UNSETTLED)
 
     def failed(self):
         return self.filter(attempts__gte=MAX_ATTEMPTS, holder="")
@@ -40,7 +41,7 @@ class JobQuerySet(models.QuerySet):
         return self.filter(attempts__lt=MAX_ATTEMPTS, holder="", free_at__lte=Now()).order_by("free_at", "pk")
 
     def lost(self):
-        """Select jobs whose holder did not renew its lease."""
+        """Select jobs whose holder did not renew its lease in time."""
         return self.filter(free_at__lte=Now()).exclude(holder="")
 
     def fail(self, reason: str, attempts: int, is_final: bool = False) -> bool:
@@ -48,6 +49,10 @@ class JobQuerySet(models.QuerySet):
         is_final = is_final or attempts >= MAX_ATTEMPTS
         changes = {"attempts": MAX_ATTEMPTS if is_final else attempts, "free_at": Now() + LEASE * attempts}
         return bool(self.update(holder="", error=reason, progress=None, updated_at=Now(), **changes)) and is_final
+
+    def forget(self, kind: str, object_id: int) -> None:
+        """Delete a failed job, as the work was done by a command."""
+        self.failed().filter(kind=kind, object_id=object_id).delete()
 
     def claim(self, kind: str, object_id: int, holder: str) -> "Job | None":
         """Return the job with its lease, or None if another process has it.
@@ -77,7 +82,7 @@ class Job(models.Model):
     kind = models.CharField(max_length=20)
     object_id = models.BigIntegerField()
     attempts = models.PositiveSmallIntegerField(default=0, db_default=0)
-    # `host:process id` of the process that does it; empty: nobody. Nobody else takes the job before free_at.
+    # `host:process id:random` of the process that does it; empty: nobody. Nobody else takes the job before free_at.
     holder = models.CharField(max_length=100, blank=True, default="", db_default="")
     free_at = models.DateTimeField(db_default=Now())
     progress = models.FloatField(null=True)  # 0 to 1
@@ -89,6 +94,7 @@ class Job(models.Model):
     class Meta:
         app_label = "teleop"
         constraints = [models.UniqueConstraint(fields=["kind", "object_id"], name="job_of_object")]
+        indexes = [models.Index(fields=["free_at"], condition=UNSETTLED, name="jobs_unsettled")]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.object_id}"
@@ -105,6 +111,7 @@ class Job(models.Model):
 
     def renew(self, progress: float | None) -> bool:
         """Extend the lease; return False if another process has the job now."""
+        self.progress = progress
         return bool(self.held().update(free_at=Now() + LEASE, progress=progress, updated_at=Now()))
 
     def done(self) -> None:

@@ -59,7 +59,13 @@ class BackgroundProcess:
         process = await asyncio.create_subprocess_exec(
             *COMMAND, cwd=settings.BASE_DIR, stdin=DEVNULL, start_new_session=True
         )
-        if code := await process.wait():
+        try:
+            code = await process.wait()
+        finally:
+            if process.returncode is None:  # this server stops
+                process.terminate()
+                await process.wait()
+        if code:
             logger.warning("manage.py background exited with %d; its output is above", code)
 
 

@@ -5,7 +5,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,10 +27,14 @@ class Stopped(BaseException):
 
 
 class Worker:
-    """Takes the next job of any server, by priority, until a signal stops it."""
+    """Takes the next job of any server, by priority, until a signal stops it.
+
+    While a job runs, more urgent work is done every 10 s: a proxy may take hours, and nobody waits for it.
+    """
 
     def __init__(self) -> None:
-        self._holder = f"{socket.gethostname()}:{os.getpid()}"[:100]
+        self._holder = f"{socket.gethostname()[:80]}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._held: list[Job] = []  # the jobs under way, the most urgent last
         self._blocked: set[str] = set()  # names of kinds, as the log says
 
     def run(self, until_idle_s: float | None) -> None:
@@ -38,6 +43,8 @@ class Worker:
             idle_since = None
             while True:
                 is_idle = not self._try_next()
+                if is_idle and idle_since is None:
+                    self._forget_deleted()
                 idle_since = (idle_since or time.monotonic()) if is_idle else None
                 if idle_since and until_idle_s is not None and time.monotonic() - idle_since >= until_idle_s:
                     return
@@ -58,14 +65,20 @@ class Worker:
             time.sleep(POLL_S)
         return has_more
 
-    def do_next(self) -> bool:
-        """Do the most urgent job; return False if there is none."""
-        for job in Job.objects.lost():
+    def _forget_deleted(self) -> None:
+        """Delete failed jobs of objects that were deleted."""
+        for kind in KINDS.values():
+            failed = Job.objects.failed().filter(kind=kind.name)
+            failed.exclude(object_id__in=kind.model._base_manager.values("pk")).delete()
+
+    def do_next(self, before: str | None = None) -> bool:
+        """Do the most urgent job, of the kinds before the named one; return False if there is none."""
+        for job in Job.objects.filter(kind__in=KINDS).lost():
             self._fail(job, Job.objects.lost().filter(pk=job.pk), Failure(LOST))
         for kind in KINDS.values():
-            if self._is_blocked(kind):
-                continue
-            if claimed := self._claim(kind):
+            if kind.name == before:
+                break
+            if not self._is_blocked(kind) and (claimed := self._claim(kind)):
                 self._do(kind, *claimed)
                 return True
         return False
@@ -79,10 +92,12 @@ class Worker:
 
     def _claim(self, kind: Kind) -> tuple[Job, Any] | None:
         jobs = Job.objects.filter(kind=kind.name)
-        for object_id in jobs.to_retry().values_list("object_id", flat=True):
-            target = kind.model._base_manager.filter(pk=object_id).first()
+        for object_id, attempts in jobs.to_retry().values_list("object_id", "attempts"):
+            # Staff may restart what is not due; what is tried again may be done meanwhile, or deleted.
+            candidates = kind.due() if attempts else kind.model._base_manager
+            target = candidates.filter(pk=object_id).first()
             if target is None:
-                jobs.filter(object_id=object_id).delete()
+                jobs.to_retry().filter(object_id=object_id).order_by().delete()
             elif job := Job.objects.claim(kind.name, object_id, self._holder):
                 return job, target
         for target in kind.due().exclude(pk__in=jobs.unsettled().values("object_id"))[:3]:
@@ -91,19 +106,53 @@ class Worker:
         return None
 
     def _do(self, kind: Kind, job: Job, target: Any) -> None:
+        self._held.append(job)
         try:
-            failure = run_isolated(kind, target, job.renew)
+            failure = run_isolated(kind, target, lambda progress: self._renew(kind, job, progress))
         except Stopped:
             connections.close_all()  # the signal may have interrupted a query
             job.give_back()
             raise
+        except DatabaseFailure:
+            raise
+        except Exception as error:  # one row must not end the worker
+            logger.exception("%s of %d", job.kind, job.object_id)
+            failure = Failure(f"{type(error).__name__}: {error}")
+        finally:
+            self._held.remove(job)
         if failure is None:
-            job.done()
+            self._persist(job.done)
         elif failure.is_postponed:
             logger.warning("%s of %d has to wait: %s", job.kind, job.object_id, failure.reason)
-            job.give_back(failure.reason, LEASE)
+            self._persist(lambda: job.give_back(failure.reason, LEASE))
         else:
-            self._fail(job, job.held(), failure)
+            self._persist(lambda: self._fail(job, job.held(), failure))
+
+    def _renew(self, kind: Kind, job: Job, progress: float | None) -> bool:
+        """Renew all leases, then do more urgent work; return False if another process has this job."""
+        try:
+            if not job.renew(progress):
+                return False
+            for other in self._held[:-1]:  # less urgent ones, which wait for this one
+                other.renew(other.progress)
+            self.do_next(before=kind.name)
+        except DatabaseFailure as error:  # the next renewal finds out whether the lease was lost
+            logger.warning("could not renew the lease on %s of %d: %s", job.kind, job.object_id, error)
+            connections.close_all()
+        return True
+
+    def _persist(self, save: Callable[[], object]) -> None:
+        """Save how a job ended; if the database is away, again until the lease has ended."""
+        ends_at = time.monotonic() + LEASE.total_seconds()
+        while True:
+            try:
+                save()
+                return
+            except DatabaseFailure:
+                connections.close_all()
+                if time.monotonic() > ends_at:
+                    raise
+                time.sleep(POLL_S)
 
     def _fail(self, job: Job, held: JobQuerySet, failure: Failure) -> None:
         reason = failure.reason

@@ -127,7 +127,8 @@ def sweep(bounds: Bounds) -> int:
 
 def is_work_left() -> bool:
     with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, writes=False):
-        return Job.objects.unsettled().exists() or any(kind.due().exists() for kind in KINDS.values())
+        is_begun = Job.objects.filter(kind__in=KINDS).unsettled().exists()
+        return is_begun or any(kind.due().exists() for kind in KINDS.values())
 
 
 def note_refusals(refusals: Mapping[str, HandshakeRefused]) -> None:

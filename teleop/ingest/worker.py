@@ -77,13 +77,14 @@ class Worker:
         self.tap = live_tap.Tap(self.connections, partial(channel_layer.send, live_tap.GROUP))
         self._background = BackgroundProcess(lambda: self._read(presence.is_work_left))
         self._tasks: set[asyncio.Task] = set()
+        self._background_task = self._in_background(self._background.run())
+        self._background_task.add_done_callback(self._on_essential_end)
         for essential in (
             self.writer.run(),
             self._notice_stops(),
             self.handshakes.run(),
             self._releases.run(),
             self._counts.run(),
-            self._background.run(),
             self._run_periodically(HEARTBEAT_INTERVAL_S, self._heartbeat),
             self._run_periodically(SWEEP_INTERVAL_S, self._sweep),
             self._run_periodically(GAUGE_INTERVAL_S, self._gauge),
@@ -293,6 +294,7 @@ class Worker:
         Each step is bounded, because a database that never answers must not keep the process from ending.
         """
         self.is_closing = True
+        self._background_task.cancel()  # its process gives its job back meanwhile
         await self._within(budget_s / 8, [self.handshakes.close()])
         connections = list(self.connections.values())
         for connection in connections:
@@ -306,6 +308,7 @@ class Worker:
                 connection.close(Close.RESTARTING)
         await self._within(budget_s / 4, [connection.disconnected.wait() for connection in connections])
         await self._within(budget_s / 4, [self.release(connection) for connection in list(self.connections.values())])
+        await self._within(budget_s / 4, [self._background_task])
         if self.writer.pending_frames:
             logger.error("%d frames were neither stored nor acknowledged at the shutdown", self.writer.pending_frames)
 

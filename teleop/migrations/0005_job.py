@@ -43,6 +43,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'constraints': [models.UniqueConstraint(fields=('kind', 'object_id'), name='job_of_object')],
+                'indexes': [models.Index(condition=models.Q(('attempts__lt', 3), models.Q(('holder', ''), _negated=True), _connector='OR'), fields=['free_at'], name='jobs_unsettled')],
             },
         ),
         migrations.RunPython(permit, migrations.RunPython.noop),

@@ -19,6 +19,8 @@ from django.db.migrations.executor import MigrationExecutor
 
 from robots.models import Robot
 from robots.redis_cache import redis_cache
+from teleop.background.models import Job
+from teleop.ingest.presence import is_work_left
 from teleop.ingest.transactions import use_dedicated_connection
 from teleop.monitoring import redis_probe
 from teleop.monitoring.database import Problem, all_needs, connection_problem, problem
@@ -185,8 +187,9 @@ def disk() -> Finding:
     stored = measure()
     least, days = min(stored.free.values()), stored.days_left
     room = f"{least / 1e9:.0f} GB free" + ("" if days is None else f", full in {days:.0f} days at this week's growth")
-    if least < MIN_FREE_BYTES or (days is not None and days < MIN_DAYS):
-        stopped = f"{room}; uploads, posters and proxies are stopped: {reason}" if (reason := shortage()) else room
+    reason = shortage()
+    if reason or least < MIN_FREE_BYTES or (days is not None and days < MIN_DAYS):
+        stopped = f"{room}; uploads, posters and proxies are stopped: {reason}" if reason else room
         return warning("teleop.W017", stopped, "run python manage.py prune, or use a larger disk")
     return ok(room)
 
@@ -202,10 +205,27 @@ def keys() -> Finding:
     return ok(f"{Robot.objects.count()} robots, each with its own key")
 
 
+def background_work() -> Finding:
+    failed_jobs = Job.objects.failed().count()
+    if settings.BACKGROUND_WORK == "separate" and is_work_left() and not Job.objects.exclude(holder="").exists():
+        return warning("teleop.W020", "work is due, and no process does it", "run python manage.py background")
+    if failed_jobs:
+        return warning("teleop.W021", f"{failed_jobs} jobs have failed", "look at Jobs in the admin, or at /jobs")
+    return ok("no job has failed")
+
+
 CHECKS: list[Callable[[], Finding]] = [
     database, commits, migrations, channel_layer, counters, event_loop, websockets, ffmpeg, limits, clocks, disk, keys,
+    background_work,
 ]  # fmt: skip
-NEEDS = {commits: database, migrations: database, clocks: database, disk: migrations, keys: migrations}
+NEEDS = {
+    commits: database,
+    migrations: database,
+    clocks: database,
+    disk: migrations,
+    keys: migrations,
+    background_work: migrations,
+}
 
 
 def examine() -> Iterator[tuple[str, Finding]]:

@@ -4,6 +4,7 @@ import faulthandler
 import os
 import signal
 import threading
+import time
 from datetime import timedelta
 
 import pytest
@@ -259,6 +260,79 @@ def test_the_worker_waits_for_the_database(work, session, monkeypatch):
 
 def _raise(error: Exception):
     raise error
+
+
+def test_more_urgent_work_is_done_within_a_long_job(work, session, monkeypatch):
+    monkeypatch.setattr(isolation, "RENEW_S", 0.05)
+    other = make_session(key="other")
+    TeleopSession.objects.filter(pk=other.pk).update(fps=DONE)
+    work(name="urgent")
+    urgent = KINDS["urgent"]._replace(due=TeleopSession.objects.filter(pk=other.pk, fps=DUE).all)
+    monkeypatch.setitem(KINDS, "urgent", urgent)
+
+    def long(session, report):
+        TeleopSession.objects.filter(pk=other.pk).update(fps=DUE)
+        while TeleopSession.objects.get(pk=other.pk).fps == DUE:
+            time.sleep(0.01)
+
+    work(long, name="slow")
+    slow = KINDS["slow"]._replace(due=TeleopSession.objects.filter(pk=session.pk, fps=DUE).all)
+    monkeypatch.setitem(KINDS, "slow", slow)
+    assert Worker().do_next()
+    assert (state_of(session), state_of(other)) == (DONE, DONE)
+    assert not Job.objects.exists()
+
+
+def test_an_outage_during_a_renewal_does_not_stop_the_job(work, session, monkeypatch):
+    monkeypatch.setattr(isolation, "RENEW_S", 0)
+    outages = [OperationalError("the server closed the connection")] * 2
+    renew = Job.renew
+    monkeypatch.setattr(Job, "renew", lambda *args: _raise(outages.pop()) if outages else renew(*args))
+    work(lambda session, report: [report(number / 10) for number in range(5)])
+    assert Worker().do_next()
+    assert state_of(session) == DONE and not outages
+    assert not Job.objects.exists()
+
+
+def test_an_outage_at_the_end_does_not_lose_the_result(work, session, monkeypatch):
+    outages = [OperationalError("the server closed the connection")]
+    done = Job.done
+    monkeypatch.setattr(Job, "done", lambda job: _raise(outages.pop()) if outages else done(job))
+    monkeypatch.setattr(worker, "POLL_S", 0)
+    work()
+    assert Worker().do_next()
+    assert not Job.objects.exists()
+
+
+def test_what_is_done_is_not_tried_again(work, session):
+    """The process was killed between the result and the end of the lease."""
+    work(raises(AssertionError("done twice")))
+    Job.objects.claim("halve", session.pk, "other:1")
+    TeleopSession.objects.update(fps=DONE)
+    pass_a_lease()
+    assert not Worker().do_next()
+    pass_a_lease()
+    assert not Worker().do_next()
+    assert not Job.objects.exists()
+
+
+def test_an_object_whose_limits_cannot_be_computed_fails_alone(work, session):
+    work()
+    KINDS["halve"] = KINDS["halve"]._replace(cpu_s=lambda session: None + 1)
+    assert Worker().do_next()
+    assert Job.objects.get().error.startswith("TypeError")
+
+
+def test_a_worker_is_not_taken_for_another_with_its_process_id():
+    assert Worker()._holder != Worker()._holder
+
+
+def test_failed_jobs_of_deleted_objects_are_deleted(work, session):
+    work(raises(Unusable("it has no pictures")))
+    assert Worker().do_next()
+    session.delete()
+    Worker().run(until_idle_s=0)
+    assert not Job.objects.exists()
 
 
 def test_it_forgets_a_job_whose_object_was_deleted(work, session):

@@ -42,8 +42,8 @@ def test_a_time_range_is_picked_in_local_time(visit, viewer):
 
 
 def test_a_video_plays_in_place(visit, viewer):
-    upload(make_session(range(60)), 0, 30)
-    video = visit("/admin/videos/videochunk/", viewer).locator("video")
+    chunk = upload(make_session(range(60)), 0, 30)
+    video = visit(f"/admin/videos/videochunk/{chunk.pk}/change/", viewer).locator("video")
     video.evaluate("video => video.play()")
     assert video.evaluate("video => video.currentTime >= 0 && video.videoWidth > 0")
 

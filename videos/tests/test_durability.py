@@ -103,6 +103,17 @@ def test_a_restored_film_gets_its_poster_and_its_proxy_again(arm, session, media
     assert (statuses, chunk.poster_size, chunk.proxy_size) == ([201, 200], None, None)
 
 
+def test_a_film_that_was_given_up_for_lack_of_its_file_is_whole_again(arm, session, media):
+    upload(arm, session, film(codec="mpeg4"))
+    chunk = VideoChunk.objects.get()
+    chunk.path.unlink()
+    unknown = {"codec": "", "width": None, "height": None, "rate": None, "proxy_size": 0, "poster_size": 0}
+    VideoChunk.objects.update(duration_s=0, playable=False, **unknown)
+    assert upload(arm, session, film(codec="mpeg4")).json()["codec"] == "mpeg4"
+    restored = VideoChunk.objects.get()
+    assert (restored.facts, restored.preview) == (chunk.facts, "pending")
+
+
 def test_a_lost_film_is_not_replaced_by_another_one(arm, session, stored):
     stored.unlink()
     assert upload(arm, session, film(shade=200)).status_code == 409

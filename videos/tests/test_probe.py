@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,17 @@ def probe_of(server: ProbeServer) -> int:
 
 def test_it_returns_the_facts_of_a_video(file):
     assert probe(file) == examine(file)
+
+
+def test_it_works_in_a_server_with_more_than_1024_descriptors(file):
+    """One for each robot and page; select() takes no higher number."""
+    least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, most), most))
+    with ExitStack() as opened:
+        opened.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (least, most))
+        for _ in range(1100):
+            opened.callback(os.close, os.open(file, os.O_RDONLY))
+        assert probe(file).codec
 
 
 def test_it_finds_a_file_by_a_relative_path(file, monkeypatch):

@@ -2,6 +2,7 @@
 
 import resource
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from django.core.files import File
@@ -62,14 +63,18 @@ def test_work_is_due_that_lacks_its_result_newest_first(store):
     assert depth.preview == "none"
 
 
-@pytest.mark.parametrize("kind", [PROBE, POSTER, PROXY], ids=lambda kind: kind.name)
-def test_it_finds_due_work_by_the_partial_index(kind, store):
+@pytest.mark.parametrize(
+    "kind, index",
+    [(PROBE, "videos_to_probe"), (POSTER, "videos_without_poster"), (PROXY, "videos_without_proxy")],
+    ids=["probe", "poster", "proxy"],
+)
+def test_it_finds_due_work_by_its_partial_index(kind, index, store):
     store()
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SET LOCAL enable_seqscan = off")  # a table of one row is read as a whole
             cursor.execute("SET LOCAL enable_sort = off")
-    assert "videos_unprepared" in kind.due()[:3].explain()
+    assert index in kind.due()[:3].explain()
 
 
 def test_a_probe_stores_the_facts_of_an_old_film(store):
@@ -174,12 +179,27 @@ def test_giving_up_keeps_what_another_process_made(kind, store):
     assert made(chunk) == before
 
 
-def test_a_missing_file_is_tried_again(store):
-    """MEDIA_ROOT may not be mounted."""
-    chunk = store(is_probed=False)
+@pytest.mark.parametrize("kind", [PROBE, POSTER, PROXY], ids=lambda kind: kind.name)
+def test_no_film_is_judged_while_the_media_folder_is_not_mounted(kind, store, media):
+    store()
+    assert kind.blocked() is None
+    media.rename(media.with_name("unmounted"))
+    assert kind.blocked() == f"MEDIA_ROOT ({media}) has no folder videos; is its disk mounted?"
+
+
+@pytest.mark.parametrize("kind", [PROBE, POSTER, PROXY], ids=lambda kind: kind.name)
+def test_a_film_whose_file_is_lost_is_given_up(kind, store):
+    chunk = store(is_probed=kind is not PROBE)
     chunk.path.unlink()
-    with pytest.raises(FileNotFoundError):
-        PROBE.run(chunk, nothing)
+    with pytest.raises(Unusable, match="its file is missing in the storage"):
+        kind.run(chunk, nothing)
+
+
+def test_it_removes_what_an_attempt_left_that_was_killed(store, media):
+    chunk = store()
+    Path(f"{chunk.storage.path(chunk.proxy_name)}.0123.part").write_bytes(b"half of a proxy")
+    PROXY.run(chunk, nothing)
+    assert files(media) == sorted([chunk.file_path.name, chunk.proxy_name])
 
 
 @pytest.mark.django_db(transaction=True)

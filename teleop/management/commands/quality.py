@@ -2,6 +2,7 @@ from django.core.management.base import CommandError
 
 from robots.management.base import FormatCheckedCommand
 from teleop.background.kinds import Unusable
+from teleop.background.models import Job
 from teleop.models import TeleopSession
 from teleop.quality import job
 
@@ -30,6 +31,7 @@ class Command(FormatCheckedCommand):
                 failed += 1
                 self.stderr.write(f"session {each.pk}: {type(error).__name__}: {error}")
             else:
+                Job.objects.forget(job.QUALITY.name, each.pk)
                 self.stdout.write(f"session {each.pk}: {each.frame_count} frames")
         if failed:
             raise CommandError(f"the quality of {failed} sessions could not be computed")

@@ -2,6 +2,7 @@ from django.core.management.base import CommandError
 from django.db.models import Q
 
 from robots.management.base import FormatCheckedCommand
+from teleop.background.models import Job
 from videos import background
 from videos.models import VideoChunk
 from videos.probe import NoVideo, ProbesBusy, probe
@@ -28,6 +29,7 @@ class Command(FormatCheckedCommand):
                 continue
             try:
                 background.store(chunk, probe(chunk.path))
+                Job.objects.forget(background.PROBE.name, chunk.pk)
                 found += 1
             except NoVideo as error:
                 background.give_up_probe(chunk, str(error))
