@@ -43,8 +43,6 @@ class Worker:
             idle_since = None
             while True:
                 is_idle = not self._try_next()
-                if is_idle and idle_since is None:
-                    self._forget_deleted()
                 idle_since = (idle_since or time.monotonic()) if is_idle else None
                 if idle_since and until_idle_s is not None and time.monotonic() - idle_since >= until_idle_s:
                     return
@@ -56,11 +54,12 @@ class Worker:
         try:
             if self.do_next():
                 return True
+            self._forget_deleted()
             has_more = Job.objects.filter(kind__in=KINDS).unsettled().exists()
         except DatabaseFailure as error:
             logger.warning("background work waits for the database: %s", error)
             connections.close_all()
-            has_more = True
+            has_more = False  # without the server that started it, and its database, this process ends when it is idle
         if has_more:
             time.sleep(POLL_S)
         return has_more

@@ -253,9 +253,16 @@ def test_the_worker_waits_for_the_database(work, session, monkeypatch):
     outages = [OperationalError("the server closed the connection")]
     do_next = Worker.do_next
     monkeypatch.setattr(Worker, "do_next", lambda self: do_next(self) if not outages else _raise(outages.pop()))
-    monkeypatch.setattr(worker.time, "sleep", lambda seconds: None)
-    Worker().run(until_idle_s=0)
+    monkeypatch.setattr(worker, "POLL_S", 0.01)
+    Worker().run(until_idle_s=0.1)
     assert state_of(session) == DONE
+
+
+def test_a_process_without_database_ends(work, session, monkeypatch):
+    """Its server was killed, and its database with it."""
+    monkeypatch.setattr(Worker, "do_next", lambda self: _raise(OperationalError("connection refused")))
+    monkeypatch.setattr(worker, "POLL_S", 0.01)
+    Worker().run(until_idle_s=0.1)
 
 
 def _raise(error: Exception):
