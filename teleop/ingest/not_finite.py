@@ -6,12 +6,9 @@ from teleop.protocol import MAX_MARKING_WORK
 
 # Each constant becomes a string with a NUL, because such a string is refused wherever it stands.
 MARKS = {f"\0{name}": name for name in ("NaN", "Infinity", "-Infinity")}
-# The next constant with all that precedes it. The pattern matches at any position and no repeat backtracks, so the time
-# is linear in the message's length.
-NEXT_CONSTANT = re.compile(
-    rb"""((?:[^"NI-]++|"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|(?!NaN|-?Infinity)[NI-])*+)(NaN|-?Infinity|\Z)""",
-    re.DOTALL,
-)
+# A string, which may be cut off, or a constant outside of strings. Each repeat ends in one way only, so the time is
+# linear in the message's length. (Possessive repeats, which say so, match wrongly before Python 3.11.5.)
+STRING_OR_CONSTANT = re.compile(rb""""[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|(NaN|-?Infinity)""", re.DOTALL)
 
 
 def has_constant(message: bytes | str) -> bool:
@@ -28,9 +25,9 @@ def with_marks(message: bytes | str) -> bytes | None:
     # A step for each string, sign, letter and escape, and eight for each constant.
     if not constants or sum(map(data.count, b'"\\-NI')) + 8 * constants > MAX_MARKING_WORK:
         return None
-    return NEXT_CONSTANT.sub(_marked, data)
+    return STRING_OR_CONSTANT.sub(_marked, data)
 
 
 def _marked(match: re.Match[bytes]) -> bytes:
-    before, constant = match.groups()
-    return before + b'"\\u0000%b"' % constant if constant else before
+    constant = match[1]
+    return b'"\\u0000%b"' % constant if constant else match[0]

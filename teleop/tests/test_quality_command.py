@@ -194,8 +194,8 @@ def test_it_stores_an_error_for_frames_with_too_many_names(names):
 
 
 def test_it_runs_a_fixed_number_of_queries_per_session(django_assert_num_queries):
-    """One query for the list, six a session: row, first frame, two blocks of frames, others of its task, save."""
+    """One for the list, seven a session: row, first frame, two blocks of frames, others of its task, save, failed job."""
     for _ in range(3):
         ended(meta_info={"task": "Fold"})
-    with django_assert_num_queries(1 + 3 * 6):
+    with django_assert_num_queries(1 + 3 * 7):
         call_command("quality")

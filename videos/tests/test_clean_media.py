@@ -7,7 +7,8 @@ import time
 import pytest
 from django.core.management import CommandError, call_command
 
-from videos.models import UNPREPARED, VideoChunk
+from videos.background import POSTER, PROBE, PROXY
+from videos.models import VideoChunk
 from videos.tests.video_files import files, upload
 
 pytestmark = pytest.mark.django_db
@@ -75,7 +76,7 @@ def test_it_lists_missing_posters_and_proxies(kept):
         f"no file for video {chunk.pk} of session {chunk.session_id}: {chunk.proxy_name}",
         "0 files to delete (use --delete), 2 files are missing",
     ]
-    assert not VideoChunk.objects.filter(UNPREPARED)
+    assert not any(kind.due() for kind in (PROBE, POSTER, PROXY))
 
 
 @pytest.mark.parametrize("is_film_there", [True, False])
