@@ -30,7 +30,7 @@ def _joints(part: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(part, list):
         yield from ((str(number), value) for number, value in enumerate(part))
     for name, value in part.items() if isinstance(part, Mapping) else ():
-        if name.endswith(".pos") and isinstance(value, int | float):
+        if name.endswith(".pos") and isinstance(value, int | float | None):
             yield name, value
         elif name in VECTORS and isinstance(value, list):
             yield from ((f"{name}.{number}", each) for number, each in enumerate(value))

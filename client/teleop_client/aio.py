@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-import time
+import os
 import uuid
 from collections.abc import Callable
 from types import TracebackType
@@ -30,7 +30,8 @@ class AsyncRobotClient:
 
     `session` names the session to resume after the process has restarted; without it a new one is begun. `on_ack`
     gets the seconds from `send` to acknowledgement of each acknowledged frame, `on_error` every TeleopError; both are
-    called from the event loop and must be quick.
+    called from the event loop and must be quick. With `strict=True`, for tests of a robot's program, `send` raises
+    FrameInvalid and ClientClosed; without it `send` raises nothing.
 
     As a context manager it ends the session at the end of the block. If the block raises an exception, the client sends
     held frames for two seconds at most and keeps the session open, to be resumed.
@@ -47,6 +48,7 @@ class AsyncRobotClient:
         meta_info: dict[str, Any] | None = None,
         max_held_frames: int = 100_000,
         max_held_bytes: int = 64 << 20,
+        strict: bool = False,
         delays: Delays = DEFAULT_DELAYS,
         connect_timeout_s: float = 10.0,
         ping_interval_s: float = 20.0,
@@ -61,6 +63,7 @@ class AsyncRobotClient:
             meta_info=meta_info,
             max_held_frames=max_held_frames,
             max_held_bytes=max_held_bytes,
+            strict=strict,
             delays=delays,
             on_ack=on_ack,
             on_error=on_error,
@@ -79,6 +82,8 @@ class AsyncRobotClient:
             close_timeout=CLOSE_TIMEOUT_S,
         )
         self._task: asyncio.Task[None] | None = None
+        self._process = 0  # the process that has the task
+        self._is_closed = False
         self._writable = asyncio.Event()
         self._progress = asyncio.Event()
 
@@ -86,6 +91,7 @@ class AsyncRobotClient:
 
     def start(self) -> Self:
         if self._task is None:
+            self._process = os.getpid()
             self._task = asyncio.create_task(self._run(), name=f"teleop {self.robot_id}")
         return self
 
@@ -96,24 +102,43 @@ class AsyncRobotClient:
         timestamp: float | None = None,
         **extra: Any,
     ) -> int | None:
-        """Hold one frame for sending and return its index, or None if it was dropped: memory full, or stopped.
+        """Hold one frame for sending and return its index, or None if it was dropped; `stats` counts the reasons.
 
         `send(**row)` sends a row of LeRobot: `{"observation.state": array, "action": array, "task": ...}`.
 
-        Never waits. Raises ValueError for a frame that the server would refuse: NaN, over 64 KiB, no object.
+        Never waits, and never raises: NaN becomes null, images and objects are left out (client/README.md).
         """
         index = self.hold(observation, action, timestamp, **extra)
-        self.wake()
+        if self.is_running:
+            self.wake()
         return index
 
     def hold(self, observation: Any, action: Any = None, timestamp: float | None = None, **extra: Any) -> int | None:
         """Do `send` for another thread, which then must cause a call of `wake` in the event loop."""
-        if self._task is None or self._task.cancelled():
-            raise ClientClosed("the client is not running: `start()` it, or use it as a context manager")
-        return self.protocol.send(observation, action, time.time() if timestamp is None else timestamp, extra)
+        if self.is_running:
+            return self.protocol.send(observation, action, timestamp, extra)
+        self.protocol.reject(self._why_not_running())
+        return None
 
     def wake(self) -> None:
+        self.protocol.report_waiting()
         self._writable.set()
+
+    @property
+    def is_forked(self) -> bool:
+        """Return whether this process was forked after `start`: it has a copy of the socket, but not of the thread."""
+        return self._task is not None and os.getpid() != self._process
+
+    @property
+    def is_running(self) -> bool:
+        return self._task is not None and not self._is_closed and os.getpid() == self._process
+
+    def _why_not_running(self) -> str:
+        if self.is_forked:
+            return "this process was forked from the client's: make a client of its own in it"
+        if self._is_closed:
+            return "the client is closed"
+        return "the client is not running: `start()` it, or use it as a context manager"
 
     @property
     def stats(self) -> Stats:
@@ -140,7 +165,8 @@ class AsyncRobotClient:
 
     async def close(self) -> None:
         """Close without ending the session. Unacknowledged frames are discarded: `flush` first."""
-        if self._task is not None:
+        if self._task is not None and not self.is_forked:
+            self._is_closed = True
             self._task.cancel()
             await asyncio.wait([self._task])
 
@@ -151,7 +177,7 @@ class AsyncRobotClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if self._task is None or self._task.cancelled():
+            if not self.is_running:
                 return
             if error is None:
                 await self.end()
@@ -164,6 +190,8 @@ class AsyncRobotClient:
     # Connection
 
     async def _wait(self, condition: Callable[[], bool], timeout_s: float | None, what: str) -> None:
+        if self.is_forked:
+            raise ClientClosed(self._why_not_running())
         try:
             async with asyncio.timeout(timeout_s):
                 while not condition() and not self.protocol.done:

@@ -4,8 +4,11 @@ import json
 import math
 import re
 from collections.abc import Iterable
-from typing import Any
+from types import NoneType
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit, urlunsplit
+
+from .values import MAX_NAMES, Cleaner
 
 MAX_MESSAGE_BYTES = 1 << 20
 MAX_FRAME_BYTES = 64 << 10
@@ -21,6 +24,13 @@ _YEAR_2000, _YEAR_2100 = 946684800.0, 4102444800.0
 _RESERVED = {"frame_index", "frames"}
 # LeRobot's keys, which stand for an observation or an action: `observation.state`.
 _FLAT = ("observation.", "action.")
+# The types of values that need no closer look, if the json module accepts them: it refuses NaN.
+_PLAIN = {float, bool, NoneType}
+# The parts of a frame, the types of each, and these in words.
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "observation": ((dict,), "dict"),
+    "action": ((dict, list), "dict or list of numbers"),
+}
 
 
 def websocket_url(url: str, robot_id: str, session: str) -> str:
@@ -43,67 +53,132 @@ def key_header(key: str | None) -> dict[str, str] | None:
     return {"Authorization": f"Bearer {key}"} if key else None
 
 
-def _plain(value: Any) -> Any:
-    """Convert numpy and torch values to Python's own, without importing either."""
-    if not hasattr(value, "tolist"):
-        raise TypeError(f"{type(value).__name__} is not JSON")
-    if getattr(value, "nbytes", 0) > MAX_FRAME_BYTES:
-        # Converting an image to a list, which is refused anyway, would take longer than the robot's 16.7 ms.
-        raise ValueError(f"array of {value.nbytes} bytes; images are uploaded as video")
-    return value.tolist()
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain).encode
+class EncodedFrame(NamedTuple):
+    """A frame without its index, `"timestamp":...,"observation":...}`, or None if nothing of it can be stored.
+
+    `joints` maps `observation` and `action` to the names of their values. `faults` is that of Cleaner.
+    """
+
+    data: bytes | None
+    joints: dict[str, list[str]]
+    faults: dict[str, tuple[str, str]]
 
 
-def _culprit(value: Any, path: str) -> str | None:
-    """Return path and value of the first leaf that JSON cannot carry; called only after encoding has failed."""
-    if isinstance(value, dict):
-        found = (_culprit(v, f"{path}.{k}" if path else str(k)) for k, v in value.items())
-    elif isinstance(value, (list, tuple)):
-        found = (_culprit(v, f"{path}[{i}]") for i, v in enumerate(value))
+def encode_frame(observation: Any, action: Any, timestamp: Any, extra: dict[str, Any], now: float) -> EncodedFrame:
+    """Encode all values that the server can store. The frame gets the time `now` if `timestamp` is None or invalid."""
+    parts = {name: part for name, part in (("observation", observation), ("action", action)) if part is not None}
+    given = now if timestamp is None else timestamp
+    time_s = _unix_seconds(given)
+    if time_s is not None and not extra and (encoded := _encode_plain(parts)):
+        return EncodedFrame(_with_time(time_s, encoded), {name: list(part) for name, part in parts.items()}, {})
+    cleaner = Cleaner()
+    data = cleaner.object(parts | extra)
+    joints = _check_parts(data, cleaner)
+    if time_s is None:
+        shown = repr(given) if type(given) is float else type(given).__name__
+        cleaner.note("timestamp", "time", f"is {shown}; unix seconds between 2000 and 2100 expected")
+        time_s = _unix_seconds(now)
+    encoded = _encode_to_fit(data, cleaner)
+    if not any(name in _KINDS or name.startswith(_FLAT) for name in data):
+        cleaner.note("frame", "empty", "needs an observation or an action")
+    elif time_s is None:
+        cleaner.note("frame", "time", "has no time, because the robot's clock is not set")
     else:
-        try:
-            _encode(value).encode()
-        except (TypeError, ValueError) as error:
-            shown = repr(value) if isinstance(value, (float, str)) else type(value).__name__
-            return f"{path} is {shown}; {error}"
+        return EncodedFrame(_with_time(time_s, encoded), joints, cleaner.faults)
+    return EncodedFrame(None, joints, cleaner.faults)
+
+
+def _encode_plain(parts: dict[str, Any]) -> bytes | None:
+    """Return the JSON of a frame that can be sent as it is, as almost all; None if a closer look is necessary."""
+    for part in parts.values():
+        if type(part) is not dict or len(part) > MAX_NAMES // 2 or not _PLAIN.issuperset(map(type, part.values())):
+            return None
+    try:
+        encoded = _encode(parts).encode()
+    except (TypeError, ValueError):  # a key is not text, a number is not finite
         return None
-    return next(filter(None, found), None)
+    return encoded if parts and len(encoded) <= MAX_FRAME_BYTES and b"\\u0000" not in encoded else None
 
 
-def _is_list(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) or hasattr(value, "tolist")
+def _with_time(time_s: float, data: bytes) -> bytes:
+    return b'"timestamp":%s,%s' % (repr(time_s).encode(), data[1:])
+
+
+def _unix_seconds(value: Any) -> float | None:
+    try:
+        seconds = math.nan if isinstance(value, (str, bytes)) else float(value)
+    except Exception:
+        return None
+    return seconds if _YEAR_2000 <= seconds < _YEAR_2100 else None
+
+
+def _check_parts(data: dict[str, Any], cleaner: Cleaner) -> dict[str, list[str]]:
+    """Leave out the keys for which the server would refuse the frame; return the names of the joints."""
+    joints: dict[str, list[str]] = {}
+    for name in _RESERVED & data.keys():
+        del data[name]
+        cleaner.note(name, "key", "cannot be a frame's own key")
+    for part, (kinds, expected) in _KINDS.items():
+        if part in data and type(data[part]) not in kinds:
+            cleaner.note(part, "type", f"is {type(data.pop(part)).__name__}; {expected} expected")
+        values = {name: data[name] for name in data if name.startswith(f"{part}.")}
+        if part in data:
+            for name in values:
+                del data[name]
+                cleaner.note(name, "key", f"and {part} are both in the frame; one of the two expected")
+            values = data[part] if type(data[part]) is dict else {part: data[part]}
+        if part in data or values:
+            joints[part] = [f"{name}[{len(value)}]" if type(value) is list else name for name, value in values.items()]
+        if values is not data.get(part):
+            for name in values:
+                _check_vector(data, name, cleaner)
+    return joints
+
+
+def _check_vector(data: dict[str, Any], name: str, cleaner: Cleaner) -> None:
+    """Write a list with null, which the server would refuse here, as an object: its columns have the same names."""
+    value = data[name]
+    if type(value) is not list or (len(value) <= MAX_NAMES and {float, int}.issuperset(map(type, value))):
+        return
+    if len(value) <= MAX_NAMES and cleaner.take_names(len(value)):
+        data[name] = {str(place): item for place, item in enumerate(value)}
+    else:
+        del data[name]
+        cleaner.note(name, "large", f"has {len(value)} elements; at most {MAX_NAMES} expected")
+
+
+def _encode_to_fit(data: dict[str, Any], cleaner: Cleaner) -> bytes:
+    """Return compact JSON of at most 64 KiB. The largest values are left out if it would be larger."""
+    encoded = _encode(data).encode()
+    if len(encoded) <= MAX_FRAME_BYTES:
+        return encoded
+    detail = f"is left out: the frame is {len(encoded)} bytes; at most {MAX_FRAME_BYTES} expected"
+    places: list[tuple[dict[str, Any], str, str]] = []  # each value's object, its key there, and its dotted key
+    for name, value in data.items():
+        if name in _KINDS and type(value) is dict:
+            places += [(value, key, f"{name}.{key}") for key in value]
+        else:
+            places.append((data, name, name))
+    sizes = [len(_encode(holder[key]).encode()) for holder, key, _ in places]
+    excess = len(encoded) - MAX_FRAME_BYTES
+    for size, (holder, key, path) in sorted(zip(sizes, places, strict=True), key=lambda each: -each[0]):
+        if excess > 0:
+            del holder[key]
+            cleaner.note(path, "size", detail)
+            excess -= size
+    return _encode(data).encode()
 
 
 def encode_object(value: dict[str, Any]) -> bytes:
     """Return compact JSON. Raises ValueError with the key of a value that JSON cannot carry (NaN, infinity, object)."""
-    try:
-        return _encode(value).encode()
-    except (TypeError, ValueError) as error:
-        raise ValueError(_culprit(value, "") or str(error)) from None
-
-
-def encode_data(observation: Any, action: Any, timestamp: float, extra: dict[str, Any]) -> bytes:
-    """Return a frame without its index: `"timestamp":...,"observation":...}`. Raises ValueError if not storable."""
-    if not (math.isfinite(timestamp) and _YEAR_2000 <= timestamp < _YEAR_2100):
-        raise ValueError(f"timestamp is {timestamp}; unix seconds between 2000 and 2100 expected")
-    if reserved := _RESERVED & extra.keys():
-        raise ValueError(f"{min(reserved)} cannot be a frame's own key")
-    data = {k: v for k, v in (("observation", observation), ("action", action)) if v is not None}
-    flat = [key for key in extra if key.startswith(_FLAT)]
-    if not data and not flat:
-        raise ValueError("a frame needs an observation or an action")
-    for name, value in data.items():
-        if other := next((key for key in flat if key.startswith(f"{name}.")), None):
-            raise ValueError(f"{name} and {other} are both in the frame; one of the two expected")
-        if not (isinstance(value, dict) or (name == "action" and _is_list(value))):
-            expected = "dict or list of numbers" if name == "action" else "dict"
-            raise ValueError(f"{name} is {type(value).__name__}; {expected} expected")
-    encoded = encode_object(data | extra)
-    if len(encoded) > MAX_FRAME_BYTES:
-        raise ValueError(f"frame is {len(encoded)} bytes; at most {MAX_FRAME_BYTES} expected")
-    return b'"timestamp":%s,%s' % (repr(float(timestamp)).encode(), encoded[1:])
+    cleaner = Cleaner(MAX_FRAME_BYTES, MAX_FRAME_BYTES)
+    cleaned = cleaner.object(value)
+    for _, detail in cleaner.faults.values():
+        raise ValueError(detail)
+    return _encode(cleaned).encode()
 
 
 def control_message(kind: str, meta_info: dict[str, Any] | None = None, **fields: Any) -> bytes:

@@ -6,7 +6,10 @@ class TeleopError(Exception):
 
 
 class ClientClosed(TeleopError):
-    """Raised when a client is used before it was started, or after `end()` or `close()`."""
+    """The client was used before `start()`, after `end()` or `close()`, or in a forked process.
+
+    `send` only reports it, once for each reason, except with `strict=True`.
+    """
 
 
 class TeleopTimeout(TeleopError, TimeoutError):
@@ -43,6 +46,22 @@ class MessageRefused(TeleopError):
 
 class AcknowledgedFramesLost(TeleopError):
     """Reported only: the server no longer has frames that it had acknowledged."""
+
+
+class FrameInvalid(TeleopError, ValueError):
+    """Reported only, except with `strict=True`: a value was sent as null or left out, or the whole frame was.
+
+    `key` is the value's dotted key; `frame` stands for the whole frame. `kind` is a word for the reason.
+    """
+
+    def __init__(self, key: str, kind: str, detail: str) -> None:
+        super().__init__(detail)
+        self.key = key
+        self.kind = kind
+
+
+class JointsChanged(TeleopError):
+    """Reported only: a frame has other joints than the frame before it, so vectors for training differ."""
 
 
 class FrameRefused(TeleopError):

@@ -34,10 +34,12 @@ class ClientProtocol:
         meta_info: dict[str, Any] | None = None,
         max_held_frames: int = 100_000,
         max_held_bytes: int = 64 << 20,
+        strict: bool = False,
         delays: Delays = DEFAULT_DELAYS,
         on_ack: Callable[[list[float]], None] | None = None,
         on_error: Callable[[errors.TeleopError], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
         rng: random.Random | None = None,
     ) -> None:
         self.session_id: int | None = None
@@ -50,6 +52,9 @@ class ClientProtocol:
         self._backoff = Backoff(delays, rng or random.Random())
         self._reporter = Reporter(on_ack, on_error)
         self._clock = clock
+        self._wall_clock = wall_clock
+        self._strict = strict
+        self._joints: dict[str, list[str]] = {}
         self._connections = 0
         self._dropping = False
         self._last_stored = -1
@@ -61,17 +66,62 @@ class ClientProtocol:
 
     # Calls of the robot's program
 
-    def send(self, observation: Any, action: Any, timestamp: float, extra: dict[str, Any]) -> int | None:
-        """Hold a frame for sending; return its index, or None if it was dropped. Any thread may call this."""
+    def send(self, observation: Any, action: Any, timestamp: float | None, extra: dict[str, Any]) -> int | None:
+        """Hold a frame for sending; return its index, or None if it was dropped. Any thread may call this.
+
+        Raises nothing, except with `strict`: FrameInvalid and ClientClosed.
+        """
+        try:
+            return self._send(observation, action, timestamp, extra)
+        except Exception as error:
+            if self._strict:
+                raise
+            fault = ("error", f"frame raised {type(error).__name__}")
+            self._reporter.invalid({"frame": fault}, self._clock())
+            return None
+
+    def _send(self, observation: Any, action: Any, timestamp: float | None, extra: dict[str, Any]) -> int | None:
         if self._end is not None:
-            raise errors.ClientClosed("the session has been ended")
-        data = encoding.encode_data(observation, action, timestamp, extra)
-        index = self._buffer.add(data, self._clock())
+            self.reject("the session has been ended")
+            return None
+        frame = encoding.encode_frame(observation, action, timestamp, extra, self._wall_clock())
+        now = self._clock()
+        if frame.faults:
+            if self._strict:
+                key, (kind, detail) = next(iter(frame.faults.items()))
+                raise errors.FrameInvalid(key, kind, detail)
+            self._reporter.invalid(frame.faults, now)
+        if frame.data is None:
+            return None
+        if frame.joints != self._joints:
+            self._compare_joints(frame.joints, now)
+        index = self._buffer.add(frame.data, now)
         if self._dropping is not (index is None):
             self._dropping = index is None
             why = f"dropped: {self.error or 'memory is full'}" if self._dropping else "held again"
-            logger.error("frames are %s", why)
+            self._reporter.log(logging.ERROR, "frames are %s", why)
         return index
+
+    def _compare_joints(self, joints: dict[str, list[str]], now: float) -> None:
+        """Report joints that appear or vanish. A frame may have only an observation, or only an action."""
+        changes = []
+        for part, names in joints.items():
+            names, known = list(map(str, names)), list(map(str, self._joints.get(part, names)))
+            changes += [f"{part}: {name} is new" for name in names if name not in known]
+            changes += [f"{part}: {name} is missing" for name in known if name not in names]
+        self._joints = self._joints | joints
+        if changes:
+            self._reporter.joints_changed(errors.JointsChanged("the joints changed: " + ", ".join(changes[:10])), now)
+
+    def reject(self, reason: str) -> None:
+        """Count and report a frame that was given to a client that does not run. Raises ClientClosed if `strict`."""
+        if self._strict:
+            raise errors.ClientClosed(reason)
+        self._reporter.unusable(reason)
+
+    def report_waiting(self) -> None:
+        """Report what `send` found; the client's thread calls this."""
+        self._reporter.flush()
 
     def end(self, meta_info: dict[str, Any] | None = None) -> None:
         """Request the session's end, after all held frames are sent."""

@@ -1,18 +1,29 @@
 """Count, log, and report to the robot's own code."""
 
+import contextlib
 import logging
+from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
-from .errors import TeleopError
+from .errors import ClientClosed, FrameInvalid, TeleopError
 
 logger = logging.getLogger("teleop_client")
+
+# A fault that lasts is reported once, and again if it returns after it was away for so long.
+AWAY_S = 60.0
+MAX_KEYS = 1024  # counted by name; a program may make up new keys for ever
+OTHER_KEYS = "(other keys)"
 
 
 @dataclass(frozen=True)
 class Stats:
-    """Counts of frames: sent = acked + refused + pending; dropped frames found no room and are not in sent."""
+    """Counts of frames: sent = acked + refused + pending.
+
+    Dropped and not_running frames, and invalid["frame"], are not in sent.
+    """
 
     sent: int
     acked: int
@@ -22,6 +33,9 @@ class Stats:
     lost: int  # acknowledged, but the server no longer has them
     reconnects: int
     last_error: str | None
+    not_running: int = 0  # given to `send` of a client that is not started, ended, closed or in a forked process
+    joint_changes: int = 0  # frames that had other joints than the frame before
+    invalid: dict[str, int] = field(default_factory=dict)  # by key: frames whose value was made null or left out
 
 
 class Reporter:
@@ -30,26 +44,79 @@ class Reporter:
     ) -> None:
         self._on_ack = on_ack
         self._on_error = on_error
-        self.acked = self.refused = self.lost = 0
+        self.acked = self.refused = self.lost = self.not_running = self.joint_changes = 0
         self.last_error: str | None = None
+        self._lock = Lock()
+        self._invalid: Counter[str] = Counter()
+        self._seen_at: dict[tuple[str, str], float] = {}
+        self._waiting: deque[TeleopError] = deque()
+        self._reasons: set[str] = set()
 
     def stats(self, **counts: int) -> Stats:
-        return Stats(acked=self.acked, refused=self.refused, lost=self.lost, last_error=self.last_error, **counts)
+        return Stats(
+            acked=self.acked,
+            refused=self.refused,
+            lost=self.lost,
+            last_error=self.last_error,
+            not_running=self.not_running,
+            joint_changes=self.joint_changes,
+            invalid=dict(self._invalid),
+            **counts,
+        )
+
+    # Any thread calls these two. A log or `on_error` may take long, so errors wait until the client's thread flushes.
+
+    def invalid(self, faults: dict[str, tuple[str, str]], now: float) -> None:
+        """Count the faults of a frame by key."""
+        with self._lock:
+            for key, (kind, detail) in faults.items():
+                known = key in self._invalid or len(self._invalid) < MAX_KEYS
+                self._invalid[key if known else OTHER_KEYS] += 1
+                if known and self._is_new(key, kind, now):
+                    self._waiting.append(FrameInvalid(key, kind, detail))
+
+    def joints_changed(self, error: TeleopError, now: float) -> None:
+        with self._lock:
+            self.joint_changes += 1
+            if self._is_new("", "joints", now):
+                self._waiting.append(error)
+
+    def _is_new(self, key: str, kind: str, now: float) -> bool:
+        seen_at, self._seen_at[key, kind] = self._seen_at.get((key, kind)), now
+        return seen_at is None or now - seen_at > AWAY_S
+
+    def flush(self) -> None:
+        """Report the errors that wait; called from the client's thread."""
+        while self._waiting:
+            self.report(self._waiting.popleft(), logging.WARNING)
+
+    def unusable(self, reason: str) -> None:
+        """Count and report a frame that was given to a client that does not run, without a lock: it may be forked."""
+        self.not_running += 1
+        if reason not in self._reasons:
+            self._reasons.add(reason)
+            self.report(ClientClosed(f"frames are dropped: {reason}"))
 
     def acknowledged(self, latencies_s: list[float]) -> None:
         self.acked += len(latencies_s)
         self._call(self._on_ack, latencies_s)
 
     def report(self, error: TeleopError, level: int = logging.ERROR) -> None:
-        logger.log(level, "%s", error)
-        self.last_error = str(error)
+        self.log(level, "%s", error)
+        if level >= logging.ERROR:
+            self.last_error = str(error)
         self._call(self._on_error, error)
 
     @staticmethod
-    def _call(callback: Callable[[Any], None] | None, argument: Any) -> None:
+    def log(level: int, message: str, *arguments: Any, **options: Any) -> None:
+        """Log; an error in a handler of the robot's program must not reach its loop, or break the connection."""
+        with contextlib.suppress(Exception):
+            logger.log(level, message, *arguments, **options)
+
+    def _call(self, callback: Callable[[Any], None] | None, argument: Any) -> None:
         """Call the robot's function; an error in it must not break the connection."""
         try:
             if callback:
                 callback(argument)
         except Exception:
-            logger.exception("error in %r", callback)
+            self.log(logging.ERROR, "error in a callback", exc_info=True)

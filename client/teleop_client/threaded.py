@@ -1,6 +1,7 @@
 """The client for a robot's own loop: it runs the asyncio client in a separate thread."""
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from threading import Thread
 from types import TracebackType
@@ -45,7 +46,9 @@ class RobotClient:
         **extra: Any,
     ) -> int | None:
         index = self._client.hold(observation, action, timestamp, **extra)
-        self._running_loop().call_soon_threadsafe(self._client.wake)
+        if self._loop is not None and self._client.is_running:
+            with contextlib.suppress(RuntimeError):  # another thread has closed the client since
+                self._loop.call_soon_threadsafe(self._client.wake)
         return index
 
     @property
@@ -64,11 +67,11 @@ class RobotClient:
         return frame_count
 
     def close(self) -> None:
-        if self._loop is not None and not self._loop.is_closed():
+        if loop := self._running_loop():
             self._call(self._client.close())
-            self._loop.call_soon_threadsafe(self._loop.stop)
+            loop.call_soon_threadsafe(loop.stop)
             self._thread.join()
-            self._loop.close()
+            loop.close()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -76,17 +79,20 @@ class RobotClient:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._loop is None or self._loop.is_closed():
+        if not self._running_loop():
             return
         try:
             self._call(self._client.__aexit__(kind, error, trace))
         finally:
             self.close()
 
-    def _running_loop(self) -> asyncio.AbstractEventLoop:
-        if self._loop is None or self._loop.is_closed():
-            raise ClientClosed("the client is not running: `start()` it, or use it as a context manager")
-        return self._loop
+    def _running_loop(self) -> asyncio.AbstractEventLoop | None:
+        """Return the loop, or None if it has no thread: before `start`, after `close`, and in a forked process."""
+        is_running = self._loop is not None and not self._loop.is_closed() and not self._client.is_forked
+        return self._loop if is_running else None
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._running_loop()).result()
+        if loop := self._running_loop():
+            return asyncio.run_coroutine_threadsafe(work, loop).result()
+        work.close()
+        raise ClientClosed("the client is not running: `start()` it, or use it as a context manager")

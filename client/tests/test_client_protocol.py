@@ -201,7 +201,15 @@ def test_it_retries_a_refused_end_once_without_meta_info(core):
     assert core.written() == []
 
 
-def test_it_refuses_a_frame_after_end(core):
+def test_it_drops_frames_after_end(core):
+    core.end()
+    assert core.put(2) == [None, None]
+    assert core.stats.not_running == 2
+    assert [str(error) for error in core.errors] == ["frames are dropped: the session has been ended"]
+
+
+def test_it_raises_after_end_if_it_is_strict():
+    core = Core(strict=True)
     core.end()
     with pytest.raises(ClientClosed):
         core.put()

@@ -232,9 +232,9 @@ async def test_close_does_not_wait_for_an_unresponsive_server(deaf):
 
 
 @on_loop
-async def test_send_raises_client_closed_when_not_running(connect):
+async def test_send_raises_client_closed_when_not_running_if_it_is_strict(connect):
     async with FakeServer() as server:
-        client = connect(server)
+        client = connect(server, strict=True)
         with pytest.raises(ClientClosed):
             send(client, 1)
         async with client:
