@@ -180,7 +180,7 @@ def test_it_keeps_the_rest_of_an_invalid_row_of_lerobot(action, extra, sent, mes
     assert detail.startswith(message)
 
 
-@pytest.mark.parametrize("timestamp", [NAN, 1e18, 0.0, "2026", b"2026", {}, 10**400])
+@pytest.mark.parametrize("timestamp", [NAN, 1e18, 0.0, "2026", b"2027", {}, 10**400], ids=repr)
 def test_it_replaces_an_invalid_timestamp(timestamp):
     found = encoded({"a": 1.0}, timestamp=timestamp)
     assert json.loads(b"{" + found.data)["timestamp"] == NOW + 1
