@@ -41,7 +41,7 @@ def main() -> int:
         settings = {"DATABASE_URL": url, "REDIS_URL": "", "SECRET_KEY": "soak", "ROBOT_AUTH": "open"}
         manage = [sys.executable, "manage.py"]
         subprocess.run([*manage, "migrate", "-v0"], env=os.environ | settings, check=True)
-        server = Server(Path(folder), **settings).start()
+        server = Server(Path(folder), **settings, BACKGROUND_WORK="serve").start()
         fleet = [*manage, "simulate", "--robots", str(ROBOTS), "--duration", str(MINUTES * 60), "--url", server.url]
         lines = Path(folder) / "fleet.log"
         try:

@@ -137,7 +137,7 @@ def main() -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         settings = {"DATABASE_URL": f"sqlite:///{folder}/db.sqlite3", "MEDIA_ROOT": folder, "SECRET_KEY": "pictures"}
-        server = Server(Path(folder), **settings, ROBOT_AUTH="open", REDIS_URL="")
+        server = Server(Path(folder), **settings, ROBOT_AUTH="open", REDIS_URL="", BACKGROUND_WORK="serve")
         manage(server.environment(), "migrate", "--verbosity", "0")
         superuser = {f"DJANGO_SUPERUSER_{name.upper()}": value for name, value in LOGIN.items()}
         manage(server.environment() | superuser, "createsuperuser", "--noinput", "--email", "", "--verbosity", "0")
