@@ -12,6 +12,8 @@ from teleop.protocol import MAX_DATA_BYTES, Code
 from tests.robot_socket import bystander, frame, register, robot_socket, stored
 from tests.services import Server, wait_until
 
+pytestmark = pytest.mark.once
+
 DEEP = '{"a":' * 2000 + "1" + "}" * 2000
 
 

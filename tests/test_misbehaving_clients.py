@@ -19,6 +19,8 @@ from teleop.models import TeleopFrame, TeleopSession
 from tests.robot_socket import KEY, bystander, frame, register, robot_socket, stored
 from tests.services import Server, wait_until
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(autouse=True)
 def _robots(transactional_db):

@@ -18,7 +18,7 @@ from robots.api.exceptions import WrongLogin
 from robots.models import Robot
 from robots.tests.api_clients import Client, client_with, robot_client
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 PASSWORD = "a long password"
 
 

@@ -9,7 +9,7 @@ from teleop.tests.recordings import make_session
 from teleop.tests.test_rest_sessions import add_video
 from videos.models import VideoChunk
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 LIST = "/admin/videos/videochunk/"
 
 

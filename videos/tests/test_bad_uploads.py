@@ -11,7 +11,7 @@ from videos.models import VideoChunk
 from videos.probe import probe
 from videos.tests.video_files import START, files, film, upload
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 PLAYLIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n"
 BAD = [

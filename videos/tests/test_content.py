@@ -12,7 +12,11 @@ from videos.models import VideoChunk
 from videos.ranges import BadRange, parse_range
 from videos.tests.video_files import film, upload
 
-pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume")]
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.once,
+    pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume"),
+]
 
 SIZE = 1000
 RANGES = [

@@ -23,6 +23,8 @@ from tests.services import Server, wait_until
 from videos.models import VideoChunk
 from videos.tests.video_files import START, files, film
 
+pytestmark = pytest.mark.once
+
 BOUNDARY = "film"
 BIG = 200 * 2**20
 

@@ -6,7 +6,7 @@ from robots.tests.api_clients import person
 from videos.models import VideoChunk
 from videos.tests.video_files import upload
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 
 @pytest.mark.parametrize("who, status", [("admin", 201), ("arm", 201), ("curator", 403), ("anonymous", 401)])
