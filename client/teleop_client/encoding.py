@@ -110,7 +110,7 @@ def _with_time(time_s: float, data: bytes) -> bytes:
 def _unix_seconds(value: Any) -> float | None:
     try:
         seconds = math.nan if isinstance(value, (str, bytes)) else float(value)
-    except Exception:
+    except Exception:  # a method of the caller's object may raise anything
         return None
     return seconds if _YEAR_2000 <= seconds < _YEAR_2100 else None
 

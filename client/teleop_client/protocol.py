@@ -73,7 +73,7 @@ class ClientProtocol:
         """
         try:
             return self._send(observation, action, timestamp, extra)
-        except Exception as error:
+        except Exception as error:  # objects of the caller raise anything, and must not stop the robot's loop
             if self._strict:
                 raise
             fault = ("error", f"frame raised {type(error).__name__}")

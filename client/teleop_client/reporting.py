@@ -118,5 +118,5 @@ class Reporter:
         try:
             if callback:
                 callback(argument)
-        except Exception:
+        except Exception:  # the callback is the caller's, and must not stop the robot's loop
             self.log(logging.ERROR, "error in a callback", exc_info=True)

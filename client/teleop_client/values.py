@@ -79,7 +79,7 @@ class Cleaner:
             path = f"{key}.{name}" if key else name
             cleaned[name] = converted = self._convert(value, path, "", level + 1)
             self._names -= type(converted) is not dict or not converted
-        except Exception as error:
+        except Exception as error:  # a method of the caller's object may raise anything
             self._elements, self._names = elements, self._names - 1
             self._note_error(error, path, value)
 
@@ -147,7 +147,7 @@ class Cleaner:
     def _element(self, item: Any, key: str, place: str, level: int) -> Any:
         try:
             return self._convert(item, key, place, level)
-        except Exception as error:
+        except Exception as error:  # a method of the caller's object may raise anything
             if isinstance(error, _LeftOut) and error.kind in ("large", "image"):
                 raise  # a part of an image is of no use
             self._note_error(error, key, item, place)

@@ -52,7 +52,7 @@ def built(value):
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(VALUES, VALUES, LEAVES, st.dictionaries(NAMES, VALUES, max_size=3))
-def test_the_server_accepts_what_it_sends_of_any_values(observation, action, timestamp, extra):
+def test_the_server_accepts_every_frame_that_the_client_sends(observation, action, timestamp, extra):
     core = Core(wall_clock=lambda: NOW).greet()
     index = core.send(built(observation), built(action), built(timestamp), built(extra))
     message, invalid = core.next_message(), core.stats.invalid

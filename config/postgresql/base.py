@@ -23,7 +23,7 @@ class TimestamptzLoader(Loader):
         self.load = FastLoader(oid, context).load
 
     def load(self, data):
-        raise NotImplementedError  # each instance has its own
+        raise NotImplementedError  # __init__ replaces it; the base class requires a method of this name
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Background work over REST: what runs, what has failed and why, and a new start of what has failed."""
+"""Background work over REST: the list of jobs with their errors, and the restart of failed jobs."""
 
 import django_filters
 from drf_spectacular.utils import extend_schema, extend_schema_view

@@ -87,7 +87,7 @@ def _run(kind: Kind, target: Any, writer: int, cpu_s: float) -> None:
             say(reason=f"it takes more than {kind.memory_bytes >> 20} MB of memory", is_final=True)
         except (OperationalError, InterfaceError) as error:
             say(reason=f"the database failed: {error}")
-        except BaseException as error:
+        except BaseException as error:  # whatever ends the job, the parent process has to know the reason
             traceback.print_exc()
             say(reason=f"{type(error).__name__}: {error}")
         else:

@@ -73,7 +73,7 @@ class JobQuerySet(models.QuerySet):
 
 
 class Job(models.Model):
-    """Background work on one object: who does it now, and how the last attempt ended.
+    """A piece of background work on one object: the process that does it, and the error of the last attempt.
 
     A row exists from the first attempt until the work is done; a row that remains has failed. Times are the database's.
     """
@@ -82,7 +82,7 @@ class Job(models.Model):
     kind = models.CharField(max_length=20)
     object_id = models.BigIntegerField()
     attempts = models.PositiveSmallIntegerField(default=0, db_default=0)
-    # `host:process id:random` of the process that does it; empty: nobody. Nobody else takes the job before free_at.
+    # The process that does it, as `host:process id:random`; empty if there is none. No other takes it before free_at.
     holder = models.CharField(max_length=100, blank=True, default="", db_default="")
     free_at = models.DateTimeField(db_default=Now())
     progress = models.FloatField(null=True)  # 0 to 1
@@ -118,7 +118,7 @@ class Job(models.Model):
         self.held().delete()
 
     def give_back(self, reason: str = "", wait: timedelta = timedelta()) -> None:
-        """Free the job; this was no attempt. Nobody takes it for the time `wait`."""
+        """Free the job without counting the attempt. No process takes the job before the time `wait` has passed."""
         changes = {"attempts": F("attempts") - 1, "error": reason, "progress": None}
         self.held().update(holder="", free_at=Now() + wait, updated_at=Now(), **changes)
 

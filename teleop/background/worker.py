@@ -92,7 +92,7 @@ class Worker:
     def _claim(self, kind: Kind) -> tuple[Job, Any] | None:
         jobs = Job.objects.filter(kind=kind.name)
         for object_id, attempts in jobs.to_retry().values_list("object_id", "attempts"):
-            # Staff may restart what is not due; what is tried again may be done meanwhile, or deleted.
+            # A job that staff have restarted runs even if its object is not due. Another attempt runs only if it is.
             candidates = kind.due() if attempts else kind.model._base_manager
             target = candidates.filter(pk=object_id).first()
             if target is None:

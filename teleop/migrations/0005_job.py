@@ -7,7 +7,7 @@ PERMISSIONS = {"viewer": ["view"], "curator": ["view", "change"]}
 
 
 def permit(apps, schema_editor):
-    """Let the groups see background work, and curators restart what has failed."""
+    """Give both groups the permission to view jobs, and curators the permission to restart failed jobs."""
     content_type, _ = apps.get_model("contenttypes", "ContentType").objects.get_or_create(
         app_label="teleop", model="job"
     )

@@ -59,7 +59,7 @@ class FromDatabase:
         yield GaugeMetricFamily("teleop_sessions_live", "Live sessions", TeleopSession.objects.live().count())
 
     def _jobs(self) -> Iterator[Metric]:
-        """Count background work. What was not begun has no job, and is counted in the data."""
+        """Count background work. Work that was not begun has no job; its objects are counted."""
         jobs = GaugeMetricFamily("teleop_jobs", "Background work by kind and state", labels=["kind", "state"])
         counts = Job.objects.counts()
         for kind in KINDS.values():

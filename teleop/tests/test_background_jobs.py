@@ -72,7 +72,7 @@ def raises(error: Exception):
     return does
 
 
-def test_it_does_what_is_due_and_keeps_no_job(work, session):
+def test_it_does_due_work_and_deletes_the_job(work, session):
     work()
     assert Worker().do_next()
     assert state_of(session) == DONE
@@ -233,7 +233,7 @@ def test_a_signal_stops_the_worker_and_costs_no_attempt(work, session, monkeypat
     assert state_of(session) == DONE
 
 
-def test_until_idle_it_does_all_that_is_due_and_what_has_to_be_tried_again(work, session, monkeypatch):
+def test_with_until_idle_it_does_all_due_work_and_all_further_attempts(work, session, monkeypatch):
     make_session(key="other")
     attempts = []
 
@@ -311,7 +311,7 @@ def test_an_outage_at_the_end_does_not_lose_the_result(work, session, monkeypatc
     assert not Job.objects.exists()
 
 
-def test_what_is_done_is_not_tried_again(work, session):
+def test_it_does_not_repeat_work_that_is_already_done(work, session):
     """The process was killed between the result and the end of the lease."""
     work(raises(AssertionError("done twice")))
     Job.objects.claim("halve", session.pk, "other:1")
@@ -323,7 +323,7 @@ def test_what_is_done_is_not_tried_again(work, session):
     assert not Job.objects.exists()
 
 
-def test_an_object_whose_limits_cannot_be_computed_fails_alone(work, session):
+def test_an_error_in_the_limits_of_one_job_does_not_end_the_worker(work, session):
     work()
     KINDS["halve"] = KINDS["halve"]._replace(cpu_s=lambda session: None + 1)
     assert Worker().do_next()

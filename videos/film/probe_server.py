@@ -70,7 +70,7 @@ def _examine(path: str) -> dict[str, Any]:
         return {"error": f"it takes more than {MEMORY_BYTES >> 20} MB of memory to read, or has too many tracks"}
     except OSError as error:
         return {"error": f"it cannot be read ({error.strerror})"}
-    except Exception:
+    except Exception:  # a bug of this program, which the server raises again
         return {"bug": traceback.format_exc()}
 
 

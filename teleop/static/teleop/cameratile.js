@@ -1,4 +1,4 @@
-// What is seen of a camera: its name, its videos or why there is none, and its buttons.
+// The tile of one camera: its name, its video or the reason why there is none, and its buttons.
 
 import { nameOf } from "./films.js";
 

@@ -59,7 +59,7 @@ export class Clock extends EventTarget {
     this.#change(() => (this.#from = Math.min(Math.max(time, 0), this.duration)));
   }
 
-  /** Time stands while somebody, a video that is still loading, is not there yet. A camera asks for 5 s at most. */
+  /** The clock stops while a video is loading. A camera stops the clock for at most 5 s. */
   await(who, isThere) {
     if (isThere !== this.#awaited.has(who)) return;
     this.#change(() => (isThere ? this.#awaited.delete(who) : this.#awaited.add(who)));

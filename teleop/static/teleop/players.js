@@ -1,6 +1,6 @@
 // One <video>, led by the clock, never the other way round.
 
-const JUMP_S = 0.25; // further away it jumps; nearer it runs a little faster or slower, which nobody sees
+const JUMP_S = 0.25; // a larger difference needs a seek; a smaller one is corrected by a slightly different playback rate
 const PULL = 2; // times the distance in seconds, at most a quarter of the rate
 const NUDGE_S = 0.0005; // into the picture: on its very border a decoder may still show the one before
 const [SLOWEST, FASTEST] = [0.0625, 16]; // browsers refuse other rates
@@ -24,7 +24,7 @@ export class Player {
     for (const news of ["loadeddata", "seeked", "canplay", "error"]) this.video.addEventListener(news, onNews);
   }
 
-  /** null: nothing; what was loaded is given up. */
+  /** Load the file of this URL. With null, unload the present file. */
   load(url) {
     if (this.url === url) return;
     this.url = url;
