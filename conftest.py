@@ -18,6 +18,7 @@ folder = tempfile.TemporaryDirectory(prefix="teleop-tests-", ignore_cleanup_erro
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 os.environ.setdefault("DATABASE_URL", f"sqlite:///{folder.name}/db.sqlite3")
 os.environ |= {"SECRET_KEY": "tests", "DEBUG": "0", "MEDIA_ROOT": f"{folder.name}/media"}
+os.environ["TELEOP_SPOOL_DIR"] = f"{folder.name}/spools"  # of the robots' client
 
 # These imports come after the environment is set: they read the settings, which read the environment.
 from django.conf import settings

@@ -1,37 +1,44 @@
-"""The asyncio client: one task that connects, writes and reads for one ClientProtocol."""
+"""The asyncio client: the current session of a robot, and those before it that are still being sent."""
 
 import asyncio
 import contextlib
 import logging
 import os
+import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
+from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Self
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
-from websockets.typing import Subprotocol
-
-from .encoding import SUBPROTOCOL, key_header, websocket_url
-from .errors import ClientClosed, TeleopError, TeleopTimeout
-from .protocol import ClientProtocol
-from .reconnect import CODE_NETWORK, DEFAULT_DELAYS, Delays
-from .reporting import Stats
+from .connection import Link, SessionConnection
+from .drain import drain_leftovers
+from .errors import ClientClosed, SpoolUnusable, TeleopError, TeleopTimeout
+from .network import ProxyOption
+from .protocol import BATCH_FROM_FRAMES, ClientProtocol
+from .reconnect import DEFAULT_DELAYS, Delays
+from .reporting import Reporter, Stats
+from .spool import default_folder, open_spool
 
 logger = logging.getLogger("teleop_client")
 
-CLOSE_TIMEOUT_S = 2.0
 FLUSH_ON_ERROR_S = 2.0
+EXIT_TIMEOUT_S = 30.0
+FINISH_S = 10.0  # after it, a session that was ended waits for its turn: a hundred must not connect at once
+LEFTOVERS_INTERVAL_S = 60.0
+LOCK_WAIT_S = 5.0  # a drain gives the spool back within this time
 
 
 class AsyncRobotClient:
-    """Streams one session of one robot; connects, reconnects and resends by itself.
+    """Streams the sessions of one robot; connects, reconnects and resends by itself.
 
-    `session` names the session to resume after the process has restarted; without it a new one is begun. `on_ack`
-    gets the seconds from `send` to acknowledgement of each acknowledged frame, `on_error` every TeleopError; both are
-    called from the event loop and must be quick. With `strict=True`, for tests of a robot's program, `send` raises
-    FrameInvalid and ClientClosed; without it `send` raises nothing.
+    `session` names the session to resume after the process has restarted; without it a new one is begun. Frames are
+    kept on disk in `spool_dir` until they are acknowledged; None keeps them in memory, and they die with the process.
+    `on_ack` gets the seconds from `send` to acknowledgement of each acknowledged frame, `on_error` every TeleopError;
+    both are called from the event loop and must be quick. With `strict=True`, for tests of a robot's program, `send`
+    raises FrameInvalid and ClientClosed; without it `send` raises nothing.
 
     As a context manager it ends the session at the end of the block. If the block raises an exception, the client sends
     held frames for two seconds at most and keeps the session open, to be resumed.
@@ -46,8 +53,16 @@ class AsyncRobotClient:
         *,
         fps: int = 60,
         meta_info: dict[str, Any] | None = None,
+        spool_dir: str | Path | None = "",
+        max_spool_bytes: int | None = None,
+        min_free_bytes: int = 1 << 30,
         max_held_frames: int = 100_000,
         max_held_bytes: int = 64 << 20,
+        linger_s: float = 0.05,
+        compression: str | None = "deflate",
+        ssl: SSLContext | None = None,
+        ca_file: str | None = None,
+        proxy: ProxyOption = True,
         strict: bool = False,
         delays: Delays = DEFAULT_DELAYS,
         connect_timeout_s: float = 10.0,
@@ -56,82 +71,203 @@ class AsyncRobotClient:
         on_ack: Callable[[list[float]], None] | None = None,
         on_error: Callable[[TeleopError], None] | None = None,
     ) -> None:
-        self.session = session or str(uuid.uuid4())
         self.robot_id = robot_id
-        self.protocol = ClientProtocol(
-            fps=fps,
-            meta_info=meta_info,
-            max_held_frames=max_held_frames,
-            max_held_bytes=max_held_bytes,
-            strict=strict,
-            delays=delays,
-            on_ack=on_ack,
-            on_error=on_error,
+        self._link = Link(
+            url,
+            robot_id,
+            key,
+            ssl=ssl,
+            ca_file=ca_file,
+            proxy=proxy,
+            compression=compression,
+            connect_timeout_s=connect_timeout_s,
+            ping_interval_s=ping_interval_s,
+            ping_timeout_s=ping_timeout_s,
+            linger_s=linger_s,
         )
-        self._connect_timeout_s = connect_timeout_s
-        # Pings detect a dead server only while the buffer has room: websockets waits for room before it times a ping.
-        self._stall_s = ping_interval_s + ping_timeout_s
-        self._connect = connect(
-            websocket_url(url, robot_id, self.session),
-            additional_headers=key_header(key),
-            subprotocols=[Subprotocol(SUBPROTOCOL)],
-            compression=None,  # compression costs more CPU than the bytes are worth at 60 small messages a second
-            open_timeout=connect_timeout_s,
-            ping_interval=ping_interval_s,
-            ping_timeout=ping_timeout_s,
-            close_timeout=CLOSE_TIMEOUT_S,
-        )
-        self._task: asyncio.Task[None] | None = None
-        self._process = 0  # the process that has the task
+        self._reporter = Reporter(on_ack, on_error)
+        self._options: dict[str, Any] = {
+            "fps": fps,
+            "max_held_frames": max_held_frames,
+            "max_held_bytes": max_held_bytes,
+            "strict": strict,
+            "delays": delays,
+            "batch_from": 2 if linger_s else BATCH_FROM_FRAMES,
+            "reporter": self._reporter,
+        }
+        self._spool_dir = default_folder() if spool_dir == "" else spool_dir and Path(spool_dir)
+        self._limits: dict[str, Any] = {"quota_bytes": max_spool_bytes, "min_free_bytes": min_free_bytes}
+        self._process = 0  # the process that has the tasks; 0: not started
         self._is_closed = False
-        self._writable = asyncio.Event()
-        self._progress = asyncio.Event()
+        self._past: Counter[str] = Counter()  # counts of the sessions that are complete
+        self._finishing: dict[SessionConnection, asyncio.Task[None]] = {}
+        self._leftovers: asyncio.Task[None] | None = None
+        self._has_leftovers = asyncio.Event()
+        self._make_session(meta_info, session)
+
+    def _make_session(self, meta_info: dict[str, Any] | None, session: str | None) -> None:
+        self.session = session or str(uuid.uuid4())
+        self.protocol = ClientProtocol(meta_info=meta_info, **self._options)
+        self._connection = SessionConnection(self._link, self.session, self.protocol)
+
+    def _open_spool(self) -> None:
+        """Keep the frames of the current session on disk, if that is possible. Raises SpoolInUse."""
+        if self._spool_dir is None:
+            return
+        folder = Path(self._spool_dir) / self.robot_id / self.session
+        try:
+            spool = open_spool(folder, LOCK_WAIT_S, robot_id=self.robot_id, session=self.session, **self._limits)
+        except SpoolUnusable as error:
+            self._reporter.report(error)
+        else:
+            self.protocol.attach(spool, url=self._link.url)
 
     # Calls of the robot's program
 
     def start(self) -> Self:
-        if self._task is None:
-            self._process = os.getpid()
-            self._task = asyncio.create_task(self._run(), name=f"teleop {self.robot_id}")
+        """Open the spool and connect. Raises SpoolInUse if another process has the session's spool."""
+        if not self._process:
+            self.connect(self.prepare())
         return self
+
+    def prepare(self) -> SessionConnection:
+        """Do the part of `start` that needs no event loop."""
+        self._open_spool()
+        self._process = os.getpid()
+        return self._connection
+
+    def connect(self, connection: SessionConnection) -> None:
+        """Do the part of `start` that needs the event loop."""
+        connection.start()
+        if self._spool_dir is not None:
+            self._leftovers = asyncio.create_task(self._drain_leftovers(Path(self._spool_dir) / self.robot_id))
+
+    async def _drain_leftovers(self, robot_folder: Path) -> None:
+        """Send what earlier processes and unfinished sessions have left, one after another, while the server answers.
+
+        It begins after the greeting: then the key is right.
+        """
+        while True:
+            self._has_leftovers.clear()
+            await self._connection.wait(lambda: self.protocol.greeted)
+            if self.protocol.greeted:
+                options = self._options | {"reporter": Reporter(None, None)}
+                await drain_leftovers(robot_folder, lambda _: self._link, **options)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LEFTOVERS_INTERVAL_S):
+                    await self._has_leftovers.wait()
 
     def send(
         self,
         observation: dict[str, Any] | None = None,
         action: Any = None,
         timestamp: float | None = None,
+        frame_index: int | None = None,
         **extra: Any,
     ) -> int | None:
         """Hold one frame for sending and return its index, or None if it was dropped; `stats` counts the reasons.
 
-        `send(**row)` sends a row of LeRobot: `{"observation.state": array, "action": array, "task": ...}`.
+        `send(**row)` sends a row of LeRobot: `{"observation.state": array, "action": array, "task": ...}`. With
+        `frame_index` a recording can be sent twice and is stored once; it must be above that of the frame before.
 
         Never waits, and never raises: NaN becomes null, images and objects are left out (client/README.md).
         """
-        index = self.hold(observation, action, timestamp, **extra)
-        if self.is_running:
+        index = self.hold(observation, action, timestamp, frame_index, **extra)
+        if not self.lingers and self.is_running:
             self.wake()
         return index
 
-    def hold(self, observation: Any, action: Any = None, timestamp: float | None = None, **extra: Any) -> int | None:
-        """Do `send` for another thread, which then must cause a call of `wake` in the event loop."""
+    def hold(
+        self,
+        observation: Any,
+        action: Any = None,
+        timestamp: float | None = None,
+        frame_index: int | None = None,
+        **extra: Any,
+    ) -> int | None:
+        """Do `send` for another thread; without `linger_s` it must then cause a call of `wake` in the event loop."""
         if self.is_running:
-            return self.protocol.send(observation, action, timestamp, extra)
+            return self.protocol.send(observation, action, timestamp, extra, frame_index)
         self.protocol.reject(self._why_not_running())
         return None
 
     def wake(self) -> None:
         self.protocol.report_waiting()
-        self._writable.set()
+        self._connection.wake()
+
+    def mark(self, note: str, timestamp: float | None = None) -> str | None:
+        """Mark this moment of the session, or that of `timestamp`, for people; return the id of the mark.
+
+        The mark is kept and sent like a frame. It is dropped (None) if the client does not run, and after 1,000.
+        """
+        if self.is_running:
+            return self.protocol.mark(note, timestamp)
+        self.protocol.reject(self._why_not_running())
+        return None
+
+    def new_session(self, meta_info: dict[str, Any] | None = None, end_info: dict[str, Any] | None = None) -> str:
+        """End the session and begin another one at once, for example for the next episode; return its key.
+
+        The frames of the old session are sent in the background; `end_info` is the meta_info of its end. A spool takes
+        some milliseconds to open. Raises ClientClosed if the client does not run.
+        """
+        if not self.is_running:
+            raise ClientClosed(self._why_not_running())
+        self.finish_session(*self.begin_session(meta_info, end_info))
+        return self.session
+
+    def begin_session(
+        self, meta_info: dict[str, Any] | None, end_info: dict[str, Any] | None
+    ) -> tuple[SessionConnection, SessionConnection]:
+        """Do the part of `new_session` that needs no event loop; return the old connection and the new one."""
+        before = self._connection
+        before.protocol.end(end_info)
+        self._make_session(meta_info, None)
+        self._open_spool()
+        return before, self._connection
+
+    def finish_session(self, before: SessionConnection, current: SessionConnection) -> None:
+        """Do the part of `new_session` that needs the event loop."""
+        before.wake()
+        self._finishing[before] = asyncio.create_task(self._finish(before))
+        current.start()
+
+    async def _finish(self, connection: SessionConnection) -> None:
+        """Send an ended session to its end. If that takes long, it becomes one of the leftovers."""
+        try:
+            async with asyncio.timeout(FINISH_S if connection.protocol.is_spooled else None):
+                await connection.wait(lambda: False)
+        except TimeoutError:
+            self._has_leftovers.set()
+        finally:
+            await connection.close()
+            connection.protocol.leave()
+            self._past.update(connection.protocol.counts())
+            self._finishing.pop(connection, None)
+
+    @property
+    def session_id(self) -> int | None:
+        """Return the session's id in the REST interface; None before the first greeting."""
+        return self.protocol.session_id
+
+    @property
+    def next_frame_index(self) -> int:
+        """Return the index of the next frame; it is final after `wait_connected`."""
+        return self.protocol.next_frame_index
+
+    @property
+    def lingers(self) -> bool:
+        """Return whether `send` leaves it to the event loop to look for frames, and wakes nothing."""
+        return bool(self._link.linger_s)
 
     @property
     def is_forked(self) -> bool:
         """Return whether this process was forked after `start`: it has a copy of the socket, but not of the thread."""
-        return self._task is not None and os.getpid() != self._process
+        return bool(self._process) and os.getpid() != self._process
 
     @property
     def is_running(self) -> bool:
-        return self._task is not None and not self._is_closed and os.getpid() == self._process
+        return not self._is_closed and os.getpid() == self._process
 
     def _why_not_running(self) -> str:
         if self.is_forked:
@@ -142,7 +278,11 @@ class AsyncRobotClient:
 
     @property
     def stats(self) -> Stats:
-        return self.protocol.stats
+        return self._reporter.stats([self.protocol, *(each.protocol for each in list(self._finishing)), self])
+
+    def counts(self) -> dict[str, int]:
+        """Return the counts of the sessions that are complete."""
+        return dict(self._past)
 
     async def wait_connected(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """Wait for the server's greeting. Raises TeleopTimeout, or the error that has stopped the client."""
@@ -153,22 +293,31 @@ class AsyncRobotClient:
         await self._wait(lambda: not self.protocol.pending, timeout, "all acknowledged")
 
     async def end(self, timeout: float | None = 30.0, meta_info: dict[str, Any] | None = None) -> int:  # noqa: ASYNC109
-        """End the session once everything is stored, and close; return the server's count of its frames.
+        """End the session, and those before it, once everything is stored, and close; return its frames on the server.
 
-        Raises TeleopTimeout (call it again to wait longer), or the error that has stopped the client.
+        Raises TeleopTimeout (call it again to wait longer), or the error that has stopped the client. The end is in
+        the spool: if the process gives up waiting, a later one sends it.
         """
         self.protocol.end(meta_info)
         self.wake()
+        if self._finishing:
+            begin_s = time.monotonic()
+            await asyncio.wait(list(self._finishing.values()), timeout=timeout)
+            timeout = None if timeout is None else timeout - (time.monotonic() - begin_s)
         await self._wait(lambda: self.protocol.done, timeout, "ended")
         await self.close()
         return self.protocol.frame_count or 0
 
     async def close(self) -> None:
-        """Close without ending the session. Unacknowledged frames are discarded: `flush` first."""
-        if self._task is not None and not self.is_forked:
+        """Close without ending the session. Frames that are not acknowledged stay in the spool, if there is one."""
+        if self._process and not self.is_forked:
             self._is_closed = True
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            for task in filter(None, [self._leftovers, *self._finishing.values()]):
+                task.cancel()
+                await asyncio.wait([task])
+            await self._connection.close()
+            self.protocol.report_waiting()
+            self.protocol.leave()
 
     async def __aenter__(self) -> Self:
         return self.start()
@@ -180,102 +329,31 @@ class AsyncRobotClient:
             if not self.is_running:
                 return
             if error is None:
-                await self.end()
+                await self._end_all()
             else:
                 with contextlib.suppress(TeleopError):
                     await self.flush(FLUSH_ON_ERROR_S)
         finally:
             await self.close()
 
-    # Connection
+    async def _end_all(self) -> None:
+        try:
+            await self.end(EXIT_TIMEOUT_S)
+        except TeleopTimeout as error:
+            if not self.protocol.is_spooled:
+                raise
+            logger.warning("%s. They stay in the spool, and are sent when this robot's next client starts", error)
 
     async def _wait(self, condition: Callable[[], bool], timeout_s: float | None, what: str) -> None:
         if self.is_forked:
             raise ClientClosed(self._why_not_running())
         try:
             async with asyncio.timeout(timeout_s):
-                while not condition() and not self.protocol.done:
-                    if self._task is None or self._task.done():
-                        raise ClientClosed("the client is closed")
-                    self._progress.clear()
-                    await self._progress.wait()
+                if not await self._connection.wait(condition):
+                    raise ClientClosed("the client is closed")
         except TimeoutError:
             stats = self.stats
             state = f"{stats.pending} frames held; last error: {stats.last_error}"
             raise TeleopTimeout(f"not {what} within {timeout_s} s: {state}") from None
         if self.protocol.error is not None:
             raise self.protocol.error
-
-    async def _run(self) -> None:
-        try:
-            while (delay_s := await self._connect_once()) is not None:
-                self._progress.set()
-                await asyncio.sleep(delay_s)
-        finally:
-            self._progress.set()
-
-    async def _connect_once(self) -> float | None:
-        """Run one connection, from handshake to close; return the seconds to wait before the next."""
-        try:
-            connection = await self._connect
-            try:
-                return await self._talk(connection)
-            finally:
-                await self._close(connection)
-        except InvalidStatus as error:
-            return self.protocol.refused(error.response.status_code)
-        except (OSError, InvalidHandshake) as error:
-            return self.protocol.closed(CODE_NETWORK, repr(error))
-        except Exception as error:
-            # The cause is unknown, but the robot's frames are worth another attempt.
-            logger.exception("unexpected")
-            return self.protocol.closed(CODE_NETWORK, repr(error))
-
-    async def _close(self, connection: ClientConnection) -> None:
-        """Close with a handshake if the server reads; `close` alone would wait for a full buffer without bound."""
-        try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await connection.close()
-        except TimeoutError:
-            pass
-        finally:
-            connection.transport.abort()
-
-    async def _talk(self, connection: ClientConnection) -> float | None:
-        self.protocol.connected()
-        async with asyncio.TaskGroup() as tasks:
-            writer = tasks.create_task(self._write(connection))
-            code, reason = await self._read(connection)
-            writer.cancel()
-        return self.protocol.closed(code, reason)
-
-    async def _read(self, connection: ClientConnection) -> tuple[int, str]:
-        """Receive all messages of the server; return its close code and reason."""
-        try:
-            async with asyncio.timeout(self._connect_timeout_s):
-                self._receive(await connection.recv())
-            async for message in connection:
-                self._receive(message)
-        except TimeoutError:
-            return CODE_NETWORK, f"no greeting within {self._connect_timeout_s} s"
-        except ConnectionClosed:
-            pass
-        return connection.close_code or CODE_NETWORK, connection.close_reason or ""
-
-    def _receive(self, message: str | bytes) -> None:
-        self.protocol.receive(message)
-        self._writable.set()
-        self._progress.set()
-
-    async def _write(self, connection: ClientConnection) -> None:
-        try:
-            while True:
-                self._writable.clear()
-                while (message := self.protocol.next_message()) is not None:
-                    async with asyncio.timeout(self._stall_s):
-                        await connection.send(message, text=True)
-                await self._writable.wait()
-        except TimeoutError:
-            connection.transport.abort()
-        except ConnectionClosed:
-            pass  # _read has its code

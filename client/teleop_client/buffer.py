@@ -1,29 +1,48 @@
-"""Hold the frames that the server has not acknowledged yet."""
+"""Hold the frames that the server has not acknowledged yet: in memory, and in the spool if there is one."""
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 from threading import Lock
 
-# Length of the keys, index and comma that a frame gains on the wire.
-WIRE_OVERHEAD = 40
+from .clock import TimeBase
+from .segments import Position
+from .spool import Spool, SpooledFrame
+
+# Length of the keys, index, time and commas that a frame gains on the wire.
+WIRE_OVERHEAD = 80
 # Above every index.
 NONE = 1 << 31
+# Of a spool's frames so many are also in memory, for the wire; the others are read again when their turn comes.
+MEMORY_FRAMES, MEMORY_BYTES = 6000, 8 << 20
+LOAD_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
 class Frame:
+    """A frame in memory. Its time is in seconds since `base`, or in unix seconds if there is no base."""
+
     index: int
+    time_s: float
+    base: TimeBase | None
     data: bytes
     queued_at: float
+    position: Position | None  # in the spool, or where the spool ended when it did not take the frame
     message: int = 0  # number of the message that last contained it; 0: never written, so the server cannot have it
+
+    @property
+    def unix_s(self) -> float:
+        return self.base.time_s(self.time_s) if self.base else self.time_s
 
 
 class FrameBuffer:
-    """Frames in index order: first those on the wire, then those that wait.
+    """Frames in index order: first those on the wire, then those that wait in memory, then those only in the spool.
 
-    With `max_frames` or `max_bytes` held, the newest frame is refused: held frames may be on the wire already, so
+    A frame for which there is no room is refused, and not the oldest one: held frames may be on the wire already, so
     dropping the oldest would save nothing there, and a reader can see and trim one gap at the end of an outage. The
     frame's index is used up, so the server counts the gap.
+
+    Without a spool `max_frames` and `max_bytes` are the room. With a spool it is the spool's quota; the two bounds
+    then count for frames that the disk does not take.
 
     Any thread may call `add`; one thread calls all other methods.
     """
@@ -33,18 +52,33 @@ class FrameBuffer:
         self._max_bytes = max_bytes
         self._lock = Lock()
         self._bytes = 0
-        self._next_index = 0
         self._unsent: deque[Frame] = deque()
         self._in_flight: OrderedDict[int, Frame] = OrderedDict()
-        self.added = 0
-        self.dropped = 0
+        self._spool: Spool | None = None
+        self._cursor: Position | None = None  # of the first frame that is only in the spool
+        self._only_spooled = 0
+        self._skip_through = -1
+        self._is_closed = False
+        self.next_index = 0
+        self.first_index = 0  # of this process
+        self._shift_from = 0  # frames from here on were never written to a server
+        self.added = self.dropped = self.recovered = self.unspooled = 0
+
+    def attach(self, spool: Spool) -> None:
+        """Continue after the frames of an earlier process, and keep all frames in the spool from now on."""
+        self._spool = spool
+        self.next_index = self.first_index = spool.first_index
+        self._shift_from = 0 if spool.state["session_id"] is None else spool.first_index
+        self._skip_through = spool.state["settled"]
+        if spool.backlog:
+            self._cursor, self._only_spooled = spool.log.first, spool.backlog
 
     def __len__(self) -> int:
-        return len(self._unsent) + len(self._in_flight)
+        return len(self._unsent) + len(self._in_flight) + self._only_spooled
 
     @property
     def unsent(self) -> int:
-        return len(self._unsent)
+        return len(self._unsent) + self._only_spooled
 
     @property
     def in_flight(self) -> int:
@@ -52,7 +86,7 @@ class FrameBuffer:
 
     @property
     def first_unsent(self) -> int:
-        """Return the first index, or NONE."""
+        """Return the first index in memory, or NONE."""
         return self._unsent[0].index if self._unsent else NONE
 
     @property
@@ -65,18 +99,78 @@ class FrameBuffer:
         """Return the last index, or -1."""
         return next(reversed(self._in_flight), -1)
 
-    def add(self, data: bytes, now: float) -> int | None:
-        """Add a frame; return its index, or None if there was no room for it."""
+    @property
+    def settled(self) -> int:
+        """Return the index up to which every frame is acknowledged or refused."""
+        first = min(self.first_in_flight, self.first_unsent)
+        if first < NONE:
+            return first - 1
+        return self._skip_through if self._cursor else self.next_index - 1
+
+    def add(
+        self, time_s: float, base: TimeBase | None, data: bytes, now: float, index: int | None = None
+    ) -> int | None:
+        """Add a frame; return its index, or None if there was no room for it. Raises ValueError for an old index."""
         with self._lock:
-            index = self._next_index
-            self._next_index += 1
-            if len(self) >= self._max_frames or self._bytes + len(data) > self._max_bytes:
+            if index is None:
+                index = self.next_index
+            elif index < self.next_index:
+                raise ValueError(f"frame_index is {index}; at least {self.next_index} expected")
+            self.next_index = index + 1
+            position = None
+            if self._spool and not self._is_closed:
+                position = self._spool.add_frame(index, time_s, base, data)
+            if not self._hold(Frame(index, time_s, base, data, now, position)):
                 self.dropped += 1
                 return None
-            self._unsent.append(Frame(index, data, now))
-            self._bytes += len(data)
             self.added += 1
             return index
+
+    def _hold(self, frame: Frame) -> bool:
+        """Hold a new frame in memory, or only in the spool, or return False."""
+        if self._is_closed:
+            return False
+        frames, size = len(self._unsent) + len(self._in_flight), self._bytes + len(frame.data)
+        if frame.position:
+            if self._cursor is None and frames < MEMORY_FRAMES and size <= MEMORY_BYTES:
+                self._push(frame)
+            else:
+                self._cursor = self._cursor or frame.position
+                self._only_spooled += 1
+            return True
+        if self._spool and (self._spool.log.is_full or self._cursor):
+            return False  # behind frames that are only on disk a frame in memory would lose its place
+        if frames >= self._max_frames or size > self._max_bytes:
+            return False
+        if self._spool:
+            self.unspooled += 1
+            frame.position = self._spool.log.end
+        self._push(frame)
+        return True
+
+    def _push(self, frame: Frame) -> None:
+        self._unsent.append(frame)
+        self._bytes += len(frame.data)
+
+    def load(self, now: float) -> None:
+        """Read the next frames that are only in the spool, if no other frames wait."""
+        while self._cursor and self._spool and not self._unsent:
+            found, end = self._spool.load(self._cursor, LOAD_BYTES)
+            with self._lock:
+                for spooled in found:
+                    self._take_in(spooled, now)
+                # Frames that `add` has appended since are behind `end`.
+                self._cursor = end if end < self._spool.log.end else None
+                if self._cursor is None:
+                    self._only_spooled = 0
+
+    def _take_in(self, spooled: SpooledFrame, now: float) -> None:
+        if spooled.index > self._skip_through:
+            self._only_spooled = max(self._only_spooled - 1, 0)
+            self._skip_through = spooled.index
+            self.recovered += spooled.index < self.first_index
+            frame = Frame(spooled.index, spooled.time_s, spooled.base, spooled.data, now, spooled.position)
+            self._push(frame)
 
     def take(self, count: int, max_bytes: int, message: int) -> list[Frame]:
         """Return up to `count` frames, the first of any size, to be written in message number `message`."""
@@ -99,6 +193,7 @@ class FrameBuffer:
             while self.first_in_flight <= index:
                 popped.append(self._in_flight.popitem(last=False)[1])
             self._bytes -= sum(len(frame.data) for frame in popped)
+        self._release()
         return popped
 
     def pop_matching(self, index: int | None, message: int | None) -> list[Frame]:
@@ -111,6 +206,7 @@ class FrameBuffer:
                 for frame in popped:
                     del self._in_flight[frame.index]
             self._bytes -= sum(len(frame.data) for frame in popped)
+        self._release()
         return popped
 
     def rewind(self) -> None:
@@ -126,16 +222,37 @@ class FrameBuffer:
             while self.first_unsent < next_frame_index and self._unsent[0].message:
                 popped.append(self._unsent.popleft())
             self._bytes -= sum(len(frame.data) for frame in popped)
+        self._release()
         return popped
 
-    def shift(self, first_index: int) -> None:
-        """Renumber all frames from `first_index` on: an earlier process has stored lower indexes in this session."""
+    def _release(self) -> None:
+        """Delete the spool's segments in which every frame is settled."""
+        if self._spool:
+            with self._lock:
+                oldest = next(iter(self._in_flight.values()), None) or (self._unsent[0] if self._unsent else None)
+                before = (oldest and oldest.position) or self._cursor or self._spool.log.end
+            self._spool.release(before)
+
+    def shift(self, next_frame_index: int) -> bool:
+        """Move the frames that were never written behind those that the server has; return whether that was needed.
+
+        Another process has stored frames in this session.
+        """
+        by = next_frame_index - self._shift_from
+        if by <= 0:
+            return False
         with self._lock:
-            self._next_index += first_index
             for frame in self._unsent:
-                frame.index += first_index
+                if frame.index >= self._shift_from:
+                    frame.index += by
+            if self._spool:
+                self._spool.note_shift(self._shift_from, by)
+            self.next_index += by
+            self.first_index += by
+            self._shift_from = next_frame_index
+        return True
 
     def close(self) -> None:
         """Drop every frame added from now on."""
         with self._lock:
-            self._max_frames = 0
+            self._is_closed = True

@@ -13,6 +13,7 @@ from .values import MAX_NAMES, Cleaner
 MAX_MESSAGE_BYTES = 1 << 20
 MAX_FRAME_BYTES = 64 << 10
 MAX_BATCH_FRAMES = 600
+MAX_DETAIL_BYTES = 4 << 10
 MAX_FPS = 1000
 SUBPROTOCOL = "teleop.v1"
 
@@ -57,38 +58,35 @@ _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=
 
 
 class EncodedFrame(NamedTuple):
-    """A frame without its index, `"timestamp":...,"observation":...}`, or None if nothing of it can be stored.
+    """A frame without its index and time, `"observation":...}`, or None if nothing of it can be stored.
 
-    `joints` maps `observation` and `action` to the names of their values. `faults` is that of Cleaner.
+    `time_s` is the time that the program gave, in unix seconds, or None. `joints` maps `observation` and `action` to
+    the names of their values. `faults` is that of Cleaner.
     """
 
     data: bytes | None
+    time_s: float | None
     joints: dict[str, list[str]]
     faults: dict[str, tuple[str, str]]
 
 
-def encode_frame(observation: Any, action: Any, timestamp: Any, extra: dict[str, Any], now: float) -> EncodedFrame:
-    """Encode all values that the server can store. The frame gets the time `now` if `timestamp` is None or invalid."""
+def encode_frame(observation: Any, action: Any, timestamp: Any, extra: dict[str, Any]) -> EncodedFrame:
+    """Encode all values that the server can store. A timestamp that is invalid is noted, and left out."""
     parts = {name: part for name, part in (("observation", observation), ("action", action)) if part is not None}
-    given = now if timestamp is None else timestamp
-    time_s = _unix_seconds(given)
-    if time_s is not None and not extra and (encoded := _encode_plain(parts)):
-        return EncodedFrame(_with_time(time_s, encoded), {name: list(part) for name, part in parts.items()}, {})
+    time_s = None if timestamp is None else unix_seconds(timestamp)
+    if not extra and (time_s is not None or timestamp is None) and (encoded := _encode_plain(parts)):
+        return EncodedFrame(encoded[1:], time_s, {name: list(part) for name, part in parts.items()}, {})
     cleaner = Cleaner()
     data = cleaner.object(parts | extra)
     joints = _check_parts(data, cleaner)
-    if time_s is None:
-        shown = repr(given) if type(given) is float else type(given).__name__
+    if time_s is None and timestamp is not None:
+        shown = repr(timestamp) if type(timestamp) is float else type(timestamp).__name__
         cleaner.note("timestamp", "time", f"is {shown}; unix seconds between 2000 and 2100 expected")
-        time_s = _unix_seconds(now)
     encoded = _encode_to_fit(data, cleaner)
-    if not any(name in _KINDS or name.startswith(_FLAT) for name in data):
-        cleaner.note("frame", "empty", "needs an observation or an action")
-    elif time_s is None:
-        cleaner.note("frame", "time", "has no time, because the robot's clock is not set")
-    else:
-        return EncodedFrame(_with_time(time_s, encoded), joints, cleaner.faults)
-    return EncodedFrame(None, joints, cleaner.faults)
+    if any(name in _KINDS or name.startswith(_FLAT) for name in data):
+        return EncodedFrame(encoded[1:], time_s, joints, cleaner.faults)
+    cleaner.note("frame", "empty", "needs an observation or an action")
+    return EncodedFrame(None, time_s, joints, cleaner.faults)
 
 
 def _encode_plain(parts: dict[str, Any]) -> bytes | None:
@@ -103,11 +101,8 @@ def _encode_plain(parts: dict[str, Any]) -> bytes | None:
     return encoded if parts and len(encoded) <= MAX_FRAME_BYTES and b"\\u0000" not in encoded else None
 
 
-def _with_time(time_s: float, data: bytes) -> bytes:
-    return b'"timestamp":%s,%s' % (repr(time_s).encode(), data[1:])
-
-
-def _unix_seconds(value: Any) -> float | None:
+def unix_seconds(value: Any) -> float | None:
+    """Return a time that the server accepts, from 2000 to 2100, or None."""
     try:
         seconds = math.nan if isinstance(value, (str, bytes)) else float(value)
     except Exception:  # a method of the caller's object may raise anything
@@ -195,8 +190,16 @@ def start_message(fps: int, meta_info: dict[str, Any] | None) -> bytes:
     return control_message("start", meta_info, fps=fps)
 
 
-def frame_message(index: int, data: bytes) -> bytes:
-    return b'{"frame_index":%d,%s' % (index, data)
+def event_message(event_id: str, kind: str, timestamp: float, detail: dict[str, Any]) -> bytes:
+    """Return an `event`. Raises ValueError if `detail` is over 4 KiB or no JSON."""
+    if (size := len(encode_object(detail))) > MAX_DETAIL_BYTES:
+        raise ValueError(f"detail is {size} bytes; at most {MAX_DETAIL_BYTES} expected")
+    return encode_object({"type": "event", "id": event_id, "kind": kind, "timestamp": timestamp, "detail": detail})
+
+
+def frame_message(index: int, time_s: float, data: bytes) -> bytes:
+    """Return a frame; the server stores microseconds."""
+    return b'{"frame_index":%d,"timestamp":%.6f,%s' % (index, time_s, data)
 
 
 def batch_message(frames: Iterable[bytes]) -> bytes:

@@ -12,6 +12,14 @@ class ClientClosed(TeleopError):
     """
 
 
+class SpoolInUse(TeleopError):
+    """Raised by `start()`: another process, or another client of this one, has the spool of this session."""
+
+
+class SpoolUnusable(TeleopError):
+    """Reported only: the spool cannot be used, so frames are held in memory and do not survive the process."""
+
+
 class TeleopTimeout(TeleopError, TimeoutError):
     """Raised when a call did not finish in the given time; the client continues until it is closed."""
 
@@ -32,8 +40,24 @@ class SessionTaken(Fatal):
     """Another connection resumed the same session (4409)."""
 
 
+class SessionDeleted(Fatal):
+    """Staff deleted the session on the server. Only a drain of a spool stops for it."""
+
+
 class SessionEnded(Fatal):
     """The server ended the session while this client still held frames (staff can end a session)."""
+
+
+class NotConnected(TeleopError):
+    """Reported only: the first connection failed, for this reason in words; the client tries again."""
+
+
+class ClockStepped(TeleopError):
+    """Reported only: the robot's clock was set; the times of the frames go on as before."""
+
+
+class EventRefused(TeleopError):
+    """Reported only: the server will never store this mark or other event, so it is dropped."""
 
 
 class DisconnectedByStaff(TeleopError):

@@ -9,23 +9,31 @@ import json
 import logging
 import random
 import time
+import uuid
 from collections.abc import Callable
 from typing import Any
 
 from . import encoding, errors, reconnect
 from .buffer import Frame, FrameBuffer
+from .clock import Clock
 from .reconnect import DEFAULT_DELAYS, Backoff, Delays
 from .reporting import Reporter, Stats
+from .spool import Spool
 
 logger = logging.getLogger("teleop_client")
 
 # 100 ms at 60 FPS: fewer waiting frames mean a late timer, not a client that is behind.
 BATCH_FROM_FRAMES = 6
 BARE_END = encoding.control_message("end")
+MAX_EVENTS = 1000  # of a session; the server stores no more
+MAX_NOTE = 500
+SYNC_TIMEOUT_S = 20
+# After these errors a robot with a spool goes on recording: the key may be put right, and nothing else is lost.
+KEY_ERRORS = (errors.HandshakeRefused, errors.KeyRevoked)
 
 
 class ClientProtocol:
-    """State machine of one session of one robot, over any number of connections. Tests pass `clock` and `rng`."""
+    """State machine of one session of one robot, over any number of connections. Tests pass the clocks and `rng`."""
 
     def __init__(
         self,
@@ -36,24 +44,34 @@ class ClientProtocol:
         max_held_bytes: int = 64 << 20,
         strict: bool = False,
         delays: Delays = DEFAULT_DELAYS,
+        batch_from: int = BATCH_FROM_FRAMES,
         on_ack: Callable[[list[float]], None] | None = None,
         on_error: Callable[[errors.TeleopError], None] | None = None,
+        reporter: Reporter | None = None,
         clock: Callable[[], float] = time.monotonic,
-        wall_clock: Callable[[], float] = time.time,
+        wall: Clock | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self.session_id: int | None = None
         self.frame_count: int | None = None
         self.error: errors.Fatal | None = None
         self.greeted = False
+        self.must_sync = False  # the spool, before frames are written: their times and indexes have just been settled
         self._buffer = FrameBuffer(max_held_frames, max_held_bytes)
         self._start = encoding.start_message(fps, meta_info)
         self._end: bytes | None = None
         self._backoff = Backoff(delays, rng or random.Random())
-        self._reporter = Reporter(on_ack, on_error)
+        self._reporter = reporter or Reporter(on_ack, on_error)
         self._clock = clock
-        self._wall_clock = wall_clock
+        self._wall = wall or Clock()
         self._strict = strict
+        self._batch_from = batch_from
+        self._spool: Spool | None = None
+        self._is_drain = False
+        self._events: dict[str, bytes] = {}
+        self._events_sent: set[str] = set()
+        self._events_added = 0
+        self._accepts: list[str] = []
         self._joints: dict[str, list[str]] = {}
         self._connections = 0
         self._dropping = False
@@ -63,16 +81,54 @@ class ClientProtocol:
         self._max_unacked = 0
         self._messages = 0
         self._start_sent = self._end_sent = False
+        self._explicit = False  # the program numbers the frames
+
+    def attach(self, spool: Spool, *, is_drain: bool = False, url: str | None = None) -> None:
+        """Continue the session of this spool, and keep everything in it from now on.
+
+        With `is_drain` only what is in the spool is sent, with its own `start` and `end`.
+        """
+        self._spool, self._is_drain = spool, is_drain
+        self._buffer.attach(spool)
+        self._last_stored = spool.state["acked"]
+        self.session_id = spool.state["session_id"]
+        self._events = dict(spool.events)
+        if is_drain:
+            spool.start()
+            self._start = (spool.state["start"] or "").encode() or self._start
+            self._end = spool.state["end"].encode() if spool.state["end"] else None
+            return
+        before = spool.base
+        if before is not None:
+            self._wall = self._wall.resumed(before)
+        spool.state |= {"start": self._start.decode(), "end": None, "url": url}
+        spool.start()
+        if self._wall.base is not before:
+            spool.begin_base(self._wall.base)
+        self._note_restart(spool, before is not None and self._wall.base is not before)
+
+    def _note_restart(self, spool: Spool, rebooted: bool) -> None:
+        if spool.was_used and (spool.jump or rebooted):
+            first, end = spool.jump or (spool.first_index, spool.first_index)
+            self.add_event("restart", {"from_index": first, "to_index": end, "rebooted": rebooted})
+        self.check_clock()
 
     # Calls of the robot's program
 
-    def send(self, observation: Any, action: Any, timestamp: float | None, extra: dict[str, Any]) -> int | None:
+    def send(
+        self,
+        observation: Any,
+        action: Any,
+        timestamp: float | None,
+        extra: dict[str, Any],
+        frame_index: int | None = None,
+    ) -> int | None:
         """Hold a frame for sending; return its index, or None if it was dropped. Any thread may call this.
 
         Raises nothing, except with `strict`: FrameInvalid and ClientClosed.
         """
         try:
-            return self._send(observation, action, timestamp, extra)
+            return self._send(observation, action, timestamp, extra, frame_index)
         except Exception as error:  # objects of the caller raise anything, and must not stop the robot's loop
             if self._strict:
                 raise
@@ -80,11 +136,14 @@ class ClientProtocol:
             self._reporter.invalid({"frame": fault}, self._clock())
             return None
 
-    def _send(self, observation: Any, action: Any, timestamp: float | None, extra: dict[str, Any]) -> int | None:
+    def _send(
+        self, observation: Any, action: Any, timestamp: float | None, extra: dict[str, Any], frame_index: int | None
+    ) -> int | None:
         if self._end is not None:
             self.reject("the session has been ended")
             return None
-        frame = encoding.encode_frame(observation, action, timestamp, extra, self._wall_clock())
+        since_s = self._wall.since_s()
+        frame = encoding.encode_frame(observation, action, timestamp, extra)
         now = self._clock()
         if frame.faults:
             if self._strict:
@@ -95,12 +154,28 @@ class ClientProtocol:
             return None
         if frame.joints != self._joints:
             self._compare_joints(frame.joints, now)
-        index = self._buffer.add(frame.data, now)
+        if frame.time_s is None:
+            index = self._add(since_s, True, frame.data, now, frame_index)
+        else:
+            index = self._add(frame.time_s, False, frame.data, now, frame_index)
         if self._dropping is not (index is None):
             self._dropping = index is None
-            why = f"dropped: {self.error or 'memory is full'}" if self._dropping else "held again"
+            why = f"dropped: {self._why_full()}" if self._dropping else "held again"
             self._reporter.log(logging.ERROR, "frames are %s", why)
         return index
+
+    def _add(self, time_s: float, is_own: bool, data: bytes, now: float, index: int | None) -> int | None:
+        try:
+            self._explicit |= index is not None
+            return self._buffer.add(time_s, self._wall.base if is_own else None, data, now, index)
+        except ValueError as error:
+            if self._strict:
+                raise errors.FrameInvalid("frame_index", "order", str(error)) from None
+            self._reporter.invalid({"frame_index": ("order", str(error)), "frame": ("order", str(error))}, now)
+            return None
+
+    def _why_full(self) -> str:
+        return str(self.error or (self._spool and self._spool.log.problem) or "memory is full")
 
     def _compare_joints(self, joints: dict[str, list[str]], now: float) -> None:
         """Report joints that appear or vanish. A frame may have only an observation, or only an action."""
@@ -123,37 +198,123 @@ class ClientProtocol:
         """Report what `send` found; the client's thread calls this."""
         self._reporter.flush()
 
+    def mark(self, note: str, timestamp: float | None = None) -> str | None:
+        """Mark a moment of the session, or now; return the id of the mark, or None if it was dropped."""
+        moment = None if timestamp is None else encoding.unix_seconds(timestamp)
+        return self.add_event("mark", {"note": str(note)[:MAX_NOTE]}, moment)
+
+    def add_event(self, kind: str, detail: dict[str, Any], moment_s: float | None = None) -> str | None:
+        """Hold an event for sending; return its id, or None if it was dropped. Any thread may call this."""
+        event_id, time_s = uuid.uuid4().hex, self._wall.now_s() if moment_s is None else moment_s
+        try:
+            message = encoding.event_message(event_id, kind, time_s, detail)
+        except ValueError as error:
+            self._reporter.invalid({kind: ("event", f"{kind}: {error}")}, self._clock())
+            return None
+        self._events_added += 1
+        if self._events_added > MAX_EVENTS or self.done:
+            self._reporter.events_dropped += 1
+            return None
+        self._events[event_id] = message
+        if self._spool:
+            self._spool.add_event(event_id, message)
+        return event_id
+
+    def check_clock(self) -> None:
+        """Note a step of the wall clock as an event; the client's thread calls this every second."""
+        if step_s := self._wall.find_step():
+            self._note_step(step_s)
+
+    def _note_step(self, step_s: float) -> None:
+        waits = not self._wall.base.is_fixed
+        if self._spool:
+            self._spool.note_bases()
+        applied = {"applied": True} if waits else {}
+        self.add_event("clock_step", {"step_s": round(step_s, 6)} | applied)
+        effect = "frames that wait got the right time" if waits else "the times of the frames go on as before"
+        error = errors.ClockStepped(f"the robot's clock was set by {step_s:+.3f} s; {effect}")
+        self._reporter.report(error, logging.WARNING)
+
+    def note_state(self) -> None:
+        """Write down how far the server has the frames; the client's thread calls this every second."""
+        if self._spool:
+            found = {"acked": self._last_stored, "settled": self._buffer.settled, "session_id": self.session_id}
+            if any(self._spool.state[name] != value for name, value in found.items()):
+                self._spool.note(**found)
+
+    def leave(self, is_done: bool | None = None) -> None:
+        """Close the spool: the next process continues it, or it is deleted if the session is complete (`is_done`)."""
+        if self._spool:
+            spool, self._spool = self._spool, None
+            self._buffer.close()
+            state = {"acked": self._last_stored, "settled": self._buffer.settled, "session_id": self.session_id}
+            if not self._is_drain:
+                state |= {"last": self._buffer.next_index - 1, "is_clean": True}
+            if is_done is None:
+                is_done = self.frame_count is not None and not self.pending
+            spool.close(is_done, **state)
+
     def end(self, meta_info: dict[str, Any] | None = None) -> None:
         """Request the session's end, after all held frames are sent."""
         if self._end is None:
             self._end = encoding.control_message("end", meta_info)
+            if self._spool:
+                self._spool.note(end=self._end.decode())
 
     @property
     def done(self) -> bool:
         return self.error is not None or self.frame_count is not None
 
     @property
+    def acked(self) -> int:
+        return self._reporter.acked
+
+    @property
+    def is_spooled(self) -> bool:
+        return self._spool is not None
+
+    @property
+    def is_drained(self) -> bool:
+        """Return whether everything in the spool is sent, and the session shall stay as it is."""
+        waiting = self.pending or self._end or (self._events and "event" in self._accepts)
+        return bool(self._connections) and not waiting
+
+    @property
     def pending(self) -> int:
         return len(self._buffer)
 
     @property
+    def next_frame_index(self) -> int:
+        """Return the index that the next frame gets; before the first greeting it may still grow."""
+        return self._buffer.next_index
+
+    @property
     def stats(self) -> Stats:
-        return self._reporter.stats(
-            sent=self._buffer.added,
-            dropped=self._buffer.dropped,
-            pending=len(self._buffer),
-            reconnects=max(self._connections - 1, 0),
-        )
+        return self._reporter.stats([self])
+
+    def counts(self) -> dict[str, int]:
+        """Return the counts of this session's frames for `stats`."""
+        buffer = self._buffer
+        return {
+            "sent": buffer.added,
+            "dropped": buffer.dropped,
+            "recovered": buffer.recovered,
+            "unspooled": buffer.unspooled,
+            "pending": len(buffer),
+            "reconnects": max(self._connections - 1, 0),
+            "events_pending": len(self._events),
+        }
 
     # Calls of the connection
 
     def connected(self) -> None:
         self.greeted = self._start_sent = self._end_sent = False
+        self._events_sent.clear()
         self._messages = 0
 
     def next_message(self) -> bytes | None:
         """Return the next message to write on this connection, as UTF-8, or None if there is nothing to write now."""
-        if not self.greeted or self.done:
+        if not self.greeted or self.done or self.must_sync:
             return None
         message = self._next_control() or self._next_frames()
         if message is not None:
@@ -164,6 +325,10 @@ class ClientProtocol:
         if not self._start_sent:
             self._start_sent = True
             return self._start
+        if len(self._events) > len(self._events_sent) and "event" in self._accepts:
+            event_id = next(event_id for event_id in list(self._events) if event_id not in self._events_sent)
+            self._events_sent.add(event_id)
+            return self._events[event_id]
         if self._end is not None and not self._end_sent and not self._buffer.unsent:
             self._end_sent = True
             return self._end
@@ -171,14 +336,40 @@ class ClientProtocol:
 
     def _next_frames(self) -> bytes | None:
         buffer = self._buffer
+        buffer.load(self._clock())
         room = min(self._max_unacked - buffer.in_flight, buffer.unsent)
-        if self._end_sent or room <= 0 or buffer.first_in_flight <= self._careful_through:
+        if self._end_sent or room <= 0 or buffer.first_in_flight <= self._careful_through or not self._time_is_set():
             return None
-        if room < BATCH_FROM_FRAMES or buffer.first_unsent <= self._careful_through:
+        if room < self._batch_from or buffer.first_unsent <= self._careful_through:
             room = 1
         frames = buffer.take(min(room, encoding.MAX_BATCH_FRAMES), self._batch_bytes, self._messages + 1)
-        encoded = [encoding.frame_message(frame.index, frame.data) for frame in frames]
+        encoded = [encoding.frame_message(frame.index, frame.unix_s, frame.data) for frame in frames]
+        if not encoded:
+            return None
         return encoded[0] if len(encoded) == 1 else encoding.batch_message(encoded)
+
+    def _time_is_set(self) -> bool:
+        """Fix the times before the first frame is written. While the clock shows a time before 2000, frames wait."""
+        if not self._wall.base.is_fixed:
+            self.check_clock()
+            if encoding.unix_seconds(self._wall.now_s()) is None:
+                return False
+            self._wall.base.is_fixed = True
+            if self._spool:
+                self._spool.fix_bases(self._wall.base)
+                self.must_sync = True
+        return not self.must_sync
+
+    @property
+    def waits_for_answer(self) -> bool:
+        """Return whether an answer of the server allows to write at once: there is a backlog, or the end comes."""
+        return self._end is not None or self._buffer.unsent >= encoding.MAX_BATCH_FRAMES or self._careful_through >= 0
+
+    def sync(self) -> None:
+        """Put the spool on disk, which may take long; then frames can be written."""
+        if self._spool and not self._spool.log.sync(SYNC_TIMEOUT_S):
+            logger.warning("the spool could not be synced within %d s: %s", SYNC_TIMEOUT_S, self._spool.log.problem)
+        self.must_sync = False
 
     def receive(self, text: str | bytes) -> None:
         """Handle a message from the server. An unusable message is logged and ignored: the protocol may grow."""
@@ -189,6 +380,12 @@ class ClientProtocol:
                     self._on_session(message)
                 case "ack":
                     self._acknowledge(self._buffer.pop_through(message["frame_index"]))
+                case "event_ack":
+                    self._forget_event(message["id"])
+                case "error" if message["code"] == "invalid_event":
+                    if message.get("id") in self._events:
+                        self._forget_event(message["id"])
+                        self._reporter.report(errors.EventRefused(f"event refused: {message.get('detail')}"))
                 case "error":
                     self._on_refusal(message)
                 case "ended":
@@ -198,16 +395,33 @@ class ClientProtocol:
 
     def _on_session(self, message: dict[str, Any]) -> None:
         next_frame_index, self._max_unacked = int(message["next_frame_index"]), max(int(message["max_unacked"]), 1)
+        if self._is_drain and self.session_id not in (None, message["session_id"]):
+            self._stop(errors.SessionDeleted(f"session {self.session_id} was deleted on the server"))
+            return
         self.session_id = message["session_id"]
-        if not self._connections:
-            # Frames of this process are always new, whichever indexes an earlier process has used in this session.
-            self._buffer.shift(next_frame_index)
-            self._last_stored = next_frame_index - 1
-        elif next_frame_index <= self._last_stored:
+        self._accepts = list(message.get("accepts", ()))
+        if next_frame_index <= self._last_stored:
             self._alarm(self._last_stored + 1 - next_frame_index, next_frame_index)
+        if not self._connections:
+            self._first_greeting(next_frame_index, message.get("time"))
         self._connections += 1
         self.greeted = True
         self._acknowledge(self._buffer.pop_stored(next_frame_index))
+
+    def _first_greeting(self, next_frame_index: int, server_time_s: float | None) -> None:
+        if self._spool:
+            self._spool.note(session_id=self.session_id)
+        if not self._explicit and self._buffer.shift(next_frame_index):
+            self.must_sync = self._spool is not None
+        self._last_stored = max(self._last_stored, next_frame_index - 1)
+        if not self._wall.base.is_fixed and (step_s := self._wall.correct_impossible_time(server_time_s)):
+            self._note_step(step_s)
+
+    def _forget_event(self, event_id: str) -> None:
+        self._events.pop(event_id, None)
+        self._events_sent.discard(event_id)
+        if self._spool:
+            self._spool.forget_event(event_id)
 
     def _alarm(self, lost: int, next_frame_index: int) -> None:
         self._reporter.lost += lost
@@ -241,13 +455,15 @@ class ClientProtocol:
     def _on_ended(self, frame_count: int) -> None:
         """Handle `ended`. It acknowledges nothing: staff may end a session with frames, and our `end`, in flight."""
         self.frame_count = frame_count
+        if self._events:
+            self._reporter.log(logging.WARNING, "the server takes no events: %d were left out", len(self._events))
         if self.pending or self._end is None:
             self._stop(
                 errors.SessionEnded(f"the server ended the session, {self.pending} frames were not acknowledged")
             )
 
-    def closed(self, code: int, reason: str = "") -> float | None:
-        """Handle a connection that was lost, or was not made (1006)."""
+    def closed(self, code: int, reason: str = "", is_local: bool = False) -> float | None:
+        """Handle a connection that was lost, or was not made (1006); `is_local` if the robot's own network is down."""
         if code in reconnect.CODES_AT_FAULT:
             self._find_fault(code, reason)
         self.greeted = False
@@ -262,10 +478,21 @@ class ClientProtocol:
         if code == reconnect.CODE_STAFF:
             self._reporter.report(errors.DisconnectedByStaff("disconnected by staff; reconnecting later"))
             return self._backoff.staff()
-        return self._back_off(f"connection closed: {code} {reason}")
+        return self._back_off(f"connection closed: {code} {reason}", is_local)
+
+    def not_connected(self, why: str, is_local: bool) -> float | None:
+        """Handle a connection that was not made, for this reason in words."""
+        if not self._connections and why != self._reporter.last_error:
+            self._reporter.report(errors.NotConnected(why), logging.WARNING)
+        self._reporter.last_error = why
+        return None if self.done else self._back_off(why, is_local)
 
     def refused(self, status: int) -> float | None:
         """Handle a handshake that was answered with an HTTP error."""
+        if status in reconnect.STATUSES_STOP:
+            kind, text = reconnect.STATUSES_STOP[status]
+            self._stop(kind(f"{text} (HTTP {status})"))
+            return None
         if status >= 500 or status in reconnect.STATUS_LATER:
             return self._back_off(f"HTTP {status} at the handshake")
         error = errors.HandshakeRefused(
@@ -288,13 +515,14 @@ class ClientProtocol:
         self._careful_through = max(self._careful_through, self._buffer.last_in_flight)
         self._reporter.report(errors.MessageRefused(f"connection closed for an unusable message: {code} {reason}"))
 
-    def _back_off(self, why: str) -> float:
+    def _back_off(self, why: str, is_local: bool = False) -> float:
         self._reporter.last_error = why
-        delay = self._backoff.next()
+        delay = self._backoff.next(is_local)
         logger.warning("%s; %d frames held, reconnecting in %.1f s", why, self.pending, delay)
         return delay
 
     def _stop(self, error: errors.Fatal) -> None:
         self.error = error
-        self._buffer.close()
+        if not (self._spool and isinstance(error, KEY_ERRORS)):
+            self._buffer.close()
         self._reporter.report(error)

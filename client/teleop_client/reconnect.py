@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-from .errors import Fatal, KeyRevoked, SessionTaken
+from .errors import Fatal, KeyRevoked, SessionDeleted, SessionTaken
 
 CODE_NETWORK = 1006
 CODE_TOO_BIG = 1009
@@ -12,6 +12,11 @@ CODES_AT_FAULT = {1007, CODE_TOO_BIG, 4400}
 CODES_STOP: dict[int, tuple[type[Fatal], str]] = {
     4401: (KeyRevoked, "the robot's key was revoked"),
     4409: (SessionTaken, "another connection took the session"),
+}
+# Answers to a drain, which asks for them in the address.
+STATUSES_STOP: dict[int, tuple[type[Fatal], str]] = {
+    409: (SessionTaken, "another connection has the session"),
+    410: (SessionDeleted, "the session was deleted on the server"),
 }
 # HTTP statuses below 500 that mean "later", not "no".
 STATUS_LATER = {408, 425, 429}
@@ -26,6 +31,7 @@ class Delays:
 
     first: float = 0.5  # doubles with every failure ...
     most: float = 30.0  # ... up to this
+    most_local: float = 10.0  # ... or this, if the robot's own network is down: then no fleet returns at once
     slow: float = 30.0  # after a message at fault, or a refused handshake
     staff: float = 60.0  # after staff disconnected the robot
 
@@ -44,8 +50,9 @@ class Backoff:
     def reset(self) -> None:
         self._failures = 0
 
-    def next(self) -> float:
-        delay = min(self._delays.first * 2**self._failures, self._delays.most)
+    def next(self, is_local: bool = False) -> float:
+        most = self._delays.most_local if is_local else self._delays.most
+        delay = min(self._delays.first * 2**self._failures, most)
         self._failures = min(self._failures + 1, 30)
         return self._jitter(delay)
 

@@ -3,10 +3,10 @@
 import contextlib
 import logging
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 
 from .errors import ClientClosed, FrameInvalid, TeleopError
 
@@ -20,9 +20,10 @@ OTHER_KEYS = "(other keys)"
 
 @dataclass(frozen=True)
 class Stats:
-    """Counts of frames: sent = acked + refused + pending.
+    """Counts of frames: sent + recovered = acked + refused + pending.
 
-    Dropped and not_running frames, and invalid["frame"], are not in sent.
+    Dropped and not_running frames, and invalid["frame"], are not in sent. While frames of an earlier process are still
+    on disk, pending counts the indexes of those that may be there.
     """
 
     sent: int
@@ -36,6 +37,18 @@ class Stats:
     not_running: int = 0  # given to `send` of a client that is not started, ended, closed or in a forked process
     joint_changes: int = 0  # frames that had other joints than the frame before
     invalid: dict[str, int] = field(default_factory=dict)  # by key: frames whose value was made null or left out
+    recovered: int = 0  # read from the spool: an earlier process has left them
+    unspooled: int = 0  # held in memory only, because the disk did not take them
+    events_pending: int = 0  # marks and other events that wait for the server's answer
+    events_dropped: int = 0  # beyond 1,000 of a session, or after its end
+
+
+# The counts that a session has.
+COUNTS = ("sent", "dropped", "recovered", "unspooled", "pending", "reconnects", "events_pending")
+
+
+class HasCounts(Protocol):
+    def counts(self) -> dict[str, int]: ...
 
 
 class Reporter:
@@ -45,6 +58,7 @@ class Reporter:
         self._on_ack = on_ack
         self._on_error = on_error
         self.acked = self.refused = self.lost = self.not_running = self.joint_changes = 0
+        self.events_dropped = 0
         self.last_error: str | None = None
         self._lock = Lock()
         self._invalid: Counter[str] = Counter()
@@ -52,8 +66,13 @@ class Reporter:
         self._waiting: deque[TeleopError] = deque()
         self._reasons: set[str] = set()
 
-    def stats(self, **counts: int) -> Stats:
+    def stats(self, sessions: Iterable[HasCounts]) -> Stats:
+        """Return the counts of this client, and those of its sessions in sum."""
+        counts: Counter[str] = Counter(dict.fromkeys(COUNTS, 0))
+        for session in sessions:
+            counts.update(session.counts())
         return Stats(
+            events_dropped=self.events_dropped,
             acked=self.acked,
             refused=self.refused,
             lost=self.lost,

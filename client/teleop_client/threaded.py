@@ -1,17 +1,41 @@
 """The client for a robot's own loop: it runs the asyncio client in a separate thread."""
 
 import asyncio
+import atexit
 import contextlib
-from collections.abc import Coroutine
+import logging
+import weakref
+from collections.abc import Callable, Coroutine
+from concurrent.futures import TimeoutError as FutureTimeout
 from threading import Thread
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from .aio import AsyncRobotClient
-from .errors import ClientClosed
+from .errors import ClientClosed, TeleopError
 from .reporting import Stats
 
 T = TypeVar("T")
+
+WAIT_S = 0.2
+EXIT_FLUSH_S = 2.0
+
+
+logger = logging.getLogger("teleop_client")
+
+_running: "weakref.WeakSet[RobotClient]" = weakref.WeakSet()
+
+
+@atexit.register
+def _flush_at_exit() -> None:
+    """Send what clients hold that the program did not close."""
+    for client in list(_running):
+        if client.is_running:
+            with contextlib.suppress(TeleopError):
+                client.flush(EXIT_FLUSH_S)
+            if pending := client.stats.pending:
+                logger.warning("the program exits without `close`: %d frames were not acknowledged", pending)
+            client.close()
 
 
 class RobotClient:
@@ -23,33 +47,56 @@ class RobotClient:
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._client = AsyncRobotClient(*args, **kwargs)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.session = self._client.session
         self.robot_id = self._client.robot_id
 
     def start(self) -> Self:
         if self._loop is None:
+            connection = self._client.prepare()
             self._loop = asyncio.new_event_loop()
             # A daemon thread: a robot's program that forgets to close must still be able to exit.
             self._thread = Thread(target=self._loop.run_forever, name=f"teleop {self.robot_id}", daemon=True)
             self._thread.start()
-            self._call(self._start())
+            self._call_soon(self._client.connect, connection)
+            _running.add(self)
         return self
-
-    async def _start(self) -> None:
-        self._client.start()
 
     def send(
         self,
         observation: dict[str, Any] | None = None,
         action: Any = None,
         timestamp: float | None = None,
+        frame_index: int | None = None,
         **extra: Any,
     ) -> int | None:
-        index = self._client.hold(observation, action, timestamp, **extra)
-        if self._loop is not None and self._client.is_running:
-            with contextlib.suppress(RuntimeError):  # another thread has closed the client since
-                self._loop.call_soon_threadsafe(self._client.wake)
+        index = self._client.hold(observation, action, timestamp, frame_index, **extra)
+        if not self._client.lingers and self._client.is_running:
+            self._call_soon(self._client.wake)
         return index
+
+    def mark(self, note: str, timestamp: float | None = None) -> str | None:
+        return self._client.mark(note, timestamp)
+
+    def new_session(self, meta_info: dict[str, Any] | None = None, end_info: dict[str, Any] | None = None) -> str:
+        if not self._running_loop():
+            raise ClientClosed("the client is not running")
+        self._call_soon(self._client.finish_session, *self._client.begin_session(meta_info, end_info))
+        return self.session
+
+    @property
+    def is_running(self) -> bool:
+        return self._running_loop() is not None
+
+    @property
+    def session(self) -> str:
+        return self._client.session
+
+    @property
+    def session_id(self) -> int | None:
+        return self._client.session_id
+
+    @property
+    def next_frame_index(self) -> int:
+        return self._client.next_frame_index
 
     @property
     def stats(self) -> Stats:
@@ -91,8 +138,18 @@ class RobotClient:
         is_running = self._loop is not None and not self._loop.is_closed() and not self._client.is_forked
         return self._loop if is_running else None
 
+    def _call_soon(self, function: Callable[..., object], *args: Any) -> None:
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # another thread has closed the client since
+                self._loop.call_soon_threadsafe(function, *args)
+
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         if loop := self._running_loop():
-            return asyncio.run_coroutine_threadsafe(work, loop).result()
+            future = asyncio.run_coroutine_threadsafe(work, loop)
+            while True:  # on Windows, Ctrl-C cannot interrupt a wait without a timeout
+                with contextlib.suppress(FutureTimeout):
+                    return future.result(WAIT_S)
+                if future.done():
+                    return future.result()
         work.close()
         raise ClientClosed("the client is not running: `start()` it, or use it as a context manager")

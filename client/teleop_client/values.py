@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from itertools import islice
-from math import isfinite, prod
+from math import frexp, isfinite, prod
 from types import NoneType
 from typing import Any
 
@@ -21,6 +21,74 @@ _KEYS: dict[type, Callable[[Any], str]] = {
     bool: lambda key: str(key).lower(),
     NoneType: lambda _: "null",
 }
+
+_Decimals = dict[int, tuple[int, int, float]]
+
+
+def _decimals(bits: int, least: int) -> _Decimals:
+    """Return a table for `_shortest` of a binary format with so many significant bits.
+
+    `least` is the exponent of the least normal number. The keys are exponents, as `frexp` returns them. The values are
+    two powers of ten, and half the distance between neighbouring numbers.
+    """
+    decimals = {}
+    for exponent in range(least - bits + 1, bits):
+        power = max(exponent, least) - bits  # neighbours differ by 2 ** power
+        places = len(str(1 << -power))  # the fewest that are finer than this: 10 ** -places < 2 ** power
+        decimals[exponent] = (10 ** (places - 1), 10**places, 2.0 ** (power - 1))
+    return decimals
+
+
+# By the names of numpy's and torch's types.
+_FORMATS: dict[str, _Decimals] = {
+    "float64": {},  # a double stays as it is
+    "float32": _decimals(24, -125),
+    "float16": _decimals(11, -13),
+    "bfloat16": _decimals(8, -125),
+}
+
+
+def _shortest(number: float, decimals: _Decimals) -> float:
+    """Return the double with the fewest digits that the format rounds to this finite number: 27.392338 for float32.
+
+    `fine` decimals are closer together than the numbers of the format, so the nearest one always stands for the number.
+    `coarse` decimals have one place less and are further apart: at most one of them stands for the number, and if none
+    does, no decimal with fewer places does. Whole numbers stay exact. So do powers of two, whose lower neighbour is
+    nearer than the table says.
+    """
+    fraction, exponent = frexp(number)
+    if number.is_integer() or abs(fraction) == 0.5 or exponent not in decimals:
+        return number
+    coarse, fine, half = decimals[exponent]
+    # Python rounds a quotient of integers correctly, so this is the double that JSON's digits are read as.
+    rounded = round(number * coarse) / coarse
+    return rounded if abs(rounded - number) < half else round(number * fine) / fine
+
+
+def _shorten(value: Any, decimals: _Decimals) -> Any:
+    """Return a converted value with the shortest digits of its numbers."""
+    if type(value) is list:
+        return [_shorten(item, decimals) for item in value]
+    return _shortest(value, decimals) if type(value) is float else value
+
+
+def _format(value: Any) -> _Decimals | None:
+    """Return the format of an array's or a scalar's numbers, or None if it is Python's own or unknown."""
+    dtype = getattr(value, "dtype", None)
+    kind = getattr(dtype, "type", dtype)  # a type of numpy; the dtypes of torch have a text only: torch.float32
+    name = kind.__name__ if isinstance(kind, type) else str(kind)
+    return _FORMATS.get(name.removeprefix("torch."))
+
+
+def _scalar(value: Any) -> float | None:
+    """Return a finite scalar of numpy as a float, or None for any other value."""
+    try:
+        decimals = _FORMATS.get(type(value).__name__)
+        if decimals is None or not isfinite(number := float(value)):
+            return None
+        return _shortest(number, decimals)
+    except Exception:  # another class with this name
+        return None
 
 
 class _LeftOut(Exception):
@@ -64,9 +132,10 @@ class Cleaner:
             if self._names <= 0:
                 self.note(key or "frame", "names", "has too many keys for a frame")
                 break
-            # Almost all values of a robot are such: this line is the cost of a clean frame.
-            if type(value) is float and type(name) is str and isfinite(value) and name.isprintable():
-                cleaned[name] = value
+            # Almost all values of a robot are such: these lines are the cost of a clean frame.
+            number = value if type(value) is float else _scalar(value)
+            if number is not None and isfinite(number) and type(name) is str and name.isprintable():
+                cleaned[name] = number
                 self._names -= 1
             else:
                 self._entry(cleaned, name, value, key, level)
@@ -101,7 +170,7 @@ class Cleaner:
         if value is None or type(value) is bool:
             return value
         if getattr(value, "shape", None) == () and hasattr(value, "item"):  # a scalar of numpy or torch
-            return self._convert(value.item(), key, place, level + 1)
+            return self._with_format(value, value.item(), key, place, level)
         if isinstance(value, float):
             number = float.__float__(value)
             return number if isfinite(number) else self._null(repr(number), key, place)
@@ -118,7 +187,13 @@ class Cleaner:
             return self._list(value, key, place, level)
         if type(value) is dict or isinstance(value, Mapping):
             return self.object(value, key + place, level)
-        return self._convert(self._of_array(value), key, place, level + 1)
+        return self._with_format(value, self._of_array(value), key, place, level)
+
+    def _with_format(self, value: Any, plain: Any, key: str, place: str, level: int) -> Any:
+        """Convert the Python value of an array or a scalar; write its numbers as its dtype would."""
+        converted = self._convert(plain, key, place, level + 1)
+        decimals = _format(value)
+        return _shorten(converted, decimals) if decimals else converted
 
     def _null(self, shown: str, key: str, place: str) -> None:
         self.note(key, "not finite", f"is {shown}; a finite number expected", place)
@@ -140,8 +215,11 @@ class Cleaner:
         # The methods of a subclass may do anything, for example never stop.
         elements = list(items) if type(items) in (list, tuple) else list(islice(items, MAX_TEXT))
         self._take_elements(len(elements))
-        if {float}.issuperset(map(type, elements)) and all(map(isfinite, elements)):
-            return elements
+        numbers: list[Any] = elements
+        if not {float}.issuperset(map(type, elements)):
+            numbers = [item if type(item) is float else _scalar(item) for item in elements]
+        if None not in numbers and all(map(isfinite, numbers)):
+            return numbers
         return [self._element(element, key, f"{place}[{at}]", level + 1) for at, element in enumerate(elements)]
 
     def _element(self, item: Any, key: str, place: str, level: int) -> Any:

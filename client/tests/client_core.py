@@ -25,10 +25,11 @@ class Core(ClientProtocol):
     def say(self, **message):
         self.receive(json.dumps(message))
 
-    def greet(self, next_frame_index=0, max_unacked=6000):
+    def greet(self, next_frame_index=0, max_unacked=6000, **fields):
         """Connect, greet the core, and take the `start` from it."""
         self.connected()
-        self.say(type="session", session_id=17, session="s", next_frame_index=next_frame_index, max_unacked=max_unacked)
+        fields |= {"session_id": 17, "session": "s", "next_frame_index": next_frame_index, "max_unacked": max_unacked}
+        self.say(type="session", **fields)
         assert self.written(1)[0]["type"] == "start"
         return self
 

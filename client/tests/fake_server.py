@@ -17,9 +17,14 @@ class FakeServer:
     def __init__(self, max_unacked: int = 6000) -> None:
         self.sessions: dict[str, dict[int, dict[str, Any]]] = {}
         self.messages: list[dict[str, Any]] = []
+        self.received: dict[str, list[dict[str, Any]]] = {}  # the same by session
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
         self.max_unacked = max_unacked
+        self.accepts = ["event"]
+        self.session_id = 17
+        self.refuse: set[int] = set()  # indexes of frames that are refused
+        self.time: float | None = None  # of the greeting
         self.port = 0
         self.status: int | None = None  # the HTTP status with which to answer the handshake
         self.greet = True
@@ -85,14 +90,15 @@ class FakeServer:
         return connection.respond(HTTPStatus(self.status), "") if self.status else None
 
     async def _robot(self, connection: ServerConnection) -> None:
-        key = parse_qs(urlsplit(connection.request.path).query)["session"][0]
+        key = _key(connection)
         stored = self.sessions.setdefault(key, {})
         if not self.greet:
             await connection.wait_closed()
         if not self.read:
             connection.transport.pause_reading()
-        greeting = {"session_id": 17, "session": key, "next_frame_index": max(stored, default=-1) + 1}
-        await self._say(connection, {"type": "session", "max_unacked": self.max_unacked} | greeting)
+        greeting = {"session_id": self.session_id, "session": key, "next_frame_index": max(stored, default=-1) + 1}
+        greeting |= {"max_unacked": self.max_unacked, "accepts": self.accepts, "time": self.time}
+        await self._say(connection, {"type": "session"} | greeting)
         try:
             async for number, text in _numbered(connection):
                 if await self._message(connection, stored, number, text):
@@ -103,13 +109,20 @@ class FakeServer:
     async def _message(self, connection: ServerConnection, stored: dict[int, Any], number: int, text: str) -> bool:
         message = json.loads(text)
         self.messages.append(message)
+        self.received.setdefault(_key(connection), []).append(message)
+        if message.get("type") == "event":
+            await self._say(connection, {"type": "event_ack", "id": message["id"]})
         if self.cut_every and number > self.cut_every:
             connection.transport.abort()
             return True
         if message.get("type") == "end" and self.end:
-            await self._say(connection, {"type": "ended", "session_id": 17, "frame_count": len(stored)})
+            await self._say(connection, {"type": "ended", "session_id": self.session_id, "frame_count": len(stored)})
             return True
         for frame in message.get("frames") or ([message] if "frame_index" in message else []):
+            if frame["frame_index"] in self.refuse:
+                refusal = {"frame_index": frame["frame_index"], "message": number, "detail": "refused by the test"}
+                await self._say(connection, {"type": "error", "code": "invalid_frame"} | refusal)
+                continue
             self.duplicates += frame["frame_index"] in stored
             stored.setdefault(frame["frame_index"], frame)
             last = frame["frame_index"]
@@ -119,6 +132,11 @@ class FakeServer:
 
     async def _say(self, connection: ServerConnection, message: dict[str, Any]) -> None:
         await connection.send(json.dumps(message))
+
+
+def _key(connection: ServerConnection) -> str:
+    assert connection.request
+    return parse_qs(urlsplit(connection.request.path).query)["session"][0]
 
 
 async def _numbered(connection: ServerConnection) -> AsyncIterator[tuple[int, str]]:

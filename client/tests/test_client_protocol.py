@@ -101,7 +101,7 @@ def test_it_drops_the_newest_frame_at_max_held_frames():
 
 
 def test_it_drops_the_newest_frame_at_max_held_bytes():
-    core = Core(max_held_bytes=150)
+    core = Core(max_held_bytes=70)
     assert core.put(3) == [0, 1, None]
     core.greet()
     core.write_frames()
@@ -243,7 +243,7 @@ def test_it_reports_an_unrequested_end_without_pending_frames(core):
 def test_it_does_not_count_a_frame_racing_with_end_as_stored(core):
     core.end()
     core.written()
-    core._buffer.add(b'"observation":{}}', 0.0)
+    core._buffer.add(NOW, None, b'"observation":{}}', 0.0)
     assert core.written() == []
     core.say(type="ended", session_id=17, frame_count=0)
     assert isinstance(core.error, SessionEnded)

@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import re
 import threading
 
 import pytest
@@ -94,8 +93,7 @@ async def test_it_reconnects_after_a_server_crash(connect):
         await until(lambda: client.stats.acked > 50)
         server.kill()
         send(client, 200)
-        # asyncio's text for a refused connection, or uvloop's.
-        await until(lambda: re.search("Connect call failed|Connection refused", str(client.stats.last_error)))
+        await until(lambda: "refused the connection" in str(client.stats.last_error))
         await server.start()
         assert await client.end(5) == 400
         assert stored(server) == list(range(400))
@@ -117,7 +115,7 @@ async def test_it_reconnects_after_a_server_restart(connect):
 @on_loop
 async def test_it_delivers_all_frames_over_repeated_disconnects(connect):
     async with FakeServer(max_unacked=5) as server, connect(server) as client:
-        server.cut_every = 7
+        server.cut_every = 2
         send(client, 100)
         await client.flush(10)
         assert stored(server) == list(range(100))
@@ -162,16 +160,22 @@ async def test_end_reports_held_frames_on_timeout_and_can_be_repeated(connect):
         assert await client.end(5) == 3
 
 
+@pytest.mark.parametrize("spool_dir", [None, ""], ids=["in memory", "on disk"])
 @on_loop
-async def test_it_stops_when_the_handshake_is_refused(connect):
+async def test_it_stops_when_the_handshake_is_refused(connect, spool_dir):
+    """On disk the frames wait for a better key: the next client sends them."""
     async with FakeServer() as server:
         server.status = 403
         with pytest.raises(HandshakeRefused, match="403"):
-            async with connect(server) as client:
+            async with connect(server, spool_dir=spool_dir) as client:
                 with pytest.raises(HandshakeRefused):
                     await client.wait_connected(5)
-                assert send(client, 1) == [None]
+                assert send(client, 1) == [None if spool_dir is None else 0]
         assert len(server.paths) == 1
+        server.status = None
+        async with connect(server, spool_dir=spool_dir):
+            pass
+        assert stored(server) == ([] if spool_dir is None else [0])
 
 
 @on_loop
@@ -199,7 +203,7 @@ async def test_it_reconnects_if_no_greeting_arrives_in_time(connect):
 @pytest.fixture
 def deaf(monkeypatch):
     """Return a server that no longer reads, but keeps its socket open."""
-    monkeypatch.setattr("teleop_client.aio.CLOSE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("teleop_client.connection.CLOSE_TIMEOUT_S", 0.05)
     server = FakeServer()
     server.read = False
     return server
@@ -208,7 +212,7 @@ def deaf(monkeypatch):
 @pytest.mark.parametrize("frames", [1, 200], ids=["empty buffers", "full buffers"])
 @on_loop
 async def test_it_reconnects_if_the_server_is_unresponsive(deaf, frames):
-    async with deaf, AsyncRobotClient(deaf.url, "robot_A", ping_interval_s=0.05, ping_timeout_s=0.05) as client:
+    async with deaf, AsyncRobotClient(deaf.url, "robot_A", ping_interval_s=0.2, ping_timeout_s=0.2) as client:
         await client.wait_connected(5)
         deaf.read = True
         for _ in range(frames):

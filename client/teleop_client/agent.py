@@ -1,0 +1,145 @@
+"""The command `teleop-agent`: send the spools of processes that have died, and show what waits on this robot."""
+
+import argparse
+import asyncio
+import logging
+import os
+import stat
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from . import errors
+from .connection import Link
+from .drain import SET_ASIDE, Outcome, drain_leftovers, is_in_use, spools
+from .spool import Spool, default_folder
+
+
+class Found(NamedTuple):
+    """A spool on this robot, as `status` shows it."""
+
+    robot_id: str
+    session: str
+    state: str
+    frames: int | None  # that may wait, at most; None while a process has the spool
+    bytes: int
+    changed_s: float  # unix time of the last change
+
+
+class Keys:
+    """The robots' keys: TELEOP_KEY for all, or a file with lines of a robot's id and its key."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._all = os.environ.get("TELEOP_KEY")
+        self._of = {} if file is None else self._read(file)
+
+    @staticmethod
+    def _read(file: Path) -> dict[str, str]:
+        """Read the file. Raises ValueError without showing a key."""
+        if os.name == "posix" and (mode := stat.S_IMODE(file.stat().st_mode)) & 0o077:
+            raise ValueError(f"{file} has the mode {mode:04o}; 0600 expected, as it holds keys: chmod 600 {file}")
+        keys = {}
+        for number, line in enumerate(file.read_text().splitlines(), 1):
+            words = line.split()
+            if words and not words[0].startswith("#"):
+                if len(words) != 2:
+                    raise ValueError(f"{file}, line {number} has {len(words)} words; a robot's id and its key expected")
+                keys[words[0]] = words[1]
+        return keys
+
+    def of(self, robot_id: str) -> str | None:
+        return self._of.get(robot_id, self._all)
+
+
+def robots(folder: Path) -> list[Path]:
+    """Return the folders of the robots in a spool folder."""
+    found = [each for each in folder.iterdir() if each.is_dir()] if folder.is_dir() else []
+    return sorted(each for each in found if each.name != SET_ASIDE)
+
+
+def found_spools(folder: Path) -> list[Found]:
+    """Return all spools, without disturbing a process that uses one."""
+    found = [_look(each) for robot in robots(folder) for each in spools(robot)]
+    for robot in robots(folder / SET_ASIDE):
+        found += [_look(each, "set aside") for each in spools(robot)]
+    return found
+
+
+def _look(folder: Path, state: str | None = None) -> Found:
+    size = sum(file.stat().st_size for file in folder.glob("*.spool"))
+    frames, changed_s = None, folder.stat().st_mtime
+    if state is None and is_in_use(folder):
+        state = "in use"
+    else:
+        try:
+            spool = Spool(folder, robot_id=folder.parent.name, session=folder.name, is_drain=True)
+            frames = spool.backlog
+            state = state or ("empty" if spool.is_empty else "waits")
+            spool.log.close()
+        except errors.TeleopError as error:
+            state = str(error)
+    return Found(folder.parent.name, folder.name, state, frames, size, changed_s)
+
+
+async def drain_all(folder: Path, keys: Keys, url: str | None, ca_file: str | None) -> Counter[Outcome]:
+    """Send every spool that no process uses; return how many had which outcome."""
+    counts: Counter[Outcome] = Counter()
+    for robot in robots(folder):
+
+        def link_to(found: str | None, robot_id: str = robot.name) -> Link:
+            server = url or found
+            if server is None:
+                raise ValueError("it names no server: use --url")
+            is_tls = server.startswith(("wss:", "https:"))
+            return Link(server, robot_id, keys.of(robot_id), ca_file=ca_file if is_tls else None)
+
+        counts.update(await drain_leftovers(robot, link_to))
+    return counts
+
+
+def show(found: list[Found]) -> str:
+    """Return the table of `status`."""
+    if not found:
+        return "no spools: everything is sent"
+    rows = [("robot", "session", "state", "frames", "MB", "changed")]
+    for each in found:
+        changed = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(each.changed_s))
+        frames = "?" if each.frames is None else f"<= {each.frames}"
+        rows.append((each.robot_id, each.session, each.state, frames, f"{each.bytes / 1e6:.1f}", changed))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return 0, or 1 if a spool could not be sent."""
+    parser = argparse.ArgumentParser(prog="teleop-agent", description=__doc__)
+    parser.add_argument("--spool-dir", type=Path, default=default_folder(), help="default: %(default)s")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("status", help="show the spools on this robot")
+    draining = commands.add_parser("drain", help="send the spools of dead processes; TELEOP_KEY is the robot's key")
+    draining.add_argument("--url", help="the server; default: the one that the recording program used")
+    draining.add_argument(
+        "--keys", type=Path, help="a file of mode 0600 with a line for each robot: its id and its key"
+    )
+    draining.add_argument("--ca-file", help="the company's own CA, in PEM format")
+    draining.add_argument("--every", type=float, metavar="S", help="look again every S seconds, and do not end")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    if options.command == "status":
+        print(show(found_spools(options.spool_dir)))  # noqa: T201
+        return 0
+    try:
+        keys = Keys(options.keys)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    while True:
+        counts = asyncio.run(drain_all(options.spool_dir, keys, options.url, options.ca_file))
+        if options.every is None:
+            return 1 if counts[Outcome.LEFT] or counts[Outcome.SET_ASIDE] else 0
+        time.sleep(options.every)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

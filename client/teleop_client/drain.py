@@ -1,0 +1,137 @@
+"""Send what processes that have died have left in their spools."""
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from . import errors, system
+from .connection import Link, SessionConnection
+from .protocol import ClientProtocol
+from .spool import Spool
+
+logger = logging.getLogger("teleop_client")
+
+SET_ASIDE = "set-aside"  # the folder, beside those of the robots, of spools that the server refuses for good
+POLL_S = 0.2
+IDLE_S = 60.0  # a drain without progress for so long leaves the rest to the next one
+REFUSED_S = 7 * 86400.0  # a spool that is refused for so long is set aside
+EMPTY_S = 30 * 86400.0  # a spool that holds nothing is deleted after so long; until then its session may go on
+
+
+class Outcome(Enum):
+    """What became of a spool."""
+
+    SENT = "sent"  # all of it; the folder is deleted
+    EMPTY = "empty"  # it only remembers how far its session is
+    IN_USE = "in use"  # by a client, or by another drain; or another connection has the session
+    LEFT = "left"  # the server is not reachable, or refuses the key; a later drain may send it
+    SET_ASIDE = "set aside"  # the server will never take it
+
+
+def is_in_use(folder: Path) -> bool:
+    """Return whether a process has the spool."""
+    try:
+        fd = os.open(folder / "lock", os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return not system.lock(fd)
+    finally:
+        os.close(fd)
+
+
+def spools(robot_folder: Path) -> list[Path]:
+    """Return the folders of the spools of one robot, oldest first."""
+    folders = [folder for folder in robot_folder.iterdir() if folder.is_dir()] if robot_folder.is_dir() else []
+    return sorted(folders, key=lambda folder: folder.stat().st_mtime)
+
+
+async def drain_leftovers(robot_folder: Path, link_to: Callable[[str | None], Link], **options: Any) -> list[Outcome]:
+    """Send all spools of one robot that no process uses; stop at the first that cannot be sent now."""
+    outcomes: list[Outcome] = []
+    for folder in spools(robot_folder):
+        outcomes.append(await drain(folder, link_to, **options))
+        if outcomes[-1] is Outcome.LEFT:  # the server is not reachable, or refuses the robot's key
+            break
+    return outcomes
+
+
+async def drain(folder: Path, link_to: Callable[[str | None], Link], **options: Any) -> Outcome:
+    """Send the frames, the events and the end in one spool, and delete it. It never takes a session from a client.
+
+    `link_to` returns the link to the server whose URL the spool names; it may raise ValueError.
+    """
+    try:
+        spool = Spool(folder, robot_id=folder.parent.name, session=folder.name, is_drain=True)
+    except errors.SpoolInUse:
+        return Outcome.IN_USE
+    except errors.SpoolUnusable as error:
+        logger.error("%s", error)
+        return Outcome.LEFT
+    if spool.is_empty:
+        spool.log.close(remove=time.time() - spool.modified_s > EMPTY_S)
+        return Outcome.EMPTY
+    try:
+        link = link_to(spool.state["url"])
+    except ValueError as error:
+        logger.error("spool %s: %s", folder, error)
+        spool.log.close()
+        return Outcome.LEFT
+    protocol = ClientProtocol(**options)
+    protocol.attach(spool, is_drain=True)
+    session_id = spool.state["session_id"]
+    query = "&takeover=no" + (f"&expect={session_id}" if session_id is not None else "")
+    connection = SessionConnection(link, folder.name, protocol, query)
+    connection.start()
+    try:
+        await _run(connection, spool)
+    finally:
+        await connection.close()
+        outcome = _outcome(protocol, spool)
+        protocol.leave(is_done=outcome is Outcome.SENT)
+    stats = protocol.stats
+    why = protocol.error or stats.last_error or ""
+    logger.info("%s: %s; %d frames sent, %d refused %s", folder, outcome.value, stats.acked, stats.refused, why)
+    if outcome is Outcome.SET_ASIDE:
+        set_aside(folder, f"{why}; {stats.pending} frames")
+    return outcome
+
+
+async def _run(connection: SessionConnection, spool: Spool) -> None:
+    """Wait until everything is sent, nothing has happened for IDLE_S, or a client wants the spool."""
+    protocol = connection.protocol
+    seen, last_s = None, time.monotonic()
+    while time.monotonic() - last_s < IDLE_S and not spool.is_wanted:
+        await connection.has_progress(POLL_S)
+        if protocol.done or protocol.is_drained:
+            return
+        if seen != (seen := protocol.counts()):
+            last_s = time.monotonic()
+
+
+def _outcome(protocol: ClientProtocol, spool: Spool) -> Outcome:
+    if protocol.is_drained or (protocol.frame_count is not None and not protocol.pending):
+        return Outcome.SENT
+    if isinstance(protocol.error, errors.SessionTaken):
+        return Outcome.IN_USE
+    if isinstance(protocol.error, errors.SessionDeleted):
+        return Outcome.SET_ASIDE
+    if isinstance(protocol.error, errors.HandshakeRefused):
+        since_s = spool.state["refused_since"] or time.time()
+        spool.note(refused_since=since_s)
+        return Outcome.SET_ASIDE if time.time() - since_s > REFUSED_S else Outcome.LEFT
+    return Outcome.LEFT
+
+
+def set_aside(folder: Path, reason: str) -> None:
+    """Move a spool to where no drain looks, with the reason beside it. Nothing is deleted."""
+    target = folder.parent.parent / SET_ASIDE / folder.parent.name / folder.name
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    shutil.move(folder, target)
+    (target / "reason.txt").write_text(reason + "\n")
+    logger.error("set aside in %s: %s", target, reason)

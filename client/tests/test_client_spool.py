@@ -1,0 +1,269 @@
+"""Frames survive the process: outages, kills, restarts, full disks, and other processes."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+from fake_server import FakeServer, until
+from teleop_client import AsyncRobotClient, RobotClient, SpoolInUse, SpoolUnusable
+from test_client_sockets import SESSION, SOON, on_loop, send, stored
+
+AWAY = "ws://127.0.0.1:9"  # nothing listens on this port
+
+
+def client(url, robot_id="robot_A", session=SESSION, kind=AsyncRobotClient, **options):
+    return kind(url, robot_id, session=session, delays=SOON, **options)
+
+
+def offline(count, **options):
+    """Return a client that was closed with so many frames, without a server."""
+
+    async def run():
+        robot = client(AWAY, **options).start()
+        send(robot, count)
+        await robot.close()
+        return robot
+
+    return run()
+
+
+def events(server, kind):
+    return [m["detail"] for m in server.messages if m.get("type") == "event" and m["kind"] == kind]
+
+
+def killed(url, program, **environment):
+    """Run a program that prints a line when it is to be killed; kill it then."""
+    code = f"import sys, time\nfrom teleop_client import RobotClient\nurl = {url!r}\n{program}"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}
+    )
+    line = process.stdout.readline()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    return line.strip()
+
+
+RECORD = f"""
+client = RobotClient(url, "robot_A", session={SESSION!r}).start()
+for number in range(200):
+    client.send({{"a.pos": 0.5}})
+print("recorded", flush=True)
+time.sleep(60)
+"""
+
+
+@on_loop
+async def test_the_next_process_sends_what_a_killed_one_has_recorded_offline():
+    assert await asyncio.to_thread(killed, AWAY, RECORD) == "recorded"
+    async with FakeServer() as server, client(server.url) as robot:
+        await robot.flush(5)
+        assert (stored(server), server.duplicates) == (list(range(200)), 0)
+        assert robot.stats.recovered == 200
+
+
+@on_loop
+async def test_after_a_kill_indexes_go_on_behind_the_reserved_ones_and_an_event_says_so():
+    await asyncio.to_thread(killed, AWAY, RECORD)
+    async with FakeServer() as server, client(server.url) as robot:
+        (index,) = send(robot, 1)
+        await robot.end(5)
+        assert index >= 800
+        assert stored(server) == [*range(200), index]
+        (jump,) = events(server, "restart")
+        assert jump == {"from_index": 200, "to_index": index, "rebooted": False}
+
+
+@on_loop
+async def test_a_client_that_was_closed_goes_on_without_a_gap():
+    await offline(3)
+    async with FakeServer() as server, client(server.url) as robot:
+        assert send(robot, 2) == [3, 4]
+        await robot.end(5)
+        assert (stored(server), events(server, "restart")) == (list(range(5)), [])
+
+
+@on_loop
+async def test_a_client_sends_what_another_session_of_the_robot_has_left(spool_dir):
+    await offline(3, session="the-session-before")
+    async with FakeServer() as server, client(server.url):
+        await until(lambda: list(server.sessions.get("the-session-before", ())) == [0, 1, 2])
+        await until(lambda: not (spool_dir / "robot_A" / "the-session-before").exists())
+
+
+@on_loop
+async def test_a_recording_made_offline_arrives_with_its_start_its_end_and_its_marks():
+    robot = client(AWAY, session="the-session-before", fps=30, meta_info={"task": "fold"}).start()
+    send(robot, 2)
+    robot.mark("slips")
+    with pytest.raises(TimeoutError):
+        await robot.end(0.05, {"success": True})
+    await robot.close()
+    async with FakeServer() as server, client(server.url):
+        await until(lambda: any(m.get("meta_info") == {"success": True} for m in server.messages))
+    sent = server.received["the-session-before"]
+    assert [m.get("type") for m in sent] == ["start", "event", None, "end"]
+    assert (sent[0]["fps"], sent[0]["meta_info"]) == (30, {"task": "fold"})
+    assert sent[1]["detail"] == {"note": "slips"}
+
+
+@on_loop
+async def test_leaving_the_block_in_an_outage_keeps_the_frames(monkeypatch):
+    monkeypatch.setattr("teleop_client.aio.EXIT_TIMEOUT_S", 0.05)
+    async with client(AWAY, session="the-session-before") as robot:
+        send(robot, 2)
+    async with FakeServer() as server, client(server.url):
+        await until(lambda: len(server.sessions.get("the-session-before", ())) == 2)
+
+
+@on_loop
+async def test_a_complete_session_leaves_no_files(spool_dir):
+    async with FakeServer() as server, client(server.url) as robot:
+        send(robot, 2)
+        assert (spool_dir / "robot_A" / SESSION).is_dir()
+    assert not (spool_dir / "robot_A" / SESSION).exists()
+
+
+@on_loop
+async def test_it_notices_after_a_restart_that_the_server_lost_acknowledged_frames():
+    async with FakeServer() as server:
+        robot = client(server.url).start()
+        send(robot, 3)
+        await robot.flush(5)
+        await robot.close()
+        server.sessions.clear()
+        async with client(server.url) as robot:
+            await robot.wait_connected(5)
+            assert robot.stats.lost == 3
+
+
+@on_loop
+async def test_frames_that_another_process_has_stored_move_its_own_behind_them():
+    async with FakeServer() as server:
+        server.sessions[SESSION] = {index: {} for index in range(10)}
+        await offline(3)
+        async with client(server.url) as robot:
+            send(robot, 2)
+            await robot.end(5)
+        assert (stored(server), server.duplicates) == (list(range(15)), 0)
+
+
+@on_loop
+async def test_an_index_that_a_power_cut_takes_back_is_not_used_twice(spool_dir, tmp_path):
+    """The frames behind the last sync are gone, but the server may have them."""
+    folder = spool_dir / "robot_A" / SESSION
+    async with FakeServer() as server:
+        robot = client(server.url).start()
+        await robot.wait_connected(5)
+        robot.protocol._spool.log.sync()
+        shutil.copytree(folder, tmp_path / "on the disk")
+        send(robot, 5)
+        await robot.flush(5)
+        await robot.close()
+        shutil.rmtree(folder)
+        shutil.copytree(tmp_path / "on the disk", folder)
+        await offline(2)  # before it knows of the five frames
+        async with client(server.url) as robot:
+            await robot.end(5)
+    assert server.duplicates == 0
+    assert len(stored(server)) == 7
+    assert min(index for index in stored(server) if index > 4) >= 600
+
+
+@on_loop
+async def test_frames_beyond_the_memory_are_read_from_the_disk_in_order(monkeypatch):
+    monkeypatch.setattr("teleop_client.buffer.MEMORY_FRAMES", 50)
+    monkeypatch.setattr("teleop_client.buffer.LOAD_BYTES", 2000)
+    await offline(200)
+    async with FakeServer(max_unacked=20) as server, client(server.url) as robot:
+        send(robot, 300)
+        await robot.end(10)
+        assert (stored(server), server.duplicates) == (list(range(500)), 0)
+        assert (robot.stats.acked, robot.stats.pending, robot.stats.recovered) == (500, 0, 200)
+
+
+@on_loop
+async def test_segments_are_deleted_when_all_their_frames_are_acknowledged(spool_dir, monkeypatch):
+    async with FakeServer() as server:
+        robot = client(server.url).start()
+        robot.protocol._spool.log._segment_bytes = 2000
+        for _ in range(10):
+            send(robot, 50)
+            await robot.flush(5)
+            await asyncio.to_thread(robot.protocol._spool.log.sync)
+        segments = list((spool_dir / "robot_A" / SESSION).glob("*.spool"))
+        await robot.close()
+        assert len(segments) < 6
+
+
+@on_loop
+async def test_a_second_client_of_the_session_is_refused(monkeypatch):
+    monkeypatch.setattr("teleop_client.aio.LOCK_WAIT_S", 0)
+    async with FakeServer() as server, client(server.url):
+        with pytest.raises(SpoolInUse):
+            client(server.url).start()
+
+
+@pytest.mark.parametrize("fault", ["another robot's", "a newer version's", "a file"])
+@on_loop
+async def test_it_records_in_memory_if_the_spool_cannot_be_used(fault, spool_dir):
+    folder = spool_dir / "robot_A" / SESSION
+    if fault == "another robot's":
+        await offline(2, robot_id="robot_B")
+        (spool_dir / "robot_B").rename(spool_dir / "robot_A")
+    elif fault == "a file":
+        folder.parent.mkdir(parents=True)
+        folder.write_text("")
+    else:
+        await offline(2)
+    if fault == "a newer version's":
+        for segment in folder.glob("*.spool"):
+            segment.write_bytes(b"TELEOPS2" + segment.read_bytes()[8:])
+    errors = []
+    async with FakeServer() as server, client(server.url, on_error=errors.append) as robot:
+        send(robot, 2)
+        await robot.flush(5)
+    assert [type(error) for error in errors] == [SpoolUnusable]
+    assert stored(server) == [0, 1]
+
+
+@on_loop
+async def test_it_drops_and_counts_new_frames_when_the_quota_is_full():
+    robot = client(AWAY, max_spool_bytes=30_000).start()
+    await until(lambda: send(robot, 10)[-1] is None)
+    assert robot.stats.dropped
+    kept = robot.stats.pending
+    await robot.close()
+    async with FakeServer() as server, client(server.url) as robot:
+        await robot.flush(5)
+        assert len(stored(server)) == kept
+
+
+@on_loop
+async def test_it_holds_frames_in_memory_while_the_disk_takes_none(monkeypatch):
+    async with FakeServer() as server, client(server.url) as robot:
+        monkeypatch.setattr(robot.protocol._spool.log, "append", lambda number, data: None)
+        assert send(robot, 5) == list(range(5))
+        await robot.flush(5)
+        assert (stored(server), robot.stats.unspooled) == (list(range(5)), 5)
+
+
+@pytest.mark.parametrize("kind", [AsyncRobotClient, RobotClient])
+@on_loop
+async def test_a_new_session_begins_at_once_and_the_old_one_is_sent_to_its_end(kind):
+    async with FakeServer() as server:
+        robot = client(server.url, kind=kind, meta_info={"task": "one"}).start()
+        send(robot, 3)
+        second = robot.new_session({"task": "two"}, {"success": False})
+        assert (send(robot, 2), robot.session) == ([0, 1], second)
+        await (asyncio.to_thread(robot.end, 5) if kind is RobotClient else robot.end(5))
+        assert [server.received[key][-1] for key in (SESSION, second)] == [
+            {"type": "end", "meta_info": {"success": False}},
+            {"type": "end"},
+        ]
+        assert {key: len(frames) for key, frames in server.sessions.items()} == {SESSION: 3, second: 2}
+        assert robot.stats.sent == robot.stats.acked == 5
