@@ -6,7 +6,7 @@ ENV PATH=/venv/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 COPY requirements.txt .
 RUN pip install --require-hashes -r requirements.txt
 COPY . .
-RUN python -m compileall -q /app /venv
+RUN deploy/build-client.sh && python -m compileall -q /app /venv
 
 FROM python:3.11.17-slim-bookworm
 # Docker gives the media volume the owner of this folder when it creates the volume.

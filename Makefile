@@ -9,23 +9,22 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
 unexport PYTHONDONTWRITEBYTECODE  # it would make each process of pytest rewrite all tests: 6 s of CPU
 PRODUCTION := DEBUG=0 HTTPS=1 SECRET_KEY=$$(python -c 'import secrets; print(secrets.token_urlsafe(64))')
-# pip compares each file with its hash. A folder has no hash: the client comes last, built by the setuptools installed before.
 PIP_INSTALL := pip install -q --disable-pip-version-check
-INSTALL_CLIENT := $(PIP_INSTALL) --no-deps --no-build-isolation -e ./client
+WHEEL := robots/static/client
 COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes --only-binary :all: \
 	--emit-build-options --custom-compile-command 'make lock' $(LOCK)
 
 .PHONY: demo dev test lint audit lock schema films chaos attack bench soak
 
-demo: .venv/demo
+demo: .venv/demo $(WHEEL)
 	@PORT=$(PORT) deploy/demo.sh
 
-dev: .venv/demo
+dev: .venv/demo $(WHEEL)
 	DEBUG=1 python manage.py migrate --verbosity 0
 	DEBUG=1 exec python manage.py serve --reload --port $(PORT)
 
 # What touches the database runs on both, if it may differ; the second run is everything else too.
-test: .venv/dev .venv/services
+test: .venv/dev .venv/services $(WHEEL)
 	env -u DATABASE_URL -u REDIS_URL pytest $(PARALLEL) -m "database and not postgresql and not redis and not once"
 	python -m tests.services pytest $(PARALLEL) -m "not sqlite"
 
@@ -69,15 +68,19 @@ lock: .venv/dev
 	$(COMPILE) requirements-dev.in -o requirements-dev.txt
 
 # An empty file in .venv says that a step is done; it is done again when what it read has changed.
+# pip compares each file with its hash. A folder has no hash: the client comes last, built by the setuptools installed before.
 .venv/demo: requirements.txt client/pyproject.toml | .venv
 	$(PIP_INSTALL) --require-hashes -r requirements.txt
-	$(INSTALL_CLIENT)
+	$(PIP_INSTALL) --no-deps --no-build-isolation -e ./client
 	@touch $@
 
-.venv/dev: requirements.txt requirements-dev.txt client/pyproject.toml | .venv
+.venv/dev: requirements-dev.txt .venv/demo
 	$(PIP_INSTALL) --require-hashes -r requirements-dev.txt
-	$(INSTALL_CLIENT)
-	@touch $@ .venv/demo
+	@touch $@
+
+# Robots download it. The time of a folder of modules changes when one is added or deleted.
+$(WHEEL): deploy/build-client.sh $(wildcard client/*.* client/teleop_client client/teleop_client/*.*) | .venv/demo
+	deploy/build-client.sh
 
 .venv:
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || deploy/apt-install.sh python3-venv

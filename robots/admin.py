@@ -11,7 +11,7 @@ from django.urls import path, reverse
 from django.utils.decorators import method_decorator
 
 from robots import audit
-from robots.admin_tools import display
+from robots.admin_tools import client_wheel, display
 from robots.admin_tools.forms import RobotForm
 from robots.admin_tools.read_only import ReadOnlyAdmin
 from robots.admin_tools.sidebar import Sidebar
@@ -77,6 +77,9 @@ class RobotAdmin(admin.ModelAdmin):
     def created(self, robot):
         return display.moment(robot.created_at)
 
+    def render_change_form(self, request, context, *args, **options):
+        return super().render_change_form(request, context | client_wheel.urls(request), *args, **options)
+
     def save_model(self, request, obj, form, change):
         """Save only the changed fields: saving all of them would restore an older key or heartbeat."""
         obj.save(update_fields=form.changed_data if change else None)
@@ -111,7 +114,8 @@ class RobotAdmin(admin.ModelAdmin):
             with transaction.atomic():
                 key = robot.issue_key()
                 audit.record(audit.actor_of(request), audit.Action.KEY_ISSUED, [robot])
-        context = {**self.admin_site.each_context(request), "title": f"Key of {robot}", "robot": robot, "key": key}
+        context = {"title": f"Key of {robot}", "robot": robot, "key": key, **client_wheel.urls(request)}
+        context |= self.admin_site.each_context(request)
         return TemplateResponse(request, "admin/robots/robot/issue_key.html", context)
 
 

@@ -1,13 +1,15 @@
 """The admin's pages of robots."""
 
 from datetime import timedelta
+from html import unescape
+from ipaddress import ip_network
 
 import pytest
 from django.utils import timezone
 
 from robots import admin as robots_admin
 from robots import models
-from robots.admin_tools import display
+from robots.admin_tools import client_wheel, display
 from robots.models import AuditEntry, Robot
 from robots.tests.admin_clients import shown
 from teleop.tests.recordings import make_session
@@ -101,6 +103,33 @@ def test_issuing_a_key_requires_permission_to_change_robots(staff_viewer, staff_
 
 def test_issuing_a_key_returns_404_for_an_unknown_robot(staff_admin):
     assert staff_admin.post(f"{LIST}nobody/key/").status_code == 404
+
+
+def test_a_new_key_comes_with_the_installation_of_the_client(staff_admin, arm, closed, monkeypatch, settings):
+    monkeypatch.setattr(client_wheel, "NAME", "teleop_client-1.2-py3-none-any.whl")
+    settings.TRUSTED_PROXIES = [ip_network("10.0.0.1")]
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    settings.ALLOWED_HOSTS = ["robots.example.org"]
+    through_nginx = {"REMOTE_ADDR": "10.0.0.1", "HTTP_HOST": "robots.example.org", "HTTP_X_FORWARDED_PROTO": "https"}
+    page = unescape(shown(staff_admin.post(f"{LIST}arm/key/", **through_nginx)))
+    url = "https://robots.example.org"
+    assert f'pip install "teleop-client @ {url}/static/client/teleop_client-1.2-py3-none-any.whl"' in page
+    key = page.partition('<code class="key">')[2].partition("<")[0]
+    assert f'key = "{key}"\nwith RobotClient("{url}", "arm", key=key) as client:' in page
+
+
+def test_the_page_of_a_robot_shows_viewers_how_to_connect_it(staff_viewer, staff_outsider, arm, monkeypatch):
+    monkeypatch.setattr(client_wheel, "NAME", "client.whl")
+    page = unescape(shown(staff_viewer.get(f"{LIST}arm/change/", HTTP_HOST="localhost:8001")))
+    assert 'pip install "teleop-client @ http://localhost:8001/static/client/client.whl"' in page
+    assert 'key = "..."\nwith RobotClient("http://localhost:8001", "arm", key=key) as client:' in page
+    assert staff_outsider.get(f"{LIST}arm/change/").status_code == 403
+
+
+def test_the_page_of_a_robot_says_how_to_build_a_missing_wheel(staff_viewer, arm, monkeypatch):
+    monkeypatch.setattr(client_wheel, "NAME", None)
+    page = shown(staff_viewer.get(f"{LIST}arm/change/"))
+    assert "deploy/build-client.sh" in page and "pip install" not in page
 
 
 def test_the_disconnect_action_notifies_the_workers(staff_admin, arm, closed):
