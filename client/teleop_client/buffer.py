@@ -58,6 +58,7 @@ class FrameBuffer:
         self._cursor: Position | None = None  # of the first frame that is only in the spool
         self._only_spooled = 0
         self._skip_through = -1
+        self._last = self._kept_through = -1  # the index before the next one; the last one of an earlier process
         self._is_closed = False
         self.next_index = 0
         self.first_index = 0  # of this process
@@ -68,6 +69,7 @@ class FrameBuffer:
         """Continue after the frames of an earlier process, and keep all frames in the spool from now on."""
         self._spool = spool
         self.next_index = self.first_index = spool.first_index
+        self._kept_through = spool.last_index
         self._shift_from = 0 if spool.state["session_id"] is None else spool.first_index
         self._skip_through = spool.state["settled"]
         if spool.backlog:
@@ -110,13 +112,20 @@ class FrameBuffer:
     def add(
         self, time_s: float, base: TimeBase | None, data: bytes, now: float, index: int | None = None
     ) -> int | None:
-        """Add a frame; return its index, or None if there was no room for it. Raises ValueError for an old index."""
+        """Add a frame; return its index, or None if there was no room for it.
+
+        A program that numbers its frames may send those again that are in the spool or were sent from there: they are
+        not added. Raises ValueError if `index` is not above that of the frame before.
+        """
         with self._lock:
             if index is None:
                 index = self.next_index
-            elif index < self.next_index:
-                raise ValueError(f"frame_index is {index}; at least {self.next_index} expected")
-            self.next_index = index + 1
+            elif self._last < index <= self._kept_through:
+                self._last = index
+                return index
+            elif not self._last < index < NONE:
+                raise ValueError(f"frame_index is {index}; more than {self._last} (the last one) expected")
+            self._last, self.next_index = index, index + 1
             position = None
             if self._spool and not self._is_closed:
                 position = self._spool.add_frame(index, time_s, base, data)

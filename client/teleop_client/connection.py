@@ -120,6 +120,7 @@ class SessionConnection:
             self.protocol.check_clock()
             self.protocol.note_state()
             self.protocol.report_waiting()
+            self._writable.set()
 
     async def _connect_once(self) -> float | None:
         """Run one connection, from handshake to close; return the seconds to wait before the next."""
@@ -186,7 +187,10 @@ class SessionConnection:
                     async with asyncio.timeout(self._link.stall_s):
                         await connection.send(message, text=True)
                 if self.protocol.must_sync:
-                    await asyncio.to_thread(self.protocol.sync)
+                    try:
+                        await asyncio.to_thread(self.protocol.sync)
+                    except RuntimeError:  # the interpreter exits, and starts no more threads
+                        self.protocol.sync()
                     continue
                 self.protocol.report_waiting()
                 # `send` wakes no thread: this looks again after the linger time.

@@ -68,6 +68,8 @@ class ClientProtocol:
         self._batch_from = batch_from
         self._spool: Spool | None = None
         self._is_drain = False
+        self._problem: str | None = None  # of the spool, as it was reported
+        self._restart: dict[str, Any] | None = None  # an event that is due with the next frame
         self._events: dict[str, bytes] = {}
         self._events_sent: set[str] = set()
         self._events_added = 0
@@ -105,12 +107,10 @@ class ClientProtocol:
         spool.start()
         if self._wall.base is not before:
             spool.begin_base(self._wall.base)
-        self._note_restart(spool, before is not None and self._wall.base is not before)
-
-    def _note_restart(self, spool: Spool, rebooted: bool) -> None:
+        rebooted = before is not None and self._wall.base is not before
         if spool.was_used and (spool.jump or rebooted):
             first, end = spool.jump or (spool.first_index, spool.first_index)
-            self.add_event("restart", {"from_index": first, "to_index": end, "rebooted": rebooted})
+            self._restart = {"from_index": first, "to_index": end, "rebooted": rebooted}
         self.check_clock()
 
     # Calls of the robot's program
@@ -166,7 +166,11 @@ class ClientProtocol:
 
     def _add(self, time_s: float, is_own: bool, data: bytes, now: float, index: int | None) -> int | None:
         try:
-            self._explicit |= index is not None
+            if index is not None:
+                self._explicit = True
+            elif self._restart:
+                restart, self._restart = self._restart, None
+                self.add_event("restart", restart)
             return self._buffer.add(time_s, self._wall.base if is_own else None, data, now, index)
         except ValueError as error:
             if self._strict:
@@ -236,8 +240,13 @@ class ClientProtocol:
         self._reporter.report(error, logging.WARNING)
 
     def note_state(self) -> None:
-        """Write down how far the server has the frames; the client's thread calls this every second."""
+        """Write down how far the server has the frames, and report a spool that takes no more; called every second."""
         if self._spool:
+            if (problem := self._spool.log.problem) and problem != self._problem:
+                self._reporter.report(
+                    errors.SpoolUnusable(f"the spool {self._spool.folder} takes no frames: {problem}")
+                )
+            self._problem = problem
             found = {"acked": self._last_stored, "settled": self._buffer.settled, "session_id": self.session_id}
             if any(self._spool.state[name] != value for name, value in found.items()):
                 self._spool.note(**found)
@@ -399,11 +408,11 @@ class ClientProtocol:
             self._stop(errors.SessionDeleted(f"session {self.session_id} was deleted on the server"))
             return
         self.session_id = message["session_id"]
-        self._accepts = list(message.get("accepts", ()))
+        self._accepts = list(message.get("accepts") or ())
         if next_frame_index <= self._last_stored:
             self._alarm(self._last_stored + 1 - next_frame_index, next_frame_index)
         if not self._connections:
-            self._first_greeting(next_frame_index, message.get("time"))
+            self._first_greeting(next_frame_index, encoding.unix_seconds(message.get("time")))
         self._connections += 1
         self.greeted = True
         self._acknowledge(self._buffer.pop_stored(next_frame_index))

@@ -105,6 +105,7 @@ class Spool:
             self.log.close()
             raise
         last, was_clean = self.state["last"], self.state["is_clean"] or is_drain
+        self.last_index = last
         self.was_used = last >= 0 or self.state["acked"] >= 0
         self.first_index = last + 1 if was_clean else max(self.state["reserved"], last + 1)
         self.jump = (last + 1, self.first_index) if self.first_index > last + 1 and self.was_used else None

@@ -245,11 +245,37 @@ async def test_it_drops_and_counts_new_frames_when_the_quota_is_full():
 
 @on_loop
 async def test_it_holds_frames_in_memory_while_the_disk_takes_none(monkeypatch):
-    async with FakeServer() as server, client(server.url) as robot:
-        monkeypatch.setattr(robot.protocol._spool.log, "append", lambda number, data: None)
+    monkeypatch.setattr("teleop_client.connection.CHECK_INTERVAL_S", 0.01)
+    errors = []
+    async with FakeServer() as server, client(server.url, on_error=errors.append) as robot:
+        log = robot.protocol._spool.log
+        monkeypatch.setattr(log, "append", lambda number, data: setattr(log, "problem", "the disk is full"))
         assert send(robot, 5) == list(range(5))
         await robot.flush(5)
         assert (stored(server), robot.stats.unspooled) == (list(range(5)), 5)
+        await until(lambda: errors)
+        assert "takes no frames: the disk is full" in str(errors[0])
+
+
+PUSH = f"""
+client = RobotClient(url, "robot_A", session={SESSION!r}).start()
+for number in range(200):
+    client.send({{"a.pos": 0.5}}, timestamp=1.8e9 + number, frame_index=number)
+print("recorded", flush=True)
+time.sleep(60)
+"""
+
+
+@on_loop
+async def test_a_data_set_that_is_sent_again_after_a_kill_is_stored_once():
+    await asyncio.to_thread(killed, AWAY, PUSH)
+    async with FakeServer() as server, client(server.url) as robot:
+        frames = [robot.send({"a.pos": 0.5}, timestamp=1.8e9 + number, frame_index=number) for number in range(250)]
+        assert frames == list(range(250))
+        await robot.end(5)
+        assert (stored(server), server.duplicates) == (list(range(250)), 0)
+        assert [frame["timestamp"] - 1.8e9 for frame in server.sessions[SESSION].values()] == list(range(250))
+        assert events(server, "restart") == []
 
 
 @pytest.mark.parametrize("kind", [AsyncRobotClient, RobotClient])

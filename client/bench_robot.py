@@ -1,0 +1,180 @@
+"""The robot of bench.py, in a process of its own: `python client/bench_robot.py '{"work": "loop", ...}'`.
+
+It finds the version of teleop_client that PYTHONPATH names, and prints its results as one line of JSON.
+"""
+
+import inspect
+import json
+import math
+import os
+import random
+import signal
+import statistics
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from teleop_client import AsyncRobotClient, RobotClient
+
+FPS = 60
+ROBOT_ID = "robot_A"
+JOINTS = [
+    f"{joint}.pos" for joint in ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
+]
+ENCODER_STEP = 200 / 2422  # an SO-101's joint: percent of its range, which has 2,422 steps of the encoder
+LAG_S = 0.05  # of the follower behind the leader
+MEMORY = [float(number) for number in range(100_000)]  # 3 MB, which the loop's own work reads: caches are cold
+
+
+class Arm:
+    """A leader and a follower that move, with a noise of one step of the encoder."""
+
+    def __init__(self, values: str) -> None:
+        self._values, self._noise = values, random.Random(1)
+
+    def _positions(self, at_s: float) -> dict[str, Any]:
+        angles = [(0.1 + 0.07 * place) * math.tau * at_s + place for place, _ in enumerate(JOINTS)]
+        steps = [round(80 * math.sin(angle) / ENCODER_STEP + self._noise.gauss(0, 0.5)) for angle in angles]
+        positions: dict[str, Any] = {
+            joint: step * ENCODER_STEP - 0.03 for joint, step in zip(JOINTS, steps, strict=True)
+        }
+        if self._values != "floats":
+            import numpy
+
+            positions = {joint: numpy.float32(value) for joint, value in positions.items()}
+            if self._values == "nan":
+                positions[JOINTS[-1]] = numpy.float32("nan")
+            if self._values == "cameras":
+                positions |= {camera: numpy.zeros((480, 640, 3), numpy.uint8) for camera in ("front", "wrist")}
+        return positions
+
+    def frame(self, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the observation and the action of a tick."""
+        action = self._positions(number / FPS)
+        return self._positions(number / FPS - LAG_S), {joint: action[joint] for joint in JOINTS}
+
+
+def compute(seconds: float) -> None:
+    """Use so much CPU time of this thread for Python code."""
+    until_s = time.thread_time() + seconds
+    while time.thread_time() < until_s:
+        start = random.randrange(len(MEMORY) - 500)
+        sum(MEMORY[start : start + 500])
+
+
+def client(url: str, session: str | None = None, options: dict[str, Any] | None = None) -> RobotClient:
+    """Return a client; an older version's constructor does not know all options."""
+    known = inspect.signature(AsyncRobotClient).parameters
+    options = {name: value for name, value in (options or {}).items() if name in known}
+    return RobotClient(url, ROBOT_ID, session=session, **options)
+
+
+def threads_cpu_us() -> dict[str, float]:
+    """Return the CPU time of each thread by its name."""
+    found = {}
+    for thread in threading.enumerate():
+        schedule = Path(f"/proc/self/task/{thread.native_id}/schedstat").read_text(encoding="ascii")
+        found[thread.name.partition(" ")[0]] = int(schedule.split()[0]) / 1e3
+    return found
+
+
+def peak_mb() -> float:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def loop(url: str, part: str, values: str, seconds: float, options: dict[str, Any]) -> dict[str, Any]:
+    """Run a robot's loop: 5 ms of Python code and 2 ms of I/O a tick, and this `part` of the client's work.
+
+    Return the times of this part and the CPU per frame, in microseconds.
+    """
+    streamer = None
+    if part == "send":
+        streamer = client(url, options=options).start()
+        streamer.wait_connected(10)
+    if part == "encode":
+        from teleop_client.encoding import encode_frame, frame_message
+    frames, took = round(seconds * FPS), []
+    ticks = [Arm(values).frame(number) for number in range(min(frames, 600))]
+    cpu, threads, begin = time.process_time(), threads_cpu_us(), time.perf_counter()
+    for number in range(frames):
+        time.sleep(max(0.0, begin + number / FPS - time.perf_counter()))
+        compute(0.002)
+        time.sleep(0.002)
+        compute(0.002)
+        observation, action = ticks[number % len(ticks)]
+        before = time.perf_counter()
+        if streamer:
+            streamer.send(observation, action)
+        elif part == "encode":
+            frame_message(number, time.time(), encode_frame(observation, action, None, {}).data or b"")
+        took.append(time.perf_counter() - before)
+        compute(0.001)
+    cpu = time.process_time() - cpu
+    threads = {name: (us - threads.get(name, 0.0)) / frames for name, us in threads_cpu_us().items()}
+    if streamer:
+        streamer.close()
+    *_, p99 = statistics.quantiles(took, n=100)
+    return {"p50": 1e6 * statistics.median(took), "p99": 1e6 * p99, "cpu": 1e6 * cpu / frames, "threads": threads}
+
+
+def stream(url: str, values: str, seconds: float, options: dict[str, Any]) -> dict[str, Any]:
+    """Send at 60 Hz; return how many frames the client held at each second, and the time until all were stored."""
+    arm, held = Arm(values), []
+    streamer = client(url, options=options).start()
+    streamer.wait_connected(30)
+    begin = time.perf_counter()
+    for number in range(round(seconds * FPS)):
+        time.sleep(max(0.0, begin + number / FPS - time.perf_counter()))
+        streamer.send(*arm.frame(number))
+        if number % FPS == FPS - 1:
+            held.append(streamer.stats.pending)
+    begin = time.perf_counter()
+    streamer.flush(300)
+    flushed_s = time.perf_counter() - begin
+    streamer.close()
+    return {"held": held, "flushed_s": flushed_s, "frames": round(seconds * FPS)}
+
+
+def record(url: str, session: str, frames: int) -> None:
+    """Send a recording while there is no server; then die as if by a fault."""
+    began_s, arm, begin = time.time() - frames / FPS, Arm("floats"), time.perf_counter()
+    streamer = client(url, session).start()
+    for number in range(frames):
+        streamer.send(*arm.frame(number), timestamp=began_s + number / FPS)
+    answer({"seconds": time.perf_counter() - begin, "peak_mb": peak_mb(), "dropped": streamer.stats.dropped})
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def resume(url: str, session: str) -> dict[str, Any]:
+    """Send what an earlier process has left, and end the session; return the time since the greeting."""
+    streamer = client(url, session).start()
+    streamer.wait_connected(90)
+    begin = time.perf_counter()
+    streamer.flush(600)
+    seconds = time.perf_counter() - begin
+    counts = {"acked": streamer.stats.acked, "stored": streamer.end(60)}
+    return counts | {"seconds": seconds, "at_s": time.time(), "peak_mb": peak_mb()}
+
+
+def count(url: str, session: str, first: int) -> None:
+    """Send numbers at 60 Hz until this process is killed, and print each that `send` has taken."""
+    streamer = client(url, session).start()
+    for number in range(first, first + 10_000):
+        if streamer.send({"number": number}) is not None:
+            os.write(1, b"%d\n" % number)
+        time.sleep(1 / FPS)
+
+
+def answer(found: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(found) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    order = json.loads(sys.argv[1])
+    found = globals()[order.pop("work")](**order)
+    if found is not None:
+        answer(found)
