@@ -30,6 +30,11 @@ class TimeBase:
         """Return the unix time of a moment, which is given in seconds since the base."""
         return self.wall_s + since_s
 
+    @property
+    def key(self) -> tuple[str | None, float]:
+        """Return the moment of the base, which never changes."""
+        return self.boot, self.elapsed_s
+
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 

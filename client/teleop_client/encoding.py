@@ -190,11 +190,15 @@ def start_message(fps: int, meta_info: dict[str, Any] | None) -> bytes:
     return control_message("start", meta_info, fps=fps)
 
 
-def event_message(event_id: str, kind: str, timestamp: float, detail: dict[str, Any]) -> bytes:
-    """Return an `event`. Raises ValueError if `detail` is over 4 KiB or no JSON."""
+def check_detail(detail: dict[str, Any]) -> None:
+    """Raise ValueError if an event's `detail` is over 4 KiB or no JSON."""
     if (size := len(encode_object(detail))) > MAX_DETAIL_BYTES:
         raise ValueError(f"detail is {size} bytes; at most {MAX_DETAIL_BYTES} expected")
-    return encode_object({"type": "event", "id": event_id, "kind": kind, "timestamp": timestamp, "detail": detail})
+
+
+def event_message(event_id: str, kind: str, time_s: float, detail: dict[str, Any]) -> bytes:
+    fields = {"id": event_id, "kind": kind, "timestamp": round(time_s, 6), "detail": detail}
+    return encode_object({"type": "event"} | fields)
 
 
 def frame_message(index: int, time_s: float, data: bytes) -> bytes:

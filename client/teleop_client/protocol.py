@@ -18,7 +18,7 @@ from .buffer import Frame, FrameBuffer
 from .clock import Clock
 from .reconnect import DEFAULT_DELAYS, Backoff, Delays
 from .reporting import Reporter, Stats
-from .spool import Spool
+from .spool import Event, Spool
 
 logger = logging.getLogger("teleop_client")
 
@@ -70,7 +70,7 @@ class ClientProtocol:
         self._is_drain = False
         self._problem: str | None = None  # of the spool, as it was reported
         self._restart: dict[str, Any] | None = None  # an event that is due with the next frame
-        self._events: dict[str, bytes] = {}
+        self._events: dict[str, Event] = {}
         self._events_sent: set[str] = set()
         self._events_added = 0
         self._accepts: list[str] = []
@@ -209,9 +209,11 @@ class ClientProtocol:
 
     def add_event(self, kind: str, detail: dict[str, Any], moment_s: float | None = None) -> str | None:
         """Hold an event for sending; return its id, or None if it was dropped. Any thread may call this."""
-        event_id, time_s = uuid.uuid4().hex, self._wall.now_s() if moment_s is None else moment_s
+        event_id, event = uuid.uuid4().hex, Event(kind, self._wall.since_s(), self._wall.base, detail)
+        if moment_s is not None:
+            event.time_s, event.base = moment_s, None
         try:
-            message = encoding.event_message(event_id, kind, time_s, detail)
+            encoding.check_detail(detail)
         except ValueError as error:
             self._reporter.invalid({kind: ("event", f"{kind}: {error}")}, self._clock())
             return None
@@ -219,14 +221,15 @@ class ClientProtocol:
         if self._events_added > MAX_EVENTS or self.done:
             self._reporter.events_dropped += 1
             return None
-        self._events[event_id] = message
+        self._events[event_id] = event
         if self._spool:
-            self._spool.add_event(event_id, message)
+            self._spool.add_event(event_id, event)
         return event_id
 
     def check_clock(self) -> None:
         """Note a step of the wall clock as an event; the client's thread calls this every second."""
-        if step_s := self._wall.find_step():
+        step_s = self._wall.find_step()
+        if step_s and not self._is_drain:  # of this process; the recording was made by another one
             self._note_step(step_s)
 
     def _note_step(self, step_s: float) -> None:
@@ -334,10 +337,10 @@ class ClientProtocol:
         if not self._start_sent:
             self._start_sent = True
             return self._start
-        if len(self._events) > len(self._events_sent) and "event" in self._accepts:
-            event_id = next(event_id for event_id in list(self._events) if event_id not in self._events_sent)
-            self._events_sent.add(event_id)
-            return self._events[event_id]
+        if len(self._events) > len(self._events_sent) and (event := self._next_event()):
+            return event
+        if self.must_sync:
+            return None
         if self._end is not None and not self._end_sent and not self._buffer.unsent:
             self._end_sent = True
             return self._end
@@ -356,6 +359,16 @@ class ClientProtocol:
         if not encoded:
             return None
         return encoded[0] if len(encoded) == 1 else encoding.batch_message(encoded)
+
+    def _next_event(self) -> bytes | None:
+        """Return the first event whose time is final: the program gave it, or a frame was written, or the end comes."""
+        is_final = self._wall.base.is_fixed or (self._end is not None and not self._buffer.unsent)
+        is_final = is_final and self._time_is_set()
+        for event_id, event in list(self._events.items()) if "event" in self._accepts else ():
+            if event_id not in self._events_sent and (is_final or event.base is None):
+                self._events_sent.add(event_id)
+                return encoding.event_message(event_id, event.kind, event.unix_s, event.detail)
+        return None
 
     def _time_is_set(self) -> bool:
         """Fix the times before the first frame is written. While the clock shows a time before 2000, frames wait."""
@@ -423,7 +436,8 @@ class ClientProtocol:
         if not self._explicit and self._buffer.shift(next_frame_index):
             self.must_sync = self._spool is not None
         self._last_stored = max(self._last_stored, next_frame_index - 1)
-        if not self._wall.base.is_fixed and (step_s := self._wall.correct_impossible_time(server_time_s)):
+        step_s = 0.0 if self._wall.base.is_fixed else self._wall.correct_impossible_time(server_time_s)
+        if step_s and not self._is_drain:
             self._note_step(step_s)
 
     def _forget_event(self, event_id: str) -> None:

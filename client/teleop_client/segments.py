@@ -350,7 +350,7 @@ class SegmentLog:
         segment = self._segment
         if segment is None or self._writable is None:
             with self._lock:  # an append may be under way
-                return self._writable is None and now >= self._reopen_at
+                return self._writable is None and not self._closed and now >= self._reopen_at
         # A full log has to give up its current segment too if all of it is released.
         is_done = self.is_full and segment.size > segment.start and self._release_before >= self.end
         return is_done or segment.size >= self._segment_bytes

@@ -58,6 +58,20 @@ def open_spool(folder: Path, wait_s: float, **options: Any) -> "Spool":
 
 
 @dataclass(slots=True)
+class Event:
+    """A mark, or another event of the session. Its time is in seconds since `base`, or in unix seconds without one."""
+
+    kind: str
+    time_s: float
+    base: TimeBase | None
+    detail: dict[str, Any]
+
+    @property
+    def unix_s(self) -> float:
+        return self.base.time_s(self.time_s) if self.base else self.time_s
+
+
+@dataclass(slots=True)
 class SpooledFrame:
     """A frame as it was stored: its time is in seconds since `base`, or in unix seconds if there is no base."""
 
@@ -79,7 +93,7 @@ class Spool:
 
     def __init__(self, folder: Path, *, robot_id: str, session: str, is_drain: bool = False, **limits: Any) -> None:
         self.folder = folder
-        self.events: dict[str, bytes] = {}
+        self.events: dict[str, Event] = {}
         self.state: dict[str, Any] = {
             "robot_id": robot_id,
             "session": session,
@@ -135,15 +149,18 @@ class Spool:
             self.release(self.log.end)
 
     def _recover(self, records: Iterable[Record]) -> None:
-        frames = []
+        frames, events = [], []
         for record in records:
             if record.number == STATE:
                 self.state |= json.loads(record.data)
             elif record.number == EVENT:
-                self.events[json.loads(record.data)["id"]] = record.data
+                events.append(json.loads(record.data))
             else:
                 frames.append(record)
         self.state["bases"] = [(Position(*position), TimeBase(**base)) for position, base in self.state["bases"]]
+        bases = {base.key: base for _, base in self.state["bases"]}
+        for event_id, kind, time_s, key, detail in events:
+            self.events[event_id] = Event(kind, time_s, bases[tuple(key)] if key else None, detail)
         for frame in map(self._frame, frames):
             self.state["last"] = max(self.state["last"], frame.index)
             if frame.base:
@@ -151,12 +168,16 @@ class Spool:
 
     def _checkpoint(self) -> Iterator[tuple[int, bytes]]:
         yield STATE, self._encoded(self.state)
-        for message in list(self.events.values()):
-            yield EVENT, message
+        for item in list(self.events.items()):
+            yield EVENT, self._encoded_event(*item)
 
     @staticmethod
     def _encoded(state: dict[str, Any]) -> bytes:
         return json.dumps(state, default=TimeBase.as_dict).encode()
+
+    @staticmethod
+    def _encoded_event(event_id: str, event: Event) -> bytes:
+        return json.dumps([event_id, event.kind, event.time_s, event.base and event.base.key, event.detail]).encode()
 
     def note(self, **changes: Any) -> None:
         """Change the state, on disk with the next sync."""
@@ -171,9 +192,9 @@ class Spool:
 
     def begin_base(self, base: TimeBase) -> None:
         """Use this base for the frames from here on."""
-        bases, first = self.state["bases"], self.log.first
-        # Bases that no frame on disk uses any more are forgotten.
-        needed = [each for each, after in pairwise(bases) if after[0] > first] + bases[-1:]
+        bases, first, used = self.state["bases"], self.log.first, [event.base for event in self.events.values()]
+        # Bases that no frame on disk and no event uses any more are forgotten.
+        needed = [each for each, after in pairwise(bases) if after[0] > first or each[1] in used] + bases[-1:]
         self.note(bases=[*needed, (self.log.end, base)])
 
     def fix_bases(self, now: TimeBase) -> None:
@@ -230,9 +251,9 @@ class Spool:
             base.last_s = time_s
         return position
 
-    def add_event(self, event_id: str, message: bytes) -> None:
-        self.events[event_id] = message
-        self.log.append(EVENT, message)
+    def add_event(self, event_id: str, event: Event) -> None:
+        self.events[event_id] = event
+        self.log.append(EVENT, self._encoded_event(event_id, event))
 
     def forget_event(self, event_id: str) -> None:
         """Leave an event that the server has stored out of the next segment; until then it may be sent twice."""

@@ -240,9 +240,25 @@ def test_it_sends_an_event_until_the_server_has_it(machine):
     assert written(core)[1] == []
 
 
+def test_a_mark_of_a_moment_before_the_clock_was_set_gets_the_right_time_too(machine, tmp_path):
+    machine.wall_s = NEVER_SET
+    core = machine.core(tmp_path)
+    core.mark("slips")
+    machine.pass_time(1)
+    core.leave()
+    machine.wall_s = NOW
+    core = machine.core(tmp_path)
+    greet(core)
+    assert written(core)[1] == []  # the clock may still be set before the first frame
+    put(core, machine)
+    times, events = written(core)
+    assert times == [NOW]
+    assert [event["timestamp"] for event in events if event["kind"] == "mark"] == [NOW - 1]
+
+
 def test_it_sends_no_event_to_a_server_that_does_not_know_them(machine):
     core = machine.core()
-    core.mark("slips")
+    core.mark("slips", NOW)
     greet(core, accepts=[])
     assert written(core)[1] == []
     assert core.counts()["events_pending"] == 1
@@ -252,7 +268,7 @@ def test_it_sends_no_event_to_a_server_that_does_not_know_them(machine):
 
 def test_it_drops_an_event_that_the_server_refuses(machine):
     core = machine.core()
-    event_id = core.mark("slips")
+    event_id = core.mark("slips", NOW)
     greet(core)
     written(core)
     core.say(type="error", code="invalid_event", message=2, frame_index=None, id=event_id, detail="why")
@@ -269,7 +285,7 @@ def test_it_holds_1000_events_of_a_session(machine):
 def test_a_note_that_no_json_holds_never_raises(machine):
     core = machine.core()
     assert core.mark("\ud800") is None
-    assert core.mark("x" * 9999)
+    assert core.mark("x" * 9999, NOW)
     greet(core)
     assert len(written(core)[1][0]["detail"]["note"]) == 500
 

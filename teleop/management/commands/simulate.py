@@ -59,7 +59,8 @@ class Command(FormatCheckedCommand):
 
     def _fleet(self, keys: dict[str, str | None], url: str, fps: int) -> Fleet:
         latencies = Latencies()
-        options = {"fps": fps, "meta_info": META_INFO, "max_held_bytes": MAX_HELD_BYTES // len(keys)}
+        # Simulated frames are not worth a place on the disk.
+        options = {"fps": fps, "meta_info": META_INFO, "max_held_bytes": MAX_HELD_BYTES // len(keys), "spool_dir": None}
         try:
             clients = [
                 AsyncRobotClient(url, *item, **options, on_ack=latencies.add, on_error=partial(self._complain, item[0]))
