@@ -52,8 +52,12 @@ class Link:
             **network.connect_options(url=url, ca_file=ca_file, ssl=ssl, proxy=proxy, compression=compression),
         }
 
-    def connect(self, session: str, query: str = "") -> connect:
-        return connect(websocket_url(self.url, self.robot_id, session) + query, **self._options)
+    def address(self, session: str) -> str:
+        """Return the address of a session. Raises ValueError."""
+        return websocket_url(self.url, self.robot_id, session)
+
+    def connect(self, address: str) -> connect:
+        return connect(address, **self._options)
 
 
 class SessionConnection:
@@ -62,7 +66,7 @@ class SessionConnection:
     def __init__(self, link: Link, session: str, protocol: ClientProtocol, query: str = "") -> None:
         self.protocol = protocol
         self._link = link
-        self._address = session, query
+        self._address = link.address(session) + query
         self._task: asyncio.Task[None] | None = None
         self._writable = asyncio.Event()
         self._progress = asyncio.Event()
@@ -126,7 +130,7 @@ class SessionConnection:
         """Run one connection, from handshake to close; return the seconds to wait before the next."""
         try:
             # A new object each time: websockets remembers where a redirect has led, and drops the key for good then.
-            connection = await self._link.connect(*self._address)
+            connection = await self._link.connect(self._address)
             try:
                 return await self._talk(connection)
             finally:

@@ -153,6 +153,7 @@ async def test_end_reports_held_frames_on_timeout_and_can_be_repeated(connect):
     async with FakeServer() as server, connect(server) as client:
         server.end = server.ack = False
         send(client, 3)
+        await until(lambda: len(server.sessions.get(SESSION, ())) == 3)
         with pytest.raises(TeleopTimeout, match=r"not ended within 0.05 s: 3 frames held"):
             await client.end(0.05)
         server.end = True

@@ -6,7 +6,7 @@ from functools import partial
 import uvloop
 from django.core.management.base import CommandError
 from django.db import transaction
-from teleop_client import AsyncRobotClient, TeleopError
+from teleop_client import AsyncRobotClient, NotConnected, TeleopError
 
 from robots import audit
 from robots.management.base import FormatCheckedCommand
@@ -96,7 +96,7 @@ class Command(FormatCheckedCommand):
 
     def _complain(self, robot_id: str, error: TeleopError) -> None:
         """Print the first error of each kind: with one wrong key a hundred robots have the same error."""
-        if type(error) not in self._told:
+        if type(error) not in self._told and not isinstance(error, NotConnected):  # the live line shows these
             self._told.add(type(error))
             self._say(f"{robot_id}: {error}")
 
