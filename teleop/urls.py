@@ -4,6 +4,7 @@ from robots.api.routers import Router
 from robots.models import ROBOT_ID
 from teleop import views
 from teleop.api import views as api
+from teleop.api.events import EventsView
 from teleop.api.jobs import JobViewSet
 from teleop.frames import views as frames
 
@@ -20,6 +21,7 @@ urlpatterns = [
     re_path(r"^metrics/?$", api.metrics),
     re_path(rf"^robots/(?P<pk>{ROBOT_ID.pattern})/status/?$", api.RobotStatusView.as_view()),
     re_path(rf"^robots/(?P<pk>{ROBOT_ID.pattern})/frames/?$", frames.RobotFramesView.as_view()),
+    re_path(r"^sessions/(?P<pk>[0-9]{1,18})/events/?$", EventsView.as_view()),
     re_path(r"^sessions/(?P<pk>[0-9]{1,18})/frames/?$", frames.SessionFramesView.as_view()),
     re_path(r"^sessions/(?P<pk>[0-9]{1,18})/series/?$", frames.SeriesView.as_view()),
     *router.urls,

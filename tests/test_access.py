@@ -63,8 +63,10 @@ PATCH  /sessions/{ended}                           401 200 404  403    403      
 DELETE /sessions/{ended}                           401 403 403  403    403      403    403     204   204    401
 DELETE /sessions/{live}                            401 403 403  403    403      403    403     409   409    401
 POST   /sessions/{live}/end                        401 403 403  403    403      403    403     202   202    401
+GET    /sessions/{ended}/marks                     401 403 403  403    403      200    200     200   200    401
 POST   /sessions/{ended}/marks                     401 403 403  403    403      403    403     201   201    401
 DELETE /sessions/{marked}/marks/1795362003.5       401 403 403  403    403      403    403     200   200    401
+GET    /sessions/{ended}/events                    401 403 403  403    403      200    200     200   200    401
 GET    /sessions/{ended}/frames                    401 403 403  403    403      403    200     200   200    401
 GET    /sessions/{ended}/series                    401 403 403  403    403      403    200     200   200    401
 GET    /jobs                                       401 403 403  403    403      403    200     200   200    401
@@ -352,7 +354,7 @@ class Door:
     def __init__(self) -> None:
         self.handshakes = self
 
-    async def open(self, robot_id, key, session_key, address, has_left, places):
+    async def open(self, robot_id, key, session_key, address, has_left, places, takes_over):
         handshake = Handshake(robot_id, key, "a session", "worker.1", address)
         (admitted,) = await database_sync_to_async(admission.authenticate)([handshake])
         raise admitted if isinstance(admitted, Exception) else Abandoned

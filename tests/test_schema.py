@@ -50,6 +50,7 @@ CONFIG = {
             "/jobs",
             "/sessions",
             "/robots/{id}/frames",
+            "/sessions/{id}/events",
             "/sessions/{id}/frames",
             "/sessions/{id}/series",
             "/videos",

@@ -6,6 +6,7 @@ from django.db.models import Sum
 from django.http import HttpResponseRedirect
 from django.template.defaultfilters import filesizeformat
 from django.template.response import TemplateResponse
+from django.templatetags.static import static
 from django.urls import reverse
 from django.utils.html import format_html
 from rest_framework.exceptions import ValidationError
@@ -73,6 +74,14 @@ class SessionColumns(admin.ModelAdmin):
         steps = [f"{step['step_s']:+,.1f} s at frame {step['frame_index']}" for step in session.clock_steps or []]
         return display.text("; ".join(steps) or None)
 
+    @admin.display(description="events")
+    def reported(self, session):
+        """Return the list that the script fills: it has the words for the replay too, and local times."""
+        script = static("teleop/adminevents.js")
+        return format_html(
+            '<ul class="events" data-session="{}"></ul><script type="module" src="{}"></script>', session.pk, script
+        )
+
     @admin.display(description="frames", ordering="frame_count")
     def recorded(self, session):
         url = reverse("admin:teleop_teleopframe_changelist", query={"session": session.pk})
@@ -127,7 +136,7 @@ class TeleopSessionAdmin(SessionColumns):
     actions = ["mark_success", "mark_failure", "set_task", "end"]
     recording = [
         *("of_robot", "started", "ended", "duration", "stepped", "recorded", "fps", "effective_fps", "missing"),
-        "cameras",
+        *("cameras", "reported"),
     ]
     metadata = ["meta", "staff_labels", "key", "updated"]
     readonly_fields = [*recording, "quality_in_words", *metadata]

@@ -33,6 +33,8 @@ SESSION_DETAIL = OpenApiExample(
     | {
         "effective_fps": 59.983,
         "missing_frames": 2,
+        "skipped_frames": 0,
+        "events_dropped": 0,
         "joints": {"observation": ["shoulder_pan.pos", "gripper.pos"], "action": ["shoulder_pan.pos", "gripper.pos"]},
         "cameras": ["front", "wrist"],
         "staff_labels": ["success", "tags"],
@@ -97,6 +99,18 @@ DOWN = OpenApiExample(
     },
     response_only=True,
     status_codes=["503"],
+)
+EVENT = OpenApiExample(
+    "A step of the clock",
+    {
+        "id": 7,
+        "event_id": "5f0c-2",
+        "kind": "clock_step",
+        "timestamp": 1795362003.5,
+        "detail": {"step_s": 259200.0},
+        "created_at": "2026-11-22T15:40:03.700000Z",
+    },
+    response_only=True,
 )
 JOB_FIELDS = {
     "id": 5,

@@ -1,4 +1,6 @@
-"""REST endpoints for a session's marks: moments that people have marked, stored in its meta_info."""
+"""REST endpoints for a session's marks: those of people, stored in its meta_info, and the robot's, which are events."""
+
+import json
 
 from django.db import transaction
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
@@ -12,10 +14,9 @@ from robots.api.exceptions import Conflict
 from robots.api.fields import StrictCharField, StrictFields, check_meta
 from robots.api.permissions import MayChange
 from robots.api.schema import problem
-from teleop.models import TeleopSession, TooManyMarks
-from teleop.protocol import MAX_TIMESTAMP, MIN_TIMESTAMP
+from teleop.models import TeleopEvent, TeleopSession, TooManyMarks
+from teleop.protocol import MAX_NOTE, MAX_TIMESTAMP, MIN_TIMESTAMP
 
-MAX_NOTE = 500
 SLIP = {"timestamp": 1795362003.5, "note": "the gripper slips"}
 MARK = OpenApiExample("A mark", SLIP, request_only=True)
 MARKS = OpenApiExample(
@@ -23,6 +24,12 @@ MARKS = OpenApiExample(
     SLIP | {"by": "ada"},
     response_only=True,
     status_codes=["200", "201"],  # of one element of the list
+)
+ROBOTS_MARK = OpenApiExample(
+    "A robot's mark",
+    {"timestamp": 1795362007.25, "note": "cube lifted", "by": "robot_A", "event": "5f0c-3"},
+    response_only=True,
+    status_codes=["200"],
 )
 TIMESTAMP = OpenApiParameter(
     "timestamp", float, OpenApiParameter.PATH, description="Time of the mark, in unix seconds."
@@ -46,7 +53,36 @@ class MarkSerializer(StrictFields, serializers.Serializer):
 
     timestamp = UnixSecondsField(help_text="Time of the mark in unix seconds, on the clock of the session's frames.")
     note = StrictCharField(max_length=MAX_NOTE, default="", allow_blank=True)
-    by = serializers.CharField(read_only=True, help_text="Username of the person who added the mark.")
+    by = serializers.CharField(read_only=True, help_text="Username of the person, or the robot's id.")
+
+
+class ListedMarkSerializer(MarkSerializer):
+    """A mark of a person or of the robot."""
+
+    event = serializers.CharField(
+        required=False, help_text="The event_id of a robot's mark; absent if a person added the mark."
+    )
+
+
+def marks_of(session: TeleopSession) -> list[dict]:
+    """Return the marks of people and of the robot, oldest first, as ListedMarkSerializer has them."""
+    events = session.events.filter(kind=TeleopEvent.Kind.MARK).order_by("pk")
+    of_robot = [
+        {
+            "timestamp": event.timestamp.timestamp(),
+            "note": _note_of(event)[:MAX_NOTE],
+            "by": session.robot_id,
+            "event": event.event_id,
+        }
+        for event in events
+    ]
+    return sorted([*session.marks, *of_robot], key=lambda mark: mark["timestamp"])
+
+
+def _note_of(event: TeleopEvent) -> str:
+    """Return the note as text; a robot may have sent a value of any type."""
+    note = event.detail.get("note", "") if isinstance(event.detail, dict) else event.detail
+    return note if isinstance(note, str) else json.dumps(note, ensure_ascii=False)
 
 
 class MarksMixin:
@@ -54,10 +90,10 @@ class MarksMixin:
 
     @extend_schema(
         summary="Add a mark",
-        description="Marks a moment of the session and returns all its marks, oldest first. The marks are stored in "
-        "meta_info as `marks` and count towards its 64 KiB. Neither a robot nor PATCH can change them.",
+        description="Marks a moment of the session and returns all its marks, oldest first. The marks of people are "
+        "stored in meta_info as `marks` and count towards its 64 KiB. Neither a robot nor PATCH can change them.",
         request=MarkSerializer,
-        responses={201: MarkSerializer(many=True), 409: problem("The session has 1000 marks, the maximum.")},
+        responses={201: ListedMarkSerializer(many=True), 409: problem("The session has 1000 marks, the maximum.")},
         examples=[MARK, MARKS],
         filters=False,  # the filters belong to the list of sessions
     )
@@ -69,10 +105,22 @@ class MarksMixin:
         return self._change_marks(lambda marks: ([], added), 201)
 
     @extend_schema(
+        summary="A session's marks",
+        description="Returns all marks, oldest first: those of people, and those that the robot sent as events.",
+        responses={200: ListedMarkSerializer(many=True)},
+        examples=[MARKS, ROBOTS_MARK],
+        filters=False,
+    )
+    @marks.mapping.get
+    def list_marks(self, request, pk):
+        return Response(ListedMarkSerializer(marks_of(self.get_object()), many=True).data)
+
+    @extend_schema(
         summary="Remove a mark",
-        description="Removes all marks at exactly this time and returns the remaining marks.",
+        description="Removes all marks that people added at exactly this time, and returns the remaining marks. A "
+        "robot's mark is an event of the session, and cannot be removed.",
         parameters=[TIMESTAMP],
-        responses={200: MarkSerializer(many=True)},
+        responses={200: ListedMarkSerializer(many=True)},
         examples=[MARKS],
         filters=False,
     )
@@ -87,7 +135,7 @@ class MarksMixin:
         def of_this_moment(marks: list[dict]) -> tuple[list[dict], list[dict]]:
             removed = [mark for mark in marks if mark["timestamp"] == float(timestamp)]
             if not removed:
-                raise NotFound(f"session {pk} has no mark at {timestamp}")
+                raise NotFound(f"session {pk} has no mark of a person at {timestamp}")
             return removed, []
 
         return self._change_marks(of_this_moment, 200)
@@ -105,4 +153,4 @@ class MarksMixin:
         audit.record(
             audit.actor_of(self.request), audit.Action.CHANGED, [session], {"meta_info.marks": [removed, added]}
         )
-        return Response(MarkSerializer(session.marks, many=True).data, status)
+        return Response(ListedMarkSerializer(marks_of(session), many=True).data, status)

@@ -10,6 +10,7 @@ from robots.api.serializers import LastErrorSerializer
 from teleop.frames.data import joints_of
 from teleop.frames.serializers import ClockStepSerializer
 from teleop.models import MARKS, STAFF_LABELS, TeleopSession
+from teleop.protocol import MAX_EVENTS
 
 MAX_TAGS = 50
 LABEL_FIELDS = ("meta_info", "staff_labels")
@@ -139,7 +140,13 @@ class SessionDetailSerializer(SessionSerializer):
     missing_frames = serializers.IntegerField(
         read_only=True,
         allow_null=True,
-        help_text="Frames missing between the first and the last frame_index; null while live.",
+        help_text="Frames missing between the first and the last frame_index, without skipped_frames; null while live.",
+    )
+    skipped_frames = serializers.IntegerField(
+        read_only=True, help_text="Indexes that the robot's program left unused when it restarted."
+    )
+    events_dropped = serializers.IntegerField(
+        read_only=True, help_text=f"Events of the robot that were not stored, as the session had {MAX_EVENTS}."
     )
     joints = JointsSerializer(
         read_only=True, help_text="Names of the joints in the first frame, in the order of the vector."
@@ -153,6 +160,8 @@ class SessionDetailSerializer(SessionSerializer):
             *(name for name in SessionSerializer.Meta.fields if name != "meta_info_left_out"),
             "effective_fps",
             "missing_frames",
+            "skipped_frames",
+            "events_dropped",
             "joints",
             "cameras",
             "staff_labels",

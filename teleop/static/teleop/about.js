@@ -1,4 +1,4 @@
-// What is known of a session: when, how long, how good, what was marked.
+// What is known of a session: when, how long, how good, what was marked and reported.
 
 import { clockTime } from "./joints.js";
 import { local, utc } from "./localtime.js";
@@ -45,13 +45,14 @@ export function showQuality(element, quality) {
   }
 }
 
-export function showMarks(element, marks, timeline, seek) {
-  element.hidden = !marks.length;
+/** A list of moments that seek: {timestamp, text}. */
+export function showMoments(element, moments, timeline, seek) {
+  element.hidden = !moments.length;
   element.querySelector("ul").replaceChildren(
-    ...marks.map(({ timestamp, note, by }) => {
-      const time = timeline.timeOf(timestamp);
-      const button = part("button", part("span", clockTime(Math.max(0, time), 1)), ` ${note || "Marked"}`);
-      Object.assign(button, { type: "button", title: by ? `by ${by}` : "" });
+    ...moments.map(({ timestamp, text }) => {
+      const time = timeline.within(timestamp);
+      const button = part("button", part("span", clockTime(time, 1)), ` ${text}`);
+      Object.assign(button, { type: "button", title: text });
       button.addEventListener("click", () => seek(time));
       return part("li", button);
     }),

@@ -4,6 +4,7 @@
 // For tests and the curious: `page.series()` is what is plotted.
 
 import * as api from "./api.js";
+import { inWords as eventInWords } from "./events.js";
 import { Marks } from "./marks.js";
 import { Recent } from "./recent.js";
 import { Rows, timeOfDay } from "./rows.js";
@@ -15,6 +16,8 @@ const PAGE_FRAMES = 1000;
 const MOST_PAGES = 10;
 const LATE_MS = 500;
 const LOW_SHARE = 0.8;
+const EVENTS_WAIT_MS = 5000;
+const MOST_EVENTS = 3; // that are told; the replay has all
 
 const $ = (id) => document.getElementById(id);
 const robot = $("live").dataset.robot;
@@ -29,6 +32,8 @@ let pointed = null;
 let isPaused = false;
 let isNew = true; // nothing was heard on this connection yet
 let counted = 0; // frames committed, as was last heard
+let isLive = false;
+let events = []; // of the session, in the order in which they were stored
 
 const marks = new Marks({
   moment: () => pointed ?? rows.shown.times.at(-1),
@@ -40,7 +45,8 @@ const marks = new Marks({
 
 function hear(answer) {
   const { session_id, fps, frame_count, frames, missed } = answer;
-  if (session_id && session_id !== session) begin(session_id);
+  isLive = Boolean(session_id);
+  if (isLive && session_id !== session) begin(session_id);
   if (session) {
     const next = recent.nextIndex(session);
     // Indexes are as high as the count at least; higher where frames are missing, and then more is read than is shown.
@@ -60,7 +66,45 @@ function begin(session_id) {
   isNew = true;
   $("replay").hidden = false;
   $("replay").href = `/sessions/${session_id}/replay`;
+  events = [];
+  tell();
   marks.of(session_id);
+  readEvents();
+}
+
+/** What the robot reported since the last look. */
+async function readEvents() {
+  const [of, known] = [session, events];
+  try {
+    const { results } = await api.get(`/sessions/${of}/events?after_id=${known.at(-1)?.id ?? 0}&limit=1000`);
+    if (!results.length || events !== known) return; // another session, or another look that was faster
+    events = [...known, ...results];
+    if (results.some(({ kind }) => kind === "mark")) marks.read();
+    tell();
+  } catch {
+    // the next look may have an answer
+  }
+}
+
+/** The newest events in words, and all on the plots. */
+function tell() {
+  const told = events.filter(({ kind }) => kind !== "mark").sort((a, b) => a.timestamp - b.timestamp);
+  $("events").replaceChildren(...told.slice(-MOST_EVENTS).reverse().map((event) => {
+    const [item, time] = ["li", "time"].map((tag) => document.createElement(tag));
+    time.textContent = timeOfDay(event.timestamp);
+    item.append(time, ` ${eventInWords(event)}`);
+    item.title = item.textContent;
+    return item;
+  }));
+  rows.events = told;
+  rows.redraw();
+}
+
+async function watchEvents() {
+  for (;;) {
+    await new Promise((done) => setTimeout(done, EVENTS_WAIT_MS));
+    if (isLive && !document.hidden) await readEvents();
+  }
 }
 
 async function fill(of, start, stop) {
@@ -163,6 +207,7 @@ follow(`/ws/live/${robot}`, $("connection"), {
   onAnswer: hear,
   onLost: () => (isNew = true),
 });
+watchEvents();
 window.page = {
-  series: () => ({ ...rows.shown, joints: Object.fromEntries(rows.shown.joints), marks: rows.marks }),
+  series: () => ({ ...rows.shown, joints: Object.fromEntries(rows.shown.joints), marks: rows.marks, events: rows.events }),
 };

@@ -1,4 +1,4 @@
-// Moments of a session that people have marked: kept with it, drawn on the plots. Who may not mark has no form.
+// Moments of a session that people or the robot have marked, drawn on the plots. Who may not mark has no form.
 
 import * as api from "./api.js";
 import { timeOfDay } from "./rows.js";
@@ -19,12 +19,17 @@ export class Marks {
     form?.addEventListener("keydown", ({ key }) => key === "Escape" && form.reset());
   }
 
-  async of(session) {
+  of(session) {
     this._session = session;
     this._onChange([]);
+    return this.read();
+  }
+
+  async read() {
+    const session = this._session;
     try {
-      const { meta_info } = await api.get(`/sessions/${session}`);
-      if (this._session === session) this._onChange(meta_info?.marks ?? []);
+      const marks = await api.get(`/sessions/${session}/marks`);
+      if (this._session === session) this._onChange(marks);
     } catch {
       // drawn without marks: the live plots matter more
     }

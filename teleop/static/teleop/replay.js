@@ -1,9 +1,10 @@
 // The replay of one session: videos of all cameras and plots of all joints on one clock.
 
-import { clockNotes, showFacts, showMarks, showQuality } from "./about.js";
+import { clockNotes, showFacts, showMoments, showQuality } from "./about.js";
 import { get } from "./api.js";
 import { Cameras } from "./cameras.js";
 import { Clock, RATES } from "./clock.js";
+import { inWords } from "./events.js";
 import { Frames } from "./frames.js";
 import { clockTime, Joints } from "./joints.js";
 import { Labels } from "./labels.js";
@@ -23,7 +24,7 @@ const path = `/sessions/${page.dataset.session}`;
 start().catch((error) => say(`This session cannot be shown: ${error.message}`, "error"));
 
 async function start() {
-  const [session, picture, videos] = await Promise.all([get(path), readPicture(), readVideos()]);
+  const [session, picture, videos, events] = await Promise.all([get(path), readPicture(), readVideos(), readEvents()]);
   const timeline = new Timeline(picture.anchors, picture.gaps, videos, picture.clock_steps);
   const clock = new Clock(timeline.duration);
   const view = new View(timeline.duration, FEWEST_FRAMES / session.fps);
@@ -36,14 +37,20 @@ async function start() {
   clock.addEventListener("change", draw);
   view.addEventListener("change", draw);
 
+  const showMarks = (marks) => {
+    showMoments(find(".marks"), marks, timeline, (time) => clock.seek(time));
+    track.showMarks(marks);
+  };
   const showSession = (newest) => {
     showFacts(find(".facts"), newest);
     showQuality(find(".quality"), newest.quality);
-    const marks = newest.meta_info?.marks ?? [];
-    showMarks(find(".marks"), marks, timeline, (time) => clock.seek(time));
-    track.showMarks(marks);
+    readMarks().then(showMarks, () => {}); // the rest matters more
   };
   showSession(session);
+  showMoments(find("section.events"), events, timeline, (time) => clock.seek(time));
+  track.showEvents(events);
+  find(".dropped").hidden = !session.events_dropped;
+  find(".dropped").textContent = `${session.events_dropped} more were not stored.`;
   const labels = new Labels(find(".labels"), session, showSession);
   page.classList.toggle("without-video", !timeline.cameras.size);
   tellWhatIsMissing(session, timeline, picture);
@@ -78,6 +85,18 @@ async function readVideos() {
     next = answer.next;
   }
   return videos;
+}
+
+/** The marks of people and of the robot. */
+async function readMarks() {
+  const marks = await get(`${path}/marks`);
+  return marks.map(({ timestamp, note, by }) => ({ timestamp, text: `${note || "Marked"} – ${by}` }));
+}
+
+/** All other events of the robot: no session has more than a page of them. */
+async function readEvents() {
+  const { results } = await get(`${path}/events?limit=1000`);
+  return results.filter(({ kind }) => kind !== "mark").map((event) => ({ ...event, text: inWords(event) }));
 }
 
 /** Draws once a picture of the screen while something moves, and rests when nothing does. */

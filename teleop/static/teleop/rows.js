@@ -14,6 +14,7 @@ export class Rows {
     this.element = element;
     this.shown = { times: [], joints: new Map(), gaps: [] };
     this.marks = [];
+    this.events = [];
     this._window_s = window_s;
     this._onCursor = onCursor;
     this._rows = new Map();
@@ -98,7 +99,7 @@ export class Rows {
       ],
       padding: [6, 8, hasAxis ? 0 : 6, 0],
       cursor: { drag: { x: false, y: false }, y: false, points: { size: 6 }, sync: { key: "rows", setSeries: false, scales: ["x", null] } },
-      hooks: { setCursor: [() => (this._telling ||= requestAnimationFrame(() => this._told()))], draw: [(plot) => this._drawMarks(plot)] },
+      hooks: { setCursor: [() => (this._telling ||= requestAnimationFrame(() => this._told()))], draw: [(plot) => this._drawFlags(plot)] },
       plugins: [bands(() => this.shown.gaps)],
     };
   }
@@ -108,13 +109,15 @@ export class Rows {
     this.tell();
   }
 
-  _drawMarks({ ctx, bbox, valToPos }) {
+  /** A mark has a line. Events are at the bottom only: there may be so many that lines would hide the plot. */
+  _drawFlags({ ctx, bbox, valToPos }) {
     const [from, to] = [(this.shown.times.at(-1) ?? 0) - this._window_s, this.shown.times.at(-1) ?? 0];
+    const places = (moments) => moments.filter(({ timestamp }) => timestamp >= from && timestamp <= to).map(({ timestamp }) => Math.round(valToPos(timestamp, "x", true)));
     ctx.save();
+    ctx.fillStyle = colour("trouble");
+    for (const x of places(this.events)) ctx.fillRect(x - 1, bbox.top + bbox.height - 8, 8, 8);
     ctx.fillStyle = colour("plot-mark");
-    for (const { timestamp } of this.marks) {
-      if (timestamp < from || timestamp > to) continue;
-      const x = Math.round(valToPos(timestamp, "x", true));
+    for (const x of places(this.marks)) {
       ctx.fillRect(x - 1, bbox.top, 2, bbox.height);
       ctx.fillRect(x - 1, bbox.top, 8, 8);
     }

@@ -66,6 +66,11 @@ export class Timeline {
     return moment - nearest.ahead - this.origin;
   }
 
+  /** The session time of a moment, or the end of the session that is nearer to it. */
+  within(moment) {
+    return Math.min(Math.max(this.timeOf(moment), 0), this.duration);
+  }
+
   /** One more anchor: a frame whose index and time are known. */
   learn({ index, time }) {
     const at = lastUpTo(this.anchors, index, (anchor) => anchor.index);

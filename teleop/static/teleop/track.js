@@ -1,8 +1,11 @@
-// The whole session as lanes: where there are frames, where each camera has video, what was marked, what the plots show.
+// The whole session as lanes: where there are frames, where each camera has video, what was marked, what the robot
+// reported, what the plots show.
 
 import { nameOf } from "./films.js";
 
 const PREVIEWS = { pending: "a preview is being made", none: "no preview" };
+const SLOTS = 400; // for flags along the track
+const MOST_TEXTS = 5; // of flags that are one
 
 export class Track {
   constructor(element, timeline, view) {
@@ -30,19 +33,26 @@ export class Track {
     }
   }
 
+  /** The marks of people and of the robot, over all lanes. */
   showMarks(marks) {
-    this.element.querySelectorAll(".mark").forEach((each) => each.remove());
-    for (const { timestamp, note, by } of marks) {
-      const mark = this.#piece(this.element.querySelector(".area"), this.timeline.timeOf(timestamp), null, "mark");
-      mark.title = [note, by].filter(Boolean).join(" – ");
-    }
+    const area = this.element.querySelector(".area");
+    area.querySelectorAll(".mark").forEach((each) => each.remove());
+    this.#flags(area, "mark", marks);
+  }
+
+  /** What else the robot reported, in a lane of its own. */
+  showEvents(events) {
+    if (events.length) this.#flags(this.#lane("events", "events"), "event", events);
   }
 
   showCursor(time) {
     this.playhead.style.left = this.#percent(time);
   }
 
+  /** The time under the pointer, or that of the flag which it presses. */
   timeAt(event) {
+    const { time } = event.target.dataset;
+    if (time && event.type === "pointerdown") return Number(time);
     const { left, width } = this.lanes.getBoundingClientRect();
     return Math.min(Math.max((event.clientX - left) / width, 0), 1) * this.view.whole;
   }
@@ -51,6 +61,23 @@ export class Track {
     this.window.hidden = this.view.isWhole;
     this.window.style.left = this.#percent(this.view.from);
     this.window.style.width = this.#percent(this.view.width);
+  }
+
+  /** Those that would lie upon each other are one. */
+  #flags(place, kind, moments) {
+    const flags = new Map();
+    for (const { timestamp, text } of moments) {
+      const time = this.timeline.within(timestamp);
+      const slot = Math.round((SLOTS * time) / this.view.whole);
+      if (!flags.has(slot)) flags.set(slot, { time, texts: [] });
+      flags.get(slot).texts.push(text);
+    }
+    for (const { time, texts } of flags.values()) {
+      const flag = this.#piece(place, time, null, kind);
+      const more = texts.length > MOST_TEXTS ? [`and ${texts.length - MOST_TEXTS} more`] : [];
+      flag.title = [...texts.slice(0, MOST_TEXTS), ...more].join("\n");
+      flag.dataset.time = time;
+    }
   }
 
   #lane(kind, name) {
