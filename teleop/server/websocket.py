@@ -9,11 +9,14 @@ from collections.abc import Callable
 
 import autobahn.twisted.websocket
 import autobahn.websocket.protocol
+from autobahn.exception import PayloadCorruptError, PayloadExceededError
+from django.conf import settings
 
 from robots.close_codes import Close
 from teleop.asgi.budgets import Budget, Budgets
 from teleop.monitoring import counters
 from teleop.protocol import MAX_MESSAGE_BYTES, MAX_UNACKED
+from teleop.server import deflate
 from teleop.server.websocket_output import BINARY, TEXT, WebSocketOutput
 
 logger = logging.getLogger(__name__)
@@ -33,7 +36,9 @@ autobahn.websocket.protocol._url_to_origin = lambda origin: "null"
 
 MAX_EARLY_BYTES = MAX_MESSAGE_BYTES
 MAX_EARLY_MESSAGES = MAX_UNACKED
+COMPRESSED = 0x40  # RSV1, in the first byte of a message
 SIMPLE_OPCODES = frozenset((TEXT, BINARY))
+ROBOTS_PATH = "/ws/log/"
 
 # Budgets for work that stores nothing, in microseconds of CPU: refusals, control frames, fragments. Frames that are
 # stored cost nothing here. All connections of a robot share its budget. All connections of the worker share another
@@ -60,6 +65,8 @@ class WebSocketProtocol(WebSocketOutput):
     a task. None of the three methods raises, in any state of the connection.
     """
 
+    _simple_opcodes = SIMPLE_OPCODES
+    _inflater: deflate.Inflater | None = None  # if compression was agreed
     _receiver: Receiver | None = None
     _early_bytes: bytearray | None = None  # bytes that arrive while the application decides on the handshake
     _early_messages: list[Message] | None = None  # messages in those bytes, until the consumer attaches
@@ -202,14 +209,28 @@ class WebSocketProtocol(WebSocketOutput):
             self._early_bytes.clear()
             self.dropConnection(abort=True)
 
+    def succeedHandshake(self, res):
+        """Answer an offer of compression. autobahn would refuse a handshake with an invalid offer."""
+        offers, self.websocket_extensions, headers = self.websocket_extensions, [], {}
+        if settings.WEBSOCKET_DEFLATE and self.http_request_path.startswith(ROBOTS_PATH):
+            headers, self._inflater = deflate.accept(offers, self._charge)
+        super().succeedHandshake((res, headers))
+
     def onOpen(self):
-        """Process bytes that arrived before the handshake was answered. The consumer has accepted and attaches next."""
+        """Process bytes that arrived before the handshake was answered. The consumer has accepted and attaches next.
+
+        Compressed messages are allowed only after them, as no client could know the answer. MAX_EARLY_BYTES of
+        compressed data could become 1 GB of early messages.
+        """
         super().onOpen()
         if self.data or self._early_bytes:
             data, self.data = self.data + (self._early_bytes or b""), b""
             self._early_bytes, self._early_messages = None, []
             self.factory.reactor.callLater(0, self._queue_early_messages)
             self.dataReceived(data)
+        if self._inflater:
+            self._perMessageCompress = self._inflater
+            self._simple_opcodes = SIMPLE_OPCODES | {TEXT | COMPRESSED, BINARY | COMPRESSED}
 
     def attach(self, receiver: Receiver) -> None:
         """Call `receiver` with each message from now on, first with those that came before the handshake was answered.
@@ -239,7 +260,7 @@ class WebSocketProtocol(WebSocketOutput):
         `data`, from the first message that is not simple or that has to wait.
         """
         position, end = 0, len(data)
-        while end - position > 8 and (opcode := data[position]) in SIMPLE_OPCODES and not self._is_paused:
+        while end - position > 8 and (opcode := data[position]) in self._simple_opcodes and not self._is_paused:
             length, body = data[position + 1] - 128, position + 6  # minus the mask bit, without which it is negative
             if length == 126:
                 length, body = int.from_bytes(data[position + 2 : position + 4]), position + 8
@@ -253,15 +274,37 @@ class WebSocketProtocol(WebSocketOutput):
                     message = message.decode()
                 except UnicodeDecodeError:
                     break  # autobahn refuses it, with 1007
+            elif opcode != BINARY:
+                position = body + length
+                if not self._receive_compressed(message, opcode):
+                    break
+                continue
             position = body + length
             self._deliver(message)
         return data[position:]
 
+    def _receive_compressed(self, payload: bytes, opcode: int) -> bool:
+        """Decompress a whole message and deliver it. If that fails, close the connection and return False."""
+        try:
+            payload = self._inflater.inflate(payload)
+            message = payload.decode() if opcode == TEXT | COMPRESSED else payload
+        except (PayloadCorruptError, UnicodeDecodeError) as error:
+            self._fail_connection(Close.INVALID_UTF8, str(error))
+            return False
+        except PayloadExceededError as error:
+            self._fail_connection(Close.MESSAGE_TOO_BIG, str(error))
+            return False
+        self._deliver_or_hold(message, len(payload))
+        return True
+
     def onMessage(self, payload, isBinary):
-        message = payload if isBinary else payload.decode()
-        if len(payload) > LARGE_MESSAGE_BYTES and self._budget.wait_s():  # parsing it may take 0.1 s
+        self._deliver_or_hold(payload if isBinary else payload.decode(), len(payload))
+
+    def _deliver_or_hold(self, message: Message, size: int) -> None:
+        if size > LARGE_MESSAGE_BYTES and self._budget.wait_s():  # parsing it may take 0.1 s
             self._held_messages.append(message)
-            self._pause("shared")
+            if not self._is_paused:
+                self._pause("shared")
         else:
             self._deliver(message)
 

@@ -45,8 +45,8 @@ class WebSocketOutput(DaphneWebSocketProtocol):
     _answers: list[bytes] | None = None  # collected while the bytes of one read are processed, then written together
 
     @never_raises
-    def sendMessage(self, payload, isBinary=False, *args, **kwargs):
-        """Send short messages without autobahn and without Twisted's write.
+    def sendMessage(self, payload, isBinary=False):
+        """Send short messages without autobahn and without Twisted's write, and all messages without compression.
 
         That write registers the socket with the loop and unregisters it: two system calls and a turn of the loop for
         every ack.
@@ -56,7 +56,7 @@ class WebSocketOutput(DaphneWebSocketProtocol):
             return
         size = len(payload)
         if size > MAX_SIMPLE_BYTES:
-            super().sendMessage(payload, isBinary, *args, **kwargs)
+            super().sendMessage(payload, isBinary, doNotCompress=True)
             return
         opcode = BINARY if isBinary else TEXT
         header = bytes((opcode, size)) if size < 126 else bytes((opcode, 126)) + size.to_bytes(2)

@@ -24,7 +24,7 @@ CLOSED_1013 = b"\x88\x02\x03\xf5"
 class Protocol(WebSocketProtocol):
     """A WebSocket; its application decides on the handshake when the test calls `serverAccept`."""
 
-    def __init__(self, transport: object):
+    def __init__(self, transport: object, handshake: bytes = HANDSHAKE):
         super().__init__()
         self.clock = Clock()
         server = SimpleNamespace(protocol_disconnected=lambda _: None, log_action=lambda *_: None)
@@ -35,7 +35,7 @@ class Protocol(WebSocketProtocol):
         self.application_queue = SimpleNamespace(put_nowait=self.events.append)
         self.received: list[bytes | str] = []
         self.makeConnection(transport)
-        self.dataReceived(HANDSHAKE)
+        self.dataReceived(handshake)
 
     def onConnect(self, request):
         self.handshake_deferred = Deferred()

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.once
 SETTINGS = ROOT / "config/settings.py"
 NAMES = set(re.findall(r'env\.\w+\(\s*"(\w+)"', SETTINGS.read_text()))
 NUMBERS = sorted(name for name in NAMES if re.search(r"_PER_|_BYTES|_DAYS|_MS$", name))
-FLAGS = ["DEBUG", "HTTPS", "ROBOT_AUTH_OPEN_ANYWHERE"]
+FLAGS = ["DEBUG", "HTTPS", "ROBOT_AUTH_OPEN_ANYWHERE", "WEBSOCKET_DEFLATE"]
 PASSWORD = "hunter2"
 
 UNUSABLE = {
