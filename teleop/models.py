@@ -9,7 +9,7 @@ from robots import audit
 from robots.models import Robot
 from teleop.background.models import Job  # noqa: F401 - Django finds a model here
 from teleop.fields import OrderedJSONField
-from teleop.querysets import TeleopFrameQuerySet, TeleopSessionQuerySet
+from teleop.querysets import DeletedSessionQuerySet, TeleopFrameQuerySet, TeleopSessionQuerySet
 
 STAFF_LABELS = ("task", "success", "tags", "note")
 MARKS, MAX_MARKS = "marks", 1000  # in meta_info; only people change it
@@ -62,6 +62,9 @@ class TeleopSession(models.Model):
     steady_duration = models.DurationField(null=True, blank=True, editable=False)
     # Defined in teleop/quality/scores.py. NULL: it is not computed yet, or the session was resumed since.
     quality = models.JSONField(null=True, blank=True, editable=False)
+    # Indexes that a robot's program reserved and did not use before it restarted, and events beyond MAX_EVENTS.
+    skipped_frames = models.IntegerField(default=0, db_default=0, editable=False)
+    events_dropped = models.IntegerField(default=0, db_default=0, editable=False)
 
     objects = TeleopSessionQuerySet.as_manager()
 
@@ -107,9 +110,8 @@ class TeleopSession(models.Model):
 
     @property
     def missing_frames(self) -> int | None:
-        if self.is_live:
-            return None
-        return self.frame_span - self.frame_count if self.frame_span else 0
+        """Return the number of indexes that are neither stored nor skipped; None while the session is live."""
+        return None if self.is_live else max(0, self.frame_span - self.frame_count - self.skipped_frames)
 
     @cached_property
     def frame_span(self) -> int:
@@ -212,6 +214,8 @@ class TeleopSession(models.Model):
             row = TeleopSession.objects.select_for_update().filter(pk=self.pk).first()
             if actor and row:
                 audit.record(actor, audit.Action.DELETED, [self])
+            if row:
+                DeletedSession.objects.remember(row)
             self.videos.all().delete()  # and their files, which the cascade would not delete
             return super().delete(*args, **kwargs)
 
@@ -238,3 +242,49 @@ class TeleopFrame(models.Model):
 
     def __str__(self) -> str:
         return f"{self.session_id}/{self.frame_index}"
+
+
+class TeleopEvent(models.Model):
+    """An event that the robot's program reported: a mark, a step of its clock, a restart, a fault of a camera."""
+
+    class Kind(models.TextChoices):
+        MARK = "mark"
+        CLOCK_STEP = "clock_step"
+        RESTART = "restart"
+        CAMERA = "camera"
+
+    # Ingest locks the session before it stores events. On PostgreSQL the migration adds a constraint with a cascade.
+    session = models.ForeignKey(
+        TeleopSession, models.CASCADE, related_name="events", db_index=False, db_constraint=False
+    )
+    event_id = models.CharField(max_length=64)  # chosen by the client, which may send the event again
+    kind = models.CharField(max_length=16, choices=Kind)
+    timestamp = models.DateTimeField()
+    detail = models.JSONField(default=dict)  # its keys by kind: docs/protocol.md
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["session", "event_id"], name="event_of_session")]
+
+    def __str__(self) -> str:
+        return f"{self.session_id}/{self.event_id}"
+
+
+class DeletedSession(models.Model):
+    """The key of a deleted session, so that its robot learns that the data that it still has is not wanted any more.
+
+    It counts only while the robot has no session with this key. `manage.py prune` removes it after a year.
+    """
+
+    robot_id = models.CharField(max_length=64)  # no foreign key: the robot may be deleted too
+    key = models.CharField(max_length=64)
+    deleted_at = models.DateTimeField(db_default=Now())
+
+    objects = DeletedSessionQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()  # no person reads or changes it
+        constraints = [models.UniqueConstraint(fields=["robot_id", "key"], name="deleted_key_of_robot")]
+
+    def __str__(self) -> str:
+        return f"{self.robot_id} {self.key}"

@@ -7,6 +7,8 @@ from robots.close_codes import Close
 
 SUBPROTOCOL = "teleop.v1"
 SESSION_KEY = re.compile(r"[A-Za-z0-9_-]{8,64}")
+EVENT_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+ACCEPTS = ("event",)  # control messages that older servers do not understand
 
 MAX_MESSAGE_BYTES = 2**20
 MAX_DATA_BYTES = 2**16  # a frame's `data`, and meta_info, as compact UTF-8 JSON
@@ -21,13 +23,22 @@ MIN_FPS, MAX_FPS, DEFAULT_FPS = 1, 1000, 60
 MAX_UNACKED = 6000  # 100 s at 60 FPS; a client keeps to this limit
 UNUSABLE_IN_A_ROW = 100
 
+MAX_EVENTS = 1000  # of a session; more are counted
+MAX_EVENT_BYTES = 4096  # an event's `detail`, as compact UTF-8 JSON
+MAX_NOTE = 500  # characters
+MAX_SKIPPED_FRAMES = 100_000  # by one restart: the server counts the stored frames of the range
+CAMERA_FAULTS = ("stopped", "frozen", "resized", "slow")
+
 PING_INTERVAL_S = 20
 PING_TIMEOUT_S = 40  # the connection is closed after 60 s in all
 
 
 # Close codes without a preceding error message: code and detail to store as the robot's last error.
 FAULTS = {
-    Close.INVALID_UTF8: ("invalid_utf8", "a text message was not valid UTF-8; closed with 1007"),
+    Close.INVALID_UTF8: (
+        "invalid_utf8",
+        "a text message was not valid UTF-8, or its compressed data was damaged; closed with 1007",
+    ),
     Close.MESSAGE_TOO_BIG: ("message_too_big", f"a message was over {MAX_MESSAGE_BYTES} bytes; closed with 1009"),
 }
 ROBOTS_FAULT = frozenset({Close.INVALID_UTF8, Close.MESSAGE_TOO_BIG, Close.UNUSABLE})
@@ -43,4 +54,5 @@ class Code(StrEnum):
     INDEX_REUSED = "index_reused"
     INVALID_START = "invalid_start"
     INVALID_END = "invalid_end"
+    INVALID_EVENT = "invalid_event"
     REJECTED_BY_DATABASE = "rejected_by_database"

@@ -15,6 +15,7 @@ from teleop.clock_steps import span
 
 DELETE_BATCH = 5_000
 MAX_DURATIONS = 500
+REMEMBERED = timedelta(days=366)  # deleted sessions, for robots that come back with their data
 # TeleopSession.duration_s as an expression of ended sessions.
 DURATION = Coalesce(
     "steady_duration",
@@ -23,13 +24,41 @@ DURATION = Coalesce(
 )
 
 
-class TeleopSessionQuerySet(RowLockQuerySet):
+class SessionKeyQuerySet(models.QuerySet):
+    """QuerySet of a model with the columns `robot_id` and `key`."""
+
+    def with_keys(self, keys: Sequence[tuple[str, str]]):
+        """Select the rows of these (robot_id, session key)."""
+        if not keys:
+            return self.none()
+        # As pairs: `robot IN (...) AND key IN (...)` would look up each robot with each key.
+        pairs = "(robot_id, key) IN (VALUES " + ", ".join(["(%s, %s)"] * len(keys)) + ")"
+        parameters = [value for pair in keys for value in pair]
+        return self.filter(RawSQL(pairs, parameters, models.BooleanField()))  # nosec B611 # the keys are parameters
+
+
+class DeletedSessionQuerySet(SessionKeyQuerySet):
+    def remember(self, session) -> None:
+        """Note that this session is deleted, again if an earlier session with its key was."""
+        row = self.model(robot_id=session.robot_id, key=session.key, deleted_at=Now())
+        names = ["robot_id", "key"]
+        self.bulk_create([row], update_conflicts=True, update_fields=["deleted_at"], unique_fields=names)
+
+    def outdated(self):
+        return self.filter(deleted_at__lt=Now() - REMEMBERED)
+
+
+class TeleopSessionQuerySet(SessionKeyQuerySet, RowLockQuerySet):
     def live(self):
         return self.filter(end_time=None)
 
     def stale(self):
         """Select live sessions without a heartbeat for 30 s, by the database's clock: the worker was killed."""
         return self.live().filter(updated_at__lt=Now() - STALE_AFTER)
+
+    def held(self):
+        """Select live sessions whose worker is alive: the others of them are stale."""
+        return self.live().filter(updated_at__gte=Now() - STALE_AFTER)
 
     def overlapping(self, begin: datetime | None = None, end: datetime | None = None):
         """Select sessions that end at or after `begin` and start before `end`; a live session has no end yet."""
@@ -93,15 +122,6 @@ class TeleopSessionQuerySet(RowLockQuerySet):
             start_time=session.start_time, pk__gte=session.pk
         )
         return newer.order_by("start_time", "pk").first(), older.order_by("-start_time", "-pk").first()
-
-    def with_keys(self, keys: Sequence[tuple[str, str]]):
-        """Select the sessions of these (robot_id, session key)."""
-        if not keys:
-            return self.none()
-        # As pairs: `robot IN (...) AND key IN (...)` would look up each robot with each key.
-        pairs = "(robot_id, key) IN (VALUES " + ", ".join(["(%s, %s)"] * len(keys)) + ")"
-        parameters = [value for pair in keys for value in pair]
-        return self.filter(RawSQL(pairs, parameters, models.BooleanField()))  # nosec B611 # the keys are parameters
 
     def finish(self, bounds: Mapping[int, tuple] | None = None) -> int:
         """End these sessions with the values from their stored frames; return the number of ended sessions.

@@ -71,6 +71,18 @@ def end_a_task_once() -> None:
     Worker._run_periodically = end
 
 
+def commit_events_without_acks() -> None:
+    """Commit events and never acknowledge them."""
+    from teleop.ingest import event_store
+    from teleop.ingest.event_writer import EventWriter
+
+    async def store(self, groups):
+        await self._in_thread(event_store.write, groups)
+        await asyncio.Event().wait()
+
+    EventWriter._write = store
+
+
 def drop_one_in_2000() -> None:
     from teleop.ingest import store
 

@@ -1,6 +1,7 @@
 """From the socket to the row: sessions begun, resumed, taken over and ended."""
 
 import socket
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -44,7 +45,8 @@ def test_it_takes_text_and_binary_messages(server: Server, encode):
 def test_the_greeting_names_the_session(server: Server):
     with robot_socket(server, HERE) as robot:
         expected = {"type": "session", "session_id": the_session().pk, "session": KEY, "next_frame_index": 0}
-        assert robot.greeting == expected | {"max_unacked": 6000}
+        assert abs(robot.greeting.pop("time") - time.time()) < 5
+        assert robot.greeting == expected | {"max_unacked": 6000, "accepts": ["event"]}
 
 
 def test_it_opens_a_session_per_connection_without_a_session_key(server: Server):

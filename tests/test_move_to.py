@@ -45,6 +45,8 @@ for number, robot in enumerate(["arm_A", "Arm-b", "arm.c"]):
     session = make_session(range(4000), robot=robot, data=lambda index: {"action": {"b": index, "a": "é\\t\\\\N"}})
     VideoChunk.objects.create(session=session, robot_id=robot, camera_key="front", file_path=f"videos/{number}.mp4",
                               start_timestamp=1703318400.1, end_timestamp=1703318430.2, size=2**40, sha256="0" * 64)
+    session.events.create(event_id="5f.0_c-3", kind="mark", timestamp=session.start_time,
+                          detail={"note": "é 😀", "numbers": numbers})
     audit.record(audit.person(eva), audit.Action.CHANGED, [session], {"meta_info": [None, meta_info]})
 Robot.objects.update(name="Ärm", meta_info=meta_info, ip_address="2001:DB8::1")
 Robot.objects.filter(pk="arm_A").update(ip_address="::ffff:192.0.2.1", meta_info={})
@@ -121,6 +123,7 @@ def check_equal(source: str, target: str) -> None:
     assert filled >= {
         *("auth_user", "auth_user_groups", "authtoken_token", "django_session", "django_admin_log"),
         *("robots_robot", "robots_auditentry", "teleop_teleopsession", "teleop_teleopframe", "videos_videochunk"),
+        "teleop_teleopevent",
     }
 
 
@@ -165,7 +168,8 @@ def test_it_copies_resumes_and_compares(source, target):
         assert there.execute("SELECT nextval(pg_get_serial_sequence('teleop_teleopframe', 'id'))").fetchone() == (
             12001,
         )
-        assert there.execute("SELECT nextval(pg_get_serial_sequence('teleop_teleopsession', 'id'))").fetchone() == (4,)
+        for table in ("teleop_teleopsession", "teleop_teleopevent"):
+            assert there.execute(f"SELECT nextval(pg_get_serial_sequence('{table}', 'id'))").fetchone() == (4,)
         there.execute("DELETE FROM teleop_teleopframe WHERE id > 5432")
     end = manage(source, "move_to", target)
     assert end.returncode == 0, end.stderr

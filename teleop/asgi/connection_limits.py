@@ -27,8 +27,8 @@ DELAYED_REFUSALS = 500  # of all addresses: each keeps a connection open
 class LimitExceeded(HandshakeRefused):
     """A refusal whose answer has the reason.
 
-    Its HTTP status says if the client is over its limit (429), the server is full (503), or another client is needed
-    (403).
+    Its HTTP status says if the client is over its limit (429), the server is full (503), another client is needed
+    (403), or another connection has the session (409).
     """
 
     def __init__(self, status: int, code: str, detail: str):

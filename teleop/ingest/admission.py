@@ -11,8 +11,10 @@ from robots.querysets import HandshakeRefused
 from teleop.asgi.connection_limits import LimitExceeded, new_robots
 from teleop.ingest.transactions import bounded_transaction, wait_for_standby
 from teleop.ingest.types import EPOCH, Claim, Handshake, SessionLease
-from teleop.models import TeleopFrame, TeleopSession
+from teleop.models import DeletedSession, TeleopFrame, TeleopSession
 
+SESSION_HELD = "session_held"
+SESSION_GONE = "session_gone"
 LOCK_TIMEOUT_MS = 500
 STATEMENT_TIMEOUT_MS = 5_000
 
@@ -45,19 +47,21 @@ def _bound_new_robots(handshakes: Sequence[Handshake]) -> list[str | HandshakeRe
     return results
 
 
-def claim(handshakes: Sequence[Handshake], key_hashes: Sequence[str]) -> list[Claim | None]:
+def claim(handshakes: Sequence[Handshake], key_hashes: Sequence[str]) -> list[Claim | LimitExceeded | None]:
     """Create each robot's session of that key if it is missing, and assign it to the handshake's holder.
 
     A few statements serve all handshakes; no two handshakes may name the same session. A result is None if another
-    client has locked the session's row.
+    client has locked the session's row, and the refusal of a handshake that must not take a session that is held, or
+    that expects a session that is gone.
     """
     with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS):
-        robot_ids = {handshake.robot_id for handshake in handshakes}
+        existing = _existing([_session_key(handshake) for handshake in handshakes])
+        refused = _gone(handshakes, existing)
+        keys = {key: handshake for handshake in handshakes if (key := _session_key(handshake)) not in refused}
+        robot_ids = {robot_id for robot_id, _ in keys}
         if settings.ROBOT_AUTH == "open":
             known = set(Robot.objects.filter(pk__in=robot_ids).values_list("pk", flat=True))
             Robot.objects.bulk_create([Robot(pk=pk) for pk in sorted(robot_ids - known)], ignore_conflicts=True)
-        keys = {(handshake.robot_id, handshake.session_key): handshake for handshake in handshakes}
-        existing = set(TeleopSession.objects.with_keys(list(keys)).values_list("robot_id", "key"))
         # Insert only missing sessions: ON CONFLICT would wait for a transaction that is just deleting the session.
         TeleopSession.objects.bulk_create(
             [_session(handshake) for key, handshake in keys.items() if key not in existing], ignore_conflicts=True
@@ -66,24 +70,61 @@ def claim(handshakes: Sequence[Handshake], key_hashes: Sequence[str]) -> list[Cl
             (session.robot_id, session.key): session
             for session in TeleopSession.objects.with_keys(list(keys)).lock_available().defer("meta_info", "quality")
         }
-        taken = [(session.pk, keys[key].holder) for key, session in found.items() if not _is_new(session, keys[key])]
+        resumed = {key: session for key, session in found.items() if not _is_new(session, keys[key])}
+        held = _held([session for key, session in resumed.items() if not keys[key].takes_over])
+        taken = [(session.pk, keys[key].holder) for key, session in resumed.items() if session.pk not in held]
         TeleopSession.objects.update_each(
             ("holder",), taken, also="end_time = NULL, quality = NULL, updated_at = {now}"
         )
         addresses = {handshake.robot_id: handshake.address for handshake in handshakes}
         Robot.objects.mark_seen(dict.fromkeys(sorted(robot_ids), Robot.Status.ONLINE), addresses)
+    refused |= {key: _refusal(session) for key, session in resumed.items() if session.pk in held}
     return [
-        _claim(handshake, key_hash, found.get((handshake.robot_id, handshake.session_key)))
+        refused.get(key := _session_key(handshake)) or _claim(handshake, key_hash, found.get(key))
         for handshake, key_hash in zip(handshakes, key_hashes, strict=True)
     ]
 
 
 def existing_sessions(handshakes: Sequence[Handshake]) -> list[bool]:
     """Return for each handshake whether its session exists already."""
-    keys = [(handshake.robot_id, handshake.session_key) for handshake in handshakes]
+    keys = [_session_key(handshake) for handshake in handshakes]
     with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, writes=False):
-        existing = set(TeleopSession.objects.with_keys(keys).values_list("robot_id", "key"))
+        existing = _existing(keys)
     return [key in existing for key in keys]
+
+
+def _session_key(handshake: Handshake) -> tuple[str, str]:
+    return handshake.robot_id, handshake.session_key
+
+
+def _existing(keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """Return the ids of those of these sessions that exist."""
+    found = TeleopSession.objects.with_keys(keys).values_list("robot_id", "key", "pk")
+    return {(robot_id, key): pk for robot_id, key, pk in found}
+
+
+def _gone(
+    handshakes: Sequence[Handshake], existing: dict[tuple[str, str], int]
+) -> dict[tuple[str, str], LimitExceeded]:
+    """Return the refusals of the handshakes that expect a session that was deleted, or that has another id."""
+    expected = {_session_key(each): each.expected_id for each in handshakes if each.expected_id is not None}
+    missing = [key for key in expected if key not in existing]
+    deleted = DeletedSession.objects.with_keys(missing).values_list("robot_id", "key") if missing else ()
+    details = {key: "was deleted" for key in deleted}
+    for key, session_id in expected.items():
+        if existing.get(key, session_id) != session_id:
+            details[key] = f"has the id {existing[key]}; {session_id} expected"
+    return {key: LimitExceeded(410, SESSION_GONE, f"session {key[1]} {detail}") for key, detail in details.items()}
+
+
+def _held(sessions: Sequence[TeleopSession]) -> set[int]:
+    """Return those of these sessions that a live connection has; the caller has locked their rows."""
+    found = TeleopSession.objects.filter(pk__in=[session.pk for session in sessions])
+    return set(found.held().values_list("pk", flat=True)) if sessions else set()
+
+
+def _refusal(session: TeleopSession) -> LimitExceeded:
+    return LimitExceeded(409, SESSION_HELD, f"another connection has session {session.key}, and takeover=no")
 
 
 def _session(handshake: Handshake) -> TeleopSession:

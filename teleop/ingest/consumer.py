@@ -1,4 +1,5 @@
 import asyncio
+import re
 from contextlib import ExitStack
 from urllib.parse import parse_qs
 
@@ -14,6 +15,7 @@ from teleop.ingest.transports import AsgiTransport, DaphneTransport, NullTranspo
 from teleop.ingest.worker import running_worker
 from teleop.protocol import SESSION_KEY, SUBPROTOCOL
 
+SESSION_ID = re.compile(r"[0-9]{1,18}")
 TURNS = 8  # event-loop iterations, until a disconnect in the socket has passed through Twisted and Daphne
 
 
@@ -50,8 +52,11 @@ class RobotConsumer:
             return
         session_key, key = _session_key(robot_id, query), _robot_key(headers, query)
         address = client_address((scope.get("client") or [None])[0], headers)
+        takes_over, expected_id = query.get("takeover") != ["no"], _expected_id(query)
         try:
-            lease = await worker.handshakes.open(robot_id, key, session_key, address, has_left, places)
+            lease = await worker.handshakes.open(
+                robot_id, key, session_key, address, has_left, places, takes_over, expected_id
+            )
         except (DatabaseUnavailable, ServerRestarting) as error:
             refusal = Close.OVERLOADED if isinstance(error, DatabaseUnavailable) else Close.RESTARTING
             report(HandshakeRefused(error.code, f"closed with {refusal:d}: {error}"), address_of(scope), scope["path"])
@@ -90,6 +95,13 @@ def _session_key(robot_id: str, query: dict[str, list[str]]) -> str | None:
     if session_key is not None and not SESSION_KEY.fullmatch(session_key):
         raise HandshakeRefused("invalid_session", f"the session key must match {SESSION_KEY.pattern}")
     return session_key
+
+
+def _expected_id(query: dict[str, list[str]]) -> int | None:
+    session_id = query.get("expect", [None])[0]
+    if session_id is not None and not SESSION_ID.fullmatch(session_id):
+        raise HandshakeRefused("invalid_expect", f"the expected session id must match {SESSION_ID.pattern}")
+    return None if session_id is None else int(session_id)
 
 
 def _robot_key(headers: dict[str, str], query: dict[str, list[str]]) -> str | None:

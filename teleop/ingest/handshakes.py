@@ -106,9 +106,13 @@ class Handshakes:
         address: str | None,
         has_left: Callable[[], bool],
         places: ExitStack,
+        takes_over: bool = True,
+        expected_id: int | None = None,
     ) -> SessionLease:
         """Authenticate the robot and take its session from the connection that has it, if any.
 
+        Without `takes_over` the handshake is refused in place of taking the session from a live connection. With
+        `expected_id` it is refused if the session was deleted, or has another id.
         Once the key is checked, `places` holds the connection's places in the limits of its robot and its address.
         Raises HandshakeRefused (also LimitExceeded), DatabaseUnavailable, ServerRestarting, and Abandoned if the client
         disconnected meanwhile. After Abandoned the session stays with its holder: the holder may be the client's next
@@ -119,7 +123,8 @@ class Handshakes:
             detail = f"the robot connects more than {limit} times per minute (HANDSHAKES_PER_ROBOT)"
             raise LimitExceeded(429, "robot_handshakes", detail)
         holder = f"{self._worker_name}.{next(self._numbers)}"
-        handshake = Handshake(robot_id, key, session_key or uuid.uuid4().hex, holder, address)
+        session_key = session_key or uuid.uuid4().hex
+        handshake = Handshake(robot_id, key, session_key, holder, address, takes_over, expected_id)
         self._opening.add(holder)
         self._nothing_opens.clear()
         try:

@@ -1,17 +1,23 @@
 """Parse bytes into a frozen value, or raise Refusal on bad input. No Django, no I/O."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import orjson
 
 from teleop.ingest.not_finite import MARKS, has_constant, with_marks
 from teleop.protocol import (
+    CAMERA_FAULTS,
     DEFAULT_FPS,
+    EVENT_ID,
     MAX_BATCH_FRAMES,
     MAX_DATA_BYTES,
+    MAX_EVENT_BYTES,
     MAX_FPS,
     MAX_FRAME_INDEX,
     MAX_FRAME_NAMES,
+    MAX_NOTE,
+    MAX_SKIPPED_FRAMES,
     MAX_TIMESTAMP,
     MIN_FPS,
     MIN_TIMESTAMP,
@@ -40,14 +46,24 @@ class End(NamedTuple):
     meta_info: dict[str, Any]
 
 
+class Event(NamedTuple):
+    """Report of the robot's program: `timestamp_us` is unix microseconds, `detail` an object as compact UTF-8 JSON."""
+
+    event_id: str
+    kind: str
+    timestamp_us: int
+    detail: bytes
+
+
 class Refusal(Exception):
-    """Error for refused input: the code; field, value and bound in words; the frame's index where it is known."""
+    """Error for refused input: the code; field, value and bound in words; the index or id of its frame or event."""
 
     def __init__(self, code: Code, detail: str, frame_index: int | None = None):
         super().__init__(code, detail, frame_index)
         self.code = code
         self.detail = detail
         self.frame_index = frame_index
+        self.event_id: str | None = None
 
 
 # The parts of a frame, and what each may be.
@@ -57,7 +73,7 @@ PARTS = (
 )
 
 # A frame, or the frames of a batch with a Refusal in the place of each bad one, or a control message.
-Message = Frame | list[Frame | Refusal] | Start | End
+Message = Frame | list[Frame | Refusal] | Start | End | Event
 
 
 def parse(message: bytes | str) -> Message:
@@ -167,7 +183,7 @@ def _batch(frames: Any) -> list[Frame | Refusal]:
     return parsed
 
 
-def _control(value: dict[str, Any]) -> Start | End:
+def _control(value: dict[str, Any]) -> Start | End | Event:
     match value["type"]:
         case "start":
             fps = value.get("fps", DEFAULT_FPS)
@@ -177,25 +193,104 @@ def _control(value: dict[str, Any]) -> Start | End:
             return Start(int(fps), _meta_info(value, Code.INVALID_START))
         case "end":
             return End(_meta_info(value, Code.INVALID_END))
+        case "event":
+            return _event(value)
         case other:
-            raise Refusal(Code.INVALID_MESSAGE, f"type is {_named(other)}; start or end expected")
+            raise Refusal(Code.INVALID_MESSAGE, f"type is {_named(other)}; start, event or end expected")
 
 
 def _meta_info(value: dict[str, Any], code: Code) -> dict[str, Any]:
-    meta_info = value.get("meta_info")
-    if meta_info is None:
-        return {}
-    if type(meta_info) is not dict:
-        raise Refusal(code, f"meta_info is {_named(meta_info)}; an object expected")
+    meta_info: dict[str, Any] | None = value.get("meta_info")
+    if meta_info is not None:
+        _check_object("meta_info", meta_info, code, MAX_DATA_BYTES)
+    return meta_info or {}
+
+
+def _check_object(name: str, value: Any, code: Code, max_bytes: int) -> bytes:
+    """Return an object as compact JSON; raise Refusal if it is none, or cannot be stored."""
+    if type(value) is not dict:
+        raise Refusal(code, f"{name} is {_named(value)}; an object expected")
     try:
-        size = len(orjson.dumps(meta_info))
+        data = orjson.dumps(value)
     except orjson.JSONEncodeError as error:
-        raise Refusal(code, f"meta_info is nested too deeply: {error}") from None
-    if size > MAX_DATA_BYTES:
-        raise Refusal(code, f"meta_info is {size} bytes as compact JSON; at most {MAX_DATA_BYTES} expected")
-    if found := _find_nul({"meta_info": meta_info}):
-        raise Refusal(code, _nul_detail("meta_info", *found))
-    return meta_info
+        raise Refusal(code, f"{name} is nested too deeply: {error}") from None
+    if len(data) > max_bytes:
+        raise Refusal(code, f"{name} is {len(data)} bytes as compact JSON; at most {max_bytes} expected")
+    if found := _find_nul({name: value}):
+        raise Refusal(code, _nul_detail(name, *found))
+    return data
+
+
+def _event(value: dict[str, Any]) -> Event:
+    event_id = value.get("id")
+    if type(event_id) is not str or not EVENT_ID.fullmatch(event_id):
+        raise _wrong("id", event_id, "1 to 64 letters, digits, _, - and . expected")
+    try:
+        return Event(event_id, *_contents(value.get("kind"), value.get("timestamp"), value.get("detail")))
+    except Refusal as refusal:
+        refusal.event_id = event_id
+        raise
+
+
+def _contents(kind: Any, timestamp: Any, detail: Any) -> tuple[str, int, bytes]:
+    if type(kind) is not str or kind not in EVENT_CHECKS:
+        raise _wrong("kind", kind, f"{', '.join(EVENT_CHECKS)} expected")
+    if type(timestamp) not in (float, int) or not MIN_TIMESTAMP <= timestamp < MAX_TIMESTAMP:
+        raise _wrong("timestamp", timestamp, "unix seconds between 2000 and 2100 expected")
+    data = _check_object("detail", detail, Code.INVALID_EVENT, MAX_EVENT_BYTES)
+    EVENT_CHECKS[kind](detail)
+    return kind, round(timestamp * 1_000_000), bytes(memoryview(data))  # a copy, as for a frame
+
+
+def _check_mark(detail: dict[str, Any]) -> None:
+    note = detail.get("note")
+    if type(note) is not str or len(note) > MAX_NOTE:
+        raise _wrong("detail.note", note, f"a text of at most {MAX_NOTE} characters expected")
+
+
+def _check_clock_step(detail: dict[str, Any]) -> None:
+    _check_step("step_s", detail.get("step_s"))
+    _check_flag("applied", detail.get("applied", False))
+
+
+def _check_restart(detail: dict[str, Any]) -> None:
+    start, stop = detail.get("from_index"), detail.get("to_index")
+    if type(start) is not int or not 0 <= start <= MAX_FRAME_INDEX:
+        raise _wrong("detail.from_index", start, "an integer from 0 to 2^31-1 expected")
+    if type(stop) is not int or not start <= stop <= start + MAX_SKIPPED_FRAMES:
+        raise _wrong("detail.to_index", stop, f"an integer from {start} to {start + MAX_SKIPPED_FRAMES} expected")
+    _check_flag("rebooted", detail.get("rebooted"))
+    if (step_s := detail.get("clock_step_s")) is not None:
+        _check_step("clock_step_s", step_s)
+
+
+def _check_camera(detail: dict[str, Any]) -> None:
+    if type(camera := detail.get("camera")) is not str:
+        raise _wrong("detail.camera", camera, "a text expected")
+    if (fault := detail.get("fault")) not in CAMERA_FAULTS:
+        raise _wrong("detail.fault", fault, f"{', '.join(CAMERA_FAULTS)} expected")
+
+
+def _check_step(name: str, step_s: Any) -> None:
+    if type(step_s) not in (float, int) or abs(step_s) > MAX_TIMESTAMP:
+        raise _wrong(f"detail.{name}", step_s, "seconds, at most 130 years, expected")
+
+
+def _check_flag(name: str, flag: Any) -> None:
+    if type(flag) is not bool:
+        raise _wrong(f"detail.{name}", flag, "true or false expected")
+
+
+def _wrong(name: str, value: Any, expected: str) -> Refusal:
+    return Refusal(Code.INVALID_EVENT, f"{name} is {_named(value)}; {expected}")
+
+
+EVENT_CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
+    "mark": _check_mark,
+    "clock_step": _check_clock_step,
+    "restart": _check_restart,
+    "camera": _check_camera,
+}
 
 
 def _count_names(value: Any) -> int:

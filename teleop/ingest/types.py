@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from teleop.clock_steps import ClockStep
+from teleop.ingest.parse import Event
 from teleop.protocol import DEFAULT_FPS, Code
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -45,14 +46,38 @@ class Outcome(NamedTuple):
     reason: str = ""
 
 
+class SessionEvents(NamedTuple):
+    """Events of one session on their way into the table."""
+
+    session_id: int
+    events: Sequence[Event]
+
+
+class EventsOutcome(NamedTuple):
+    """Result of storing events of one session: those that are new, and how many more than a session may have.
+
+    All others were stored before, or `is_deleted`: there is no such session.
+    """
+
+    new: Sequence[Event] = ()
+    dropped: int = 0
+    is_deleted: bool = False
+
+
 class Handshake(NamedTuple):
-    """Request of a robot that connects; `holder` names the connection."""
+    """Request of a robot that connects; `holder` names the connection.
+
+    Without `takes_over` it is refused if a live connection holds the session. With `expected_id` it is refused if the
+    session was deleted, or has another id.
+    """
 
     robot_id: str
     key: str | None
     session_key: str
     holder: str
     address: str | None
+    takes_over: bool = True
+    expected_id: int | None = None
 
 
 class SessionLease(NamedTuple):

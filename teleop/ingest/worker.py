@@ -18,9 +18,11 @@ from robots.querysets import HandshakeRefused
 from robots.worker_messages import GROUP
 from teleop.background.process import BackgroundProcess
 from teleop.ingest import live_tap, presence, store
+from teleop.ingest.admission import SESSION_HELD
 from teleop.ingest.batch import Batch
 from teleop.ingest.connection import RobotConnection, Transport
 from teleop.ingest.database import DatabaseThread
+from teleop.ingest.event_writer import EventWriter
 from teleop.ingest.handshakes import Handshakes
 from teleop.ingest.takeover import ANSWER_TIMEOUT_S
 from teleop.ingest.transactions import is_isolatable, recover, use_dedicated_connection
@@ -68,6 +70,7 @@ class Worker:
             max_pending_bytes=settings.INGEST_MAX_PENDING_BYTES,
             confirm=self._confirm_sessions,
         )
+        self.events = EventWriter(self.writer, self._write)
         self._ticked_at = time.monotonic()
         self._was_stopped = False
         self.handshakes = Handshakes(self.name, self.connections, self.writer, self._read, self._write)
@@ -81,11 +84,13 @@ class Worker:
         self._background_task.add_done_callback(self._on_essential_end)
         for essential in (
             self.writer.run(),
+            self.events.run(),
             self._notice_stops(),
             self.handshakes.run(),
             self._releases.run(),
             self._counts.run(),
             self._run_periodically(HEARTBEAT_INTERVAL_S, self._heartbeat),
+            self._run_periodically(HEARTBEAT_INTERVAL_S, self.events.log),
             self._run_periodically(SWEEP_INTERVAL_S, self._sweep),
             self._run_periodically(GAUGE_INTERVAL_S, self._gauge),
             self._run_periodically(REFUSALS_INTERVAL_S, self._note_refusals),
@@ -95,7 +100,8 @@ class Worker:
             self._in_background(essential).add_done_callback(self._on_essential_end)
 
     def connect(self, lease: SessionLease, transport: Transport) -> RobotConnection:
-        connection = self.connections[lease.holder] = RobotConnection(lease, transport, self.writer.offer, self.end)
+        connection = RobotConnection(lease, transport, self.writer.offer, self.end, self.events.offer)
+        self.connections[lease.holder] = connection
         if self.handshakes.opened(lease.holder):
             connection.close(Close.TAKEN_OVER)
         elif self.is_closing:
@@ -119,13 +125,16 @@ class Worker:
         self.release(connection, failed=code in ROBOTS_FAULT)
 
     def release(self, connection: RobotConnection, failed: bool = False) -> asyncio.Task[int]:
-        """End the connection's hold once its last frame is stored; the task's result is the session's frame_count."""
+        """End the connection's hold once its last frame and event are stored.
+
+        The task's result is the session's frame_count.
+        """
         if connection.released is None:
             connection.released = self._in_background(self._release(connection, failed))
         return connection.released
 
     async def _release(self, connection: RobotConnection, failed: bool) -> int:
-        await self.writer.drained(connection)
+        await self._drained(connection)
         connection.is_live = False
         last = connection.heartbeat()
         frame_count = await self._retry_until_ok(self._releases, Release(last, failed))
@@ -133,6 +142,10 @@ class Worker:
         del self.connections[connection.holder]
         self._background.is_due()
         return frame_count
+
+    async def _drained(self, connection: RobotConnection) -> None:
+        await self.writer.drained(connection)
+        await self.events.drained(connection)
 
     async def _release_all(self, releases: Sequence[Release]) -> list[int | None]:
         bounds = await self._read(presence.frame_bounds, [release.last.session_id for release in releases])
@@ -156,8 +169,11 @@ class Worker:
     def note_refusal(self, robot_id: str, refusal: HandshakeRefused) -> None:
         """Keep the reason of a refused handshake for staff: the last one of each robot, written once a second.
 
-        Strangers can cause any number of refusals, and each write queues with handshakes.
+        Strangers can cause any number of refusals, and each write queues with handshakes. A handshake that must not
+        take its session asks whether it is free: the answer is no error.
         """
+        if refusal.code == SESSION_HELD:
+            return
         if ROBOT_ID.fullmatch(robot_id) and (robot_id in self._refusals or len(self._refusals) < MAX_REFUSALS):
             self._refusals[robot_id] = refusal
 
@@ -301,7 +317,7 @@ class Worker:
             connection.begin_shutdown()
         await self._within(
             budget_s * 3 / 8,
-            [self.writer.drained(connection) for connection in connections if not connection.is_taking],
+            [self._drained(connection) for connection in connections if not connection.is_taking],
         )
         for connection in connections:
             if not connection.is_taking:

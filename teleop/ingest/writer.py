@@ -11,7 +11,7 @@ from teleop.monitoring import counters
 logger = logging.getLogger(__name__)
 
 MAX_GROUP_ROWS = 4096  # a backlog of minutes is committed in pieces, so that acks are sent meanwhile
-ROW_OVERHEAD_BYTES = 256  # cost of a waiting row beside its data
+ROW_OVERHEAD_BYTES = 256  # cost of a waiting row or event beside its data
 RETRY_S = (0.1, 0.2, 0.5, 1.0)
 
 
@@ -102,6 +102,17 @@ class FrameWriter:
         source.pending_frames += 1
         source.pending_bytes += size
         return True
+
+    def reserve(self, source: FrameSource, size: int) -> bool:
+        """Count the bytes of another message that waits for its commit; return False if `offer` would refuse a row."""
+        if self.pending_bytes + size > self._max_bytes or source.pending_bytes + size > self._max_bytes // 8:
+            return False
+        self.free(source, -size)
+        return True
+
+    def free(self, source: FrameSource, size: int) -> None:
+        self.pending_bytes -= size
+        source.pending_bytes -= size
 
     async def drained(self, source: FrameSource) -> None:
         """Return when every row that this source has offered is committed, refused, or dropped."""
@@ -208,11 +219,11 @@ class FrameWriter:
             stored = []
             for row in rows:
                 if refused := refusals.get(id(row)):
-                    _notify(source.refused, refused)
+                    notify(source.refused, refused)
                 else:
                     stored.append(row)
         if stored:
-            _notify(source.committed, stored, stored_before.get(source.session_id, 0))
+            notify(source.committed, stored, stored_before.get(source.session_id, 0))
         self._check_drained(source)
 
     def _forget(self, source: FrameSource, rows: Sequence[Row]) -> None:
@@ -280,7 +291,7 @@ def _pause_s(attempt: int) -> float:
     return RETRY_S[min(attempt, len(RETRY_S)) - 1]
 
 
-def _notify(method: Callable, *args) -> None:
+def notify(method: Callable, *args) -> None:
     """Call a source; a source with a socket that has just closed must not keep the others from their acks."""
     try:
         method(*args)

@@ -29,7 +29,8 @@ def compute(session: TeleopSession, report: Report = lambda progress: None) -> N
         expected = f"at most {error.most} expected"
         raise Unusable(f"the frames have {error.count} numbers of different names; {expected}") from None
     ends = (motion.timestamps.min(), motion.timestamps.max()) if len(motion.timestamps) else None
-    session.keep_quality(quality(motion, session.fps, _others_s(session)), ends)
+    scores = quality(motion, session.fps, _others_s(session), session.skipped_frames)
+    session.keep_quality(scores, ends)
 
 
 def give_up(session: TeleopSession, reason: str) -> None:

@@ -29,9 +29,10 @@ class Motion(NamedTuple):
     positions: np.ndarray
 
 
-def quality(motion: Motion, fps: int, others_s: Sequence[float]) -> dict[str, Any]:
+def quality(motion: Motion, fps: int, others_s: Sequence[float], skipped_frames: int = 0) -> dict[str, Any]:
     """Return the scores of a session; `others_s` are the durations of other sessions of its task.
 
+    `skipped_frames` are indexes that the robot left unused: they do not count as missing.
     All but clock_steps are computed from times in which the robot's clock does not step.
     """
     indexes, positions = motion.indexes, motion.positions
@@ -42,7 +43,7 @@ def quality(motion: Motion, fps: int, others_s: Sequence[float]) -> dict[str, An
         "idle_share": idle_share(timestamps, positions),
         "jerk": jerk(timestamps, positions),
         "fps_jitter": fps_jitter(timestamps, fps),
-        "missing_frames": int(np.ptp(indexes)) + 1 - len(indexes) if len(indexes) else 0,
+        "missing_frames": max(0, int(np.ptp(indexes)) + 1 - len(indexes) - skipped_frames) if len(indexes) else 0,
         "duration_s": duration_s,
         "duration_ratio": duration_ratio(duration_s, others_s),
         "clock_steps": clock_steps(indexes, motion.timestamps, sizes),

@@ -4,6 +4,7 @@ import orjson
 
 from robots.close_codes import Close
 from teleop.ingest.connection import RobotConnection
+from teleop.ingest.parse import Event
 from teleop.ingest.types import Row, SessionLease
 
 
@@ -42,11 +43,18 @@ class Robot:
         self.room = room
         last_frame = (39, round(frame(39)["timestamp"] * 1e6))
         lease = SessionLease(17, "session-key", "arm", "hash", "worker.1", frame_count, last_frame=last_frame)
-        self.connection = RobotConnection(lease, self.transport, self.offer, self.end)
+        self.events: list[Event] = []
+        self.connection = RobotConnection(lease, self.transport, self.offer, self.end, self.offer_event)
 
     def offer(self, _connection, row):
         if len(self.taken) < self.room:
             self.taken.append(row)
+            return True
+        return False
+
+    def offer_event(self, _connection, event):
+        if len(self.events) < self.room:
+            self.events.append(event)
             return True
         return False
 

@@ -12,9 +12,9 @@ from teleop.models import TeleopSession
 T0 = datetime(2023, 12, 23, 8, tzinfo=UTC)
 
 
-def claims(holder="worker.1", key="morning-run", robot="arm", secret=None) -> Claim | Exception | None:
+def claims(holder="worker.1", key="morning-run", robot="arm", secret=None, takes_over=True) -> Claim | Exception | None:
     """Return the answer to one handshake; None: the row of its session is locked."""
-    handshakes = [Handshake(robot, secret, key, holder, "10.0.0.7")]
+    handshakes = [Handshake(robot, secret, key, holder, "10.0.0.7", takes_over)]
     (key_hash,) = admission.authenticate(handshakes)
     return key_hash if isinstance(key_hash, Exception) else admission.claim(handshakes, [key_hash])[0]
 

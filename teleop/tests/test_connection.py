@@ -1,6 +1,7 @@
 """State machine of one robot's connection: received messages, and the answers to them."""
 
 import json
+import time
 
 import orjson
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robots.close_codes import Close
-from teleop.ingest.types import Refused, Row
+from teleop.ingest.parse import Event
+from teleop.ingest.types import EventsOutcome, Refused, Row
 from teleop.protocol import MAX_NESTED, MAX_UNACKED, Code
 from teleop.tests.fakes import Robot, frame
 
@@ -20,8 +22,10 @@ def robot():
 
 def test_it_greets_with_the_session_and_the_next_frame_index(robot):
     robot.connection.greet()
+    (answer,) = robot.transport.answers
+    assert abs(answer.pop("time") - time.time()) < 5
     greeting = {"type": "session", "session_id": 17, "session": "session-key", "next_frame_index": 40}
-    assert robot.transport.answers == [greeting | {"max_unacked": MAX_UNACKED}]
+    assert answer == greeting | {"max_unacked": MAX_UNACKED, "accepts": ["event"]}
 
 
 def test_it_offers_frames_in_order_without_a_reply(robot):
@@ -102,12 +106,54 @@ def test_it_refuses_a_first_start_after_a_frame(robot):
     assert robot.connection.heartbeat().fps is None
 
 
+MARK = {"type": "event", "id": "m-1", "kind": "mark", "timestamp": 1703318400.5, "detail": {"note": "lifted"}}
+MARK_TAKEN = Event("m-1", "mark", 1703318400_500_000, b'{"note":"lifted"}')
+
+
+def test_it_offers_an_event_and_acknowledges_it_once_it_is_stored(robot):
+    robot.sends_message(**MARK)
+    robot.sends_message(type="start", fps=30)
+    assert (robot.events, robot.transport.answers) == ([MARK_TAKEN], [])
+    robot.connection.events_settled(robot.events, EventsOutcome())
+    assert robot.transport.answers == [{"type": "event_ack", "id": "m-1"}]
+
+
+def test_it_refuses_an_invalid_event_with_its_id(robot):
+    robot.sends_message(**MARK | {"kind": "stumble"})
+    robot.sends_message(**MARK | {"id": "no good"})
+    detail = 'kind is "stumble"; mark, clock_step, restart, camera expected'
+    error = {"type": "error", "code": "invalid_event", "message": 1, "frame_index": None, "id": "m-1", "detail": detail}
+    assert robot.transport.answers[0] == error
+    assert (robot.transport.answers[1]["message"], robot.transport.answers[1]["id"]) == (2, None)
+    assert (robot.events, robot.connection.heartbeat().refusals) == ([], 2)
+
+
+def test_it_refuses_events_of_a_deleted_session(robot):
+    robot.sends_message(**MARK)
+    robot.connection.events_settled(robot.events, EventsOutcome(is_deleted=True))
+    (error,) = robot.transport.answers
+    assert (error["code"], error["message"], error["id"]) == (Code.INVALID_EVENT, None, "m-1")
+    assert error["detail"] == "session 17 does not exist"
+
+
+def test_it_closes_as_overloaded_when_too_many_events_wait():
+    robot = Robot(room=0)
+    robot.sends_message(**MARK)
+    assert robot.transport.answers == [Close.OVERLOADED]
+
+
+def test_reads_of_a_connections_attributes_stay_fast(robot):
+    """CPython stores more than 30 attributes of an object in another way."""
+    assert len(vars(robot.connection)) <= 30
+
+
 def test_it_ignores_messages_after_an_end(robot):
     robot.sends(0)
     robot.sends_message(type="end", meta_info={"success": True})
     robot.sends(1)
+    robot.sends_message(**MARK)
     robot.connection.receive(b"{")
-    assert (robot.taken_indexes, robot.transport.answers) == ([0], [])
+    assert (robot.taken_indexes, robot.events, robot.transport.answers) == ([0], [], [])
     assert robot.ends == 1
     assert robot.connection.heartbeat().meta_info == {"success": True}
 
@@ -193,7 +239,9 @@ def test_it_closes_after_100_unusable_messages_in_a_row(robot):
     assert robot.transport.closed == [Close.UNUSABLE]
 
 
-@pytest.mark.parametrize("between", [frame(0), {"type": "start"}, {"type": "start", "fps": 0}, {"frame_index": "x"}])
+@pytest.mark.parametrize(
+    "between", [frame(0), {"type": "start"}, {"type": "start", "fps": 0}, {"frame_index": "x"}, MARK]
+)
 def test_a_parseable_message_resets_the_count_of_unusable_messages(robot, between):
     for message in [b"noise"] * 99 + [orjson.dumps(between)] + [b"noise"] * 99:
         robot.connection.receive(message)
@@ -220,6 +268,8 @@ def test_accepted_messages_do_not_count_as_waste(robot):
         ({"frames": [{}] * 600}, 12_000),
         ({"frames": [frame(0)] * 600}, 12_000),
         ({"type": "start", "meta_info": []}, 20),
+        (MARK, 20),
+        (MARK | {"detail": None}, 20),
         ({"frame_index": 1, "note": "x" * 60_000}, 1500),
         ({"frame_index": 1, "x": [[]] * 100_000}, 39_000),
         (frame(1) | {"x": [[]] * 20_000}, 5_000),  # accepted

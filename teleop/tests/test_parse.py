@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teleop.ingest.parse import End, Frame, Refusal, Start, parse
-from teleop.protocol import MAX_DATA_BYTES, MAX_TIMESTAMP, MIN_TIMESTAMP, Code
+from teleop.ingest.parse import End, Event, Frame, Refusal, Start, parse
+from teleop.protocol import MAX_DATA_BYTES, MAX_EVENT_BYTES, MAX_TIMESTAMP, MIN_TIMESTAMP, Code
 
 DEEP = b'{"a":' * 300 + b"1" + b"}" * 300
 
@@ -425,3 +425,118 @@ def test_a_queued_frame_uses_at_most_1_5_times_its_counted_memory():
     waiting = [parse(message) for _ in range(20_000)]
     counted = 20_000 * (len(waiting[0].data) + 256)
     assert process.memory_info().rss - before < 1.5 * counted
+
+
+RESTART = {"from_index": 600, "to_index": 1200, "rebooted": True}
+
+
+def event(detail=None, **changes) -> bytes:
+    mark = {"type": "event", "id": "5f.0_c-3", "kind": "mark", "timestamp": 1703318400.25}
+    return orjson.dumps(mark | {"detail": detail or {"note": "lifted"}} | changes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "detail"),
+    [
+        ("mark", {"note": ""}),
+        ("mark", {"note": "é" * 500, "more": [1, None, {"x": True}]}),
+        ("clock_step", {"step_s": 259200.5}),
+        ("clock_step", {"step_s": -1, "applied": True}),
+        ("clock_step", {"step_s": 1.7e9, "applied": False}),
+        ("restart", RESTART),
+        ("restart", RESTART | {"from_index": 1200, "clock_step_s": -0.5}),
+        ("restart", {"from_index": 2**31 - 1, "to_index": 2**31, "rebooted": False, "clock_step_s": None}),
+        ("camera", {"camera": "front", "fault": "frozen", "seconds": 3}),
+        *[("camera", {"camera": "", "fault": fault}) for fault in ("stopped", "resized", "slow")],
+    ],
+)
+def test_it_parses_an_event(kind, detail):
+    expected = Event("5f.0_c-3", kind, 1703318400_250_000, orjson.dumps(detail))
+    assert parse(event(detail, kind=kind)) == parse(event(detail, kind=kind).decode()) == expected
+
+
+@pytest.mark.parametrize("event_id", [None, "", "x" * 65, "a b", "é", "a\n", 7, ["a"], {}])
+def test_it_refuses_an_invalid_event_id(event_id):
+    refusal = refused(event(id=event_id))
+    assert (refusal.code, refusal.event_id, refusal.frame_index) == (Code.INVALID_EVENT, None, None)
+    assert refusal.detail.startswith("id is ")
+    assert refusal.detail.endswith("; 1 to 64 letters, digits, _, - and . expected")
+
+
+def step(value) -> dict:
+    return {"kind": "clock_step", "detail": {"step_s": value}}
+
+
+def restarted(**changes) -> dict:
+    return {"kind": "restart", "detail": RESTART | changes}
+
+
+def camera(**changes) -> dict:
+    return {"kind": "camera", "detail": {"camera": "front", "fault": "slow"} | changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "detail"),
+    [
+        ({"kind": None}, "kind is null or missing; mark, clock_step, restart, camera expected"),
+        ({"kind": ["mark"]}, "kind is a list; "),
+        ({"kind": "Mark"}, 'kind is "Mark"; '),
+        ({"timestamp": "now"}, 'timestamp is "now"; unix seconds between 2000 and 2100 expected'),
+        ({"timestamp": True}, "timestamp is true; "),
+        ({"timestamp": MIN_TIMESTAMP - 1}, f"timestamp is {MIN_TIMESTAMP - 1}; "),
+        ({"timestamp": MAX_TIMESTAMP}, f"timestamp is {MAX_TIMESTAMP}; "),
+        ({"detail": None}, "detail is null or missing; an object expected"),
+        ({"detail": []}, "detail is a list; an object expected"),
+        ({"detail": {}}, "detail.note is null or missing; a text of at most 500 characters expected"),
+        ({"detail": {"note": 7}}, "detail.note is 7; "),
+        ({"detail": {"note": "x" * 501}}, 'detail.note is "xxx'),
+        ({"detail": {"note": "a\0b"}}, "detail contains a NUL character"),
+        ({"detail": {"note": "", "\0": 1}}, "detail contains a NUL character"),
+        (step(None), "detail.step_s is null or missing; seconds, at most 130 years, expected"),
+        (step("1"), 'detail.step_s is "1"; '),
+        (step(True), "detail.step_s is true; "),
+        (step(-1e300), "detail.step_s is -1e+300; "),
+        ({"kind": "clock_step", "detail": {"step_s": 1, "applied": 1}}, "detail.applied is 1; true or false expected"),
+        (restarted(from_index=-1), "detail.from_index is -1; an integer from 0 to 2^31-1 expected"),
+        (restarted(from_index=2**31), "detail.from_index is 2147483648; "),
+        (restarted(to_index=599), "detail.to_index is 599; an integer from 600 to 100600 expected"),
+        (restarted(to_index=100_601), "detail.to_index is 100601; "),
+        (restarted(to_index=1200.0), "detail.to_index is 1200.0; "),
+        (restarted(rebooted=None), "detail.rebooted is null or missing; "),
+        (restarted(clock_step_s="1"), 'detail.clock_step_s is "1"; '),
+        (camera(camera=None), "detail.camera is null or missing; a text expected"),
+        (camera(fault="hot"), 'detail.fault is "hot"; stopped, frozen, resized, slow expected'),
+        (camera(fault=["slow"]), "detail.fault is a list; "),
+    ],
+)
+def test_it_refuses_an_invalid_event(changes, detail):
+    refusal = refused(orjson.dumps(orjson.loads(event()) | changes))
+    assert (refusal.code, refusal.event_id) == (Code.INVALID_EVENT, "5f.0_c-3")
+    assert refusal.detail.startswith(detail)
+
+
+def test_it_refuses_a_large_or_deep_detail():
+    room = MAX_EVENT_BYTES - len(orjson.dumps({"note": "", "more": ""}))
+    assert parse(event({"note": "", "more": "x" * room}))
+    assert "at most 4096 expected" in refused(event({"note": "", "more": "x" * (room + 1)})).detail
+    deep = b'{"type":"event","id":"a","kind":"mark","timestamp":1703318400,"detail":%s}'
+    assert parse(deep % (b'{"note":"","x":' + b"[" * 253 + b"]" * 253 + b"}"))
+    assert "nested too deep" in refused(deep % (b'{"note":"","x":' + b"[" * 255 + b"]" * 255 + b"}")).detail
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "detail"),
+    [
+        (step(float("nan")), Code.INVALID_EVENT, "detail.step_s is NaN; a finite number expected"),
+        ({"timestamp": float("inf")}, Code.INVALID_EVENT, "timestamp is Infinity; "),
+        ({"id": float("nan")}, Code.INVALID_EVENT, "id is NaN; "),
+        ({"other": float("nan")}, Code.INVALID_MESSAGE, "message is not valid JSON: "),
+    ],
+)
+def test_it_names_nan_in_an_event(changes, code, detail):
+    refusal = refused(json.dumps(json.loads(event()) | changes))
+    assert (refusal.code, refusal.detail.startswith(detail)) == (code, True)
+
+
+def test_a_message_with_a_frame_index_is_a_frame_even_if_it_has_a_type():
+    assert isinstance(parse(encoded(type="event")), Frame)

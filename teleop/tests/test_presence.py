@@ -200,6 +200,32 @@ def test_it_releases_50_sessions_with_as_many_statements_as_one():
     assert not TeleopSession.objects.live().exists()
 
 
+def test_a_handshake_that_must_not_take_over_leaves_a_held_session():
+    opened = opens("worker.1")
+    refusal = claims("worker.2", takes_over=False)
+    assert (refusal.status, refusal.code) == (409, "session_held")
+    assert (session(opened).holder, session(opened).is_live) == ("worker.1", True)
+    assert claims("worker.3").previous == "worker.1"
+
+
+def test_a_handshake_that_must_not_take_over_gets_a_session_that_no_living_worker_has():
+    assert claims("worker.1", takes_over=False).is_new
+    falls_silent(opened := opens("worker.2"))
+    assert claims("worker.3", takes_over=False).previous == "worker.2"
+    releases(opened._replace(holder="worker.3"))
+    assert claims("worker.4", takes_over=False).lease.session_id == opened.session_id
+    assert (session(opened).holder, session(opened).is_live) == ("worker.4", True)
+
+
+def test_a_refused_handshake_leaves_the_others_of_its_group_alone():
+    opens("worker.1", robot="arm")
+    opens("worker.2", robot="leg")
+    pairs = [("arm", False), ("leg", True), ("new", False)]
+    group = [Handshake(robot, None, "morning-run", f"worker.{robot}", None, takes_over) for robot, takes_over in pairs]
+    refusal, taken, new = admission.claim(group, [""] * 3)
+    assert (refusal.code, taken.previous, new.is_new) == ("session_held", "worker.2", True)
+
+
 def test_it_opens_50_sessions_with_as_many_statements_as_one(settings):
     settings.ROBOT_AUTH = "key"
     register(*(f"arm-{number}" for number in range(51)))

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from robots import audit
 from robots.management.base import FormatCheckedCommand
-from teleop.models import SessionIsLive, TeleopSession
+from teleop.models import DeletedSession, SessionIsLive, TeleopSession
 
 UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 MAX_AGE = timedelta(days=100 * 366)
@@ -54,4 +54,5 @@ class Command(FormatCheckedCommand):
             count, frames = count + 1, frames + session.frame_count
             self.stdout.write(f"deleted session {pk} of {session.robot_id} with {session.frame_count} frames")
         self.stdout.write(f"deleted {count} sessions with {frames} frames")
+        DeletedSession.objects.outdated().delete()
         call_command("clearsessions")  # login sessions that have expired: no other code deletes these
