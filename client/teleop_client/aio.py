@@ -13,7 +13,7 @@ from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Self
 
-from .connection import Link, SessionConnection
+from .connection import Link, SessionConnection, in_thread
 from .drain import drain_leftovers
 from .errors import ClientClosed, SpoolUnusable, TeleopError, TeleopTimeout
 from .network import ProxyOption
@@ -241,7 +241,7 @@ class AsyncRobotClient:
             self._has_leftovers.set()
         finally:
             await connection.close()
-            connection.protocol.leave()
+            await in_thread(connection.protocol.leave)
             self._past.update(connection.protocol.counts())
             self._finishing.pop(connection, None)
 
@@ -317,7 +317,7 @@ class AsyncRobotClient:
                 await asyncio.wait([task])
             await self._connection.close()
             self.protocol.report_waiting()
-            self.protocol.leave()
+            await in_thread(self.protocol.leave)
 
     async def __aenter__(self) -> Self:
         return self.start()

@@ -20,6 +20,14 @@ CLOSE_TIMEOUT_S = 2.0
 CHECK_INTERVAL_S = 1.0
 
 
+async def in_thread(function: Callable[[], None]) -> None:
+    """Call a function that may wait for the disk."""
+    try:
+        await asyncio.to_thread(function)
+    except RuntimeError:  # the interpreter exits, and starts no more threads
+        function()
+
+
 class Link:
     """How to reach the server: the address, the robot's key, TLS, a proxy, and the timeouts. Shared by sessions."""
 
@@ -191,10 +199,7 @@ class SessionConnection:
                     async with asyncio.timeout(self._link.stall_s):
                         await connection.send(message, text=True)
                 if self.protocol.must_sync:
-                    try:
-                        await asyncio.to_thread(self.protocol.sync)
-                    except RuntimeError:  # the interpreter exits, and starts no more threads
-                        self.protocol.sync()
+                    await in_thread(self.protocol.sync)
                     continue
                 self.protocol.report_waiting()
                 # `send` wakes no thread: this looks again after the linger time.
