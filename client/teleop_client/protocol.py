@@ -94,9 +94,9 @@ class ClientProtocol:
         self._buffer.attach(spool)
         self._last_stored = spool.state["acked"]
         self.session_id = spool.state["session_id"]
-        self._events = dict(spool.events)
         if is_drain:
             spool.start()
+            self._events = dict(spool.events)
             self._start = (spool.state["start"] or "").encode() or self._start
             self._end = spool.state["end"].encode() if spool.state["end"] else None
             return
@@ -104,13 +104,15 @@ class ClientProtocol:
         if before is not None:
             self._wall = self._wall.resumed(before)
         spool.state |= {"start": self._start.decode(), "end": None, "url": url}
-        spool.start()
-        if self._wall.base is not before:
-            spool.begin_base(self._wall.base)
         rebooted = before is not None and self._wall.base is not before
         if spool.was_used and (spool.jump or rebooted):
             first, end = spool.jump or (spool.first_index, spool.first_index)
             self._restart = {"from_index": first, "to_index": end, "rebooted": rebooted}
+            spool.forget_restart(first)  # of a process that was killed before its first frame: this jump includes it
+        if self._wall.base is not before:
+            spool.begin_base(self._wall.base)
+        spool.start()
+        self._events = dict(spool.events)
         self.check_clock()
 
     # Calls of the robot's program

@@ -105,6 +105,8 @@ class SegmentLog:
         self._segment: _Segment | None = None  # the current one
         self._writable: _Segment | None = None  # the current one, unless a write to it failed or is not finished
         self._retired: list[_Segment] = []  # not synced and closed yet
+        # A record was refused: no later one may be in this segment. The checkpoint of the next one tells what it said.
+        self._is_incomplete = False
         self._room = 0  # bytes that may be appended until the next check
         self._full = ""  # which bound the room comes from, in words
         self._closed = False
@@ -193,8 +195,9 @@ class SegmentLog:
         record = encode(number, data)
         with self._lock:
             segment = self._writable
-            if segment is None:
+            if segment is None or self._is_incomplete:
                 return None
+            self._is_incomplete = True  # until it is written
             if len(record) > self._room:
                 if self.problem is None:
                     self._room, self.is_full, self.problem = 0, True, self._full
@@ -206,7 +209,7 @@ class SegmentLog:
             except (OSError, ValueError) as error:
                 self._write_failed(segment, error)
                 return None
-            self._writable = segment
+            self._writable, self._is_incomplete = segment, False
             self._room -= len(record)
             if self.problem is not None:
                 self.problem = None
@@ -351,6 +354,9 @@ class SegmentLog:
         if segment is None or self._writable is None:
             with self._lock:  # an append may be under way
                 return self._writable is None and not self._closed and now >= self._reopen_at
+        if self._is_incomplete and not self.is_full:
+            with self._lock:  # an append may be under way
+                return self._is_incomplete and now >= self._reopen_at
         # A full log has to give up its current segment too if all of it is released.
         is_done = self.is_full and segment.size > segment.start and self._release_before >= self.end
         return is_done or segment.size >= self._segment_bytes
@@ -382,6 +388,7 @@ class SegmentLog:
         self._next_number += 1
         self._segment = segment
         self._writable = None if self._closed else segment
+        self._is_incomplete = False
         self._room -= segment.size
         if not (self.is_full or self._closed):
             self.problem = None

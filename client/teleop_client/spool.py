@@ -237,7 +237,7 @@ class Spool:
         bases: list[tuple[Position, TimeBase]] = self.state["bases"]
         if unix_seconds(time_s) is not None:
             return None
-        return next(base for begin, base in reversed(bases) if begin <= position)
+        return next((base for begin, base in reversed(bases) if begin <= position), bases[0][1] if bases else None)
 
     def add_frame(self, index: int, time_s: float, base: TimeBase | None, data: bytes) -> Position | None:
         """Append a frame; return None if the disk does not take it."""
@@ -245,11 +245,11 @@ class Spool:
             # The next sync comes within 0.1 s, and this block is used in ten. If a program sends faster than that, a
             # power cut may take the reservation: then the server's next index moves the next process's frames behind.
             self.note(reserved=index + 2 * BLOCK)
-        position = self.log.append(index, _TIME.pack(time_s) + data)
+        # Before the append: a new segment may begin right after it, with the state.
         self.state["last"] = index
         if base:
             base.last_s = time_s
-        return position
+        return self.log.append(index, _TIME.pack(time_s) + data)
 
     def add_event(self, event_id: str, event: Event) -> None:
         self.events[event_id] = event
@@ -258,6 +258,12 @@ class Spool:
     def forget_event(self, event_id: str) -> None:
         """Leave an event that the server has stored out of the next segment; until then it may be sent twice."""
         self.events.pop(event_id, None)
+
+    def forget_restart(self, from_index: int) -> None:
+        """Forget an event of a restart at this index that was not sent."""
+        for event_id, event in list(self.events.items()):
+            if event.kind == "restart" and event.detail["from_index"] == from_index:
+                del self.events[event_id]
 
     def load(self, position: Position, max_bytes: int) -> tuple[list[SpooledFrame], Position]:
         """Read the frames from `position` on, about `max_bytes` of them; return them and the position behind them."""

@@ -518,6 +518,14 @@ def test_it_does_not_lock_a_folder_that_its_last_user_removes(open_log, folder, 
     assert numbers(second) == [1]
 
 
+def test_it_makes_the_folder_again_if_its_last_user_removes_it(open_log, folder, fault):
+    removed = []
+    fault["open"] = lambda path: removed or removed.append(folder.rmdir())
+    log = open_log()
+    assert log.append(1, b"a")
+    assert numbers(log) == [1]
+
+
 # Fork
 
 
@@ -587,7 +595,7 @@ def test_it_goes_on_after_a_fault_of_the_disk(open_log, fault, fault_kind, words
     log.append(0, b"before")
     fault["write"] = fault_kind
     for _ in range(3):
-        assert log.append(1, b"during" * 10) is None
+        assert log.append(1, b"during" * 10) is log.append(2, b"during") is None
         assert log.problem == words
         assert not log.is_full
         checked(log)
@@ -699,6 +707,18 @@ def test_repeated_faults_leave_no_empty_segments(open_log, folder, fault):
     assert numbers(log) == [2]
 
 
+def test_it_opens_one_segment_an_interval_at_most_after_faults(open_log, fault, monkeypatch):
+    monkeypatch.setattr("teleop_client.segments.CHECK_INTERVAL_S", 60)
+    log = open_log()
+    synced = []
+    monkeypatch.setattr(log, "_sync", lambda: synced.append(1))
+    fault["write"] = errno.EIO
+    log.append(1, b"a")
+    fault.clear()
+    until(lambda: len(synced) > 3)
+    assert log.end.segment == 1
+
+
 def test_it_makes_a_new_folder_if_the_folder_is_deleted(open_log, folder):
     log = open_log()
     log.append(1, b"a")
@@ -715,8 +735,9 @@ def test_it_makes_a_new_folder_if_the_folder_is_deleted(open_log, folder):
 
 def test_a_deleted_folder_may_belong_to_another_log(open_log, folder):
     log = open_log()
-    folder.rename(folder.with_name("moved"))
-    other = SegmentLog(folder, list, min_free_bytes=0)
+    with log._io:  # or the log would be the first to make a new one
+        folder.rename(folder.with_name("moved"))
+        other = SegmentLog(folder, list, min_free_bytes=0)
     until(lambda: log.problem and "in use" in log.problem)
     assert log.append(1, b"a") is None
     other.close()

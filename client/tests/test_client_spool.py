@@ -293,3 +293,24 @@ async def test_a_new_session_begins_at_once_and_the_old_one_is_sent_to_its_end(k
         ]
         assert {key: len(frames) for key, frames in server.sessions.items()} == {SESSION: 3, second: 2}
         assert robot.stats.sent == robot.stats.acked == 5
+
+
+@on_loop
+async def test_what_a_full_disk_refused_is_on_disk_once_there_is_room():
+    robot = client(AWAY, max_spool_bytes=20_000).start()
+    log = robot.protocol._spool.log
+    await until(lambda: send(robot, 10)[-1] is None)
+    assert robot.mark("slips", 1.8e9)
+    log._quota_bytes = 1 << 30
+    log._check_at = 0
+    folder = log._folder.path
+    await until(lambda: len(list(folder.glob("*.spool"))) == 2)
+    kept = send(robot, 3)
+    shutil.copytree(folder, folder.with_name("a-copy-of-the-spool"))  # as a kill would leave it
+    await robot.close()
+    shutil.rmtree(folder)
+    folder.with_name("a-copy-of-the-spool").rename(folder)
+    async with FakeServer() as server, client(server.url) as robot:
+        await robot.flush(5)
+        await until(lambda: events(server, "mark"))
+        assert stored(server)[-3:] == kept
