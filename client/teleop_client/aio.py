@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import threading
 import time
 import uuid
 from collections import Counter
@@ -13,6 +14,7 @@ from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Self
 
+from . import encoding
 from .connection import Link, SessionConnection, in_thread
 from .drain import drain_leftovers
 from .errors import ClientClosed, SpoolUnusable, TeleopError, TeleopTimeout
@@ -27,7 +29,7 @@ logger = logging.getLogger("teleop_client")
 FLUSH_ON_ERROR_S = 2.0
 EXIT_TIMEOUT_S = 30.0
 FINISH_S = 10.0  # after it, a session that was ended waits for its turn: a hundred must not connect at once
-LEFTOVERS_INTERVAL_S = 60.0
+LEFTOVERS_INTERVAL_S, LEFTOVERS_POLL_S = 60.0, 0.5
 LOCK_WAIT_S = 5.0  # a drain gives the spool back within this time
 
 
@@ -103,24 +105,35 @@ class AsyncRobotClient:
         self._finishing: dict[SessionConnection, asyncio.Task[None]] = {}
         self._leftovers: asyncio.Task[None] | None = None
         self._has_leftovers = asyncio.Event()
-        self._make_session(meta_info, session)
+        # A frame belongs to the session before a call of new_session, or to the one after it.
+        self._sending = threading.RLock()
+        self._connection = self._new_connection(meta_info, session)
 
-    def _make_session(self, meta_info: dict[str, Any] | None, session: str | None) -> None:
-        self.session = session or str(uuid.uuid4())
-        self.protocol = ClientProtocol(meta_info=meta_info, **self._options)
-        self._connection = SessionConnection(self._link, self.session, self.protocol)
+    def _new_connection(self, meta_info: dict[str, Any] | None, session: str | None) -> SessionConnection:
+        return SessionConnection(
+            self._link, session or str(uuid.uuid4()), ClientProtocol(meta_info=meta_info, **self._options)
+        )
 
-    def _open_spool(self) -> None:
-        """Keep the frames of the current session on disk, if that is possible. Raises SpoolInUse."""
+    def _open_spool(self, connection: SessionConnection) -> None:
+        """Keep the frames of a session on disk, if that is possible. Raises SpoolInUse."""
         if self._spool_dir is None:
             return
-        folder = Path(self._spool_dir) / self.robot_id / self.session
+        folder = Path(self._spool_dir) / self.robot_id / connection.session
         try:
-            spool = open_spool(folder, LOCK_WAIT_S, robot_id=self.robot_id, session=self.session, **self._limits)
+            spool = open_spool(folder, LOCK_WAIT_S, robot_id=self.robot_id, session=connection.session, **self._limits)
         except SpoolUnusable as error:
             self._reporter.report(error)
         else:
-            self.protocol.attach(spool, url=self._link.url)
+            connection.protocol.attach(spool, url=self._link.url)
+
+    @property
+    def session(self) -> str:
+        """Return the key of the session, by which a later process can resume it."""
+        return self._connection.session
+
+    @property
+    def protocol(self) -> ClientProtocol:
+        return self._connection.protocol
 
     # Calls of the robot's program
 
@@ -132,7 +145,7 @@ class AsyncRobotClient:
 
     def prepare(self) -> SessionConnection:
         """Do the part of `start` that needs no event loop."""
-        self._open_spool()
+        self._open_spool(self._connection)
         self._process = os.getpid()
         return self._connection
 
@@ -148,11 +161,11 @@ class AsyncRobotClient:
         It begins after the greeting: then the key is right.
         """
         while True:
+            while not self.protocol.greeted:  # noqa: ASYNC110 - of the current session, whichever it is then
+                await asyncio.sleep(LEFTOVERS_POLL_S)
             self._has_leftovers.clear()
-            await self._connection.wait(lambda: self.protocol.greeted)
-            if self.protocol.greeted:
-                options = self._options | {"reporter": Reporter(None, None)}
-                await drain_leftovers(robot_folder, lambda _: self._link, **options)
+            options = self._options | {"reporter": Reporter(None, None)}
+            await drain_leftovers(robot_folder, lambda _: self._link, **options)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LEFTOVERS_INTERVAL_S):
                     await self._has_leftovers.wait()
@@ -187,7 +200,8 @@ class AsyncRobotClient:
     ) -> int | None:
         """Do `send` for another thread; without `linger_s` it must then cause a call of `wake` in the event loop."""
         if self.is_running:
-            return self.protocol.send(observation, action, timestamp, extra, frame_index)
+            with self._sending:
+                return self.protocol.send(observation, action, timestamp, extra, frame_index)
         self.protocol.reject(self._why_not_running())
         return None
 
@@ -220,11 +234,13 @@ class AsyncRobotClient:
         self, meta_info: dict[str, Any] | None, end_info: dict[str, Any] | None
     ) -> tuple[SessionConnection, SessionConnection]:
         """Do the part of `new_session` that needs no event loop; return the old connection and the new one."""
-        before = self._connection
-        before.protocol.end(end_info)
-        self._make_session(meta_info, None)
-        self._open_spool()
-        return before, self._connection
+        end = encoding.control_message("end", end_info)
+        current = self._new_connection(meta_info, None)
+        self._open_spool(current)
+        with self._sending:
+            before, self._connection = self._connection, current
+            before.protocol.end(end)
+        return before, current
 
     def finish_session(self, before: SessionConnection, current: SessionConnection) -> None:
         """Do the part of `new_session` that needs the event loop."""
@@ -238,10 +254,11 @@ class AsyncRobotClient:
             async with asyncio.timeout(FINISH_S if connection.protocol.is_spooled else None):
                 await connection.wait(lambda: False)
         except TimeoutError:
-            self._has_leftovers.set()
+            pass
         finally:
             await connection.close()
             await in_thread(connection.protocol.leave)
+            self._has_leftovers.set()
             self._past.update(connection.protocol.counts())
             self._finishing.pop(connection, None)
 
@@ -298,7 +315,9 @@ class AsyncRobotClient:
         Raises TeleopTimeout (call it again to wait longer), or the error that has stopped the client. The end is in
         the spool: if the process gives up waiting, a later one sends it.
         """
-        self.protocol.end(meta_info)
+        end = encoding.control_message("end", meta_info)
+        with self._sending:
+            self.protocol.end(end)
         self.wake()
         if self._finishing:
             begin_s = time.monotonic()

@@ -72,7 +72,7 @@ class SessionConnection:
     """The task of one session, until the protocol is done. `wake` makes it look at once for something to write."""
 
     def __init__(self, link: Link, session: str, protocol: ClientProtocol, query: str = "") -> None:
-        self.protocol = protocol
+        self.session, self.protocol = session, protocol
         self._link = link
         self._address = link.address(session) + query
         self._task: asyncio.Task[None] | None = None
@@ -81,6 +81,7 @@ class SessionConnection:
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name=f"teleop {self._link.robot_id}")
+        self._task.add_done_callback(lambda _: self._progress.set())
 
     def wake(self) -> None:
         self._writable.set()
@@ -122,7 +123,6 @@ class SessionConnection:
                 await asyncio.sleep(delay_s)
         finally:
             checks.cancel()
-            self._progress.set()
             await asyncio.wait([checks])
 
     async def _check(self) -> None:

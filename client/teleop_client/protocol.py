@@ -268,12 +268,12 @@ class ClientProtocol:
                 is_done = self.frame_count is not None and not self.pending
             spool.close(is_done, **state)
 
-    def end(self, meta_info: dict[str, Any] | None = None) -> None:
-        """Request the session's end, after all held frames are sent."""
+    def end(self, message: bytes = BARE_END) -> None:
+        """Request the session's end, after all held frames are sent, by this message `end`."""
         if self._end is None:
-            self._end = encoding.control_message("end", meta_info)
+            self._end = message
             if self._spool:
-                self._spool.note(end=self._end.decode())
+                self._spool.note(end=message.decode())
 
     @property
     def done(self) -> bool:

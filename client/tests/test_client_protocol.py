@@ -3,6 +3,7 @@
 import pytest
 from client_core import NOW, Core
 from teleop_client import ClientClosed, FrameRefused, MessageRefused, SessionEnded
+from teleop_client.encoding import control_message
 
 
 @pytest.fixture
@@ -161,7 +162,7 @@ def test_stats_add_up(core):
 def test_it_writes_end_after_every_frame():
     core = Core().greet(max_unacked=2)
     core.put(3)
-    core.end({"success": True})
+    core.end(control_message("end", {"success": True}))
     assert core.write_frames() == [[0], [1]]
     core.ack(1)
     assert core.write_frames(1) == [[2]]
@@ -193,7 +194,7 @@ def test_it_repeats_end_until_it_is_confirmed(core):
 
 
 def test_it_retries_a_refused_end_once_without_meta_info(core):
-    core.end({"tags": "x"})
+    core.end(control_message("end", {"tags": "x"}))
     core.written()
     core.refuse("invalid_end", 2)
     assert core.written() == [{"type": "end"}]

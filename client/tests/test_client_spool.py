@@ -6,10 +6,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 from fake_server import FakeServer, until
-from teleop_client import AsyncRobotClient, RobotClient, SpoolInUse, SpoolUnusable
+from teleop_client import AsyncRobotClient, ClientClosed, RobotClient, SpoolInUse, SpoolUnusable
 from test_client_sockets import SESSION, SOON, on_loop, send, stored
 
 AWAY = "ws://127.0.0.1:9"  # nothing listens on this port
@@ -304,7 +306,7 @@ async def test_what_a_full_disk_refused_is_on_disk_once_there_is_room():
     log._quota_bytes = 1 << 30
     log._check_at = 0
     folder = log._folder.path
-    await until(lambda: len(list(folder.glob("*.spool"))) == 2)
+    await until(lambda: log.end.segment == 2)
     kept = send(robot, 3)
     shutil.copytree(folder, folder.with_name("a-copy-of-the-spool"))  # as a kill would leave it
     await robot.close()
@@ -314,3 +316,58 @@ async def test_what_a_full_disk_refused_is_on_disk_once_there_is_room():
         await robot.flush(5)
         await until(lambda: events(server, "mark"))
         assert stored(server)[-3:] == kept
+
+
+@pytest.mark.parametrize("call", ["flush", "wait_connected"])
+@on_loop
+async def test_a_wait_ends_when_another_task_closes_the_client(call):
+    robot = client(AWAY).start()
+    send(robot, 1)
+    waits = asyncio.create_task(getattr(robot, call)(None))
+    await asyncio.sleep(0)
+    await robot.close()
+    with pytest.raises(ClientClosed):
+        async with asyncio.timeout(5):
+            await waits
+
+
+@on_loop
+async def test_sessions_that_were_ended_offline_are_sent_one_after_another_when_the_server_is_back(monkeypatch):
+    monkeypatch.setattr("teleop_client.aio.FINISH_S", 0.05)
+    monkeypatch.setattr("teleop_client.aio.LEFTOVERS_POLL_S", 0.01)
+    async with FakeServer() as server:
+        await server.stop()
+        async with client(server.url) as robot:
+            for _ in range(5):
+                send(robot, 2)
+                robot.new_session()
+            await until(lambda: not robot._finishing)
+            assert len(asyncio.all_tasks()) < 10
+            await server.start()
+            await until(lambda: len(server.sessions) == 6)
+            await until(lambda: sum(map(len, server.sessions.values())) == 10)
+
+
+@on_loop
+async def test_frames_that_a_thread_sends_during_new_session_are_all_stored_once(monkeypatch):
+    import teleop_client.aio as aio
+
+    opened = aio.open_spool
+    monkeypatch.setattr(aio, "open_spool", lambda *a, **k: (time.sleep(0.02), opened(*a, **k))[1])
+    async with FakeServer() as server:
+        robot = client(server.url, kind=RobotClient).start()
+        sent, stop = [], threading.Event()
+
+        def loop():
+            while not stop.is_set():
+                sent.append(robot.send({"a": 0.5}))
+
+        thread = threading.Thread(target=loop)
+        thread.start()
+        for _ in range(5):
+            await asyncio.to_thread(robot.new_session)
+        stop.set()
+        await asyncio.to_thread(thread.join)
+        await asyncio.to_thread(robot.end, 20)
+        assert None not in sent
+        assert sum(map(len, server.sessions.values())) == len(sent)
