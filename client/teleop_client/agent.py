@@ -137,7 +137,7 @@ def main(arguments: list[str] | None = None) -> int:
     while True:
         counts = asyncio.run(drain_all(options.spool_dir, keys, options.url, options.ca_file))
         if options.every is None:
-            return 1 if counts[Outcome.LEFT] or counts[Outcome.SET_ASIDE] else 0
+            return 1 if counts[Outcome.LEFT] or counts[Outcome.UNUSABLE] or counts[Outcome.SET_ASIDE] else 0
         time.sleep(options.every)
 
 

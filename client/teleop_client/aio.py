@@ -9,6 +9,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from ssl import SSLContext
 from types import TracebackType
@@ -31,6 +32,14 @@ EXIT_TIMEOUT_S = 30.0
 FINISH_S = 10.0  # after it, a session that was ended waits for its turn: a hundred must not connect at once
 LEFTOVERS_INTERVAL_S, LEFTOVERS_POLL_S = 60.0, 0.5
 LOCK_WAIT_S = 5.0  # a drain gives the spool back within this time
+
+
+def check(**options: tuple[float, float, float]) -> None:
+    """Raise ValueError for the first option whose value is not a number between the two bounds behind it."""
+    for name, (value, least, most) in options.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+            expected = f"at least {least}" if most == inf else f"{least} to {most}"
+            raise ValueError(f"{name} is {value!r}; {expected} expected")
 
 
 class AsyncRobotClient:
@@ -73,6 +82,16 @@ class AsyncRobotClient:
         on_ack: Callable[[list[float]], None] | None = None,
         on_error: Callable[[TeleopError], None] | None = None,
     ) -> None:
+        check(
+            linger_s=(linger_s, 0, 60),
+            connect_timeout_s=(connect_timeout_s, 0.01, 3600),
+            ping_interval_s=(ping_interval_s, 0.01, 3600),
+            ping_timeout_s=(ping_timeout_s, 0.01, 3600),
+            max_spool_bytes=(1 if max_spool_bytes is None else max_spool_bytes, 1, inf),
+            min_free_bytes=(min_free_bytes, 0, inf),
+            max_held_frames=(max_held_frames, 1, inf),
+            max_held_bytes=(max_held_bytes, 1, inf),
+        )
         self.robot_id = robot_id
         self._link = Link(
             url,
@@ -110,9 +129,8 @@ class AsyncRobotClient:
         self._connection = self._new_connection(meta_info, session)
 
     def _new_connection(self, meta_info: dict[str, Any] | None, session: str | None) -> SessionConnection:
-        return SessionConnection(
-            self._link, session or str(uuid.uuid4()), ClientProtocol(meta_info=meta_info, **self._options)
-        )
+        protocol = ClientProtocol(meta_info=meta_info, **self._options)
+        return SessionConnection(self._link, str(uuid.uuid4()) if session is None else session, protocol)
 
     def _open_spool(self, connection: SessionConnection) -> None:
         """Keep the frames of a session on disk, if that is possible. Raises SpoolInUse."""
@@ -259,7 +277,8 @@ class AsyncRobotClient:
             await connection.close()
             await in_thread(connection.protocol.leave)
             self._has_leftovers.set()
-            self._past.update(connection.protocol.counts())
+            counts = connection.protocol.counts()
+            self._past.update({name: counts[name] for name in counts if not name.endswith("pending")})
             self._finishing.pop(connection, None)
 
     @property

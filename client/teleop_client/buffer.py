@@ -2,11 +2,11 @@
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass
-from threading import Lock
+from threading import RLock
 
 from .clock import TimeBase
 from .segments import Position
-from .spool import Spool, SpooledFrame
+from .spool import Spool
 
 # Length of the keys, index, time and commas that a frame gains on the wire.
 WIRE_OVERHEAD = 80
@@ -14,7 +14,7 @@ WIRE_OVERHEAD = 80
 NONE = 1 << 31
 # Of a spool's frames so many are also in memory, for the wire; the others are read again when their turn comes.
 MEMORY_FRAMES, MEMORY_BYTES = 6000, 8 << 20
-LOAD_BYTES = 1 << 20
+LOAD_BYTES = 64 << 10
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class FrameBuffer:
     def __init__(self, max_frames: int, max_bytes: int) -> None:
         self._max_frames = max_frames
         self._max_bytes = max_bytes
-        self._lock = Lock()
+        self._lock = RLock()  # a signal handler may call `add`
         self._bytes = 0
         self._unsent: deque[Frame] = deque()
         self._in_flight: OrderedDict[int, Frame] = OrderedDict()
@@ -58,8 +58,8 @@ class FrameBuffer:
         self._cursor: Position | None = None  # of the first frame that is only in the spool
         self._only_spooled = 0
         self._skip_through = -1
-        self._last = self._kept_through = -1  # the index before the next one; the last one of an earlier process
-        self._is_closed = False
+        self._last = -1  # the index of the frame before the next one
+        self._is_closed = self._is_adding = False
         self.next_index = 0
         self.first_index = 0  # of this process
         self._shift_from = 0  # frames from here on were never written to a server
@@ -69,7 +69,6 @@ class FrameBuffer:
         """Continue after the frames of an earlier process, and keep all frames in the spool from now on."""
         self._spool = spool
         self.next_index = self.first_index = spool.first_index
-        self._kept_through = spool.last_index
         self._shift_from = 0 if spool.state["session_id"] is None else spool.first_index
         self._skip_through = spool.state["settled"]
         if spool.backlog:
@@ -115,25 +114,40 @@ class FrameBuffer:
         """Add a frame; return its index, or None if there was no room for it.
 
         A program that numbers its frames may send those again that are in the spool or were sent from there: they are
-        not added. Raises ValueError if `index` is not above that of the frame before.
+        not added. Raises ValueError if `index` is not above that of the frame before, or above the highest.
         """
         with self._lock:
-            if index is None:
-                index = self.next_index
-            elif self._last < index <= self._kept_through:
-                self._last = index
-                return index
-            elif not self._last < index < NONE:
-                raise ValueError(f"frame_index is {index}; more than {self._last} (the last one) expected")
-            self._last, self.next_index = index, index + 1
-            position = None
-            if self._spool and not self._is_closed:
-                position = self._spool.add_frame(index, time_s, base, data)
-            if not self._hold(Frame(index, time_s, base, data, now, position)):
+            if self._is_adding:  # this is a signal handler, which has interrupted `add`
                 self.dropped += 1
                 return None
-            self.added += 1
-            return index
+            self._is_adding = True
+            try:
+                return self._add(time_s, base, data, now, index)
+            finally:
+                self._is_adding = False
+
+    def _add(self, time_s: float, base: TimeBase | None, data: bytes, now: float, index: int | None) -> int | None:
+        is_explicit = index is not None
+        index = self.next_index if index is None else index
+        if not self._last < index < NONE:
+            raise ValueError(f"frame_index is {index}; {self._last + 1} to {NONE - 1} expected")
+        self._last = index
+        if is_explicit and self._spool and index <= self._spool.last_index:
+            if self._spool.is_kept(index):
+                return index
+            self.dropped += 1  # its place is before frames that wait already
+            return None
+        self.next_index = index + 1
+        position = None
+        if self._spool and not self._is_closed:
+            position = self._spool.add_frame(index, time_s, base, data)
+        if is_explicit and self._spool and position is None:
+            self._spool.note_hole(index)
+        if not self._hold(Frame(index, time_s, base, data, now, position)):
+            self.dropped += 1
+            return None
+        self.added += 1
+        return index
 
     def _hold(self, frame: Frame) -> bool:
         """Hold a new frame in memory, or only in the spool, or return False."""
@@ -147,7 +161,7 @@ class FrameBuffer:
                 self._cursor = self._cursor or frame.position
                 self._only_spooled += 1
             return True
-        if self._spool and (self._spool.log.is_full or self._cursor):
+        if self._cursor:
             return False  # behind frames that are only on disk a frame in memory would lose its place
         if frames >= self._max_frames or size > self._max_bytes:
             return False
@@ -165,21 +179,24 @@ class FrameBuffer:
         """Read the next frames that are only in the spool, if no other frames wait."""
         while self._cursor and self._spool and not self._unsent:
             found, end = self._spool.load(self._cursor, LOAD_BYTES)
+            frames = [
+                Frame(each.index, each.time_s, each.base, each.data, now, each.position)
+                for each in found
+                if each.index > self._skip_through
+            ]
             with self._lock:
-                for spooled in found:
-                    self._take_in(spooled, now)
+                for frame in frames:
+                    self._push(frame)
+                self._only_spooled = max(self._only_spooled - len(frames), 0)
                 # Frames that `add` has appended since are behind `end`.
-                self._cursor = end if end < self._spool.log.end else None
+                has_read, self._cursor = end > self._cursor, end if end < self._spool.log.end else None
                 if self._cursor is None:
                     self._only_spooled = 0
-
-    def _take_in(self, spooled: SpooledFrame, now: float) -> None:
-        if spooled.index > self._skip_through:
-            self._only_spooled = max(self._only_spooled - 1, 0)
-            self._skip_through = spooled.index
-            self.recovered += spooled.index < self.first_index
-            frame = Frame(spooled.index, spooled.time_s, spooled.base, spooled.data, now, spooled.position)
-            self._push(frame)
+            if frames:
+                self._skip_through = frames[-1].index
+                self.recovered += sum(frame.index < self.first_index for frame in frames)
+            if not has_read:  # too many files are open in this process: the next call tries again
+                return
 
     def take(self, count: int, max_bytes: int, message: int) -> list[Frame]:
         """Return up to `count` frames, the first of any size, to be written in message number `message`."""

@@ -121,6 +121,9 @@ class SessionConnection:
             while (delay_s := await self._connect_once()) is not None:
                 self._progress.set()
                 await asyncio.sleep(delay_s)
+            self._progress.set()
+            if self.protocol.records_on:
+                await asyncio.Event().wait()  # the checks go on until the client is closed
         finally:
             checks.cancel()
             await asyncio.wait([checks])

@@ -30,6 +30,7 @@ class Outcome(Enum):
     EMPTY = "empty"  # it only remembers how far its session is
     IN_USE = "in use"  # by a client, or by another drain; or another connection has the session
     LEFT = "left"  # the server is not reachable, or refuses the key; a later drain may send it
+    UNUSABLE = "unusable"  # of a newer version, or not this robot's; the log says why
     SET_ASIDE = "set aside"  # the server will never take it
 
 
@@ -72,7 +73,7 @@ async def drain(folder: Path, link_to: Callable[[str | None], Link], **options: 
         return Outcome.IN_USE
     except errors.SpoolUnusable as error:
         logger.error("%s", error)
-        return Outcome.LEFT
+        return Outcome.UNUSABLE
     if spool.is_empty:
         spool.log.close(remove=time.time() - spool.modified_s > EMPTY_S)
         return Outcome.EMPTY

@@ -1,5 +1,6 @@
 """Encode for the wire: the address, a frame's JSON, and the messages made of frames. Pure."""
 
+import contextlib
 import json
 import math
 import re
@@ -178,16 +179,30 @@ def encode_object(value: dict[str, Any]) -> bytes:
 
 def control_message(kind: str, meta_info: dict[str, Any] | None = None, **fields: Any) -> bytes:
     """Return a `start` or `end`. Raises ValueError if meta_info is over 64 KiB or no JSON."""
+    if meta_info is not None and not isinstance(meta_info, dict):
+        raise ValueError(f"meta_info is {type(meta_info).__name__}; dict expected")
     if len(encode_object(meta_info or {})) > MAX_FRAME_BYTES:
         raise ValueError(f"meta_info is over {MAX_FRAME_BYTES} bytes")
     return encode_object({"type": kind} | fields | ({"meta_info": meta_info} if meta_info else {}))
 
 
 def start_message(fps: int, meta_info: dict[str, Any] | None) -> bytes:
-    if not 1 <= fps <= MAX_FPS:
+    if isinstance(fps, bool) or not isinstance(fps, int) or not 1 <= fps <= MAX_FPS:
         # The server would refuse this fps, and assume 60 FPS for the session.
-        raise ValueError(f"fps is {fps}; 1 to {MAX_FPS} expected")
+        raise ValueError(f"fps is {fps}; a whole number from 1 to {MAX_FPS} expected")
     return control_message("start", meta_info, fps=fps)
+
+
+def merged_start(start: bytes, *earlier: str | None) -> bytes:
+    """Return the `start` with the meta_info of earlier messages too; its own keys come last.
+
+    A session that goes on had a `start` and perhaps an `end` which the server has not received yet.
+    """
+    messages = [json.loads(message) for message in (*earlier, start.decode()) if message]
+    meta_info = {name: value for message in messages for name, value in message.get("meta_info", {}).items()}
+    with contextlib.suppress(ValueError):  # together they may be too large
+        return control_message("start", meta_info, fps=messages[-1]["fps"])
+    return start
 
 
 def check_detail(detail: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ next connection, or None if there shall be no other.
 
 import json
 import logging
+import operator
 import random
 import time
 import uuid
@@ -92,7 +93,7 @@ class ClientProtocol:
         """
         self._spool, self._is_drain = spool, is_drain
         self._buffer.attach(spool)
-        self._last_stored = spool.state["acked"]
+        self._last_stored, self._explicit = spool.state["acked"], spool.state["is_explicit"]
         self.session_id = spool.state["session_id"]
         if is_drain:
             spool.start()
@@ -103,6 +104,7 @@ class ClientProtocol:
         before = spool.base
         if before is not None:
             self._wall = self._wall.resumed(before)
+        self._start = encoding.merged_start(self._start, spool.state["start"], spool.state["end"])
         spool.state |= {"start": self._start.decode(), "end": None, "url": url}
         rebooted = before is not None and self._wall.base is not before
         if spool.was_used and (spool.jump or rebooted):
@@ -169,15 +171,20 @@ class ClientProtocol:
     def _add(self, time_s: float, is_own: bool, data: bytes, now: float, index: int | None) -> int | None:
         try:
             if index is not None:
-                self._explicit = True
+                index = operator.index(index)
+                if not self._explicit:
+                    self._explicit = True
+                    if self._spool:
+                        self._spool.note(is_explicit=True)
             elif self._restart:
                 restart, self._restart = self._restart, None
                 self.add_event("restart", restart)
             return self._buffer.add(time_s, self._wall.base if is_own else None, data, now, index)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
+            text = str(error) if isinstance(error, ValueError) else f"frame_index is {index!r:.40}; an integer expected"
             if self._strict:
-                raise errors.FrameInvalid("frame_index", "order", str(error)) from None
-            self._reporter.invalid({"frame_index": ("order", str(error)), "frame": ("order", str(error))}, now)
+                raise errors.FrameInvalid("frame_index", "order", text) from None
+            self._reporter.invalid({"frame_index": ("order", text)}, now)
             return None
 
     def _why_full(self) -> str:
@@ -206,8 +213,16 @@ class ClientProtocol:
 
     def mark(self, note: str, timestamp: float | None = None) -> str | None:
         """Mark a moment of the session, or now; return the id of the mark, or None if it was dropped."""
-        moment = None if timestamp is None else encoding.unix_seconds(timestamp)
-        return self.add_event("mark", {"note": str(note)[:MAX_NOTE]}, moment)
+        faults, moment = {}, None if timestamp is None else encoding.unix_seconds(timestamp)
+        if timestamp is not None and moment is None:
+            faults["timestamp"] = ("time", "the timestamp of a mark is no unix time; the time of the call is used")
+        try:
+            text = str(note)[:MAX_NOTE]
+        except Exception as error:  # a method of the caller's object may raise anything
+            text, faults["mark"] = "", ("object", f"the note of a mark raised {type(error).__name__}")
+        if faults:
+            self._reporter.invalid(faults, self._clock())
+        return self.add_event("mark", {"note": text}, moment)
 
     def add_event(self, kind: str, detail: dict[str, Any], moment_s: float | None = None) -> str | None:
         """Hold an event for sending; return its id, or None if it was dropped. Any thread may call this."""
@@ -220,7 +235,7 @@ class ClientProtocol:
             self._reporter.invalid({kind: ("event", f"{kind}: {error}")}, self._clock())
             return None
         self._events_added += 1
-        if self._events_added > MAX_EVENTS or self.done:
+        if self._events_added > MAX_EVENTS or (self.done and not self.records_on):
             self._reporter.events_dropped += 1
             return None
         self._events[event_id] = event
@@ -278,6 +293,11 @@ class ClientProtocol:
     @property
     def done(self) -> bool:
         return self.error is not None or self.frame_count is not None
+
+    @property
+    def records_on(self) -> bool:
+        """Return whether frames are still kept though nothing is sent any more: another process may have a better key."""
+        return self._spool is not None and isinstance(self.error, KEY_ERRORS)
 
     @property
     def acked(self) -> int:
@@ -548,6 +568,6 @@ class ClientProtocol:
 
     def _stop(self, error: errors.Fatal) -> None:
         self.error = error
-        if not (self._spool and isinstance(error, KEY_ERRORS)):
+        if not self.records_on:
             self._buffer.close()
         self._reporter.report(error)

@@ -5,7 +5,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import RLock
 from typing import Any, Protocol
 
 from .errors import ClientClosed, FrameInvalid, TeleopError
@@ -60,7 +60,7 @@ class Reporter:
         self.acked = self.refused = self.lost = self.not_running = self.joint_changes = 0
         self.events_dropped = 0
         self.last_error: str | None = None
-        self._lock = Lock()
+        self._lock = RLock()  # a signal handler may call `send`
         self._invalid: Counter[str] = Counter()
         self._seen_at: dict[tuple[str, str], float] = {}
         self._waiting: deque[TeleopError] = deque()
@@ -137,5 +137,5 @@ class Reporter:
         try:
             if callback:
                 callback(argument)
-        except Exception:  # the callback is the caller's, and must not stop the robot's loop
+        except (Exception, SystemExit):  # the callback is the caller's, and must not stop the robot's loop
             self.log(logging.ERROR, "error in a callback", exc_info=True)

@@ -105,7 +105,7 @@ class SegmentLog:
         self._segment: _Segment | None = None  # the current one
         self._writable: _Segment | None = None  # the current one, unless a write to it failed or is not finished
         self._retired: list[_Segment] = []  # not synced and closed yet
-        # A record was refused: no later one may be in this segment. The checkpoint of the next one tells what it said.
+        # A record of the state was refused: no later one may be in this segment. The next checkpoint has its contents.
         self._is_incomplete = False
         self._room = 0  # bytes that may be appended until the next check
         self._full = ""  # which bound the room comes from, in words
@@ -185,35 +185,39 @@ class SegmentLog:
         self.work()
         sync_thread.start(self)
 
-    def append(self, number: int, data: bytes) -> Position | None:
+    def append(self, number: int, data: bytes, is_state: bool = False) -> Position | None:
         """Append a record to the page cache by one write; return its position, or None if it could not be written.
 
-        `number` is below CHECKPOINT_END; `data` has at most MAX_DATA_BYTES.
+        `number` is below CHECKPOINT_END; `data` has at most MAX_DATA_BYTES. A record of the state, of which the
+        checkpoint knows too, is written beyond the quota; if it cannot be written, a new segment begins.
         """
         if len(data) > MAX_DATA_BYTES or not 0 <= number < CHECKPOINT_END:
             return None
-        record = encode(number, data)
         with self._lock:
-            segment = self._writable
-            if segment is None or self._is_incomplete:
-                return None
-            self._is_incomplete = True  # until it is written
-            if len(record) > self._room:
-                if self.problem is None:
-                    self._room, self.is_full, self.problem = 0, True, self._full
-                return None
-            position = Position(segment.number, segment.size)
-            self._writable = None  # a signal handler may call append, or raise, before the write is finished
-            try:
-                segment.write(record)
-            except (OSError, ValueError) as error:
-                self._write_failed(segment, error)
-                return None
-            self._writable, self._is_incomplete = segment, False
-            self._room -= len(record)
-            if self.problem is not None:
-                self.problem = None
+            position = self._append(encode(number, data), is_state)
+            self._is_incomplete |= is_state and position is None
             return position
+
+    def _append(self, record: bytes, is_state: bool) -> Position | None:
+        segment = self._writable
+        if segment is None or self._is_incomplete:
+            return None
+        if len(record) > self._room and not is_state:
+            if self.problem is None:
+                self._room, self.is_full, self.problem = 0, True, self._full
+            return None
+        position = Position(segment.number, segment.size)
+        self._writable = None  # a signal handler may call append, or raise, before the write is finished
+        try:
+            segment.write(record)
+        except (OSError, ValueError) as error:
+            self._write_failed(segment, error)
+            return None
+        self._writable = segment
+        self._room -= len(record)
+        if self.problem is not None and not self.is_full:
+            self.problem = None
+        return position
 
     def read(self, position: Position, max_bytes: int) -> tuple[list[Record], Position]:
         """Return the records from `position` on, and the position behind them.
@@ -354,7 +358,7 @@ class SegmentLog:
         if segment is None or self._writable is None:
             with self._lock:  # an append may be under way
                 return self._writable is None and not self._closed and now >= self._reopen_at
-        if self._is_incomplete and not self.is_full:
+        if self._is_incomplete:
             with self._lock:  # an append may be under way
                 return self._is_incomplete and now >= self._reopen_at
         # A full log has to give up its current segment too if all of it is released.

@@ -24,7 +24,7 @@ from .segments import Position, Record, SegmentLog
 # The numbers of records that are no frames; a frame's index is lower.
 STATE, EVENT = 1 << 31, (1 << 31) + 1
 WANTED = "wanted"  # a file by which a client asks a drain for the spool
-WANTED_POLL_S = 0.05
+WANTED_POLL_S, WANTED_S = 0.05, 5.0  # between two touches of that file; it counts for so long
 GAP_S = 1.0
 BLOCK = 600  # indexes that are reserved at a time: 10 s at 60 FPS
 _TIME = struct.Struct("<d")
@@ -106,13 +106,18 @@ class Spool:
             "reserved": 0,
             "last": -1,
             "is_clean": True,
+            "is_explicit": False,  # the program numbers the frames
+            "holes": [],  # ranges of such numbers that are not in the spool
             "bases": [],
             "shifts": [],
             "refused_since": None,  # unix time of the first handshake of a drain that was refused
         }
         self.log = SegmentLog(folder, self._checkpoint, **limits)
         try:
-            self._recover(self.log.newest())
+            try:
+                self._recover(self.log.newest())
+            except (LookupError, TypeError, ValueError) as error:
+                raise SpoolUnusable(f"{folder} holds a state that this version cannot read: {error!r}") from error
             if (found := self.state["robot_id"], self.state["session"]) != (robot_id, session):
                 raise SpoolUnusable(f"{folder} is the spool of robot {found[0]}, session {found[1]}")
         except BaseException:
@@ -135,7 +140,9 @@ class Spool:
     @property
     def is_wanted(self) -> bool:
         """Return whether a client waits for this spool, which a drain has."""
-        return (self.folder / WANTED).exists()
+        with suppress(OSError):
+            return time.time() - (self.folder / WANTED).stat().st_mtime < WANTED_S
+        return False
 
     @property
     def is_empty(self) -> bool:
@@ -182,7 +189,7 @@ class Spool:
     def note(self, **changes: Any) -> None:
         """Change the state, on disk with the next sync."""
         self.state |= changes
-        self.log.append(STATE, self._encoded(changes))
+        self.log.append(STATE, self._encoded(changes), is_state=True)
 
     @property
     def base(self) -> TimeBase | None:
@@ -215,6 +222,18 @@ class Spool:
 
     def note_bases(self) -> None:
         self.note(bases=self.state["bases"])
+
+    def note_hole(self, index: int) -> None:
+        """Note that the program's frame `index` is not in the spool."""
+        holes = self.state["holes"]
+        if holes and holes[-1][1] == index - 1:
+            self.note(holes=[*holes[:-1], [holes[-1][0], index]])
+        else:
+            self.note(holes=[*holes, [index, index]])
+
+    def is_kept(self, index: int) -> bool:
+        """Return whether the frame that an earlier process has numbered so is in the spool, or was sent from it."""
+        return index <= self.last_index and not any(first <= index <= last for first, last in self.state["holes"])
 
     def note_shift(self, first_index: int, by: int) -> None:
         """Note that the frames from `first_index` on, which are on disk, have indexes higher by `by`."""
@@ -253,7 +272,7 @@ class Spool:
 
     def add_event(self, event_id: str, event: Event) -> None:
         self.events[event_id] = event
-        self.log.append(EVENT, self._encoded_event(event_id, event))
+        self.log.append(EVENT, self._encoded_event(event_id, event), is_state=True)
 
     def forget_event(self, event_id: str) -> None:
         """Leave an event that the server has stored out of the next segment; until then it may be sent twice."""

@@ -4,10 +4,9 @@ import asyncio
 import atexit
 import contextlib
 import logging
-import weakref
+import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import TimeoutError as FutureTimeout
-from threading import Thread
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -23,7 +22,7 @@ EXIT_FLUSH_S = 2.0
 
 logger = logging.getLogger("teleop_client")
 
-_running: "weakref.WeakSet[RobotClient]" = weakref.WeakSet()
+_running: "set[RobotClient]" = set()  # also those to which the program has no reference any more
 
 
 @atexit.register
@@ -54,7 +53,7 @@ class RobotClient:
             connection = self._client.prepare()
             self._loop = asyncio.new_event_loop()
             # A daemon thread: a robot's program that forgets to close must still be able to exit.
-            self._thread = Thread(target=self._loop.run_forever, name=f"teleop {self.robot_id}", daemon=True)
+            self._thread = threading.Thread(target=self._loop.run_forever, name=f"teleop {self.robot_id}", daemon=True)
             self._thread.start()
             self._call_soon(self._client.connect, connection)
             _running.add(self)
@@ -116,6 +115,7 @@ class RobotClient:
     def close(self) -> None:
         if loop := self._running_loop():
             self._call(self._client.close())
+            _running.discard(self)
             loop.call_soon_threadsafe(loop.stop)
             self._thread.join()
             loop.close()
@@ -145,6 +145,11 @@ class RobotClient:
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         if loop := self._running_loop():
+            if threading.current_thread() is self._thread:
+                work.close()
+                raise ClientClosed(
+                    "this call waits for the client's thread, so a callback in that thread cannot make it"
+                )
             future = asyncio.run_coroutine_threadsafe(work, loop)
             while True:  # on Windows, Ctrl-C cannot interrupt a wait without a timeout
                 with contextlib.suppress(FutureTimeout):

@@ -10,13 +10,9 @@ from fake_server import FakeServer, until
 from teleop_client import agent
 from teleop_client.drain import REFUSED_S, Outcome
 from test_client_sockets import SESSION, on_loop, send, stored
-from test_client_spool import AWAY, client, offline
+from test_client_spool import AWAY, client, drain, offline
 
 FOLDER = "robot_A"
-
-
-def drain(spool_dir, url=None, keys=None):
-    return agent.drain_all(spool_dir, agent.Keys(keys), url, None)
 
 
 @pytest.fixture

@@ -231,7 +231,7 @@ def test_it_refuses_an_invalid_key_without_showing_it(key):
 @pytest.mark.parametrize(
     ("fps", "meta_info", "message"),
     [
-        pytest.param(0, None, "fps is 0; 1 to 1000", id="fps"),
+        pytest.param(0, None, "fps is 0; a whole number from 1 to 1000", id="fps"),
         pytest.param(60, {"rate": NAN}, "rate is nan", id="nan"),
         pytest.param(60, {"note": "x" * 65536}, "meta_info is over 65536", id="too large"),
     ],

@@ -10,8 +10,11 @@ import threading
 import time
 
 import pytest
+from client_core import Core
 from fake_server import FakeServer, until
-from teleop_client import AsyncRobotClient, ClientClosed, RobotClient, SpoolInUse, SpoolUnusable
+from teleop_client import AsyncRobotClient, ClientClosed, RobotClient, SpoolInUse, SpoolUnusable, agent
+from teleop_client.drain import Outcome
+from teleop_client.encoding import control_message
 from test_client_sockets import SESSION, SOON, on_loop, send, stored
 
 AWAY = "ws://127.0.0.1:9"  # nothing listens on this port
@@ -31,6 +34,10 @@ def offline(count, **options):
         return robot
 
     return run()
+
+
+def drain(spool_dir, url=None, keys=None):
+    return agent.drain_all(spool_dir, agent.Keys(keys), url, None)
 
 
 def events(server, kind):
@@ -235,14 +242,14 @@ async def test_it_records_in_memory_if_the_spool_cannot_be_used(fault, spool_dir
 
 @on_loop
 async def test_it_drops_and_counts_new_frames_when_the_quota_is_full():
-    robot = client(AWAY, max_spool_bytes=30_000).start()
+    robot = client(AWAY, max_spool_bytes=30_000, max_held_frames=600).start()
     await until(lambda: send(robot, 10)[-1] is None)
-    assert robot.stats.dropped
-    kept = robot.stats.pending
+    assert (robot.stats.sent, robot.stats.pending) == (600, 600)
+    kept = 600 - robot.stats.unspooled
     await robot.close()
     async with FakeServer() as server, client(server.url) as robot:
         await robot.flush(5)
-        assert len(stored(server)) == kept
+        assert len(stored(server)) == kept > 100
 
 
 @on_loop
@@ -251,7 +258,7 @@ async def test_it_holds_frames_in_memory_while_the_disk_takes_none(monkeypatch):
     errors = []
     async with FakeServer() as server, client(server.url, on_error=errors.append) as robot:
         log = robot.protocol._spool.log
-        monkeypatch.setattr(log, "append", lambda number, data: setattr(log, "problem", "the disk is full"))
+        monkeypatch.setattr(log, "append", lambda *record, **options: setattr(log, "problem", "the disk is full"))
         assert send(robot, 5) == list(range(5))
         await robot.flush(5)
         assert (stored(server), robot.stats.unspooled) == (list(range(5)), 5)
@@ -297,25 +304,28 @@ async def test_a_new_session_begins_at_once_and_the_old_one_is_sent_to_its_end(k
         assert robot.stats.sent == robot.stats.acked == 5
 
 
+@pytest.mark.parametrize("fault", ["the quota", "a full disk"])
 @on_loop
-async def test_what_a_full_disk_refused_is_on_disk_once_there_is_room():
-    robot = client(AWAY, max_spool_bytes=20_000).start()
+async def test_marks_and_the_end_are_on_disk_though_the_spool_takes_no_frames(fault, monkeypatch):
+    robot = client(AWAY, max_spool_bytes=20_000, max_held_frames=500).start()
     log = robot.protocol._spool.log
     await until(lambda: send(robot, 10)[-1] is None)
+    if fault == "a full disk":
+        monkeypatch.setattr("teleop_client.segments._Segment.write", lambda *_: os.write(10**6, b""))
     assert robot.mark("slips", 1.8e9)
-    log._quota_bytes = 1 << 30
-    log._check_at = 0
+    robot.protocol.end(control_message("end", {"success": True}))
+    if fault == "a full disk":
+        monkeypatch.undo()
+        await until(lambda: log.end.segment == 2)
     folder = log._folder.path
-    await until(lambda: log.end.segment == 2)
-    kept = send(robot, 3)
     shutil.copytree(folder, folder.with_name("a-copy-of-the-spool"))  # as a kill would leave it
     await robot.close()
     shutil.rmtree(folder)
     folder.with_name("a-copy-of-the-spool").rename(folder)
-    async with FakeServer() as server, client(server.url) as robot:
-        await robot.flush(5)
-        await until(lambda: events(server, "mark"))
-        assert stored(server)[-3:] == kept
+    async with FakeServer() as server:
+        assert await drain(folder.parent.parent, server.url) == {Outcome.SENT: 1}
+        assert events(server, "mark") == [{"note": "slips"}]
+        assert server.messages[-1] == {"type": "end", "meta_info": {"success": True}}
 
 
 @pytest.mark.parametrize("call", ["flush", "wait_connected"])
@@ -371,3 +381,102 @@ async def test_frames_that_a_thread_sends_during_new_session_are_all_stored_once
         await asyncio.to_thread(robot.end, 20)
         assert None not in sent
         assert sum(map(len, server.sessions.values())) == len(sent)
+
+
+@on_loop
+async def test_a_push_that_is_interrupted_the_second_time_is_stored_once():
+    def push(robot, count):
+        return [robot.send({"a": 0.5}, timestamp=1.8e9 + number, frame_index=number) for number in range(count)]
+
+    async with FakeServer() as server:
+        async with client(server.url) as robot:
+            push(robot, 100)
+        robot = client(AWAY).start()
+        push(robot, 50)
+        await robot.close()
+        async with client(server.url) as robot:
+            await robot.flush(5)
+        assert stored(server) == list(range(100))
+
+
+@on_loop
+async def test_a_push_tells_which_frames_cannot_be_added_behind_later_ones():
+    robot = client(AWAY, max_spool_bytes=6_000, max_held_frames=1).start()
+    log = robot.protocol._spool.log
+    first = [robot.send({"a": 0.5}, frame_index=number) for number in range(200)]
+    log._quota_bytes = 1 << 30
+    log._check_at = 0
+    await until(lambda: log.problem is None)
+    assert robot.send({"a": 0.5}, frame_index=200) == 200
+    await robot.close()
+    robot = client(AWAY).start()
+    second = [robot.send({"a": 0.5}, frame_index=number) for number in range(201)]
+    await robot.close()
+    assert second == [*first[:-1], None, 200] if first[-1] is not None else second == [*first, 200]
+    assert None in first
+
+
+@pytest.mark.parametrize("index", [5.5, "7", None, 2**31])
+def test_an_index_that_is_no_index_drops_that_frame_only(index):
+    core = Core()
+    frame = ({"a": 1.0}, None, 1.8e9, {})
+    assert core.send(*frame, frame_index=2**31 if index is None else index) is None
+    assert core.send(*frame) == 0
+
+
+@on_loop
+async def test_a_spool_that_cannot_be_used_does_not_stop_the_others(spool_dir):
+    await offline(2, session="the-first-session")
+    for segment in (spool_dir / "robot_A" / "the-first-session").glob("*.spool"):
+        segment.write_bytes(b"TELEOPS2" + segment.read_bytes()[8:])
+    await offline(2)
+    (spool_dir / "robot_A" / SESSION / "wanted").touch()  # of a client that was killed while it waited
+    os.utime(spool_dir / "robot_A" / SESSION / "wanted", (0, 0))
+    async with FakeServer() as server:
+        assert await drain(spool_dir, server.url) == {Outcome.UNUSABLE: 1, Outcome.SENT: 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("linger_s", -1),
+        ("linger_s", "x"),
+        ("connect_timeout_s", 0),
+        ("max_spool_bytes", 0),
+        ("max_held_frames", 0),
+        ("min_free_bytes", -1),
+        ("fps", 29.97),
+        ("meta_info", [1]),
+        ("session", ""),
+    ],
+)
+def test_it_names_the_option_that_cannot_be_used(name, value):
+    with pytest.raises(ValueError, match=rf"^{name} is"):
+        AsyncRobotClient(AWAY, "robot_A", **{name: value})
+
+
+@on_loop
+async def test_labels_of_a_session_that_was_ended_offline_arrive_though_it_goes_on():
+    robot = client(AWAY, meta_info={"task": "fold", "operator": "ada"}).start()
+    send(robot, 1)
+    with pytest.raises(TimeoutError):
+        await robot.end(0.01, {"success": True})
+    await robot.close()
+    async with FakeServer() as server, client(server.url, meta_info={"operator": "bob"}) as robot:
+        await robot.flush(5)
+        assert server.messages[0]["meta_info"] == {"task": "fold", "operator": "bob", "success": True}
+
+
+@on_loop
+async def test_marks_are_kept_too_while_the_key_is_wrong():
+    async with FakeServer() as server:
+        server.status = 403
+        robot = client(server.url).start()
+        await until(lambda: robot.protocol.error)
+        send(robot, 1)
+        assert robot.mark("slips")
+        await robot.close()
+        server.status = None
+        async with client(server.url) as robot:
+            await robot.end(5)
+        assert events(server, "mark") == [{"note": "slips"}]
