@@ -3,9 +3,13 @@
 from drf_spectacular.utils import OpenApiExample
 
 TIMES = {"start_timestamp": 1795362000.123, "end_timestamp": 1795362010.123}
+REST = {"camera_key": "front", **TIMES, "file": "(content of the file)"}
 UPLOAD = OpenApiExample(
-    "A chunk to upload",
-    {"session": 17, "camera_key": "front", **TIMES, "file": "(content of the file)"},
+    "A chunk to upload", {"session": 17, **REST}, request_only=True, media_type="multipart/form-data"
+)
+UPLOAD_BY_KEY = OpenApiExample(
+    "A chunk that a robot uploads by the session's key",
+    {"session_key": "5f0c8a52-fold-towel", **REST},
     request_only=True,
     media_type="multipart/form-data",
 )

@@ -6,16 +6,19 @@ from django.core.validators import RegexValidator
 from rest_framework import serializers
 from rest_framework.exceptions import APIException, ValidationError
 
-from robots.api.exceptions import TooLarge
+from robots.api.exceptions import Conflict, TooLarge
 from robots.api.fields import StrictCharField, StrictFields
+from robots.models import ROBOT_ID
 from teleop.frames.parameters import WholeField
-from teleop.models import TeleopSession
-from teleop.protocol import MAX_TIMESTAMP, MIN_TIMESTAMP
+from teleop.models import DeletedSession, TeleopSession
+from teleop.protocol import MAX_TIMESTAMP, MIN_TIMESTAMP, SESSION_KEY
 from videos.models import CAMERA_KEY, MAX_CAMERA_KEY, Timing, VideoChunk
 from videos.probe import Facts, NoVideo, ProbesBusy, probe
 
 MAX_ID = 2**31 - 1
 CAMERA_EXPECTED = "camera_key is %(value).40s; letters, digits, _ and -, separated by single dots, expected"
+KEY_EXPECTED = f"session_key is %(value).70s; {SESSION_KEY.pattern} expected"
+ROBOT_EXPECTED = f"robot is %(value).70s; {ROBOT_ID.pattern} expected"
 TOLERANCE_S, TOLERANCE = 1.0, 0.05  # a camera's frame rate is less accurate than a clock
 
 
@@ -23,6 +26,28 @@ class UploadsBusy(APIException):
     status_code = 503
     default_code = "uploads_busy"
     wait = 10  # Retry-After
+
+
+class SessionUnknown(Conflict):
+    """The robot has no session with this key yet: its frames may come later."""
+
+    def __init__(self, robot_id: str, key: str):
+        detail = f"robot {robot_id} has no session {key} yet; try again later"
+        super().__init__({"detail": detail, "code": "session_unknown"})
+
+
+class SessionDeleted(APIException):
+    status_code = 410
+
+    def __init__(self, robot_id: str, key: str):
+        super().__init__({"detail": f"session {key} of robot {robot_id} was deleted", "code": "session_deleted"})
+
+
+class SessionProblem(serializers.Serializer):
+    detail = serializers.CharField()
+    code = serializers.ChoiceField(
+        ["session_unknown", "session_deleted"], required=False, help_text="Only of an upload with session_key."
+    )
 
 
 class FileLinkField(serializers.HyperlinkedIdentityField):
@@ -134,10 +159,30 @@ def no_such_session(session_id: int) -> str:
     return f"session is {session_id}; there is no such session"
 
 
+def session_with_key(robot_id: str, key: str) -> TeleopSession:
+    """Return the robot's session with this key; raises SessionDeleted or SessionUnknown."""
+    session = TeleopSession.objects.filter(robot_id=robot_id, key=key).first()
+    if session:
+        return session
+    if DeletedSession.objects.filter(robot_id=robot_id, key=key).exists():
+        raise SessionDeleted(robot_id, key)
+    raise SessionUnknown(robot_id, key)
+
+
 class UploadSerializer(StrictFields, serializers.Serializer):
     """A chunk of one camera's video."""
 
-    session = WholeField(1, MAX_ID, required=True, help_text="The session's id.")
+    session = WholeField(1, MAX_ID, help_text="The session's id. It or session_key is required.")
+    session_key = StrictCharField(
+        required=False,
+        validators=[RegexValidator(rf"\A{SESSION_KEY.pattern}\Z", KEY_EXPECTED)],
+        help_text="The session's key, in place of session: a robot chooses it before it reaches the server.",
+    )
+    robot = StrictCharField(
+        required=False,
+        validators=[RegexValidator(rf"\A{ROBOT_ID.pattern}\Z", ROBOT_EXPECTED)],
+        help_text="The id of the robot of session_key. A robot that uploads need not send it.",
+    )
     camera_key = StrictCharField(
         max_length=MAX_CAMERA_KEY,
         validators=[RegexValidator(rf"\A{CAMERA_KEY}\Z", CAMERA_EXPECTED)],
@@ -187,7 +232,30 @@ class UploadSerializer(StrictFields, serializers.Serializer):
             raise ValidationError(
                 {"end_timestamp": [f"end_timestamp is {end}; later than start_timestamp ({start}) expected"]}
             )
+        key, robot_id = attrs.pop("session_key", None), attrs.pop("robot", None)
+        if (key is None) == ("session" not in attrs):
+            raise ValidationError({"session": ["session or session_key is required, and only one of them"]})
+        if key is not None:
+            attrs["session"] = session_with_key(self._robot_of_key(robot_id), key)
+        elif robot_id is not None:
+            raise ValidationError({"robot": [f"robot is {robot_id}; session_key, in place of session, expected"]})
         return attrs
+
+    def _robot_of_key(self, robot_id: str | None) -> str:
+        """Return the id of the robot whose session key was sent; a robot may name only itself."""
+        robot = self.context.get("robot")
+        if robot and robot_id not in (None, robot.pk):
+            raise ValidationError({"robot": [f"robot is {robot_id}; {robot.pk}, whose key was sent, expected"]})
+        if not robot and robot_id is None:
+            raise ValidationError({"robot": ["robot is required with session_key"]})
+        return robot.pk if robot else robot_id
+
+    def deleted(self) -> APIException:
+        """Return the error for a session that was deleted while its video was uploaded."""
+        session = self.validated_data["session"]
+        if "session_key" in self.initial_data:
+            return SessionDeleted(session.robot_id, session.key)
+        return ValidationError({"session": [no_such_session(session.pk)]})
 
     def chunk(self) -> VideoChunk:
         """Return the chunk with what the client sent, without the file."""

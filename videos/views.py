@@ -2,7 +2,6 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework import mixins
 from rest_framework.decorators import action
-from rest_framework.exceptions import ValidationError
 from rest_framework.parsers import MultiPartParser
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
@@ -18,7 +17,7 @@ from videos import examples
 from videos.content import AnythingIsAccepted, original_of, poster_of, proxy_of, respond
 from videos.filters import VideoFilter
 from videos.models import EXTENSIONS, Overlap, SessionGone, VideoChunk
-from videos.serializers import UploadedVideoSerializer, UploadSerializer, VideoSerializer, no_such_session
+from videos.serializers import SessionProblem, UploadedVideoSerializer, UploadSerializer, VideoSerializer
 from videos.uploads import check_room, refused_if_disk_is_full
 
 RANGE = OpenApiParameter(
@@ -52,17 +51,23 @@ def _responses(*media_types: str) -> dict:
         summary="Upload a video",
         description="Stores a chunk of one camera's video, unchanged. When the response arrives, the file is on the "
         "server's disk. If the same chunk is already stored, the response is 200, so a client may repeat an upload. "
-        "A robot's key may upload to the robot's own sessions.",
+        "A robot's key may upload to the robot's own sessions. A robot may name its session by `session_key`, and a "
+        "person by `robot` and `session_key`: then the answer to an unknown key is 409, to a deleted session 410.",
         request={"multipart/form-data": UploadSerializer},
         responses={
             201: UploadedVideoSerializer,
             200: OpenApiResponse(UploadedVideoSerializer, "The same chunk is already stored."),
-            409: problem("Another chunk of this camera overlaps this time; the response names it."),
+            409: OpenApiResponse(
+                SessionProblem,
+                "Another chunk of this camera overlaps this time; the response names it. Or, with the code "
+                "`session_unknown`, the robot has no session with this key yet: try again later.",
+            ),
+            410: OpenApiResponse(SessionProblem, "The session of this session_key was deleted."),
             411: problem("The request has no Content-Length."),
             413: problem("The file or the body is too large; the response names the maximum."),
             507: problem("Too little disk space, as a part is reserved for frames; the response gives the sizes."),
         },
-        examples=[examples.UPLOAD, examples.VIDEO, examples.WITH_WARNING],
+        examples=[examples.UPLOAD, examples.UPLOAD_BY_KEY, examples.VIDEO, examples.WITH_WARNING],
     ),
     destroy=extend_schema(
         summary="Delete a video", description="Deletes the chunk and its files permanently.", responses={204: None}
@@ -90,7 +95,7 @@ class VideoViewSet(AuditedDestroyMixin, mixins.ListModelMixin, mixins.RetrieveMo
             with refused_if_disk_is_full():
                 kept, is_new = chunk.keep(file, actor=audit.actor_of(request))
         except SessionGone:
-            raise ValidationError({"session": [no_such_session(chunk.session_id)]}) from None
+            raise upload.deleted() from None
         except Overlap as error:
             raise Conflict(str(error)) from None
         if is_new:

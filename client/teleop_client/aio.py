@@ -9,13 +9,16 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from math import inf
 from pathlib import Path
 from ssl import SSLContext
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from . import encoding
+from .cameras import Cameras, is_available
 from .connection import Link, SessionConnection, in_thread
 from .drain import drain_leftovers
 from .errors import ClientClosed, SpoolUnusable, TeleopError, TeleopTimeout
@@ -25,12 +28,16 @@ from .reconnect import DEFAULT_DELAYS, Delays
 from .reporting import Reporter, Stats
 from .spool import default_folder, open_spool
 
+if TYPE_CHECKING:
+    from .camera import Camera
+
 logger = logging.getLogger("teleop_client")
 
 FLUSH_ON_ERROR_S = 2.0
 EXIT_TIMEOUT_S = 30.0
 FINISH_S = 10.0  # after it, a session that was ended waits for its turn: a hundred must not connect at once
 LEFTOVERS_INTERVAL_S, LEFTOVERS_POLL_S = 60.0, 0.5
+FILMS_S = 10.0  # for the last films, while the server answers
 LOCK_WAIT_S = 5.0  # a drain gives the spool back within this time
 
 
@@ -70,6 +77,8 @@ class AsyncRobotClient:
         max_held_frames: int = 100_000,
         max_held_bytes: int = 64 << 20,
         linger_s: float = 0.05,
+        cameras: bool = True,
+        upload_kbit_s: float | None = None,
         compression: str | None = "deflate",
         ssl: SSLContext | None = None,
         ca_file: str | None = None,
@@ -124,6 +133,9 @@ class AsyncRobotClient:
         self._finishing: dict[SessionConnection, asyncio.Task[None]] = {}
         self._leftovers: asyncio.Task[None] | None = None
         self._has_leftovers = asyncio.Event()
+        self._cameras: Cameras | None = None
+        if cameras and self._spool_dir is not None and is_available():
+            self._cameras = Cameras(self._link, self._reporter, lambda: self._connection, upload_kbit_s, strict)
         # A frame belongs to the session before a call of new_session, or to the one after it.
         self._sending = threading.RLock()
         self._connection = self._new_connection(meta_info, session)
@@ -164,6 +176,8 @@ class AsyncRobotClient:
     def prepare(self) -> SessionConnection:
         """Do the part of `start` that needs no event loop."""
         self._open_spool(self._connection)
+        if self._cameras:
+            self._cameras.begin(self._connection)
         self._process = os.getpid()
         return self._connection
 
@@ -219,13 +233,28 @@ class AsyncRobotClient:
         """Do `send` for another thread; without `linger_s` it must then cause a call of `wake` in the event loop."""
         if self.is_running:
             with self._sending:
-                return self.protocol.send(observation, action, timestamp, extra, frame_index)
+                moment = self.protocol.moment()
+                if self._cameras:
+                    observation = self._cameras.take_images(observation, timestamp, moment)
+                    extra = self._cameras.take_images(extra, timestamp, moment) if extra else extra
+                return self.protocol.send(observation, action, timestamp, extra, frame_index, moment)
         self.protocol.reject(self._why_not_running())
         return None
 
     def wake(self) -> None:
         self.protocol.report_waiting()
         self._connection.wake()
+
+    def camera(self, name: str, **options: Any) -> "Camera":
+        """Return a camera of this client; its `write` records pictures into films, which are uploaded.
+
+        Images in an observation go to the camera of their key by themselves. Options of the first call: `fps` (the rate
+        that the camera promises), `encoder`, `crf` and `channels`. Raises ClientClosed without the extra `camera` or
+        without a spool.
+        """
+        if self._cameras is None:
+            raise ClientClosed("cameras need the extra `camera` of this package, cameras=True and a spool_dir")
+        return self._cameras.camera(name, **options)
 
     def mark(self, note: str, timestamp: float | None = None) -> str | None:
         """Mark this moment of the session, or that of `timestamp`, for people; return the id of the mark.
@@ -257,6 +286,8 @@ class AsyncRobotClient:
         self._open_spool(current)
         with self._sending:
             before, self._connection = self._connection, current
+            if self._cameras:
+                self._cameras.begin(current)
             before.protocol.end(end)
         return before, current
 
@@ -271,11 +302,12 @@ class AsyncRobotClient:
         try:
             async with asyncio.timeout(FINISH_S if connection.protocol.is_spooled else None):
                 await connection.wait(lambda: False)
+                if self._cameras:
+                    await asyncio.to_thread(self._cameras.finish, connection, FINISH_S)
         except TimeoutError:
             pass
         finally:
-            await connection.close()
-            await in_thread(connection.protocol.leave)
+            await self._leave(connection)
             self._has_leftovers.set()
             counts = connection.protocol.counts()
             self._past.update({name: counts[name] for name in counts if not name.endswith("pending")})
@@ -314,7 +346,8 @@ class AsyncRobotClient:
 
     @property
     def stats(self) -> Stats:
-        return self._reporter.stats([self.protocol, *(each.protocol for each in list(self._finishing)), self])
+        stats = self._reporter.stats([self.protocol, *(each.protocol for each in list(self._finishing)), self])
+        return replace(stats, **self._cameras.counts()) if self._cameras else stats
 
     def counts(self) -> dict[str, int]:
         """Return the counts of the sessions that are complete."""
@@ -338,6 +371,8 @@ class AsyncRobotClient:
         with self._sending:
             self.protocol.end(end)
         self.wake()
+        if self._cameras:
+            await in_thread(partial(self._cameras.complete, self._connection))
         if self._finishing:
             begin_s = time.monotonic()
             await asyncio.wait(list(self._finishing.values()), timeout=timeout)
@@ -353,9 +388,18 @@ class AsyncRobotClient:
             for task in filter(None, [self._leftovers, *self._finishing.values()]):
                 task.cancel()
                 await asyncio.wait([task])
-            await self._connection.close()
-            self.protocol.report_waiting()
-            await in_thread(self.protocol.leave)
+            if self._cameras:
+                timeout_s = FILMS_S if self.protocol.greeted else 0.0
+                await in_thread(partial(self._cameras.finish, self._connection, timeout_s))
+                await in_thread(self._cameras.close)
+            await self._leave(self._connection)
+
+    async def _leave(self, connection: SessionConnection) -> None:
+        await connection.close()
+        connection.protocol.report_waiting()
+        if self._cameras:
+            await in_thread(partial(self._cameras.leave, connection))
+        await in_thread(connection.protocol.leave)
 
     async def __aenter__(self) -> Self:
         return self.start()

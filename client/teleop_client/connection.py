@@ -11,6 +11,7 @@ from websockets.typing import Subprotocol
 
 from . import network
 from .encoding import SUBPROTOCOL, key_header, websocket_url
+from .film_upload import FilmUploader
 from .protocol import ClientProtocol
 from .reconnect import CODE_NETWORK
 
@@ -46,7 +47,7 @@ class Link:
         ping_timeout_s: float = 20.0,
         linger_s: float = 0.05,
     ) -> None:
-        self.url, self.robot_id, self.proxy = url, robot_id, proxy
+        self.url, self.robot_id, self.proxy, self._key = url, robot_id, proxy, key
         self.connect_timeout_s, self.linger_s = connect_timeout_s, linger_s
         # Pings detect a dead server only while the buffer has room: websockets waits for room before it times a ping.
         self.stall_s = ping_interval_s + ping_timeout_s
@@ -59,6 +60,11 @@ class Link:
             "close_timeout": CLOSE_TIMEOUT_S,
             **network.connect_options(url=url, ca_file=ca_file, ssl=ssl, proxy=proxy, compression=compression),
         }
+
+    def film_uploader(self, kbit_s: float | None, **options: Any) -> FilmUploader:
+        """Return an uploader of films to the same server. Raises ValueError for the rate."""
+        ssl = self._options.get("ssl")
+        return FilmUploader(self.url, self._key, ssl=ssl, proxy=self.proxy, kbit_s=kbit_s, **options)
 
     def address(self, session: str) -> str:
         """Return the address of a session. Raises ValueError."""

@@ -1,5 +1,6 @@
 """Send what processes that have died have left in their spools."""
 
+import asyncio
 import logging
 import os
 import shutil
@@ -10,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from . import errors, system
-from .connection import Link, SessionConnection
+from .connection import Link, SessionConnection, in_thread
+from .film_file import FOLDER
 from .protocol import ClientProtocol
 from .spool import Spool
 
@@ -74,7 +76,8 @@ async def drain(folder: Path, link_to: Callable[[str | None], Link], **options: 
     except errors.SpoolUnusable as error:
         logger.error("%s", error)
         return Outcome.UNUSABLE
-    if spool.is_empty:
+    films = folder / FOLDER
+    if spool.is_empty and not films.is_dir():
         spool.log.close(remove=time.time() - spool.modified_s > EMPTY_S)
         return Outcome.EMPTY
     try:
@@ -85,6 +88,22 @@ async def drain(folder: Path, link_to: Callable[[str | None], Link], **options: 
         return Outcome.LEFT
     protocol = ClientProtocol(**options)
     protocol.attach(spool, is_drain=True)
+    outcome = Outcome.SENT if spool.is_empty else await _send(folder, link, protocol, spool)
+    try:
+        if outcome is Outcome.SENT and films.is_dir() and not await _upload(films, link, protocol):
+            outcome = Outcome.LEFT
+    finally:
+        await in_thread(lambda: protocol.leave(is_done=outcome is Outcome.SENT))
+    stats = protocol.stats
+    why = protocol.error or stats.last_error or ""
+    logger.info("%s: %s; %d frames sent, %d refused %s", folder, outcome.value, stats.acked, stats.refused, why)
+    if outcome is Outcome.SET_ASIDE:
+        set_aside(folder, f"{why}; {stats.pending} frames")
+    return outcome
+
+
+async def _send(folder: Path, link: Link, protocol: ClientProtocol, spool: Spool) -> Outcome:
+    """Send the frames, the events and the end."""
     session_id = spool.state["session_id"]
     query = "&takeover=no" + (f"&expect={session_id}" if session_id is not None else "")
     connection = SessionConnection(link, folder.name, protocol, query)
@@ -93,14 +112,19 @@ async def drain(folder: Path, link_to: Callable[[str | None], Link], **options: 
         await _run(connection, spool)
     finally:
         await connection.close()
-        outcome = _outcome(protocol, spool)
-        protocol.leave(is_done=outcome is Outcome.SENT)
-    stats = protocol.stats
-    why = protocol.error or stats.last_error or ""
-    logger.info("%s: %s; %d frames sent, %d refused %s", folder, outcome.value, stats.acked, stats.refused, why)
-    if outcome is Outcome.SET_ASIDE:
-        set_aside(folder, f"{why}; {stats.pending} frames")
-    return outcome
+    return _outcome(protocol, spool)
+
+
+async def _upload(films: Path, link: Link, protocol: ClientProtocol) -> bool:
+    """Upload the films of a dead process; return whether none is left."""
+    uploader = link.film_uploader(None)
+    try:
+        return not await asyncio.to_thread(uploader.drain, films, films.parent.name, protocol.time_of)
+    except ImportError:
+        logger.error("%s: films need PyAV: install the extra `camera` of this package", films)
+        return False
+    finally:
+        uploader.stop()
 
 
 async def _run(connection: SessionConnection, spool: Spool) -> None:

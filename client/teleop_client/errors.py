@@ -60,6 +60,14 @@ class EventRefused(TeleopError):
     """Reported only: the server will never store this mark or other event, so it is dropped."""
 
 
+class CameraFault(TeleopError):
+    """Reported only: a camera has stopped, is frozen, changed its size, or is slower than it promised."""
+
+
+class FilmError(TeleopError):
+    """Reported only: pictures could not be recorded, or a film could not be uploaded."""
+
+
 class DisconnectedByStaff(TeleopError):
     """Reported only: staff disconnected the robot (4403); the client reconnects after a minute."""
 

@@ -12,11 +12,13 @@ import random
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from . import encoding, errors, reconnect
 from .buffer import Frame, FrameBuffer
-from .clock import Clock
+from .clock import Clock, TimeBase
+from .film_file import FOLDER
 from .reconnect import DEFAULT_DELAYS, Backoff, Delays
 from .reporting import Reporter, Stats
 from .spool import Event, Spool
@@ -126,13 +128,14 @@ class ClientProtocol:
         timestamp: float | None,
         extra: dict[str, Any],
         frame_index: int | None = None,
+        moment: tuple[float, TimeBase] | None = None,
     ) -> int | None:
-        """Hold a frame for sending; return its index, or None if it was dropped. Any thread may call this.
+        """Hold a frame of this moment, or of now; return its index, or None if it was dropped. Any thread may call this.
 
         Raises nothing, except with `strict`: FrameInvalid and ClientClosed.
         """
         try:
-            return self._send(observation, action, timestamp, extra, frame_index)
+            return self._send(observation, action, timestamp, extra, frame_index, moment or self.moment())
         except Exception as error:  # objects of the caller raise anything, and must not stop the robot's loop
             if self._strict:
                 raise
@@ -141,12 +144,17 @@ class ClientProtocol:
             return None
 
     def _send(
-        self, observation: Any, action: Any, timestamp: float | None, extra: dict[str, Any], frame_index: int | None
+        self,
+        observation: Any,
+        action: Any,
+        timestamp: float | None,
+        extra: dict[str, Any],
+        frame_index: int | None,
+        moment: tuple[float, TimeBase],
     ) -> int | None:
         if self._end is not None:
             self.reject("the session has been ended")
             return None
-        since_s = self._wall.since_s()
         frame = encoding.encode_frame(observation, action, timestamp, extra)
         now = self._clock()
         if frame.faults:
@@ -159,16 +167,16 @@ class ClientProtocol:
         if frame.joints != self._joints:
             self._compare_joints(frame.joints, now)
         if frame.time_s is None:
-            index = self._add(since_s, True, frame.data, now, frame_index)
+            index = self._add(*moment, frame.data, now, frame_index)
         else:
-            index = self._add(frame.time_s, False, frame.data, now, frame_index)
+            index = self._add(frame.time_s, None, frame.data, now, frame_index)
         if self._dropping is not (index is None):
             self._dropping = index is None
             why = f"dropped: {self._why_full()}" if self._dropping else "held again"
             self._reporter.log(logging.ERROR, "frames are %s", why)
         return index
 
-    def _add(self, time_s: float, is_own: bool, data: bytes, now: float, index: int | None) -> int | None:
+    def _add(self, time_s: float, base: TimeBase | None, data: bytes, now: float, index: int | None) -> int | None:
         try:
             if index is not None:
                 index = operator.index(index)
@@ -179,7 +187,7 @@ class ClientProtocol:
             elif self._restart:
                 restart, self._restart = self._restart, None
                 self.add_event("restart", restart)
-            return self._buffer.add(time_s, self._wall.base if is_own else None, data, now, index)
+            return self._buffer.add(time_s, base, data, now, index)
         except (TypeError, ValueError) as error:
             text = str(error) if isinstance(error, ValueError) else f"frame_index is {index!r:.40}; an integer expected"
             if self._strict:
@@ -281,7 +289,10 @@ class ClientProtocol:
                 state |= {"last": self._buffer.next_index - 1, "is_clean": True}
             if is_done is None:
                 is_done = self.frame_count is not None and not self.pending
-            spool.close(is_done, **state)
+            if is_done:
+                state |= {"end": None}
+            # Films that wait need the spool: it names the server.
+            spool.close(is_done and not (spool.folder / FOLDER).is_dir(), **state)
 
     def end(self, message: bytes = BARE_END) -> None:
         """Request the session's end, after all held frames are sent, by this message `end`."""
@@ -296,7 +307,7 @@ class ClientProtocol:
 
     @property
     def records_on(self) -> bool:
-        """Return whether frames are still kept though nothing is sent any more: another process may have a better key."""
+        """Return whether frames are kept though none is sent any more: another process may have a better key."""
         return self._spool is not None and isinstance(self.error, KEY_ERRORS)
 
     @property
@@ -316,6 +327,30 @@ class ClientProtocol:
     @property
     def pending(self) -> int:
         return len(self._buffer)
+
+    @property
+    def folder(self) -> Path | None:
+        """Return the folder of the spool, or None without one."""
+        return self._spool.folder if self._spool else None
+
+    def moment(self) -> tuple[float, TimeBase]:
+        """Return the present time, in seconds since a time base."""
+        return self._wall.since_s(), self._wall.base
+
+    def time_of(self, since_s: float, base: dict[str, Any]) -> float | None:
+        """Return the unix time of a moment of this session, or None as long as its time base is not fixed."""
+        for _, each in self._spool.state["bases"] if self._spool else ():
+            if each.key == (base["boot"], base["elapsed_s"]) and each.is_fixed:
+                return float(each.time_s(since_s))
+        return None
+
+    def has_room(self, film_bytes: int, share: float) -> bool:
+        """Return whether films, which have so many bytes, and frames use less than this share of the quota."""
+        if self._spool is None:
+            return False
+        log = self._spool.log
+        log.other_bytes = film_bytes
+        return not log.is_full and log.used_bytes + film_bytes < share * log.quota_bytes
 
     @property
     def next_frame_index(self) -> int:
@@ -361,9 +396,10 @@ class ClientProtocol:
             return self._start
         if len(self._events) > len(self._events_sent) and (event := self._next_event()):
             return event
-        if self.must_sync:
-            return None
         if self._end is not None and not self._end_sent and not self._buffer.unsent:
+            self._time_is_set()  # of a session without frames, for its films
+            if self.must_sync:
+                return None
             self._end_sent = True
             return self._end
         return None

@@ -40,11 +40,9 @@ class Stats:
     recovered: int = 0  # read from the spool: an earlier process has left them
     unspooled: int = 0  # held in memory only, because the disk did not take them
     events_pending: int = 0  # marks and other events that wait for the server's answer
+    cameras: dict[str, dict[str, int]] = field(default_factory=dict)  # by camera: counts of its pictures
+    films: dict[str, int] = field(default_factory=dict)  # uploaded, refused and waiting
     events_dropped: int = 0  # beyond 1,000 of a session, or after its end
-
-
-# The counts that a session has.
-COUNTS = ("sent", "dropped", "recovered", "unspooled", "pending", "reconnects", "events_pending")
 
 
 class HasCounts(Protocol):
@@ -68,19 +66,25 @@ class Reporter:
 
     def stats(self, sessions: Iterable[HasCounts]) -> Stats:
         """Return the counts of this client, and those of its sessions in sum."""
-        counts: Counter[str] = Counter(dict.fromkeys(COUNTS, 0))
+        counts: Counter[str] = Counter()
         for session in sessions:
             counts.update(session.counts())
         return Stats(
-            events_dropped=self.events_dropped,
+            sent=counts["sent"],
             acked=self.acked,
             refused=self.refused,
+            dropped=counts["dropped"],
+            pending=counts["pending"],
             lost=self.lost,
+            reconnects=counts["reconnects"],
             last_error=self.last_error,
             not_running=self.not_running,
             joint_changes=self.joint_changes,
             invalid=dict(self._invalid),
-            **counts,
+            recovered=counts["recovered"],
+            unspooled=counts["unspooled"],
+            events_pending=counts["events_pending"],
+            events_dropped=self.events_dropped,
         )
 
     # Any thread calls these two. A log or `on_error` may take long, so errors wait until the client's thread flushes.

@@ -93,6 +93,7 @@ class SegmentLog:
         """
         self.problem: str | None = None  # why appends fail now, in words
         self.is_full = False  # the quota or min_free_bytes is reached
+        self.other_bytes = 0  # of other files of the owner, which count towards the quota
         self.interval_s = sync_interval_s
         self._checkpoint = checkpoint
         self._min_free_bytes = min_free_bytes
@@ -129,7 +130,7 @@ class SegmentLog:
             if isinstance(error, OSError):
                 raise SpoolUnusable(f"the spool {folder} cannot be used: {_in_words(error)}") from error
             raise
-        self._quota_bytes = quota_bytes
+        self.quota_bytes = quota_bytes
         self._next_number = max(self._old, default=0) + 1
         self._durable = self.end
         sync_thread.add(self)
@@ -341,12 +342,12 @@ class SegmentLog:
         try:
             free = system.free_bytes(self._folder.path) - self._min_free_bytes
         except OSError:
-            free = self._quota_bytes  # a write will find out
+            free = self.quota_bytes  # a write will find out
         with self._lock:
-            allowed = self._quota_bytes - self.used_bytes
+            allowed = self.quota_bytes - self.used_bytes - self.other_bytes
             self._full = "the spool has reached its quota" if allowed <= free else "the disk is almost full"
             room = min(free, allowed)
-            if room < (min(ROOM_TO_GO_ON, self._quota_bytes // 4) if self.is_full else 1):
+            if room < (min(ROOM_TO_GO_ON, self.quota_bytes // 4) if self.is_full else 1):
                 self._room, self.is_full, self.problem = 0, True, self._full
             else:
                 self._room = room

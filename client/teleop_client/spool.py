@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -199,10 +198,7 @@ class Spool:
 
     def begin_base(self, base: TimeBase) -> None:
         """Use this base for the frames from here on."""
-        bases, first, used = self.state["bases"], self.log.first, [event.base for event in self.events.values()]
-        # Bases that no frame on disk and no event uses any more are forgotten.
-        needed = [each for each, after in pairwise(bases) if after[0] > first or each[1] in used] + bases[-1:]
-        self.note(bases=[*needed, (self.log.end, base)])
+        self.note(bases=[*self.state["bases"], (self.log.end, base)])
 
     def fix_bases(self, now: TimeBase) -> None:
         """Fix the times of all frames so far; `now` is a base whose clock is set.

@@ -8,11 +8,14 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import TimeoutError as FutureTimeout
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from .aio import AsyncRobotClient
 from .errors import ClientClosed, TeleopError
 from .reporting import Stats
+
+if TYPE_CHECKING:
+    from .camera import Camera
 
 T = TypeVar("T")
 
@@ -71,6 +74,9 @@ class RobotClient:
         if not self._client.lingers and self._client.is_running:
             self._call_soon(self._client.wake)
         return index
+
+    def camera(self, name: str, **options: Any) -> "Camera":
+        return self._client.camera(name, **options)
 
     def mark(self, note: str, timestamp: float | None = None) -> str | None:
         return self._client.mark(note, timestamp)

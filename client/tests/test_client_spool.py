@@ -404,7 +404,7 @@ async def test_a_push_tells_which_frames_cannot_be_added_behind_later_ones():
     robot = client(AWAY, max_spool_bytes=6_000, max_held_frames=1).start()
     log = robot.protocol._spool.log
     first = [robot.send({"a": 0.5}, frame_index=number) for number in range(200)]
-    log._quota_bytes = 1 << 30
+    log.quota_bytes = 1 << 30
     log._check_at = 0
     await until(lambda: log.problem is None)
     assert robot.send({"a": 0.5}, frame_index=200) == 200

@@ -48,7 +48,8 @@ def line(index: int, **data) -> str:
 
 @pytest.mark.once
 def test_the_server_stores_the_rows_that_the_client_sends(server: Server):
-    with RobotClient(server.ws_url, "arm", key=Robot.objects.create(pk="arm").issue_key()) as client:
+    key = Robot.objects.create(pk="arm").issue_key()
+    with RobotClient(server.ws_url, "arm", key=key, cameras=False) as client:
         for index in range(60):
             values = {"observation.state": np.array([position(index), 2.5]), "action": np.array([1.5, 1])}
             assert client.send(**values, timestamp=T0 + index / 60, task="fold") == index

@@ -39,9 +39,9 @@ BAD = [
     ({"file": None}, "file", "No file"),
     ({"file": "text"}, "file", "not a file"),
     ({"timing": "approximate"}, "timing", "not a valid choice"),
-    ({"size": 7}, "size", "unknown field size; session, camera_key, "),
+    ({"size": 7}, "size", "unknown field size; session, session_key, robot, camera_key, "),
     ({"sha256": "0" * 64}, "sha256", "unknown field sha256"),
-    ({"robot": "leg"}, "robot", "unknown field robot"),
+    ({"robot": "leg"}, "robot", "robot is leg; session_key, in place of session, expected"),
     ({"camera_key": ["front", "wrist"]}, "camera_key", "camera_key was sent 2 times; once expected"),
     *[
         ({name: SimpleUploadedFile("x", b"1767600000")}, name, f"{name} is a file; text expected")
