@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from . import errors
 from .connection import Link
-from .drain import SET_ASIDE, Outcome, drain_leftovers, is_in_use, spools
+from .drain import SET_ASIDE, Outcome, drain_leftovers, folders, is_in_use, spools
+from .encoding import ROBOT_ID
 from .spool import Spool, default_folder
 
 
@@ -55,8 +56,7 @@ class Keys:
 
 def robots(folder: Path) -> list[Path]:
     """Return the folders of the robots in a spool folder."""
-    found = [each for each in folder.iterdir() if each.is_dir()] if folder.is_dir() else []
-    return sorted(each for each in found if each.name != SET_ASIDE)
+    return [robot for robot in folders(folder, ROBOT_ID) if robot.name != SET_ASIDE]
 
 
 def found_spools(folder: Path) -> list[Found]:

@@ -125,7 +125,7 @@ class AsyncRobotClient:
             "batch_from": 2 if linger_s else BATCH_FROM_FRAMES,
             "reporter": self._reporter,
         }
-        self._spool_dir = default_folder() if spool_dir == "" else spool_dir and Path(spool_dir)
+        self._spool_dir = self._find_folder(spool_dir)
         self._limits: dict[str, Any] = {"quota_bytes": max_spool_bytes, "min_free_bytes": min_free_bytes}
         self._process = 0  # the process that has the tasks; 0: not started
         self._is_closed = False
@@ -140,17 +140,26 @@ class AsyncRobotClient:
         self._sending = threading.RLock()
         self._connection = self._new_connection(meta_info, session)
 
+    def _find_folder(self, spool_dir: str | Path | None) -> Path | None:
+        if spool_dir is None or spool_dir:
+            return None if spool_dir is None else Path(spool_dir)
+        try:
+            return default_folder()
+        except RuntimeError as error:  # this user has no home
+            self._reporter.report(SpoolUnusable(f"there is no folder for a spool: {error}; give a spool_dir"))
+            return None
+
     def _new_connection(self, meta_info: dict[str, Any] | None, session: str | None) -> SessionConnection:
         protocol = ClientProtocol(meta_info=meta_info, **self._options)
         return SessionConnection(self._link, str(uuid.uuid4()) if session is None else session, protocol)
 
-    def _open_spool(self, connection: SessionConnection) -> None:
+    def _open_spool(self, connection: SessionConnection, wait_s: float = 0) -> None:
         """Keep the frames of a session on disk, if that is possible. Raises SpoolInUse."""
         if self._spool_dir is None:
             return
-        folder = Path(self._spool_dir) / self.robot_id / connection.session
+        folder = self._spool_dir / self.robot_id / connection.session
         try:
-            spool = open_spool(folder, LOCK_WAIT_S, robot_id=self.robot_id, session=connection.session, **self._limits)
+            spool = open_spool(folder, wait_s, robot_id=self.robot_id, session=connection.session, **self._limits)
         except SpoolUnusable as error:
             self._reporter.report(error)
         else:
@@ -170,12 +179,12 @@ class AsyncRobotClient:
     def start(self) -> Self:
         """Open the spool and connect. Raises SpoolInUse if another process has the session's spool."""
         if not self._process:
-            self.connect(self.prepare())
+            self.connect(self.prepare(0))
         return self
 
-    def prepare(self) -> SessionConnection:
-        """Do the part of `start` that needs no event loop."""
-        self._open_spool(self._connection)
+    def prepare(self, wait_s: float) -> SessionConnection:
+        """Do the part of `start` that needs no event loop; wait for a spool that a drain has."""
+        self._open_spool(self._connection, wait_s)
         if self._cameras:
             self._cameras.begin(self._connection)
         self._process = os.getpid()
@@ -185,7 +194,7 @@ class AsyncRobotClient:
         """Do the part of `start` that needs the event loop."""
         connection.start()
         if self._spool_dir is not None:
-            self._leftovers = asyncio.create_task(self._drain_leftovers(Path(self._spool_dir) / self.robot_id))
+            self._leftovers = asyncio.create_task(self._drain_leftovers(self._spool_dir / self.robot_id))
 
     async def _drain_leftovers(self, robot_folder: Path) -> None:
         """Send what earlier processes and unfinished sessions have left, one after another, while the server answers.
@@ -310,6 +319,8 @@ class AsyncRobotClient:
             await self._leave(connection)
             self._has_leftovers.set()
             counts = connection.protocol.counts()
+            if not connection.protocol.was_spooled:
+                counts["dropped"] += counts["pending"]  # with this session its frames in memory are gone
             self._past.update({name: counts[name] for name in counts if not name.endswith("pending")})
             self._finishing.pop(connection, None)
 
@@ -375,7 +386,9 @@ class AsyncRobotClient:
             await in_thread(partial(self._cameras.complete, self._connection))
         if self._finishing:
             begin_s = time.monotonic()
-            await asyncio.wait(list(self._finishing.values()), timeout=timeout)
+            _, late = await asyncio.wait(list(self._finishing.values()), timeout=timeout)
+            if late and not self.protocol.is_spooled:
+                raise TeleopTimeout(f"{len(late)} sessions before this one were not ended within {timeout} s")
             timeout = None if timeout is None else timeout - (time.monotonic() - begin_s)
         await self._wait(lambda: self.protocol.done, timeout, "ended")
         await self.close()
@@ -402,7 +415,9 @@ class AsyncRobotClient:
         await in_thread(connection.protocol.leave)
 
     async def __aenter__(self) -> Self:
-        return self.start()
+        if not self._process:
+            self.connect(await asyncio.to_thread(self.prepare, LOCK_WAIT_S))
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

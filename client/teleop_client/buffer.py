@@ -74,6 +74,10 @@ class FrameBuffer:
         if spool.backlog:
             self._cursor, self._only_spooled = spool.log.first, spool.backlog
 
+    @property
+    def is_spooled(self) -> bool:
+        return self._spool is not None
+
     def __len__(self) -> int:
         return len(self._unsent) + len(self._in_flight) + self._only_spooled
 
@@ -103,10 +107,11 @@ class FrameBuffer:
     @property
     def settled(self) -> int:
         """Return the index up to which every frame is acknowledged or refused."""
-        first = min(self.first_in_flight, self.first_unsent)
-        if first < NONE:
-            return first - 1
-        return self._skip_through if self._cursor else self.next_index - 1
+        with self._lock:  # otherwise a frame that is being added would count as settled
+            first = min(self.first_in_flight, self.first_unsent)
+            if first < NONE:
+                return first - 1
+            return self._skip_through if self._cursor else self.next_index - 1
 
     def add(
         self, time_s: float, base: TimeBase | None, data: bytes, now: float, index: int | None = None
@@ -259,14 +264,14 @@ class FrameBuffer:
                 before = (oldest and oldest.position) or self._cursor or self._spool.log.end
             self._spool.release(before)
 
-    def shift(self, next_frame_index: int) -> bool:
-        """Move the frames that were never written behind those that the server has; return whether that was needed.
+    def shift(self, next_frame_index: int) -> int:
+        """Move the frames that were never written behind those that the server has; return by how much.
 
         Another process has stored frames in this session.
         """
         by = next_frame_index - self._shift_from
         if by <= 0:
-            return False
+            return 0
         with self._lock:
             for frame in self._unsent:
                 if frame.index >= self._shift_from:
@@ -276,7 +281,7 @@ class FrameBuffer:
             self.next_index += by
             self.first_index += by
             self._shift_from = next_frame_index
-        return True
+        return by
 
     def close(self) -> None:
         """Drop every frame added from now on."""

@@ -6,7 +6,7 @@ from typing import Any
 
 STOPPED_S, STOPPED_PICTURES = 2.5, 3  # the longer of both: so many seconds, or pictures that did not come
 FROZEN_S = 3.0
-SLOW_S = 5.0  # the time over which pictures are counted
+SLOW_S, SLOW_PICTURES = 5.0, 10  # the longer of both: pictures are counted over so many seconds, or promised pictures
 SLOW = 0.8  # of the promised rate
 PAUSE_S = 0.9  # after it a camera may have stopped or be frozen; then it is not called slow meanwhile
 OVER_S = 5.0  # a fault that is absent for so long is over, and is reported again if it returns
@@ -22,6 +22,7 @@ class Faults:
     def __init__(self, fps: float | None, report: Callable[[str, dict[str, Any]], None]) -> None:
         self._fps, self._report = fps, report
         self.stopped_s = max(STOPPED_S, STOPPED_PICTURES / fps) if fps else STOPPED_S
+        self._slow_s = max(SLOW_S, SLOW_PICTURES / fps) if fps else SLOW_S
         self._seen: dict[str, float] = {}  # the present faults, and when each was last found
         self.begin()
 
@@ -62,10 +63,10 @@ class Faults:
             self._since_s = None  # the next picture begins to count anew
             self._recent.clear()
         elif self._fps and self._since_s is not None and max(silent_s, identical_s) < max(PAUSE_S, 2 / self._fps):
-            while self._recent and self._recent[0] <= now - SLOW_S:
+            while self._recent and self._recent[0] <= now - self._slow_s:
                 self._recent.popleft()
-            fps = len(self._recent) / SLOW_S
-            is_slow = fps < SLOW * self._fps and now - self._since_s >= SLOW_S
+            fps = len(self._recent) / self._slow_s
+            is_slow = fps < SLOW * self._fps and now - self._since_s > self._slow_s
             text = f"it sends {fps:.1f} pictures per second; {self._fps:g} expected"
             self._judge("slow", is_slow, now, text, {"fps": fps, "expected_fps": self._fps})
 

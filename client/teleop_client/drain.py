@@ -3,15 +3,19 @@
 import asyncio
 import logging
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from . import errors, system
 from .connection import Link, SessionConnection, in_thread
+from .encoding import SESSION
 from .film_file import FOLDER
 from .protocol import ClientProtocol
 from .spool import Spool
@@ -48,17 +52,31 @@ def is_in_use(folder: Path) -> bool:
         os.close(fd)
 
 
+def folders(parent: Path, name: re.Pattern[str]) -> list[Path]:
+    """Return the folders of such a name, the longest unchanged first; none if `parent` cannot be read."""
+    found = []
+    with suppress(OSError):
+        for folder in parent.iterdir():
+            if name.fullmatch(folder.name):
+                with suppress(OSError):  # a client may have deleted it by now
+                    found.append((folder.stat().st_mtime, folder))
+    return [folder for _, folder in sorted(found)]
+
+
 def spools(robot_folder: Path) -> list[Path]:
     """Return the folders of the spools of one robot, oldest first."""
-    folders = [folder for folder in robot_folder.iterdir() if folder.is_dir()] if robot_folder.is_dir() else []
-    return sorted(folders, key=lambda folder: folder.stat().st_mtime)
+    return folders(robot_folder, SESSION)
 
 
 async def drain_leftovers(robot_folder: Path, link_to: Callable[[str | None], Link], **options: Any) -> list[Outcome]:
     """Send all spools of one robot that no process uses; stop at the first that cannot be sent now."""
     outcomes: list[Outcome] = []
     for folder in spools(robot_folder):
-        outcomes.append(await drain(folder, link_to, **options))
+        try:
+            outcomes.append(await drain(folder, link_to, **options))
+        except Exception:  # one spool must not stop the others
+            logger.exception("spool %s", folder)
+            outcomes.append(Outcome.UNUSABLE)
         if outcomes[-1] is Outcome.LEFT:  # the server is not reachable, or refuses the robot's key
             break
     return outcomes
@@ -69,6 +87,8 @@ async def drain(folder: Path, link_to: Callable[[str | None], Link], **options: 
 
     `link_to` returns the link to the server whose URL the spool names; it may raise ValueError.
     """
+    if not (folder / "lock").exists():
+        return Outcome.EMPTY
     try:
         spool = Spool(folder, robot_id=folder.parent.name, session=folder.name, is_drain=True)
     except errors.SpoolInUse:
@@ -78,7 +98,7 @@ async def drain(folder: Path, link_to: Callable[[str | None], Link], **options: 
         return Outcome.UNUSABLE
     films = folder / FOLDER
     if spool.is_empty and not films.is_dir():
-        spool.log.close(remove=time.time() - spool.modified_s > EMPTY_S)
+        spool.log.close(remove=not spool.was_used or time.time() - spool.modified_s > EMPTY_S)
         return Outcome.EMPTY
     try:
         link = link_to(spool.state["url"])
@@ -88,12 +108,13 @@ async def drain(folder: Path, link_to: Callable[[str | None], Link], **options: 
         return Outcome.LEFT
     protocol = ClientProtocol(**options)
     protocol.attach(spool, is_drain=True)
-    outcome = Outcome.SENT if spool.is_empty else await _send(folder, link, protocol, spool)
+    outcome = Outcome.LEFT
     try:
-        if outcome is Outcome.SENT and films.is_dir() and not await _upload(films, link, protocol):
+        outcome = Outcome.SENT if spool.is_empty else await _send(folder, link, protocol, spool)
+        if outcome is Outcome.SENT and films.is_dir() and not await _upload(films, link, protocol, spool):
             outcome = Outcome.LEFT
     finally:
-        await in_thread(lambda: protocol.leave(is_done=outcome is Outcome.SENT))
+        await in_thread(partial(protocol.leave, is_done=outcome is Outcome.SENT))
     stats = protocol.stats
     why = protocol.error or stats.last_error or ""
     logger.info("%s: %s; %d frames sent, %d refused %s", folder, outcome.value, stats.acked, stats.refused, why)
@@ -115,11 +136,15 @@ async def _send(folder: Path, link: Link, protocol: ClientProtocol, spool: Spool
     return _outcome(protocol, spool)
 
 
-async def _upload(films: Path, link: Link, protocol: ClientProtocol) -> bool:
-    """Upload the films of a dead process; return whether none is left."""
+async def _upload(films: Path, link: Link, protocol: ClientProtocol, spool: Spool) -> bool:
+    """Upload the films of a dead process, until a client wants the spool; return whether none is left."""
     uploader = link.film_uploader(None)
+    work = asyncio.create_task(asyncio.to_thread(uploader.drain, films, films.parent.name, protocol.time_of))
     try:
-        return not await asyncio.to_thread(uploader.drain, films, films.parent.name, protocol.time_of)
+        while not work.done() and not spool.is_wanted:
+            await asyncio.wait([work], timeout=POLL_S)
+        uploader.stop()
+        return not await work
     except ImportError:
         logger.error("%s: films need PyAV: install the extra `camera` of this package", films)
         return False
@@ -146,6 +171,8 @@ def _outcome(protocol: ClientProtocol, spool: Spool) -> Outcome:
         return Outcome.IN_USE
     if isinstance(protocol.error, errors.SessionDeleted):
         return Outcome.SET_ASIDE
+    if protocol.was_greeted and spool.state["refused_since"]:
+        spool.note(refused_since=None)
     if isinstance(protocol.error, errors.HandshakeRefused):
         since_s = spool.state["refused_since"] or time.time()
         spool.note(refused_since=since_s)

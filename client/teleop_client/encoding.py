@@ -19,8 +19,8 @@ MAX_FPS = 1000
 SUBPROTOCOL = "teleop.v1"
 
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
-_ROBOT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_SESSION = re.compile(r"[A-Za-z0-9_-]{8,64}")
+ROBOT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+SESSION = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _YEAR_2000, _YEAR_2100 = 946684800.0, 4102444800.0
 # Keys that would give a frame another meaning on the wire.
 _RESERVED = {"frame_index", "frames"}
@@ -40,10 +40,12 @@ def websocket_url(url: str, robot_id: str, session: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in _SCHEMES or not parts.hostname or parts.query or parts.fragment:
         raise ValueError(f"url is {url!r}; ws://host:port or http://host:port expected")
-    if not _ROBOT_ID.fullmatch(robot_id):
-        raise ValueError(f"robot_id is {robot_id!r}; {_ROBOT_ID.pattern} expected")
-    if not _SESSION.fullmatch(session):
-        raise ValueError(f"session is {session!r}; {_SESSION.pattern} expected")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("url has a user or a password; give the robot's key as `key`")
+    if not ROBOT_ID.fullmatch(robot_id):
+        raise ValueError(f"robot_id is {robot_id!r}; {ROBOT_ID.pattern} expected")
+    if not SESSION.fullmatch(session):
+        raise ValueError(f"session is {session!r}; {SESSION.pattern} expected")
     path = f"{parts.path.rstrip('/')}/ws/log/{quote(robot_id)}"
     return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, path, f"session={session}", ""))
 

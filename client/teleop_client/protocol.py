@@ -71,6 +71,7 @@ class ClientProtocol:
         self._batch_from = batch_from
         self._spool: Spool | None = None
         self._is_drain = False
+        self._damaged = 0  # segments that were reported
         self._problem: str | None = None  # of the spool, as it was reported
         self._restart: dict[str, Any] | None = None  # an event that is due with the next frame
         self._events: dict[str, Event] = {}
@@ -130,7 +131,7 @@ class ClientProtocol:
         frame_index: int | None = None,
         moment: tuple[float, TimeBase] | None = None,
     ) -> int | None:
-        """Hold a frame of this moment, or of now; return its index, or None if it was dropped. Any thread may call this.
+        """Hold a frame of this moment or of now; return its index, or None if it was dropped. Any thread may call this.
 
         Raises nothing, except with `strict`: FrameInvalid and ClientClosed.
         """
@@ -275,6 +276,11 @@ class ClientProtocol:
                     errors.SpoolUnusable(f"the spool {self._spool.folder} takes no frames: {problem}")
                 )
             self._problem = problem
+            if (damaged := self._spool.log.damaged_segments) > self._damaged:
+                text = f"{damaged} segments of the spool {self._spool.folder} are damaged: frames in them may be lost"
+                self._reporter.report(errors.SpoolUnusable(text), logging.CRITICAL)
+            self._damaged = damaged
+            self._spool.note_holes()
             found = {"acked": self._last_stored, "settled": self._buffer.settled, "session_id": self.session_id}
             if any(self._spool.state[name] != value for name, value in found.items()):
                 self._spool.note(**found)
@@ -286,9 +292,10 @@ class ClientProtocol:
             self._buffer.close()
             state = {"acked": self._last_stored, "settled": self._buffer.settled, "session_id": self.session_id}
             if not self._is_drain:
-                state |= {"last": self._buffer.next_index - 1, "is_clean": True}
+                state |= {"last": self._buffer.next_index - 1, "is_clean": True, "holes": spool.state["holes"]}
             if is_done is None:
-                is_done = self.frame_count is not None and not self.pending
+                is_unused = not (spool.was_used or self._buffer.next_index or spool.events)
+                is_done = is_unused or (self.frame_count is not None and not self.pending)
             if is_done:
                 state |= {"end": None}
             # Films that wait need the spool: it names the server.
@@ -315,6 +322,11 @@ class ClientProtocol:
         return self._reporter.acked
 
     @property
+    def was_spooled(self) -> bool:
+        """Return whether the frames are or were kept on disk."""
+        return self._buffer.is_spooled
+
+    @property
     def is_spooled(self) -> bool:
         return self._spool is not None
 
@@ -323,6 +335,10 @@ class ClientProtocol:
         """Return whether everything in the spool is sent, and the session shall stay as it is."""
         waiting = self.pending or self._end or (self._events and "event" in self._accepts)
         return bool(self._connections) and not waiting
+
+    @property
+    def was_greeted(self) -> bool:
+        return bool(self._connections)
 
     @property
     def pending(self) -> int:
@@ -491,8 +507,11 @@ class ClientProtocol:
     def _first_greeting(self, next_frame_index: int, server_time_s: float | None) -> None:
         if self._spool:
             self._spool.note(session_id=self.session_id)
-        if not self._explicit and self._buffer.shift(next_frame_index):
+        if not self._explicit and (by := self._buffer.shift(next_frame_index)):
             self.must_sync = self._spool is not None
+            for event in self._events.values():
+                if event.kind == "restart":
+                    event.detail["to_index"] += by
         self._last_stored = max(self._last_stored, next_frame_index - 1)
         step_s = 0.0 if self._wall.base.is_fixed else self._wall.correct_impossible_time(server_time_s)
         if step_s and not self._is_drain:

@@ -22,6 +22,7 @@ from .segments import Position, Record, SegmentLog
 
 # The numbers of records that are no frames; a frame's index is lower.
 STATE, EVENT = 1 << 31, (1 << 31) + 1
+MAX_HOLES = 1000
 WANTED = "wanted"  # a file by which a client asks a drain for the spool
 WANTED_POLL_S, WANTED_S = 0.05, 5.0  # between two touches of that file; it counts for so long
 GAP_S = 1.0
@@ -111,6 +112,7 @@ class Spool:
             "shifts": [],
             "refused_since": None,  # unix time of the first handshake of a drain that was refused
         }
+        self._in_hole = self._has_new_holes = False
         self.log = SegmentLog(folder, self._checkpoint, **limits)
         try:
             try:
@@ -220,12 +222,18 @@ class Spool:
         self.note(bases=self.state["bases"])
 
     def note_hole(self, index: int) -> None:
-        """Note that the program's frame `index` is not in the spool."""
+        """Remember that the program's frame `index` is not in the spool; `note_holes` writes it down."""
         holes = self.state["holes"]
-        if holes and holes[-1][1] == index - 1:
-            self.note(holes=[*holes[:-1], [holes[-1][0], index]])
+        if holes and (self._in_hole or len(holes) >= MAX_HOLES):
+            holes[-1][1] = index
         else:
-            self.note(holes=[*holes, [index, index]])
+            holes.append([index, index])
+        self._in_hole = self._has_new_holes = True
+
+    def note_holes(self) -> None:
+        if self._has_new_holes:
+            self._has_new_holes = False
+            self.note(holes=self.state["holes"])
 
     def is_kept(self, index: int) -> bool:
         """Return whether the frame that an earlier process has numbered so is in the spool, or was sent from it."""
@@ -264,7 +272,9 @@ class Spool:
         self.state["last"] = index
         if base:
             base.last_s = time_s
-        return self.log.append(index, _TIME.pack(time_s) + data)
+        position = self.log.append(index, _TIME.pack(time_s) + data)
+        self._in_hole &= position is None
+        return position
 
     def add_event(self, event_id: str, event: Event) -> None:
         self.events[event_id] = event
@@ -291,6 +301,6 @@ class Spool:
 
     def close(self, is_done: bool, **state: Any) -> None:
         """Leave the spool to the next process, with these changes of its state; delete it if `is_done`."""
-        if not is_done:
+        if not is_done and any(self.state[name] != value for name, value in state.items()):
             self.note(**state)
         self.log.close(remove=is_done)

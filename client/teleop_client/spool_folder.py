@@ -32,7 +32,8 @@ class SpoolFolder:
             return
         self.unlock()
         for _ in range(LOCK_TRIES):
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in [each for each in (*reversed(self.path.parents), self.path) if not each.is_dir()]:
+                folder.mkdir(mode=0o700, exist_ok=True)
             try:
                 self._lock = _open_private(path)
             except FileNotFoundError:  # its last owner has just removed the folder

@@ -10,7 +10,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from .aio import AsyncRobotClient
+from .aio import LOCK_WAIT_S, AsyncRobotClient
 from .errors import ClientClosed, TeleopError
 from .reporting import Stats
 
@@ -53,7 +53,7 @@ class RobotClient:
 
     def start(self) -> Self:
         if self._loop is None:
-            connection = self._client.prepare()
+            connection = self._client.prepare(LOCK_WAIT_S)
             self._loop = asyncio.new_event_loop()
             # A daemon thread: a robot's program that forgets to close must still be able to exit.
             self._thread = threading.Thread(target=self._loop.run_forever, name=f"teleop {self.robot_id}", daemon=True)
@@ -162,5 +162,7 @@ class RobotClient:
                     return future.result(WAIT_S)
                 if future.done():
                     return future.result()
+                if not self._thread.is_alive():  # another thread has closed the client meanwhile
+                    raise ClientClosed("the client is closed")
         work.close()
         raise ClientClosed("the client is not running: `start()` it, or use it as a context manager")

@@ -68,7 +68,10 @@ class FakeVideos:
             self._answer(request, 201, {}, {})
             return
         boundary = request.headers["Content-Type"].partition("boundary=")[2]
-        form, film = _parse(request.rfile.read(length), boundary.encode())
+        if len(body := request.rfile.read(length)) < length:
+            request.close_connection = True
+            return
+        form, film = _parse(body, boundary.encode())
         self.forms.append(form | {"path": request.path})
         self.entered.set()
         self.may_answer.wait(30)

@@ -84,7 +84,7 @@ async def test_a_client_that_starts_gets_its_spool_from_a_drain(spool_dir):
         task = asyncio.create_task(drain(spool_dir, server.url))
         await until(lambda: len(server.sessions.get(SESSION, ())) == 3)
         robot = client(server.url)
-        await asyncio.gather(task, asyncio.to_thread(robot.prepare))
+        await asyncio.gather(task, asyncio.to_thread(robot.prepare, 5))
         server.ack = True
         robot._connection.start()
         assert send(robot, 1) == [3]
