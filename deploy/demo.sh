@@ -42,7 +42,7 @@ until in_use; do
     kill -0 $server 2>/dev/null || exit 1
     sleep 0.1
 done
-"${ends_with_us[@]}" python manage.py simulate --robots 3 --fps 60 --url "$url" &
+"${ends_with_us[@]}" python manage.py simulate --robots 3 --fps 60 --cameras 2 --url "$url" &
 robots=$!
 
 cat <<EOF
@@ -53,7 +53,7 @@ cat <<EOF
     $url/health
     ws://127.0.0.1:$port/ws/log/<robot_id>    address for robots, with any id
 
-    Three simulated robots are streaming. Ctrl-C ends the robots and the server.
+    Three simulated robots are streaming, the first with two cameras. Ctrl-C ends the robots and the server.
 
 EOF
 wait -n

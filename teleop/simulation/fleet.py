@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from teleop_client import AsyncRobotClient, TeleopError
 
@@ -14,15 +14,18 @@ from teleop.simulation.latencies import Latencies, in_words
 # Time between two robots' starts. As 97 and 60 have no common divisor, it also spreads their frames over the 1/60 s.
 STAGGER_S = 1 / 97
 END_TIMEOUT_S = 30
+PICTURES_S = 15  # of a camera
 STOP_TIMEOUT_S = 5  # the user waits for this after Ctrl-C
 
 
 class SimulatedRobot:
-    """One arm, and the client through which it streams."""
+    """One arm, and the client through which it streams; the client also records the arm's cameras."""
 
-    def __init__(self, number: int, client: AsyncRobotClient) -> None:
+    def __init__(self, number: int, client: AsyncRobotClient, cameras: Sequence[str] = ()) -> None:
         self.client = client
         self._arm = Arm(number)
+        self._cameras = cameras
+        self._joints: dict[str, float] = {}
 
     @property
     def is_connected(self) -> bool:
@@ -40,13 +43,31 @@ class SimulatedRobot:
 
     async def run(self, fps: int, duration_s: float, stop: asyncio.Event) -> None:
         self.client.start()
+        filming = asyncio.create_task(self._film())
         try:
             await self._stream(fps, duration_s, stop)
+            filming.cancel()
             await self.client.end(END_TIMEOUT_S)
         except TeleopError:
             pass  # `on_error` was called, and the command reports frames that are not stored
         finally:
+            filming.cancel()
             await self.client.close()
+
+    async def _film(self) -> None:
+        """Draw and record a picture for each camera, PICTURES_S times a second; a thread draws."""
+        if not self._cameras:
+            return
+        from teleop.simulation.pictures import CAMERAS  # it imports NumPy, which only this needs
+
+        cameras = [(self.client.camera(name, fps=PICTURES_S), CAMERAS[name]) for name in self._cameras]
+        while True:
+            begin_s = time.monotonic()
+            for camera, draw in cameras:
+                moment_s, joints = time.time(), dict(self._joints)
+                if joints:
+                    camera.write(await asyncio.to_thread(draw, joints), moment_s)
+            await asyncio.sleep(max(0.0, begin_s + 1 / PICTURES_S - time.monotonic()))
 
     async def _stream(self, fps: int, duration_s: float, stop: asyncio.Event) -> None:
         """Send frame n at n / fps after the start, even if the frame before it was late: the rate does not drift."""
@@ -58,7 +79,9 @@ class SimulatedRobot:
             if stop.is_set() or self.client.protocol.done:
                 return
             late_s = clock() - due
-            self.client.send(*self._arm.frame(n / fps), timestamp=time.time() - late_s)
+            observation, action = self._arm.frame(n / fps)
+            self._joints = observation
+            self.client.send(observation, action, timestamp=time.time() - late_s)
 
 
 class Fleet:

@@ -7,6 +7,7 @@ import sys
 from io import StringIO
 
 import pytest
+from django.apps import apps
 from django.core.management import CommandError, call_command
 
 from robots.models import Robot
@@ -78,6 +79,18 @@ def test_it_sends_flat_frames_at_a_steady_rate(server):
     # Each timestamp is the frame's due time, not the time at which the busy machine produced it.
     took_s = (frames[-1].timestamp - frames[0].timestamp).total_seconds()
     assert took_s == pytest.approx(49 / 50, abs=0.005)
+
+
+def test_the_first_robot_records_its_cameras(server):
+    videos = apps.get_model("videos", "VideoChunk")
+    simulate(robots=2, cameras=2, duration=2, url=server.url, issue_keys=True)
+    assert sorted(videos.objects.values_list("robot", "camera_key")) == [
+        ("robot_001", "front"),
+        ("robot_001", "wrist"),
+    ]
+    session = TeleopSession.objects.get(robot="robot_001")
+    for video in videos.objects.all():
+        assert session.start_time.timestamp() - 0.1 < video.start_timestamp < session.start_time.timestamp() + 1
 
 
 def test_it_shows_one_line_a_second(server):

@@ -94,7 +94,7 @@ def curate(api: Api) -> int:
 
 def upload(api: Api, session_id: int, camera: str, frames: list[dict], pictures: range) -> None:
     moments = [frames[number]["observation"] for number in pictures]
-    film = synthetic_video.film(getattr(synthetic_video, camera), moments)
+    film = synthetic_video.film(camera, moments)
     form = {
         "session": str(session_id),
         "camera_key": f"observation.images.{camera}",

@@ -1,7 +1,9 @@
 import asyncio
 import logging
 import shutil
+from collections.abc import Sequence
 from functools import partial
+from tempfile import TemporaryDirectory
 
 import uvloop
 from django.core.management.base import CommandError
@@ -16,6 +18,7 @@ from teleop.simulation.fleet import Fleet, SimulatedRobot
 from teleop.simulation.latencies import Latencies, in_words
 
 META_INFO = {"robot_type": "so_follower", "task": "Put the cube into the box", "simulated": True}
+CAMERAS = ("front", "wrist")
 MAX_ROBOTS = 1000
 MAX_DURATION_S = 10_000_000
 MAX_HELD_BYTES = 256 * 2**20  # of all robots, while the server is unreachable: 100 at 60 FPS for 100 s
@@ -33,6 +36,7 @@ class Command(FormatCheckedCommand):
         parser.add_argument("--fps", type=int, default=60, help="frames per second of each robot (%(default)s)")
         parser.add_argument("--duration", type=float, default=0, help="seconds of streaming (0: until Ctrl-C)")
         parser.add_argument("--url", default="http://127.0.0.1:8000", help="URL of the server (%(default)s)")
+        parser.add_argument("--cameras", type=int, default=0, help="cameras of the first robot, 0 to 2 (%(default)s)")
         parser.add_argument("--prefix", default="robot_", help="first part of the robots' ids (%(default)s)")
         keys = parser.add_mutually_exclusive_group()
         keys.add_argument("--key", help="key of the robot, if the server requires one")
@@ -42,33 +46,44 @@ class Command(FormatCheckedCommand):
             help="register the robots and issue their keys in DATABASE_URL, the server's database",
         )
 
-    def handle(self, *args, robots, fps, duration, url, prefix, key, issue_keys, **options):
+    def handle(self, *args, robots, fps, duration, url, cameras, prefix, key, issue_keys, **options):
         check("--robots", robots, 1, MAX_ROBOTS)
         check("--fps", fps, MIN_FPS, MAX_FPS)
         check("--duration", duration, 0, MAX_DURATION_S)
+        check("--cameras", cameras, 0, len(CAMERAS))
         # The live line shows the client's log, or `_complain` prints it once, and not once for each robot.
         logging.getLogger("teleop_client").setLevel(logging.CRITICAL + 1)
         self._told: set[type] = set()
         ids = [f"{prefix}{number:03}" for number in range(1, robots + 1)]
         if bad := [robot_id for robot_id in ids if not ROBOT_ID.fullmatch(robot_id)]:
             raise CommandError(f"robot id is {bad[0]!r}; {ROBOT_ID.pattern} expected")
-        fleet = self._fleet(issue(ids) if issue_keys else dict.fromkeys(ids, key), url, fps)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(fleet.run(fps, duration))
+        # Frames are held in memory, as they are not worth a place on the disk; films need one for a moment.
+        with TemporaryDirectory(prefix="simulate-") as folder:
+            keys = issue(ids) if issue_keys else dict.fromkeys(ids, key)
+            fleet = self._fleet(keys, url, fps, CAMERAS[:cameras], folder)
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(fleet.run(fps, duration))
         self._conclude(fleet)
 
-    def _fleet(self, keys: dict[str, str | None], url: str, fps: int) -> Fleet:
+    def _fleet(self, keys: dict[str, str | None], url: str, fps: int, cameras: Sequence[str], folder: str) -> Fleet:
         latencies = Latencies()
-        # Simulated frames are not worth a place on the disk.
-        options = {"fps": fps, "meta_info": META_INFO, "max_held_bytes": MAX_HELD_BYTES // len(keys), "spool_dir": None}
+        options = {"fps": fps, "meta_info": META_INFO, "max_held_bytes": MAX_HELD_BYTES // len(keys)}
+        robots = []
         try:
-            clients = [
-                AsyncRobotClient(url, *item, **options, on_ack=latencies.add, on_error=partial(self._complain, item[0]))
-                for item in keys.items()
-            ]
+            for number, (robot_id, key) in enumerate(keys.items(), 1):
+                has_cameras = cameras and number == 1
+                client = AsyncRobotClient(
+                    url,
+                    robot_id,
+                    key,
+                    **options,
+                    spool_dir=folder if has_cameras else None,
+                    on_ack=latencies.add,
+                    on_error=partial(self._complain, robot_id),
+                )
+                robots.append(SimulatedRobot(number, client, cameras if has_cameras else ()))
         except ValueError as error:
             raise CommandError(str(error)) from None
-        robots = [SimulatedRobot(number, client) for number, client in enumerate(clients, 1)]
         return Fleet(robots, latencies, self._show)
 
     def _conclude(self, fleet: Fleet) -> None:
