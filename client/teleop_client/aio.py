@@ -151,6 +151,8 @@ class AsyncRobotClient:
 
     def _new_connection(self, meta_info: dict[str, Any] | None, session: str | None) -> SessionConnection:
         protocol = ClientProtocol(meta_info=meta_info, **self._options)
+        if self._cameras:
+            protocol.on_preview = self._cameras.previews.request
         return SessionConnection(self._link, str(uuid.uuid4()) if session is None else session, protocol)
 
     def _open_spool(self, connection: SessionConnection, wait_s: float = 0) -> None:
@@ -312,7 +314,7 @@ class AsyncRobotClient:
             async with asyncio.timeout(FINISH_S if connection.protocol.is_spooled else None):
                 await connection.wait(lambda: False)
                 if self._cameras:
-                    await asyncio.to_thread(self._cameras.finish, connection, FINISH_S)
+                    await in_thread(partial(self._cameras.finish, connection, FINISH_S))
         except TimeoutError:
             pass
         finally:
@@ -402,6 +404,7 @@ class AsyncRobotClient:
                 task.cancel()
                 await asyncio.wait([task])
             if self._cameras:
+                await self._cameras.previews.close()
                 timeout_s = FILMS_S if self.protocol.greeted else 0.0
                 await in_thread(partial(self._cameras.finish, self._connection, timeout_s))
                 await in_thread(self._cameras.close)

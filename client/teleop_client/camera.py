@@ -75,6 +75,8 @@ class Camera:
         self._flushed: queue.SimpleQueue[threading.Event] = queue.SimpleQueue()
         self._errors: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()  # of `write`: its thread may not wait
         self._counts: Counter[str] = Counter()  # of `write`
+        self._formats = film_image.FORMATS[channels]
+        self._newest: tuple[Any, float, Any] | None = None  # that no preview has shown
 
     # Calls of the robot's program
 
@@ -121,11 +123,29 @@ class Camera:
         if copy:
             image = film_image.copied(image)
         self._counts["written"] += 1
+        self._newest = image, time_s, base
         self._queue.put((image, recording, time_s, base))
         while self._queue.qsize() > QUEUE:
             with contextlib.suppress(queue.Empty):
                 self._counts["dropped"] += self._queue.get_nowait() is not None
         return True
+
+    def preview(self) -> tuple[float, bytes] | None:
+        """Return the newest picture as a small JPEG, and its time in unix seconds; None if there is no newer one.
+
+        It takes some milliseconds, in any thread.
+        """
+        newest, self._newest = self._newest, None
+        if newest is None:
+            return None
+        from . import film_preview
+
+        image, time_s, base = newest
+        try:
+            return base.time_s(time_s) if base else time_s, film_preview.jpeg(image, self._formats)
+        except Exception as error:  # an object of the robot's program
+            self._errors.put(("preview", f"a picture cannot be shown as a preview: {error}"))
+            return None
 
     def begin(
         self, folder: Path, moment: Callable[[], tuple[float, Any]], room: Callable[[], bool] = lambda: True

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from . import errors, film_file, film_image
 from .connection import Link, SessionConnection
 from .film_file import FOLDER
+from .previews import Previews
 from .reporting import Reporter
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Cameras:
         self._recorded: SessionConnection | None = None
         self._uploader = link.film_uploader(kbit_s, may_upload=self._may_upload, report=self._report)
         self._is_uploading = False
+        self.previews = Previews(link, self._cameras, lambda: self._current().protocol.greeted)
 
     def camera(self, name: str, **options: Any) -> "Camera":
         """Return the camera of this name; the first call makes it, with these options. Raises ValueError for them."""

@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
 from . import network
-from .encoding import SUBPROTOCOL, key_header, websocket_url
+from .encoding import SUBPROTOCOL, key_header, preview_url, websocket_url
 from .film_upload import FilmUploader
 from .protocol import ClientProtocol
 from .reconnect import CODE_NETWORK
@@ -69,6 +69,9 @@ class Link:
     def address(self, session: str) -> str:
         """Return the address of a session. Raises ValueError."""
         return websocket_url(self.url, self.robot_id, session)
+
+    def preview_address(self) -> str:
+        return preview_url(self.url, self.robot_id)
 
     def connect(self, address: str) -> connect:
         return connect(address, **self._options)

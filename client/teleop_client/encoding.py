@@ -35,6 +35,13 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
 }
 
 
+def preview_url(url: str, robot_id: str) -> str:
+    """Return the address of a robot's previews at `url`."""
+    parts = urlsplit(url)
+    path = f"{parts.path.rstrip('/')}/ws/preview/{quote(robot_id)}"
+    return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, path, "", ""))
+
+
 def websocket_url(url: str, robot_id: str, session: str) -> str:
     """Return the address of a robot's session at `url` (ws, wss, http or https; a path is kept as prefix)."""
     parts = urlsplit(url)

@@ -59,6 +59,7 @@ class ClientProtocol:
         self.frame_count: int | None = None
         self.error: errors.Fatal | None = None
         self.greeted = False
+        self.on_preview: Callable[[dict[str, Any]], None] | None = None  # of a client with cameras
         self.must_sync = False  # the spool, before frames are written: their times and indexes have just been settled
         self._buffer = FrameBuffer(max_held_frames, max_held_bytes)
         self._start = encoding.start_message(fps, meta_info)
@@ -476,6 +477,8 @@ class ClientProtocol:
                     self._on_session(message)
                 case "ack":
                     self._acknowledge(self._buffer.pop_through(message["frame_index"]))
+                case "preview" if self.on_preview:
+                    self.on_preview(message)
                 case "event_ack":
                     self._forget_event(message["id"])
                 case "error" if message["code"] == "invalid_event":

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -22,6 +23,8 @@ class FakeServer:
         self.paths: list[str] = []
         self.max_unacked = max_unacked
         self.accepts = ["event"]
+        self.previews: list[bytes] = []
+        self.preview_code: int | None = None  # with which a preview is answered
         self.session_id = 17
         self.refuse: set[int] = set()  # indexes of frames that are refused
         self.time: float | None = None  # of the greeting
@@ -90,6 +93,9 @@ class FakeServer:
         return connection.respond(HTTPStatus(self.status), "") if self.status else None
 
     async def _robot(self, connection: ServerConnection) -> None:
+        if connection.request and "/ws/preview/" in connection.request.path:
+            await self._preview(connection)
+            return
         key = _key(connection)
         stored = self.sessions.setdefault(key, {})
         if not self.greet:
@@ -105,6 +111,13 @@ class FakeServer:
                     return
         except ConnectionClosed:
             pass
+
+    async def _preview(self, connection: ServerConnection) -> None:
+        with suppress(ConnectionClosed):
+            async for message in connection:
+                self.previews.append(bytes(message))
+                if self.preview_code:
+                    await connection.close(self.preview_code)
 
     async def _message(self, connection: ServerConnection, stored: dict[int, Any], number: int, text: str) -> bool:
         message = json.loads(text)
