@@ -69,7 +69,7 @@ class FrameBuffer:
         """Continue after the frames of an earlier process, and keep all frames in the spool from now on."""
         self._spool = spool
         self.next_index = self.first_index = spool.first_index
-        self._shift_from = 0 if spool.state["session_id"] is None else spool.first_index
+        self._shift_from = spool.state["unsent_from"]
         self._skip_through = spool.state["settled"]
         if spool.backlog:
             self._cursor, self._only_spooled = spool.log.first, spool.backlog

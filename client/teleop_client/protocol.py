@@ -508,13 +508,13 @@ class ClientProtocol:
         self._acknowledge(self._buffer.pop_stored(next_frame_index))
 
     def _first_greeting(self, next_frame_index: int, server_time_s: float | None) -> None:
-        if self._spool:
-            self._spool.note(session_id=self.session_id)
         if not self._explicit and (by := self._buffer.shift(next_frame_index)):
-            self.must_sync = self._spool is not None
             for event in self._events.values():
                 if event.kind == "restart":
                     event.detail["to_index"] += by
+        if self._spool:
+            self._spool.note(session_id=self.session_id, unsent_from=None)
+            self.must_sync = True
         self._last_stored = max(self._last_stored, next_frame_index - 1)
         step_s = 0.0 if self._wall.base.is_fixed else self._wall.correct_impossible_time(server_time_s)
         if step_s and not self._is_drain:

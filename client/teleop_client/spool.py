@@ -106,6 +106,7 @@ class Spool:
             "reserved": 0,
             "last": -1,
             "is_clean": True,
+            "unsent_from": None,  # no frame from this index on was ever written to a server; None: of this process only
             "is_explicit": False,  # the program numbers the frames
             "holes": [],  # ranges of such numbers that are not in the spool
             "bases": [],
@@ -124,12 +125,16 @@ class Spool:
         except BaseException:
             self.log.close()
             raise
-        last, was_clean = self.state["last"], self.state["is_clean"] or is_drain
+        # The disk may not have taken frames that the server has.
+        last = max(self.state["last"], self.state["acked"], self.state["settled"])
+        was_clean = self.state["is_clean"] or is_drain
         self.last_index = last
         self.was_used = last >= 0 or self.state["acked"] >= 0
         self.first_index = last + 1 if was_clean else max(self.state["reserved"], last + 1)
         self.jump = (last + 1, self.first_index) if self.first_index > last + 1 and self.was_used else None
         self.backlog = last - self.state["settled"]  # frames that may wait, at most
+        if self.state["unsent_from"] is None:
+            self.state["unsent_from"] = self.first_index
         if not is_drain:
             self.state |= {"is_clean": False, "reserved": self.first_index + 2 * BLOCK}
 
