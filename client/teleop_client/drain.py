@@ -16,7 +16,7 @@ from typing import Any
 from . import errors, system
 from .connection import Link, SessionConnection, in_thread
 from .encoding import SESSION
-from .film_file import FOLDER
+from .film_file import FOLDER, has_waiting
 from .protocol import ClientProtocol
 from .spool import Spool
 
@@ -97,7 +97,7 @@ async def drain(folder: Path, link_to: Callable[[str | None], Link], **options: 
         logger.error("%s", error)
         return Outcome.UNUSABLE
     films = folder / FOLDER
-    if spool.is_empty and not films.is_dir():
+    if spool.is_empty and not has_waiting(films):
         spool.log.close(remove=not spool.was_used or time.time() - spool.modified_s > EMPTY_S)
         return Outcome.EMPTY
     try:
@@ -111,7 +111,7 @@ async def drain(folder: Path, link_to: Callable[[str | None], Link], **options: 
     outcome = Outcome.LEFT
     try:
         outcome = Outcome.SENT if spool.is_empty else await _send(folder, link, protocol, spool)
-        if outcome is Outcome.SENT and films.is_dir() and not await _upload(films, link, protocol, spool):
+        if outcome is Outcome.SENT and has_waiting(films) and not await _upload(films, link, protocol, spool):
             outcome = Outcome.LEFT
     finally:
         await in_thread(partial(protocol.leave, is_done=outcome is Outcome.SENT))

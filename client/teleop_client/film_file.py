@@ -38,6 +38,11 @@ def films(folder: Path) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
+def has_waiting(folder: Path) -> bool:
+    """Return whether a session has films that are not uploaded yet, complete or not; refused ones do not count."""
+    return any(path.parent.name != REFUSED for path in folder.glob("*/*.mp4"))
+
+
 def used_bytes(folder: Path) -> int:
     """Return the size of all films of a session, refused ones included."""
     size = 0

@@ -18,7 +18,7 @@ from typing import Any
 from . import encoding, errors, reconnect
 from .buffer import Frame, FrameBuffer
 from .clock import Clock, TimeBase
-from .film_file import FOLDER
+from .film_file import FOLDER, has_waiting
 from .reconnect import DEFAULT_DELAYS, Backoff, Delays
 from .reporting import Reporter, Stats
 from .spool import Event, Spool
@@ -300,7 +300,7 @@ class ClientProtocol:
             if is_done:
                 state |= {"end": None}
             # Films that wait need the spool: it names the server.
-            spool.close(is_done and not (spool.folder / FOLDER).is_dir(), **state)
+            spool.close(is_done and not has_waiting(spool.folder / FOLDER), **state)
 
     def end(self, message: bytes = BARE_END) -> None:
         """Request the session's end, after all held frames are sent, by this message `end`."""

@@ -509,7 +509,7 @@ def test_a_camera_that_promises_little_has_not_stopped_between_two_pictures(tmp_
     stage = Stage(tmp_path, fps=0.3)
     stage.run(120, fps=0.3)
     assert stage.reports == []
-    stage.look(10)
+    stage.look(11)
     assert stage.reports == [("fault", "stopped")]
 
 
