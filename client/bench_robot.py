@@ -1,10 +1,11 @@
-"""The robot of bench.py, in a process of its own: `python client/bench_robot.py '{"work": "loop", ...}'`.
+"""The robot of bench.py, in a process of its own: `python client/bench_robot.py WORK ARGUMENTS`.
 
-It finds the version of teleop_client that PYTHONPATH names, and prints its results as one line of JSON.
+PYTHONPATH has the version of teleop_client. The arguments and the results are JSON.
 """
 
 import inspect
 import json
+import logging
 import math
 import os
 import random
@@ -23,7 +24,7 @@ ROBOT_ID = "robot_A"
 JOINTS = [
     f"{joint}.pos" for joint in ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 ]
-ENCODER_STEP = 200 / 2422  # an SO-101's joint: percent of its range, which has 2,422 steps of the encoder
+ENCODER_STEPS = 2422  # of a joint's range, which LeRobot calls -100 to 100; the gripper's is 0 to 100
 LAG_S = 0.05  # of the follower behind the leader
 MEMORY = [float(number) for number in range(100_000)]  # 3 MB, which the loop's own work reads: caches are cold
 
@@ -35,11 +36,11 @@ class Arm:
         self._values, self._noise = values, random.Random(1)
 
     def _positions(self, at_s: float) -> dict[str, Any]:
-        angles = [(0.1 + 0.07 * place) * math.tau * at_s + place for place, _ in enumerate(JOINTS)]
-        steps = [round(80 * math.sin(angle) / ENCODER_STEP + self._noise.gauss(0, 0.5)) for angle in angles]
-        positions: dict[str, Any] = {
-            joint: step * ENCODER_STEP - 0.03 for joint, step in zip(JOINTS, steps, strict=True)
-        }
+        positions: dict[str, Any] = {}
+        for place, joint in enumerate(JOINTS):
+            share = 0.5 + 0.4 * math.sin((0.1 + 0.07 * place) * math.tau * at_s + place)
+            share = round(share * ENCODER_STEPS + self._noise.gauss(0, 0.5)) / ENCODER_STEPS
+            positions[joint] = 100 * share if joint == JOINTS[-1] else 200 * share - 100
         if self._values != "floats":
             import numpy
 
@@ -71,24 +72,25 @@ def client(url: str, session: str | None = None, options: dict[str, Any] | None 
     return RobotClient(url, ROBOT_ID, session=session, **options)
 
 
-def threads_cpu_us() -> dict[str, float]:
-    """Return the CPU time of each thread by its name."""
-    found = {}
+def cpu_us() -> dict[str, float]:
+    """Return the CPU time of this process and of each thread by its name, in microseconds."""
+    found = {"process": 1e6 * time.process_time()}
     for thread in threading.enumerate():
         schedule = Path(f"/proc/self/task/{thread.native_id}/schedstat").read_text(encoding="ascii")
         found[thread.name.partition(" ")[0]] = int(schedule.split()[0]) / 1e3
     return found
 
 
-def peak_mb() -> float:
+def memory_mb(line: str) -> float:
+    """Return the resident memory of this process: now (VmRSS) or at most (VmHWM)."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+    return next(int(each.split()[1]) / 1024 for each in lines if each.startswith(line))
 
 
-def loop(url: str, part: str, values: str, seconds: float, options: dict[str, Any]) -> dict[str, Any]:
+def loop(url: str, part: str, values: str, seconds: float, options: dict[str, Any]) -> None:
     """Run a robot's loop: 5 ms of Python code and 2 ms of I/O a tick, and this `part` of the client's work.
 
-    Return the times of this part and the CPU per frame, in microseconds.
+    Show the times of this part and the CPU per frame, in microseconds.
     """
     streamer = None
     if part == "send":
@@ -98,7 +100,7 @@ def loop(url: str, part: str, values: str, seconds: float, options: dict[str, An
         from teleop_client.encoding import encode_frame, frame_message
     frames, took = round(seconds * FPS), []
     ticks = [Arm(values).frame(number) for number in range(min(frames, 600))]
-    cpu, threads, begin = time.process_time(), threads_cpu_us(), time.perf_counter()
+    before_us, begin = cpu_us(), time.perf_counter()
     for number in range(frames):
         time.sleep(max(0.0, begin + number / FPS - time.perf_counter()))
         compute(0.002)
@@ -112,16 +114,15 @@ def loop(url: str, part: str, values: str, seconds: float, options: dict[str, An
             frame_message(number, time.time(), encode_frame(observation, action, None, {}).data or b"")
         took.append(time.perf_counter() - before)
         compute(0.001)
-    cpu = time.process_time() - cpu
-    threads = {name: (us - threads.get(name, 0.0)) / frames for name, us in threads_cpu_us().items()}
+    cpu = {name: (us - before_us.get(name, 0.0)) / frames for name, us in cpu_us().items()}
     if streamer:
         streamer.close()
     *_, p99 = statistics.quantiles(took, n=100)
-    return {"p50": 1e6 * statistics.median(took), "p99": 1e6 * p99, "cpu": 1e6 * cpu / frames, "threads": threads}
+    show(p50=1e6 * statistics.median(took), p99=1e6 * p99, cpu=cpu)
 
 
-def stream(url: str, values: str, seconds: float, options: dict[str, Any]) -> dict[str, Any]:
-    """Send at 60 Hz; return how many frames the client held at each second, and the time until all were stored."""
+def stream(url: str, values: str, seconds: float, options: dict[str, Any]) -> None:
+    """Send at 60 Hz; show how many frames the client held at each second, and the time until all were stored."""
     arm, held = Arm(values), []
     streamer = client(url, options=options).start()
     streamer.wait_connected(30)
@@ -133,30 +134,33 @@ def stream(url: str, values: str, seconds: float, options: dict[str, Any]) -> di
             held.append(streamer.stats.pending)
     begin = time.perf_counter()
     streamer.flush(300)
-    flushed_s = time.perf_counter() - begin
+    flush_s = time.perf_counter() - begin
     streamer.close()
-    return {"held": held, "flushed_s": flushed_s, "frames": round(seconds * FPS)}
+    show(held=held, flush_s=flush_s, frames=round(seconds * FPS))
 
 
 def record(url: str, session: str, frames: int) -> None:
     """Send a recording while there is no server; then die as if by a fault."""
-    began_s, arm, begin = time.time() - frames / FPS, Arm("floats"), time.perf_counter()
+    arm, mb_before = Arm("floats"), memory_mb("VmRSS")
     streamer = client(url, session).start()
+    began_s, begin = time.time() - frames / FPS, time.perf_counter()
     for number in range(frames):
         streamer.send(*arm.frame(number), timestamp=began_s + number / FPS)
-    answer({"seconds": time.perf_counter() - begin, "peak_mb": peak_mb(), "dropped": streamer.stats.dropped})
+    seconds = time.perf_counter() - begin
+    show(seconds=seconds, dropped=streamer.stats.dropped, mb_before=mb_before, mb_peak=memory_mb("VmHWM"))
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def resume(url: str, session: str) -> dict[str, Any]:
-    """Send what an earlier process has left, and end the session; return the time since the greeting."""
+def resume(url: str, session: str) -> None:
+    """Send what an earlier process has left, and end the session."""
+    mb_before = memory_mb("VmRSS")
     streamer = client(url, session).start()
     streamer.wait_connected(90)
-    begin = time.perf_counter()
+    greeted_at_s = time.time()
     streamer.flush(600)
-    seconds = time.perf_counter() - begin
-    counts = {"acked": streamer.stats.acked, "stored": streamer.end(60)}
-    return counts | {"seconds": seconds, "at_s": time.time(), "peak_mb": peak_mb()}
+    stored_at_s, mb_peak = time.time(), memory_mb("VmHWM")
+    stored = streamer.end(60)
+    show(greeted_at_s=greeted_at_s, stored_at_s=stored_at_s, stored=stored, mb_before=mb_before, mb_peak=mb_peak)
 
 
 def count(url: str, session: str, first: int) -> None:
@@ -168,13 +172,11 @@ def count(url: str, session: str, first: int) -> None:
         time.sleep(1 / FPS)
 
 
-def answer(found: dict[str, Any]) -> None:
+def show(**found: Any) -> None:
     sys.stdout.write(json.dumps(found) + "\n")
     sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    order = json.loads(sys.argv[1])
-    found = globals()[order.pop("work")](**order)
-    if found is not None:
-        answer(found)
+    logging.disable(logging.ERROR)  # the missing server
+    {work.__name__: work for work in (loop, stream, record, resume, count)}[sys.argv[1]](**json.loads(sys.argv[2]))

@@ -19,6 +19,8 @@ logger = logging.getLogger("teleop_client")
 
 CLOSE_TIMEOUT_S = 2.0
 CHECK_INTERVAL_S = 1.0
+READ_BYTES = 16 << 10
+SMALL_BYTES = 8 << 10  # below the 32 KiB from which on websockets waits for the socket
 
 
 async def in_thread(function: Callable[[], None]) -> None:
@@ -176,6 +178,8 @@ class SessionConnection:
 
     async def _talk(self, connection: ClientConnection) -> float | None:
         self.protocol.connected()
+        if hasattr(connection.transport, "max_size"):  # asyncio would allocate 256 KiB to read each ack
+            connection.transport.max_size = READ_BYTES
         async with asyncio.TaskGroup() as tasks:
             writer = tasks.create_task(self._write(connection))
             code, reason = await self._read(connection)
@@ -208,7 +212,9 @@ class SessionConnection:
             while True:
                 self._writable.clear()
                 while (message := self.protocol.next_message()) is not None:
-                    async with asyncio.timeout(self._link.stall_s):
+                    # A small message into an empty buffer cannot wait, and a timeout costs as much as its frame.
+                    is_small = len(message) <= SMALL_BYTES and not connection.transport.get_write_buffer_size()
+                    async with asyncio.timeout(None if is_small else self._link.stall_s):
                         await connection.send(message, text=True)
                 if self.protocol.must_sync:
                     await in_thread(self.protocol.sync)
