@@ -79,7 +79,7 @@ lock: .venv/dev
 	@touch $@
 
 # Robots download it. The time of a folder of modules changes when one is added or deleted.
-$(WHEEL): deploy/build-client.sh $(wildcard client/*.* client/teleop_client client/teleop_client/*.*) | .venv/demo
+$(WHEEL): deploy/build-client.sh $(wildcard client/*.* client/teleop_client client/teleop_client/*.* client/teleop_client/*/*.*) | .venv/demo
 	deploy/build-client.sh
 
 .venv:

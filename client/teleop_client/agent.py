@@ -15,7 +15,7 @@ from . import errors
 from .connection import Link
 from .drain import SET_ASIDE, Outcome, drain_leftovers, folders, is_in_use, spools
 from .encoding import ROBOT_ID
-from .spool import Spool, default_folder
+from .spool.session_spool import Spool, default_folder
 
 
 class Found(NamedTuple):

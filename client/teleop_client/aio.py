@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from . import encoding
-from .cameras import Cameras, is_available
+from .camera.cameras import Cameras, is_available
 from .connection import Link, SessionConnection, in_thread
 from .drain import drain_leftovers
 from .errors import ClientClosed, SpoolUnusable, TeleopError, TeleopTimeout
@@ -26,10 +26,10 @@ from .network import ProxyOption
 from .protocol import BATCH_FROM_FRAMES, ClientProtocol
 from .reconnect import DEFAULT_DELAYS, Delays
 from .reporting import Reporter, Stats
-from .spool import default_folder, open_spool
+from .spool.session_spool import default_folder, open_spool
 
 if TYPE_CHECKING:
-    from .camera import Camera
+    from .camera.camera import Camera
 
 logger = logging.getLogger("teleop_client")
 

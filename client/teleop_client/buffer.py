@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from threading import RLock
 
 from .clock import TimeBase
-from .segments import Position
-from .spool import Spool
+from .spool.segments import Position
+from .spool.session_spool import Spool
 
 # Length of the keys, index, time and commas that a frame gains on the wire.
 WIRE_OVERHEAD = 80

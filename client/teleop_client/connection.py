@@ -10,8 +10,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
 from . import network
+from .camera.film_upload import FilmUploader
 from .encoding import SUBPROTOCOL, key_header, preview_url, websocket_url
-from .film_upload import FilmUploader
 from .protocol import ClientProtocol
 from .reconnect import CODE_NETWORK
 

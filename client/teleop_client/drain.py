@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from . import errors, system
+from .camera.film_file import FOLDER, has_waiting
 from .connection import Link, SessionConnection, in_thread
 from .encoding import SESSION
-from .film_file import FOLDER, has_waiting
 from .protocol import ClientProtocol
-from .spool import Spool
+from .spool.session_spool import Spool
 
 logger = logging.getLogger("teleop_client")
 

@@ -17,11 +17,11 @@ from typing import Any
 
 from . import encoding, errors, reconnect
 from .buffer import Frame, FrameBuffer
+from .camera.film_file import FOLDER, has_waiting
 from .clock import Clock, TimeBase
-from .film_file import FOLDER, has_waiting
 from .reconnect import DEFAULT_DELAYS, Backoff, Delays
 from .reporting import Reporter, Stats
-from .spool import Event, Spool
+from .spool.session_spool import Event, Spool
 
 logger = logging.getLogger("teleop_client")
 

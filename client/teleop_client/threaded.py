@@ -15,7 +15,7 @@ from .errors import ClientClosed, TeleopError
 from .reporting import Stats
 
 if TYPE_CHECKING:
-    from .camera import Camera
+    from .camera.camera import Camera
 
 T = TypeVar("T")
 

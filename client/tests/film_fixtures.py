@@ -2,7 +2,7 @@
 
 import av
 import numpy
-from teleop_client.film_chunk import Chunk, repack
+from teleop_client.camera.film_chunk import Chunk, repack
 
 WIDTH, HEIGHT = 64, 48
 

@@ -13,11 +13,11 @@ import numpy
 import pytest
 from film_fixtures import HEIGHT, WIDTH, first_picture, picture, times
 from hostile import Object
-from teleop_client import film_chunk, film_file, film_image, film_recorder
-from teleop_client.camera import Camera
+from teleop_client.camera import film_chunk, film_file, film_image, film_recorder
+from teleop_client.camera.camera import Camera
+from teleop_client.camera.film_recorder import Picture, Recorder, Recording
 from teleop_client.clock import TimeBase
 from teleop_client.errors import FrameInvalid
-from teleop_client.film_recorder import Picture, Recorder, Recording
 
 
 class Stage:
@@ -370,8 +370,8 @@ def test_it_needs_pyav_only_for_recording():
     code = """
 import sys
 sys.modules["av"] = None
-from teleop_client import film_upload
-from teleop_client.camera import Camera
+from teleop_client.camera import film_upload
+from teleop_client.camera.camera import Camera
 try:
     Camera("front", print)
 except ImportError:

@@ -15,9 +15,9 @@ import av
 import numpy
 import pytest
 from film_fixtures import HEIGHT, WIDTH, first_picture, make_film, picture, repacked, times
-from teleop_client import film_chunk, film_file
-from teleop_client.film_chunk import Chunk, EncoderFailed, repack
-from teleop_client.film_file import FilmUnusable, complete_bytes, keep
+from teleop_client.camera import film_chunk, film_file
+from teleop_client.camera.film_chunk import Chunk, EncoderFailed, repack
+from teleop_client.camera.film_file import FilmUnusable, complete_bytes, keep
 
 SIZE = (WIDTH, HEIGHT)
 
@@ -174,7 +174,7 @@ WRITES_A_FILM = """
 import itertools, sys, time
 from pathlib import Path
 from film_fixtures import picture
-from teleop_client.film_chunk import Chunk
+from teleop_client.camera.film_chunk import Chunk
 about = {"camera": "front", "start": {"unix_s": 1767225600.0}}
 chunk, begin = Chunk(Path(sys.argv[1]), about, 0.0, (64, 48)), time.time()
 for number in itertools.count():

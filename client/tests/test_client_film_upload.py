@@ -12,9 +12,9 @@ import tracemalloc
 import pytest
 from fake_videos import FakeVideos
 from film_fixtures import make_film, times
-from teleop_client import film_file, film_upload
-from teleop_client.film_request import FilmRequest, Stopped
-from teleop_client.film_upload import FilmUploader, videos_url
+from teleop_client.camera import film_file, film_upload
+from teleop_client.camera.film_request import FilmRequest, Stopped
+from teleop_client.camera.film_upload import FilmUploader, videos_url
 from test_client_network import NAME, PROXY_VARIABLES, authority  # noqa: F401
 
 START_S = 1767225600.0
@@ -411,7 +411,7 @@ def test_it_reports_a_disk_that_has_no_place_for_the_copy(uploader, server, fold
     film = add_film()
     with monkeypatch.context() as patch:
         patch.setattr(
-            "teleop_client.film_chunk.av.open", lambda *_, **options: (_ for _ in ()).throw(OSError(28, "full"))
+            "teleop_client.camera.film_chunk.av.open", lambda *_, **options: (_ for _ in ()).throw(OSError(28, "full"))
         )
         one = run(uploader(), folder)
         until(lambda: uploader.reports)

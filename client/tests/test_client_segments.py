@@ -21,10 +21,11 @@ from itertools import count
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from teleop_client import spool_folder, system
+from teleop_client import system
 from teleop_client.errors import SpoolInUse, SpoolUnusable
-from teleop_client.records import CHECKPOINT_END, HEADER_BYTES, MAGIC, MAX_DATA_BYTES, encode
-from teleop_client.segments import Position, SegmentLog
+from teleop_client.spool import spool_folder
+from teleop_client.spool.records import CHECKPOINT_END, HEADER_BYTES, MAGIC, MAX_DATA_BYTES, encode
+from teleop_client.spool.segments import Position, SegmentLog
 from test_client_system import failing
 
 STATE = 1 << 31
@@ -54,7 +55,7 @@ def open_log(folder):
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr("teleop_client.segments.CHECK_INTERVAL_S", 0.01)
+    monkeypatch.setattr("teleop_client.spool.segments.CHECK_INTERVAL_S", 0.01)
     monkeypatch.setattr(system, "sync_data", lambda fd: None)
     monkeypatch.setattr(system, "sync_folder", lambda path: None)
 
@@ -335,7 +336,7 @@ def test_a_forgotten_log_does_not_keep_the_interpreter_from_exiting(open_log, fo
     program = f"""
 import sys
 from pathlib import Path
-from teleop_client.segments import SegmentLog
+from teleop_client.spool.segments import SegmentLog
 log = SegmentLog(Path({str(folder)!r}), list, min_free_bytes=0)
 log.start()
 assert log.append(7, b"seven")
@@ -670,7 +671,7 @@ def test_it_waits_if_a_process_has_too_many_files_to_read(open_log, monkeypatch)
     log.append(1, b"a")
 
     with monkeypatch.context() as patch:
-        patch.setattr("teleop_client.segments.open", failing(errno.EMFILE), raising=False)
+        patch.setattr("teleop_client.spool.segments.open", failing(errno.EMFILE), raising=False)
         assert log.read(log.first, 1000) == ([], log.first)
     assert numbers(log) == [1]
 
@@ -708,7 +709,7 @@ def test_repeated_faults_leave_no_empty_segments(open_log, folder, fault):
 
 
 def test_it_opens_one_segment_an_interval_at_most_after_faults(open_log, fault, monkeypatch):
-    monkeypatch.setattr("teleop_client.segments.CHECK_INTERVAL_S", 60)
+    monkeypatch.setattr("teleop_client.spool.segments.CHECK_INTERVAL_S", 60)
     log = open_log()
     synced = []
     monkeypatch.setattr(log, "_sync", lambda: synced.append(1))

@@ -311,7 +311,7 @@ async def test_marks_and_the_end_are_on_disk_though_the_spool_takes_no_frames(fa
     log = robot.protocol._spool.log
     await until(lambda: send(robot, 10)[-1] is None)
     if fault == "a full disk":
-        monkeypatch.setattr("teleop_client.segments._Segment.write", lambda *_: os.write(10**6, b""))
+        monkeypatch.setattr("teleop_client.spool.segments._Segment.write", lambda *_: os.write(10**6, b""))
     assert robot.mark("slips", 1.8e9)
     robot.protocol.end(control_message("end", {"success": True}))
     if fault == "a full disk":

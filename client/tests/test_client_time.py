@@ -7,7 +7,7 @@ import pytest
 from client_core import Core
 from teleop_client import ClockStepped
 from teleop_client.clock import Clock
-from teleop_client.spool import Spool
+from teleop_client.spool.session_spool import Spool
 
 NOW = 1_795_000_000.0
 NEVER_SET = 12.5  # unix seconds, of a robot without a battery for its clock

@@ -7,8 +7,8 @@ import sys
 from io import FileIO
 from pathlib import Path
 
-from . import system
-from .errors import SpoolInUse, SpoolUnusable
+from .. import system
+from ..errors import SpoolInUse, SpoolUnusable
 from .records import MAGIC
 
 LOCK_TRIES = 10

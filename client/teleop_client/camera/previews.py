@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from . import network
-from .connection import Link
+from .. import network
+from ..connection import Link
 
 if TYPE_CHECKING:
     from .camera import Camera

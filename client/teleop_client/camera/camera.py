@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..encoding import unix_seconds
+from ..errors import FrameInvalid
 from . import film_image
-from .encoding import unix_seconds
-from .errors import FrameInvalid
 from .film_file import REFUSED
 from .film_image import ImageInvalid
 

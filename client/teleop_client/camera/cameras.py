@@ -7,11 +7,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from . import errors, film_file, film_image
-from .connection import Link, SessionConnection
+from .. import errors
+from ..connection import Link, SessionConnection
+from ..reporting import Reporter
+from . import film_file, film_image
 from .film_file import FOLDER
 from .previews import Previews
-from .reporting import Reporter
 
 if TYPE_CHECKING:
     from .camera import Camera

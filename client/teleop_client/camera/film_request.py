@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from websockets.proxy import get_proxy, parse_proxy
 from websockets.uri import parse_uri
 
-from .network import ProxyOption
+from ..network import ProxyOption
 
 CONNECT_S = 10.0
 TIMEOUT_S = 60.0  # without a byte; the server may wait for 20 s before it checks a film

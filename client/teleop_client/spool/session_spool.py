@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .clock import TimeBase
-from .encoding import unix_seconds
-from .errors import SpoolInUse, SpoolUnusable
+from ..clock import TimeBase
+from ..encoding import unix_seconds
+from ..errors import SpoolInUse, SpoolUnusable
 from .segments import Position, Record, SegmentLog
 
 # The numbers of records that are no frames; a frame's index is lower.

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import system
+from .. import system
 
 FOLDER = "films"  # in the folder of a session's spool
 PART = ".part.mp4"

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from . import film_file, network
-from .encoding import key_header
+from .. import network
+from ..encoding import key_header
+from ..network import ProxyOption
+from ..reconnect import Backoff, Delays
+from . import film_file
 from .film_file import TEMPORARY, FilmUnusable, TimeOf
 from .film_request import Answer, FilmRequest, Stopped
-from .network import ProxyOption
-from .reconnect import Backoff, Delays
 
 Report = Callable[[str, dict[str, Any]], None]
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from io import FileIO
 from pathlib import Path
 
-from . import system
-from .errors import SpoolUnusable
+from .. import system
+from ..errors import SpoolUnusable
 from .records import CHECKPOINT_END, HEADER_BYTES, MAGIC, MAX_DATA_BYTES, Damaged, Position, Record, encode, parse
 from .spool_folder import SpoolFolder, is_at
 from .sync_thread import sync_thread

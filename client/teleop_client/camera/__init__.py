@@ -1,0 +1,1 @@
+"""Cameras: pictures into films, films to the server, previews. Encoding needs PyAV, the extra `camera`."""
