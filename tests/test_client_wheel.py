@@ -65,7 +65,8 @@ def test_a_robot_installs_the_client_without_a_login(wheel: Path, start_server: 
 
 def test_documents_install_the_client_from_a_server_or_a_folder():
     """A bare name may belong to somebody else on PyPI."""
-    from_a_server = rf'"teleop-client @ \S+/static/client/teleop_client-({VERSION}|<version>)-py3-none-any.whl"'
+    wheel = rf"\S+/static/client/teleop_client-({VERSION}|<version>)-py3-none-any.whl"
+    from_a_server = rf'"teleop-client(\[camera\])? @ {wheel}"'
     for document in (ROOT / "README.md", ROOT / "client/README.md", *(ROOT / "docs").glob("*.md")):
         for command in re.findall(r"pip install[^`\n]*", document.read_text()):
             assert "teleop" not in re.sub(from_a_server, "", command), f"{document}: {command}"
