@@ -66,7 +66,7 @@ class Link:
     def film_uploader(self, kbit_s: float | None, **options: Any) -> FilmUploader:
         """Return an uploader of films to the same server. Raises ValueError for the rate."""
         ssl = self._options.get("ssl")
-        return FilmUploader(self.url, self._key, ssl=ssl, proxy=self.proxy, kbit_s=kbit_s, **options)
+        return FilmUploader(self.url, self.robot_id, self._key, ssl=ssl, proxy=self.proxy, kbit_s=kbit_s, **options)
 
     def address(self, session: str) -> str:
         """Return the address of a session. Raises ValueError."""

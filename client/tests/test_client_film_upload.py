@@ -75,7 +75,7 @@ def uploader(server):
 
     def make(url=None, **options):
         url = url or f"http://127.0.0.1:{server.port}"
-        one = FilmUploader(url, "secret", report=lambda what, facts: reports.append((what, facts["error"])), **options)
+        one = FilmUploader(url, "robot_A", "secret", report=lambda what, facts: reports.append((what, facts["error"])), **options)
         made.append(one)
         return one
 
@@ -110,6 +110,7 @@ def test_it_uploads_a_film_with_its_times_and_deletes_it(uploader, server, folde
     (form,) = server.forms
     assert form == {
         "path": "/videos",
+        "robot": "robot_A",
         "session_key": "session",
         "camera_key": "front",
         "start_timestamp": "1767225630.000000",

@@ -72,6 +72,7 @@ class FilmUploader:
     def __init__(
         self,
         url: str,
+        robot_id: str,
         key: str | None,
         *,
         ssl: tls.SSLContext | None = None,
@@ -85,6 +86,7 @@ class FilmUploader:
             raise ValueError(f"upload_kbit_s is {kbit_s!r}; at least 16, or None, expected")
         self.counts: Counter[str] = Counter(uploaded=0, refused=0)
         self.last_error: str | None = None
+        self._robot_id = robot_id
         self._url, self._headers = videos_url(url), key_header(key) or {}
         self._options: dict[str, Any] = {"ssl": ssl, "proxy": proxy, "kbit_s": kbit_s}
         self._may_upload, self._report = may_upload, report
@@ -196,8 +198,7 @@ class FilmUploader:
             with contextlib.suppress(OSError):
                 copy.unlink(missing_ok=True)
 
-    @staticmethod
-    def _prepare(source: Source, film: Path, copy: Path) -> dict[str, str] | None:
+    def _prepare(self, source: Source, film: Path, copy: Path) -> dict[str, str] | None:
         """Repack the film; return the fields of its form, or None if its time is not known yet."""
         from .film_chunk import repack  # it imports PyAV, which is optional
 
@@ -209,6 +210,7 @@ class FilmUploader:
         except OSError as error:
             raise _DiskFailed(error) from error
         return {
+            "robot": self._robot_id,  # a server with ROBOT_AUTH=open knows no key
             "session_key": source.session,
             "camera_key": about["camera"],
             "start_timestamp": f"{start_s:.6f}",
