@@ -20,6 +20,7 @@ from videos.models import VideoChunk
 
 CAMERAS = ("front", "wrist")
 FPS = 30
+EXACT_S = 0.001
 # The program shows frame n in 16 stripes of each picture, and as the joint `number`.
 PROGRAM = """
 import json, sys, time
@@ -89,11 +90,11 @@ def check_pictures(most_missing: int) -> None:
         assert times == sorted(times)
         for number, time_s in shown:
             if number in frames:  # a kill may come between the picture and the frame
-                assert abs(time_s - frames[number]) < 0.005
+                assert abs(time_s - frames[number]) < EXACT_S
         # The replay shows at each moment the last picture up to it.
         for number, time_s in frames.items():
-            place = bisect.bisect(times, time_s + 0.005) - 1
-            if place >= 0 and times[place] > time_s - 0.02:
+            place = bisect.bisect(times, time_s + EXACT_S) - 1
+            if place >= 0 and times[place] > time_s - EXACT_S:
                 assert shown[place][0] == number
 
 
@@ -101,9 +102,10 @@ def check_pictures(most_missing: int) -> None:
 @pytest.mark.timeout(120)
 def test_the_films_of_a_robot_show_each_frame_at_its_time(server: Server, key: str, spool_dir: Path):
     counts = run(server.url, key, 0, 11, "end")
-    assert counts["front"]["encoded"] == 330
+    dropped = max(counts[camera]["dropped"] for camera in CAMERAS)  # on a busy machine
+    assert all(counts[camera]["encoded"] + counts[camera]["dropped"] == 11 * FPS for camera in CAMERAS)
     assert [chunk.timing for chunk in VideoChunk.objects.all()] == ["exact"] * 4
-    check_pictures(most_missing=0)
+    check_pictures(most_missing=dropped)
     assert not list(spool_dir.glob("arm/*"))
 
 

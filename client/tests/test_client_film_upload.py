@@ -75,7 +75,8 @@ def uploader(server):
 
     def make(url=None, **options):
         url = url or f"http://127.0.0.1:{server.port}"
-        one = FilmUploader(url, "robot_A", "secret", report=lambda what, facts: reports.append((what, facts["error"])), **options)
+        report = lambda what, facts: reports.append((what, facts["error"]))  # noqa: E731
+        one = FilmUploader(url, "robot_A", "secret", report=report, **options)
         made.append(one)
         return one
 

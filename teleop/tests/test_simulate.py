@@ -81,9 +81,11 @@ def test_it_sends_flat_frames_at_a_steady_rate(server):
     assert took_s == pytest.approx(49 / 50, abs=0.005)
 
 
-def test_the_first_robot_records_its_cameras(server):
+@pytest.mark.parametrize("auth", ["required", "open"])
+def test_the_first_robot_records_its_cameras(server, start_server, auth):
     videos = apps.get_model("videos", "VideoChunk")
-    simulate(robots=2, cameras=2, duration=2, url=server.url, issue_keys=True)
+    url = server.url if auth == "required" else start_server(ROBOT_AUTH="open").url
+    simulate(robots=2, cameras=2, duration=2, url=url, issue_keys=auth == "required")
     assert sorted(videos.objects.values_list("robot", "camera_key")) == [
         ("robot_001", "front"),
         ("robot_001", "wrist"),
