@@ -23,6 +23,14 @@ async def watch_robots(robot_ids: list[str], fleet: bool) -> None:
     await channel_layer.send(GROUP, {"type": "watch", "robot_ids": robot_ids, "fleet": fleet})
 
 
+async def watch_previews(pages: list[str], tiles: list[str]) -> None:
+    """Ask the workers for pictures of all cameras of the robots in `pages`, and of one camera of those in `tiles`.
+
+    The request lasts until the lease ends (teleop/ingest/previews.py).
+    """
+    await channel_layer.send(GROUP, {"type": "preview", "pages": pages, "tiles": tiles})
+
+
 def close_connections(code: int, **of) -> None:
     """Ask all workers to close the connections that have the given robot_id, session_id, holder and key_hash.
 

@@ -8,7 +8,8 @@ from robots.close_codes import Close
 SUBPROTOCOL = "teleop.v1"
 SESSION_KEY = re.compile(r"[A-Za-z0-9_-]{8,64}")
 EVENT_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-ACCEPTS = ("event",)  # control messages that older servers do not understand
+CAMERA_NAME = re.compile(rb"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")  # as the camera_key of a video
+ACCEPTS = ("event", "preview")  # abilities that older servers lack
 
 MAX_MESSAGE_BYTES = 2**20
 MAX_DATA_BYTES = 2**16  # a frame's `data`, and meta_info, as compact UTF-8 JSON
@@ -28,6 +29,12 @@ MAX_EVENT_BYTES = 4096  # an event's `detail`, as compact UTF-8 JSON
 MAX_NOTE = 500  # characters
 MAX_SKIPPED_FRAMES = 100_000  # by one restart: the server counts the stored frames of the range
 CAMERA_FAULTS = ("stopped", "frozen", "resized", "slow")
+
+MAX_PREVIEW_BYTES = 2**16  # a picture with its header
+MAX_PREVIEW_WIDTH, MAX_PREVIEW_HEIGHT = 320, 640
+MAX_PREVIEWS_PER_S = 2  # of a camera
+MAX_PREVIEW_CAMERAS = 8
+MAX_CAMERA_NAME = 100
 
 PING_INTERVAL_S = 20
 PING_TIMEOUT_S = 40  # the connection is closed after 60 s in all

@@ -29,8 +29,8 @@ from robots.close_codes import WatchClose
 from robots.models import AuditEntry, Robot
 from teleop.asgi.refusals import RefusalMiddleware
 from teleop.asgi.routing import websocket_urlpatterns
-from teleop.ingest import admission, consumer
-from teleop.ingest.handshakes import Abandoned
+from teleop.ingest import admission, consumer, preview_consumer
+from teleop.ingest.handshakes import ServerRestarting
 from teleop.ingest.types import Handshake
 from teleop.live.consumers import FleetConsumer, LiveConsumer
 from teleop.models import Job, TeleopFrame
@@ -191,6 +191,7 @@ SOCKETS = """
 path            anonymous arm leg none robots sessions viewer curator admin closed
 /ws/log/arm           403  in 403  403    403      403    403     403   403    403
 /ws/log/leg           403 403  in  403    403      403    403     403   403    403
+/ws/preview/arm       403  in 403  403    403      403    403     403   403    403
 /ws/live/arm          403 403 403  403    403      403     in      in    in    403
 /ws/fleet             403 403 403  403    403      403     in      in    in    403
 /ws/elsewhere         403 403 403  403    403      403    403     403   403    403
@@ -354,10 +355,13 @@ class Door:
     def __init__(self) -> None:
         self.handshakes = self
 
-    async def open(self, robot_id, key, session_key, address, has_left, places, takes_over):
+    async def open(self, robot_id, key, session_key, address, has_left, places, takes_over, expected_id):
+        await self.authenticate(robot_id, key, address)
+
+    async def authenticate(self, robot_id, key, address):
         handshake = Handshake(robot_id, key, "a session", "worker.1", address)
         (admitted,) = await database_sync_to_async(admission.authenticate)([handshake])
-        raise admitted if isinstance(admitted, Exception) else Abandoned
+        raise admitted if isinstance(admitted, Exception) else ServerRestarting("it is a stub")
 
 
 async def closed_again(self, **kwargs: str) -> WatchClose:
@@ -383,6 +387,7 @@ async def let_in(path: str, client: Client, is_page: bool) -> str:
 def test_it_admits_only_the_listed_roles_to_each_websocket(places, settings, monkeypatch):
     settings.ALLOWED_HOSTS = ["localhost"]
     monkeypatch.setattr(consumer, "running_worker", Door)
+    monkeypatch.setattr(preview_consumer, "running_worker", Door)
     for watching in (LiveConsumer, FleetConsumer):
         monkeypatch.setattr(watching, "watch", closed_again)
     everyone = clients(by_token=False)

@@ -29,7 +29,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from robots import audit
 from robots.api.tokens import token_of
 from robots.models import Robot
-from teleop.models import TeleopSession
+from teleop.models import DeletedSession, TeleopSession
 from teleop.tests.recordings import make_session
 from videos.models import VideoChunk
 eva = User.objects.create_superuser("eva", password="secret")
@@ -48,6 +48,7 @@ for number, robot in enumerate(["arm_A", "Arm-b", "arm.c"]):
     session.events.create(event_id="5f.0_c-3", kind="mark", timestamp=session.start_time,
                           detail={"note": "é 😀", "numbers": numbers})
     audit.record(audit.person(eva), audit.Action.CHANGED, [session], {"meta_info": [None, meta_info]})
+DeletedSession.objects.create(robot_id="arm-d", key="deleted-run")
 Robot.objects.update(name="Ärm", meta_info=meta_info, ip_address="2001:DB8::1")
 Robot.objects.filter(pk="arm_A").update(ip_address="::ffff:192.0.2.1", meta_info={})
 TeleopSession.objects.update(meta_info=meta_info, frame_count=4000, staff_labels=["task", "success"], quality=quality,
@@ -123,7 +124,7 @@ def check_equal(source: str, target: str) -> None:
     assert filled >= {
         *("auth_user", "auth_user_groups", "authtoken_token", "django_session", "django_admin_log"),
         *("robots_robot", "robots_auditentry", "teleop_teleopsession", "teleop_teleopframe", "videos_videochunk"),
-        "teleop_teleopevent",
+        *("teleop_teleopevent", "teleop_deletedsession"),
     }
 
 

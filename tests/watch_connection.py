@@ -19,8 +19,11 @@ class Watcher:
     def __init__(self, websocket: ClientConnection):
         self.websocket = websocket
 
+    def send(self, **message: Any) -> None:
+        self.websocket.send(json.dumps(message))
+
     def request_update(self) -> None:
-        self.websocket.send('{"type":"next"}')
+        self.send(type="next")
 
     def receive(self, timeout: float = 30) -> dict[str, Any]:
         return json.loads(self.websocket.recv(timeout=timeout))

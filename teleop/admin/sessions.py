@@ -103,6 +103,10 @@ class SessionColumns(admin.ModelAdmin):
         known = {name: value for name, value in (session.quality or {}).items() if value is not None}
         parts = [words.format(known[name]) for name, words in QUALITY.items() if name in known]
         parts += ["clock stepped"] * bool(session.clock_steps)
+        for kind, found in known.get("servo_health", {}).items():
+            if found["frames_over"]:
+                parts.append(f"{kind} over its limit in {display.count(found['frames_over'], 'frame')}")
+        parts += known.get("limits_ignored", [])
         return display.clipped(", ".join(parts) or None)
 
     @admin.display(description="pages")

@@ -42,6 +42,14 @@ def as_listed(sessions: QuerySet) -> QuerySet:
     )
 
 
+class ServoHealthSerializer(serializers.Serializer):
+    """Values of one kind that the motors reported, in degrees C, %, V or A."""
+
+    frames_over = serializers.IntegerField(help_text="Frames in which a motor's value was outside its limits.")
+    min = serializers.FloatField(help_text="The least value of all motors.")
+    max = serializers.FloatField(help_text="The greatest value of all motors.")
+
+
 class QualitySerializer(serializers.Serializer):
     """Quality scores of a session. A number is null if there are too few frames to compute it."""
 
@@ -63,6 +71,16 @@ class QualitySerializer(serializers.Serializer):
         many=True,
         default=[],  # a quality that was computed before it had this field
         help_text="Steps of the robot's clock, the first 20. The other scores leave them out.",
+    )
+    servo_health = serializers.DictField(
+        child=ServoHealthSerializer(),
+        required=False,
+        help_text="By kind (`temperature`, `load`, `voltage`, `current`, `error`); absent if the motors reported none.",
+    )
+    limits_ignored = serializers.ListField(
+        child=serializers.CharField(),
+        required=False,
+        help_text="Why `limits` in a meta_info are ignored; absent if none is.",
     )
     error = serializers.CharField(
         required=False,

@@ -17,7 +17,7 @@ from teleop.monitoring import counters
 
 logger = logging.getLogger(__name__)
 
-ROBOT_PATH = re.compile(r"/ws/log/(.+)")
+ROBOT_PATH = re.compile(r"/ws/(?:log|preview)/(.+)")
 
 
 class RefusalMiddleware:

@@ -4,6 +4,7 @@ from django.urls import re_path
 from robots.querysets import HandshakeRefused
 from teleop.asgi.origins import for_pages
 from teleop.ingest.consumer import RobotConsumer
+from teleop.ingest.preview_consumer import PreviewConsumer
 from teleop.live.consumers import FleetConsumer, LiveConsumer
 
 
@@ -13,8 +14,9 @@ async def refuse(scope, receive, send):
 
 
 websocket_urlpatterns = [
-    # Every path that begins with /ws/log/ matches, so that a bad id gets a clear answer; likewise with /ws/live/.
+    # Every path that begins with /ws/log/ matches, so that a bad id gets a clear answer; likewise with the others.
     re_path(r"^ws/log/(?P<robot_id>.*)$", RobotConsumer()),
+    re_path(r"^ws/preview/(?P<robot_id>.*)$", PreviewConsumer()),
     re_path(r"^ws/live/(?P<robot_id>.*)$", for_pages(SessionMiddlewareStack(LiveConsumer()))),
     re_path(r"^ws/fleet$", for_pages(SessionMiddlewareStack(FleetConsumer()))),
     re_path(r"", refuse),

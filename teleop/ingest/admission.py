@@ -109,8 +109,8 @@ def _gone(
     """Return the refusals of the handshakes that expect a session that was deleted, or that has another id."""
     expected = {_session_key(each): each.expected_id for each in handshakes if each.expected_id is not None}
     missing = [key for key in expected if key not in existing]
-    deleted = DeletedSession.objects.with_keys(missing).values_list("robot_id", "key") if missing else ()
-    details = {key: "was deleted" for key in deleted}
+    deleted = DeletedSession.objects.with_keys(missing).values_list("robot_id", "key")
+    details = dict.fromkeys(deleted, "was deleted")
     for key, session_id in expected.items():
         if existing.get(key, session_id) != session_id:
             details[key] = f"has the id {existing[key]}; {session_id} expected"

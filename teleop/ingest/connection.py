@@ -106,6 +106,10 @@ class RobotConnection:
             time=round(time.time(), 3),
         )
 
+    def request_preview(self, request: dict[str, Any]) -> None:
+        """Ask for pictures of cameras; a client that does not know the message ignores it."""
+        self._send(type="preview", **request)
+
     def receive(self, message: bytes | str) -> float:
         """Process one message from the robot; return an estimate of the CPU time that it wasted, in microseconds."""
         if not self.is_taking:

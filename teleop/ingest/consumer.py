@@ -50,7 +50,7 @@ class RobotConsumer:
             await asyncio.sleep(0)
         if has_left():
             return
-        session_key, key = _session_key(robot_id, query), _robot_key(headers, query)
+        session_key, key = _session_key(robot_id, query), robot_key(headers, query)
         address = client_address((scope.get("client") or [None])[0], headers)
         takes_over, expected_id = query.get("takeover") != ["no"], _expected_id(query)
         try:
@@ -58,10 +58,7 @@ class RobotConsumer:
                 robot_id, key, session_key, address, has_left, places, takes_over, expected_id
             )
         except (DatabaseUnavailable, ServerRestarting) as error:
-            refusal = Close.OVERLOADED if isinstance(error, DatabaseUnavailable) else Close.RESTARTING
-            report(HandshakeRefused(error.code, f"closed with {refusal:d}: {error}"), address_of(scope), scope["path"])
-            await send(accept)
-            await send({"type": "websocket.close", "code": int(refusal)})
+            await refuse_for_now(error, scope, send, accept)
             return
         except Abandoned:
             return
@@ -76,6 +73,7 @@ class RobotConsumer:
             finally:  # even if accept fails or is cancelled, the session has an owner that releases it
                 connection = worker.connect(lease, NullTransport(transport) if mute else transport)
             connection.greet()
+            worker.previews.greeted(connection)
             if direct:
                 direct.attach(connection.receive)
             event = await first
@@ -88,9 +86,21 @@ class RobotConsumer:
             worker.disconnected(connection, code)
 
 
-def _session_key(robot_id: str, query: dict[str, list[str]]) -> str | None:
+async def refuse_for_now(error: DatabaseUnavailable | ServerRestarting, scope, send, accept: dict) -> None:
+    """Accept and close the connection, so that the client tries again later."""
+    code = Close.OVERLOADED if isinstance(error, DatabaseUnavailable) else Close.RESTARTING
+    report(HandshakeRefused(error.code, f"closed with {code:d}: {error}"), address_of(scope), scope["path"])
+    await send(accept)
+    await send({"type": "websocket.close", "code": int(code)})
+
+
+def check_id(robot_id: str) -> None:
     if not ROBOT_ID.fullmatch(robot_id):
         raise HandshakeRefused("invalid_id", f"the robot id must match {ROBOT_ID.pattern}")
+
+
+def _session_key(robot_id: str, query: dict[str, list[str]]) -> str | None:
+    check_id(robot_id)
     session_key = query.get("session", [None])[0]
     if session_key is not None and not SESSION_KEY.fullmatch(session_key):
         raise HandshakeRefused("invalid_session", f"the session key must match {SESSION_KEY.pattern}")
@@ -104,7 +114,7 @@ def _expected_id(query: dict[str, list[str]]) -> int | None:
     return None if session_id is None else int(session_id)
 
 
-def _robot_key(headers: dict[str, str], query: dict[str, list[str]]) -> str | None:
+def robot_key(headers: dict[str, str], query: dict[str, list[str]]) -> str | None:
     """Return the key, and check Origin unless a header has the key.
 
     A web page cannot set headers of a WebSocket, while some libraries for programs send an Origin of their own.

@@ -138,6 +138,23 @@ class Handshakes:
                 raise DatabaseUnavailable(str(error) or "no answer in time") from error
             raise
 
+    async def authenticate(self, robot_id: str, key: str | None, address: str | None) -> str:
+        """Return the hash of the robot's accepted key, for a connection that has no session.
+
+        Raises HandshakeRefused (also LimitExceeded), DatabaseUnavailable and ServerRestarting.
+        """
+        if self._is_closing:
+            raise ServerRestarting("the server is restarting")
+        waiting = _Waiting(Handshake(robot_id, key, "", "", address), has_left=lambda: False)
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT_S), connection_limits.checks.turn(counted_address(address)):
+                key_hash = await self._checks(waiting)
+        except (DatabaseFailure, TimeoutError) as error:
+            raise DatabaseUnavailable(str(error) or "no answer in time") from error
+        if isinstance(key_hash, Exception):
+            raise key_hash
+        return key_hash
+
     async def _open(self, waiting: _Waiting, places: ExitStack) -> SessionLease:
         robot_id, address = waiting.handshake.robot_id, counted_address(waiting.handshake.address)
         async with connection_limits.checks.turn(address):

@@ -17,7 +17,7 @@ from robots.models import ROBOT_ID
 from robots.querysets import HandshakeRefused
 from robots.worker_messages import GROUP
 from teleop.background.process import BackgroundProcess
-from teleop.ingest import live_tap, presence, store
+from teleop.ingest import live_tap, presence, previews, store
 from teleop.ingest.admission import SESSION_HELD
 from teleop.ingest.batch import Batch
 from teleop.ingest.connection import RobotConnection, Transport
@@ -78,6 +78,8 @@ class Worker:
         self._counts = Batch(self._count_all, most=MAX_COUNTED)
         self._refusals: dict[str, HandshakeRefused] = {}  # by robot
         self.tap = live_tap.Tap(self.connections, partial(channel_layer.send, live_tap.GROUP))
+        send_previews = partial(channel_layer.send, previews.GROUP)
+        self.previews = previews.Previews(self.connections, send_previews, self.note_refusal)
         self._background = BackgroundProcess(lambda: self._read(presence.is_work_left))
         self._tasks: set[asyncio.Task] = set()
         self._background_task = self._in_background(self._background.run())
@@ -94,6 +96,7 @@ class Worker:
             self._run_periodically(SWEEP_INTERVAL_S, self._sweep),
             self._run_periodically(GAUGE_INTERVAL_S, self._gauge),
             self._run_periodically(REFUSALS_INTERVAL_S, self._note_refusals),
+            self._run_periodically(previews.SWEEP_INTERVAL_S, self.previews.sweep),
             channel_layer.listen(GROUP, self._on_message),
             self.tap.run(),
         ):
@@ -280,6 +283,8 @@ class Worker:
         """Handle a message from another process."""
         if message["type"] == "watch":
             self.tap.renew(message["robot_ids"], message["fleet"])
+        elif message["type"] == "preview":
+            self.previews.renew(message["pages"], message["tiles"])
         elif message["type"] == "takeover":
             self.handshakes.on_answer(message)
         elif "reply_to" in message:
@@ -288,7 +293,11 @@ class Worker:
             self._close_matching(message)
 
     def _close_matching(self, message: dict[str, Any]) -> None:
-        wanted = {name: message[name] for name in ("robot_id", "session_id", "holder", "key_hash") if name in message}
+        wanted: dict[str, Any] = {
+            name: message[name] for name in ("robot_id", "session_id", "holder", "key_hash") if name in message
+        }
+        if wanted and message["code"] != Close.ENDED:
+            self.previews.close_matching(wanted, Close(message["code"]))
         for connection in list(self.connections.values()):
             if wanted and all(getattr(connection, name) == value for name, value in wanted.items()):
                 if message["code"] == Close.ENDED:
@@ -310,6 +319,7 @@ class Worker:
         Each step is bounded, because a database that never answers must not keep the process from ending.
         """
         self.is_closing = True
+        self.previews.close()
         self._background_task.cancel()  # its process gives its job back meanwhile
         await self._within(budget_s / 8, [self.handshakes.close()])
         connections = list(self.connections.values())

@@ -27,6 +27,7 @@ DATABASE_TIMEOUT_S = 10
 LOGIN_AGAIN_S = 30
 NEXT = {"type": "next"}
 MAX_REQUEST = 64
+MAX_PREVIEWS_REQUEST, MAX_TILES = 8192, 100
 
 Send = Callable[[dict], Awaitable[None]]
 
@@ -75,7 +76,12 @@ class WatchConsumer:
         """Run these tasks until the first one ends; return its close code, None if the client closed the connection."""
         asked = asyncio.Event()
         direct = scope.get("extensions", {}).get("direct")
-        works = (_requests(receive, asked), _answers(watch, asked, send, direct), _logged_out(scope), _restarting())
+        works = (
+            _requests(receive, asked, watch),
+            _answers(watch, asked, send, direct),
+            _logged_out(scope),
+            _restarting(),
+        )
         tasks = [asyncio.create_task(work) for work in works]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -97,13 +103,18 @@ class FleetConsumer(WatchConsumer):
         return running_hub().watch_fleet()
 
 
-async def _requests(receive, asked: asyncio.Event) -> WatchClose | None:
+async def _requests(receive, asked: asyncio.Event, watch: RobotWatch | FleetWatch) -> WatchClose | None:
     """Read requests without pause, as the server's queue has no bound."""
     while (event := await receive())["type"] == "websocket.receive":
         text = event.get("text")
-        if not _is_next(event["bytes"] if text is None else text):
+        message = event["bytes"] if text is None else text
+        if _is_next(message):
+            watch.previews.note_request()
+            asked.set()
+        elif (robot_ids := _wanted_previews(message)) is not None:
+            watch.want_previews(robot_ids)
+        else:
             return WatchClose.NOT_NEXT
-        asked.set()
     return None
 
 
@@ -114,6 +125,20 @@ def _is_next(message: bytes | str) -> bool:
         return False
 
 
+def _wanted_previews(message: bytes | str) -> list[str] | None:
+    """Return the robots that the page wants pictures of, or None for any other message."""
+    if len(message) > MAX_PREVIEWS_REQUEST:
+        return None
+    try:
+        match orjson.loads(message):
+            case {"type": "previews", "robots": [*robots], **rest} if not rest and len(robots) <= MAX_TILES:
+                valid = all(isinstance(robot_id, str) and ROBOT_ID.fullmatch(robot_id) for robot_id in robots)
+                return robots if valid else None
+    except orjson.JSONDecodeError:
+        pass
+    return None
+
+
 async def _answers(watch: RobotWatch | FleetWatch, asked: asyncio.Event, send: Send, direct) -> None:
     while True:
         await asked.wait()
@@ -122,6 +147,8 @@ async def _answers(watch: RobotWatch | FleetWatch, asked: asyncio.Event, send: S
                 await watch.updated.wait()
         if direct is None or not direct.has_unsent():  # else the last answer has not left this process
             asked.clear()
+            for picture in watch.previews.messages():
+                await send({"type": "websocket.send", "bytes": picture})
             await send({"type": "websocket.send", "text": watch.answer()})
         await asyncio.sleep(watch.interval_s)
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from robots import channel_layer
 from robots.worker_messages import watch_robots
 from teleop.ingest.live_tap import GROUP, RobotSnapshot
 from teleop.live import roster
+from teleop.live.previews import PreviewHub, PreviewWatch
 from teleop.live.recent import RecentFrames
 
 logger = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class Hub:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self.closing = asyncio.Event()
+        self.previews = PreviewHub(clock)
         self.roster: dict[str, roster.RobotSummary] = {}
         self.roster_version = 0  # 0: the roster does not contain the whole fleet
         self._clock = clock
@@ -92,6 +94,7 @@ class Hub:
             self._tasks = [asyncio.create_task(work) for work in (self._listen(), self._renew(), self._read_roster())]
 
     def leave(self, watch: "RobotWatch | FleetWatch") -> None:
+        watch.want_previews([])
         if isinstance(watch, FleetWatch):
             self._fleet.discard(watch)
         elif page := self._pages.get(watch.robot_id):
@@ -200,6 +203,10 @@ class RobotWatch:
         self._entry = entry
         self._page = page
         self._position = page.frames.position
+        self.previews = PreviewWatch(hub.previews, is_tiled=False)
+
+    def want_previews(self, robot_ids: Collection[str]) -> None:
+        self.previews.want([self.robot_id] if self.robot_id in robot_ids else [])
 
     def answer(self) -> str:
         self.updated.clear()
@@ -223,6 +230,10 @@ class FleetWatch:
             self.updated.set()
         self._hub = hub
         self._seen_version = 0
+        self.previews = PreviewWatch(hub.previews, is_tiled=True)
+
+    def want_previews(self, robot_ids: Collection[str]) -> None:
+        self.previews.want(robot_ids)
 
     def answer(self) -> str:
         self.updated.clear()

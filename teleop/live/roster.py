@@ -9,6 +9,7 @@ from django.db.models import F
 
 from robots.models import Robot
 from teleop.models import TeleopSession
+from teleop.servo import limits_of
 
 MAX_ROBOTS = 1000
 MAX_TASK = 200
@@ -37,7 +38,9 @@ def read(robot_ids: Collection[str] | None) -> dict[str, RobotSummary]:
         live = live.filter(robot__in=robot_ids)
     sessions = {
         robot_id: session
-        for robot_id, *session in live.values_list("robot_id", "pk", "frame_count", "fps", "meta_info__task")
+        for robot_id, *session in live.values_list(
+            "robot_id", "pk", "frame_count", "fps", "meta_info__task", "meta_info__limits"
+        )
     }
     entries = {robot.pk: entry(robot, *sessions.get(robot.pk, ())) for robot in robots}
     return dict(sorted(entries.items()))
@@ -49,6 +52,7 @@ def entry(
     frame_count: int | None = None,
     fps: int | None = None,
     task: Any = None,
+    limits: Any = None,
 ) -> RobotSummary:
     about = {"status": robot.status, "task": task[:MAX_TASK] if isinstance(task, str) else None, "fps": fps}
     error = {"code": robot.last_error_code, "detail": robot.last_error_detail, "at": _iso(robot.last_error_at)}
@@ -60,8 +64,10 @@ def entry(
         "last_heartbeat": _iso(robot.last_heartbeat),
         "last_error": error if robot.last_error_code else None,
     }
+    servo_limits = limits_of(robot.meta_info, {"limits": limits})
+    page = {"robot_id": robot.pk, **about, "limits": servo_limits.by_key, "limits_ignored": servo_limits.problems}
     idle = NOT_LIVE | {"session_id": session_id, "frame_count": frame_count}
-    return RobotSummary(session_id, members(tile), members({"robot_id": robot.pk, **about}), members(idle))
+    return RobotSummary(session_id, members(tile), members(page), members(idle))
 
 
 def members(of: dict[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""Read a session's joints as columns."""
+"""Read a session's joints as columns, and count what its motors report."""
 
 import numpy as np
 
@@ -7,6 +7,7 @@ from teleop.frames.data import joints_of
 from teleop.frames.sql import FrameRange, blocks
 from teleop.models import TeleopSession
 from teleop.quality.scores import Motion
+from teleop.quality.servo_health import ServoHealth
 
 MAX_NUMBERS = 2**24  # 128 MB of doubles: 16 joints of a million frames; of more joints only the first are read
 
@@ -21,6 +22,7 @@ def read_motion(session: TeleopSession) -> Motion:
     indexes = np.empty(session.frame_count, np.int64)
     timestamps = np.empty(session.frame_count)
     positions = np.full((session.frame_count, len(names)), np.nan, order="F")
+    servo_health = ServoHealth(session)
     read = 0
     for frames in session_tables(blocks(FrameRange(session.pk))):
         columns = frames.slice(0, session.frame_count - read)
@@ -30,8 +32,9 @@ def read_motion(session: TeleopSession) -> Motion:
         for number, name in enumerate(names):
             if name in columns.column_names:
                 positions[part, number] = columns[name].to_numpy()
+        servo_health.add(columns)
         read = part.stop
-    return Motion(indexes[:read], timestamps[:read], positions[:read])
+    return Motion(indexes[:read], timestamps[:read], positions[:read], servo_health.scores())
 
 
 def _joints(session: TeleopSession) -> list[str]:

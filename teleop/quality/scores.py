@@ -22,11 +22,12 @@ LEAST_OTHERS = 3
 
 
 class Motion(NamedTuple):
-    """Frames of a session as columns, in the order of their indexes."""
+    """Frames of a session as columns, in the order of their indexes; and the scores of its motors, if they have any."""
 
     indexes: np.ndarray
     timestamps: np.ndarray
     positions: np.ndarray
+    servo_scores: dict[str, Any] = {}
 
 
 def quality(motion: Motion, fps: int, others_s: Sequence[float], skipped_frames: int = 0) -> dict[str, Any]:
@@ -47,6 +48,7 @@ def quality(motion: Motion, fps: int, others_s: Sequence[float], skipped_frames:
         "duration_s": duration_s,
         "duration_ratio": duration_ratio(duration_s, others_s),
         "clock_steps": clock_steps(indexes, motion.timestamps, sizes),
+        **motion.servo_scores,
     }
 
 

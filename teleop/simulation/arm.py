@@ -15,6 +15,7 @@ LIMITS = {
 }
 LAG_S = 0.08  # the follower is where the leader was
 NOISE = 0.05  # degrees; an encoder step is 0.088
+COLD_C, WARMTH_C, WARMING_S = 28, 16, 600  # a motor's temperature in degrees C, and how it rises
 
 
 class Swing(NamedTuple):
@@ -34,9 +35,13 @@ class Swing(NamedTuple):
 
 
 class Arm:
-    """A leader and its follower; a number always gives the same motion, different numbers give different ones."""
+    """A leader and its follower; a number always gives the same motion, different numbers give different ones.
 
-    def __init__(self, number: int) -> None:
+    With `servo_health` the follower reports the temperature (degrees C) and the load (%) of each motor too.
+    """
+
+    def __init__(self, number: int, servo_health: bool = False) -> None:
+        self._servo_health = servo_health
         self._rng = random.Random(number)
         self._swings = {joint: self._swing(*limits) for joint, limits in LIMITS.items()}
 
@@ -59,4 +64,15 @@ class Arm:
             noise = self._rng.uniform(-NOISE, NOISE)
             observation[joint] = round(swing.at(elapsed_s - LAG_S) + noise, 3)
             action[joint] = round(swing.at(elapsed_s), 3)
+        if self._servo_health:
+            observation |= self._motors(elapsed_s, observation, action)
         return observation, action
+
+    def _motors(self, elapsed_s: float, at: dict[str, float], target: dict[str, float]) -> dict[str, float]:
+        warmth = WARMTH_C * (1 - math.exp(-elapsed_s / WARMING_S))
+        values = {}
+        for number, joint in enumerate(LIMITS):
+            motor = joint.removesuffix(".pos")
+            values[f"{motor}.temperature"] = round(COLD_C + warmth + 2 * number)
+            values[f"{motor}.load"] = round(2 * (target[joint] - at[joint]), 1)
+        return values

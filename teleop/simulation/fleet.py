@@ -19,11 +19,11 @@ STOP_TIMEOUT_S = 5  # the user waits for this after Ctrl-C
 
 
 class SimulatedRobot:
-    """One arm, and the client through which it streams; the client also records the arm's cameras."""
+    """One arm, and the client through which it streams; an arm with cameras also films, and reports its motors."""
 
     def __init__(self, number: int, client: AsyncRobotClient, cameras: Sequence[str] = ()) -> None:
         self.client = client
-        self._arm = Arm(number)
+        self._arm = Arm(number, servo_health=bool(cameras))
         self._cameras = cameras
         self._joints: dict[str, float] = {}
 

@@ -51,11 +51,12 @@ def test_the_list_takes_a_constant_number_of_queries(staff_viewer, django_assert
 def test_it_shows_the_frame_rate_the_missing_frames_and_the_quality(staff_viewer):
     session = make_session([0, 1, 2, 5, 6], key="recorded")
     quality = {"idle_share": 0.123, "jerk": 1234.5, "fps_jitter": None, "duration_ratio": 1.5, "missing_frames": 2}
+    quality["servo_health"] = {"temperature": {"frames_over": 3, "max": 70}, "load": {"frames_over": 0, "max": 70}}
     TeleopSession.objects.filter(pk=session.pk).update(frame_count=5, quality=quality)
     for page in (shown(staff_viewer.get(LIST)), shown(staff_viewer.get(page_of(session)))):
         assert '<span class="number">40.0</span>' in page  # frames a second
         assert '<span class="number">2</span>' in page  # missing frames
-        assert "idle 12%, jerk 1.23e+03, 1.5 x median duration" in page
+        assert "idle 12%, jerk 1.23e+03, 1.5 x median duration, temperature over its limit in 3 frames" in page
         assert f"?session={session.pk}" in page and f"/sessions/{session.pk}/replay" in page
 
 

@@ -11,7 +11,7 @@ from teleop.live import consumers
 
 
 class Watch:
-    """A watch that always has news; each answer is a running number."""
+    """A watch that always has news; each answer is a running number, and pictures come before every third one."""
 
     interval_s = 0.001
     timeout_s = 0.001
@@ -19,6 +19,10 @@ class Watch:
     def __init__(self):
         self.updated = asyncio.Event()
         self.answers = 0
+        self.previews = self
+
+    def messages(self):
+        return [b"one", b"two"] if self.answers % 3 == 2 else []
 
     def answer(self):
         self.answers += 1
@@ -35,7 +39,7 @@ class Page:
         self.is_full = False
 
     async def send(self, message):
-        self.heard.put_nowait(message["text"])
+        self.heard.put_nowait(message["text"] if "text" in message else message["bytes"])
 
     def has_unsent(self):
         self.looked.put_nowait(self.is_full)
@@ -76,6 +80,19 @@ def test_it_sends_nothing_while_a_page_has_unsent_data():
         assert page.heard.empty()
         page.is_full = False
         assert await page.heard.get() == "1"
+
+    run(scenario)
+
+
+def test_pictures_come_before_the_answer():
+    async def scenario(page):
+        heard = []
+        for _ in range(3):
+            page.asked.set()
+            while not isinstance(message := await page.heard.get(), str):
+                heard.append(message)
+            heard.append(message)
+        assert heard == ["1", "2", b"one", b"two", "3"]
 
     run(scenario)
 

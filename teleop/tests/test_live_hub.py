@@ -11,6 +11,7 @@ from teleop.ingest.live_tap import RobotSnapshot
 from teleop.live import hub as hub_module
 from teleop.live import roster
 from teleop.live.hub import MAX_FRAMES_BYTES, STALE_S, FleetWatch, Hub
+from teleop.servo import DEFAULT_LIMITS
 
 
 class Clock:
@@ -71,6 +72,8 @@ def test_a_page_receives_the_reports_since_its_last_answer(heard):
         "status": "online",
         "task": "Fold the towel",
         "fps": 60,
+        "limits": {kind: [*limit] for kind, limit in DEFAULT_LIMITS.items()},
+        "limits_ignored": [],
         "session_id": 17,
         "rate_hz": 60.0,
         "ack_lag_ms": 20.0,

@@ -8,6 +8,7 @@ import pytest
 from robots.models import Robot
 from teleop.live import roster
 from teleop.models import TeleopSession
+from teleop.servo import DEFAULT_LIMITS
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -43,7 +44,9 @@ def test_a_tile_shows_the_robot_its_task_and_its_last_error(arm):
         "last_heartbeat": "2026-01-01T12:00:00Z",
         "last_error": {"code": "index_reused", "detail": "5 again", "at": "2026-01-01T12:00:00Z"},
     }
+    limits = {name: page.pop(name) for name in ("limits", "limits_ignored")}
     assert page == {"robot_id": "arm", "status": "error", "task": "Fold the towel", "fps": 30}
+    assert limits == {"limits": {kind: [*limit] for kind, limit in DEFAULT_LIMITS.items()}, "limits_ignored": []}
     assert idle == {"session_id": session_id, "rate_hz": None, "ack_lag_ms": None, "frame_count": 40}
     assert roster.read(["arm"])["arm"].session_id == session_id
 
@@ -59,6 +62,16 @@ def test_a_robot_that_never_connected_has_no_values(db):
 def test_a_task_that_is_not_text_is_null(db, meta_info):
     TeleopSession.objects.create(robot=Robot.objects.create(pk="leg"), key="1", meta_info=meta_info)
     assert printed(roster.read(None)["leg"])[1]["task"] is None
+
+
+@pytest.mark.parametrize("robot_ids", [None, ["leg"]])
+def test_a_page_has_the_limits_of_the_robot_and_of_its_live_session(db, robot_ids):
+    robot = Robot.objects.create(pk="leg", meta_info={"limits": {"temperature": 60, "load": 70}})
+    TeleopSession.objects.create(robot=robot, key="1", meta_info={"limits": {"pan.load": [None, 50], "load": {}}})
+    page = printed(roster.read(robot_ids)["leg"])[1]
+    defaults = {kind: [*limit] for kind, limit in DEFAULT_LIMITS.items()}
+    assert page["limits"] == defaults | {"temperature": [-60, 60], "load": [-70, 70], "pan.load": [None, 50]}
+    assert page["limits_ignored"] == ["limits.load is {}; a number, [lower, upper] or null expected"]
 
 
 def test_it_truncates_a_long_task(db):

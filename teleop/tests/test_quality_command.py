@@ -44,6 +44,7 @@ def test_it_computes_quality_from_the_frames():
         "duration_s": 10.0,
         "duration_ratio": None,
         "clock_steps": [],
+        "servo_health": {"temperature": {"frames_over": 530, "min": 0.0, "max": 600.0}},
     }
 
 
@@ -194,8 +195,8 @@ def test_it_stores_an_error_for_frames_with_too_many_names(names):
 
 
 def test_it_runs_a_fixed_number_of_queries_per_session(django_assert_num_queries):
-    """One for the list, seven a session: row, first frame, two blocks, others of its task, save, failed job."""
+    """One for the list, eight a session: row, first frame, two blocks, robot, others of its task, save, failed job."""
     for _ in range(3):
         ended(meta_info={"task": "Fold"})
-    with django_assert_num_queries(1 + 3 * 7):
+    with django_assert_num_queries(1 + 3 * 8):
         call_command("quality")

@@ -25,7 +25,13 @@ def judged(key: str, quality: dict | None) -> TeleopSession:
     return session
 
 
-@pytest.mark.parametrize("quality", [QUALITY, NOTHING, None])
+SERVOS = {
+    "servo_health": {"temperature": {"frames_over": 3, "min": 31.0, "max": 66.5}},
+    "limits_ignored": ["limits is 5; an object expected"],
+}
+
+
+@pytest.mark.parametrize("quality", [QUALITY, NOTHING, QUALITY | SERVOS, None])
 def test_it_shows_quality_in_the_list_and_the_detail(viewer, quality):
     session = judged("judged-one", quality)
     assert viewer.get("/sessions").json()["results"][0]["quality"] == quality

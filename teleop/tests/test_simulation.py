@@ -3,6 +3,7 @@ from itertools import pairwise
 
 import pytest
 
+from teleop.servo import DEFAULT_LIMITS, servo_name
 from teleop.simulation.arm import LAG_S, LIMITS, NOISE, Arm
 from teleop.simulation.latencies import Latencies, in_words, percentile
 
@@ -18,6 +19,18 @@ def test_it_gives_the_six_joints_in_lerobots_order():
     observation, action = Arm(1).frame(0.0)
     joints = ["shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper"]
     assert list(observation) == list(action) == [f"{joint}.pos" for joint in joints]
+
+
+def test_an_arm_can_report_its_motors_within_their_limits():
+    plain, reporting = Arm(1), Arm(1, servo_health=True)
+    for at_s in (*MINUTE[::10], 36_000):
+        observation, action = reporting.frame(at_s)
+        motors = {servo_name(name): observation.pop(name) for name in list(observation)[6:]}
+        assert (observation, action) == plain.frame(at_s)
+        assert [name.key for name in motors] == [
+            f"{joint.removesuffix('.pos')}.{kind}" for joint in LIMITS for kind in ("temperature", "load")
+        ]
+        assert all(abs(value) < DEFAULT_LIMITS[name.kind][1] for name, value in motors.items())
 
 
 @pytest.mark.parametrize("number", [1, 2, 300])

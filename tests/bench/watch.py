@@ -45,6 +45,7 @@ class WatchingPage:
             payload = await self.reader.readexactly(length)
             if opcode == 0x81:
                 return json.loads(payload)
+            count["pictures"] += opcode == 0x82
 
     async def read(self) -> None:
         while True:

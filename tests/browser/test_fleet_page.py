@@ -32,9 +32,10 @@ def answering(page: Page, robots) -> None:
     def attend(socket) -> None:
         answers = iter(range(1_000_000))
 
-        def answer(_) -> None:
-            robots_now = robots(next(answers))
-            socket.send(json.dumps({"type": "fleet", "full": True, "robots": robots_now}))
+        def answer(message: str) -> None:
+            if "next" in message:
+                robots_now = robots(next(answers))
+                socket.send(json.dumps({"type": "fleet", "full": True, "robots": robots_now}))
 
         socket.on_message(answer)
 

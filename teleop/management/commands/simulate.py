@@ -36,7 +36,12 @@ class Command(FormatCheckedCommand):
         parser.add_argument("--fps", type=int, default=60, help="frames per second of each robot (%(default)s)")
         parser.add_argument("--duration", type=float, default=0, help="seconds of streaming (0: until Ctrl-C)")
         parser.add_argument("--url", default="http://127.0.0.1:8000", help="URL of the server (%(default)s)")
-        parser.add_argument("--cameras", type=int, default=0, help="cameras of the first robot, 0 to 2 (%(default)s)")
+        parser.add_argument(
+            "--cameras",
+            type=int,
+            default=0,
+            help="cameras of the first robot, 0 to 2 (%(default)s); with one, it reports its motors too",
+        )
         parser.add_argument("--prefix", default="robot_", help="first part of the robots' ids (%(default)s)")
         keys = parser.add_mutually_exclusive_group()
         keys.add_argument("--key", help="key of the robot, if the server requires one")

@@ -2,6 +2,7 @@
 
 import { clockTime } from "./joints.js";
 import { local, utc } from "./localtime.js";
+import { KINDS, inWords as servoInWords } from "./servo.js";
 
 const NUMBER = new Intl.NumberFormat("en");
 const SHORT = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
@@ -39,10 +40,21 @@ export function showQuality(element, quality) {
   list.replaceChildren();
   for (const [name, [label, inWords, help]] of Object.entries(quality ? QUALITY : {})) {
     const value = quality[name];
-    const row = part("div", part("dt", label), part("dd", value === null || value === undefined ? "–" : inWords(value)));
-    row.title = help;
-    list.append(row);
+    list.append(fact(label, value === null || value === undefined ? "–" : inWords(value), help));
   }
+  for (const kind of KINDS.filter((each) => quality?.servo_health?.[each])) {
+    const { frames_over, min, max } = quality.servo_health[kind];
+    const over = frames_over ? `; over the limit in ${NUMBER.format(frames_over)} frames` : "";
+    const range = min === max ? servoInWords(kind, max) : `${servoInWords(kind, min)} to ${servoInWords(kind, max)}`;
+    list.append(fact(`Motors' ${kind}`, `${range}${over}`, "Least and greatest value of all motors"));
+  }
+  for (const why of quality?.limits_ignored ?? []) list.append(fact("Ignored", why, "A limit in a meta_info that cannot be used"));
+}
+
+function fact(label, value, help) {
+  const row = part("div", part("dt", label), part("dd", value));
+  row.title = help;
+  return row;
 }
 
 /** A list of moments that seek: {timestamp, text}. */

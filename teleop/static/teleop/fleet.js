@@ -7,6 +7,8 @@ import { Tile } from "./tile.js";
 const RANKS = ["error", "trouble", "online", "offline"];
 const TILES_A_FRAME = 8;
 const FEW = 8; // so many robots get larger tiles
+const MOST_PICTURES = 100;
+const SCROLL_MS = 300;
 
 const bar = document.querySelector("#bar");
 const list = document.querySelector("#tiles");
@@ -15,6 +17,7 @@ const tiles = new Map();
 const visible = new Set();
 const byName = new Intl.Collator("en", { numeric: true }).compare; // robot_9 before robot_10
 let drawing = null;
+let wanting;
 
 // Only tiles that are on the screen are drawn.
 const seen = new IntersectionObserver((changes) => {
@@ -23,11 +26,18 @@ const seen = new IntersectionObserver((changes) => {
     if (tile) visible[isIntersecting ? "add" : "delete"](tile);
   }
   drawSoon();
+  wantSoon();
 }, { rootMargin: "100px" });
 
 /** Resolves when all that is on the screen is drawn: a few tiles a frame, so that nothing holds up scrolling. */
 function drawSoon() {
   return (drawing ??= drawDue().finally(() => (drawing = null)));
+}
+
+/** Wants pictures of the robots on the screen, once scrolling is over. */
+function wantSoon() {
+  clearTimeout(wanting);
+  wanting = setTimeout(() => socket.want([...visible].map(({ id }) => id).sort().slice(0, MOST_PICTURES)), SCROLL_MS);
 }
 
 async function drawDue() {
@@ -126,7 +136,8 @@ onTheme(() => {
   for (const tile of tiles.values()) tile.isDrawn = false;
   drawSoon();
 });
-follow("/ws/fleet", document.querySelector("#connection"), {
+const socket = follow("/ws/fleet", document.querySelector("#connection"), {
   onAnswer: hear,
+  onPicture: (picture) => tiles.get(picture.robot)?.show(picture),
   onLost: () => list.classList.add("stale"),
 });

@@ -6,8 +6,10 @@
 import * as api from "./api.js";
 import { inWords as eventInWords } from "./events.js";
 import { Marks } from "./marks.js";
+import { Cameras } from "./previews.js";
 import { Recent } from "./recent.js";
 import { Rows, timeOfDay } from "./rows.js";
+import { Servo } from "./servo.js";
 import { follow } from "./socket.js";
 
 const WINDOW_S = 30;
@@ -18,15 +20,18 @@ const LATE_MS = 500;
 const LOW_SHARE = 0.8;
 const EVENTS_WAIT_MS = 5000;
 const MOST_EVENTS = 3; // that are told; the replay has all
+const FIRST_PICTURE_MS = 10_000;
 
 const $ = (id) => document.getElementById(id);
 const robot = $("live").dataset.robot;
 const recent = new Recent(WINDOW_S);
+const servo = new Servo($("servo"));
 const hidden = new Set(new URLSearchParams(location.search).getAll("hide"));
 const rows = new Rows($("rows"), WINDOW_S, (time) => {
   pointed = time;
   $("time").textContent = time === null ? "" : timeOfDay(time);
 });
+const cameras = new Cameras($("previews"), $("camera"));
 let session = null;
 let pointed = null;
 let isPaused = false;
@@ -34,6 +39,7 @@ let isNew = true; // nothing was heard on this connection yet
 let counted = 0; // frames committed, as was last heard
 let isLive = false;
 let events = []; // of the session, in the order in which they were stored
+let onlineSince = null;
 
 const marks = new Marks({
   moment: () => pointed ?? rows.shown.times.at(-1),
@@ -46,6 +52,7 @@ const marks = new Marks({
 function hear(answer) {
   const { session_id, fps, frame_count, frames, missed } = answer;
   isLive = Boolean(session_id);
+  servo.hear(answer);
   if (isLive && session_id !== session) begin(session_id);
   if (session) {
     const next = recent.nextIndex(session);
@@ -134,6 +141,13 @@ function write({ status, session_id, task, fps, rate_hz, ack_lag_ms, frame_count
   $("frames").textContent = frame_count?.toLocaleString("en") ?? "–";
   if ($("mark")) $("mark").disabled = !session;
   $("nothing").textContent = inWords(status, session_id);
+  onlineSince = status === "offline" ? null : (onlineSince ?? performance.now());
+  $("no-preview").textContent = cameras.size ? "" : whyNoPreview();
+}
+
+function whyNoPreview() {
+  if (onlineSince === null || performance.now() - onlineSince < FIRST_PICTURE_MS) return "";
+  return "No preview: the robot's program sends no pictures of cameras.";
 }
 
 function inWords(status, session_id) {
@@ -146,7 +160,7 @@ function inWords(status, session_id) {
 }
 
 function draw() {
-  const columns = recent.columns();
+  const columns = servo.take(recent.columns());
   const names = [...columns.joints.keys()].slice(0, MOST_JOINTS);
   rows.show(columns, (name) => !hidden.has(name) && names.includes(name));
   listJoints(names);
@@ -205,8 +219,9 @@ document.addEventListener("keydown", (event) => {
 
 follow(`/ws/live/${robot}`, $("connection"), {
   onAnswer: hear,
+  onPicture: (picture) => cameras.show(picture),
   onLost: () => (isNew = true),
-});
+}).want([robot]);
 watchEvents();
 window.page = {
   series: () => ({ ...rows.shown, joints: Object.fromEntries(rows.shown.joints), marks: rows.marks, events: rows.events }),

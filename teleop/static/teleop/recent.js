@@ -8,9 +8,9 @@ const LARGEST = 1e300; // the difference of two such is finite
 
 const bounded = (value) => Math.min(Math.max(value, -LARGEST), LARGEST);
 
-/** All numbers in a frame's part by their dotted names: `shoulder_pan.pos`, `joint_positions.0`. */
+/** All numbers in a frame's part by their dotted names: `shoulder_pan.pos`, `joint_positions.0`. True is 1, false 0. */
 export function numbersOf(value, name = "", found = new Map()) {
-  if (typeof value === "number") found.set(jointOf(name), bounded(value));
+  if (typeof value === "number" || typeof value === "boolean") found.set(jointOf(name), bounded(Number(value)));
   else if (value && typeof value === "object")
     for (const key of Object.keys(value)) numbersOf(value[key], name ? `${name}.${key}` : key, found);
   return found;

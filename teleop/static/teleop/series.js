@@ -1,5 +1,6 @@
 // What /sessions/{id}/series answers, as joints to plot. No DOM.
 
+import { servoName } from "./servo.js";
 import { lastUpTo } from "./timeline.js";
 
 const PARTS = ["observation", "action"];
@@ -8,7 +9,7 @@ const PARTS = ["observation", "action"];
 export const jointOf = (name) => name.replace(/^state\.(?=\d+$)/, "");
 
 /** {name, observation, action} in the order in which they appear; each part a {times, values}, or missing. What is in
- *  neither part is plotted like an observation, under its whole name. */
+ *  neither part is plotted like an observation, under its whole name. What motors report comes after the joints. */
 export function jointsOf(columns, origin) {
   const joints = new Map();
   for (const { name, timestamps, values } of columns) {
@@ -18,8 +19,10 @@ export function jointsOf(columns, origin) {
     joints.get(joint)[part ?? "observation"] = ascending(timestamps, values, origin);
     joints.get(joint).columns[part ?? "observation"] = name;
   }
-  return [...joints.values()];
+  return [...joints.values()].sort((a, b) => isServo(a.name) - isServo(b.name));
 }
+
+const isServo = (name) => Number(Boolean(servoName(name)));
 
 /** A frame that is out of order is left out: time goes one way in a plot. */
 function ascending(timestamps, values, origin) {

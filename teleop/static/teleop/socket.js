@@ -1,5 +1,8 @@
 // A live socket (docs/live.md): the page asks for the next answer when it has drawn the last, so a browser that cannot
 // keep up gets fewer answers and never a queue of them. It comes back by itself, later each time, and says so in `notice`.
+// Binary messages are pictures of cameras, of the robots that `want([...])` names: none while the page is hidden.
+
+import { read } from "./previews.js";
 
 const FIRST_WAIT_S = 0.5;
 const LONGEST_WAIT_S = 15;
@@ -8,16 +11,33 @@ const SILENCE_S = 10; // every question has an answer within seconds: a longer s
 const LOGGED_OUT = 4401;
 const UNKNOWN_ROBOT = 4404;
 
-export function follow(path, notice, { onAnswer, onLost = () => {} }) {
+export function follow(path, notice, { onAnswer, onPicture, onLost = () => {} }) {
   let wait_s = FIRST_WAIT_S;
+  let wanted = [];
+  let current; // socket
   connect();
+  document.addEventListener("visibilitychange", tellWanted);
+  return {
+    want(robots) {
+      if (robots.join() === wanted.join()) return;
+      wanted = robots;
+      tellWanted();
+    },
+  };
+
+  function tellWanted() {
+    if (current.readyState !== WebSocket.OPEN) return;
+    current.send(JSON.stringify({ type: "previews", robots: document.hidden ? [] : wanted }));
+  }
 
   function connect() {
     const url = new URL(path, location.href);
     url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-    const socket = new WebSocket(url);
+    const socket = (current = new WebSocket(url));
+    socket.binaryType = "arraybuffer";
     let wasOpen = false;
     let silence;
+    let drawn = []; // the pictures of the next answer
 
     const ask = () => {
       if (socket.readyState !== WebSocket.OPEN) return;
@@ -34,13 +54,16 @@ export function follow(path, notice, { onAnswer, onLost = () => {} }) {
     socket.onopen = () => {
       wasOpen = true;
       ask();
+      if (wanted.length) tellWanted();
     };
     socket.onmessage = async ({ data }) => {
+      if (typeof data !== "string") return drawn.push(onPicture(read(data)));
       clearTimeout(silence);
       wait_s = FIRST_WAIT_S;
       notice.hidden = true;
       try {
         await onAnswer(JSON.parse(data));
+        await Promise.all(drawn.splice(0));
       } finally {
         requestAnimationFrame(ask); // a page that nobody sees draws nothing, and asks nothing
       }

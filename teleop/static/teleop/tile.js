@@ -1,6 +1,7 @@
 // A robot on the fleet page: its words, and a small graph of its joints over the last half minute.
 
 import { colour, jointColour } from "./plot.js";
+import { draw, isOld } from "./previews.js";
 
 const WINDOW_MS = 30_000;
 const GAP_MS = 1500; // news comes four times a second: what is further apart is not joined by a line
@@ -67,8 +68,18 @@ export class Tile {
     this._say("silent", this._samples.length ? "" : `last heartbeat: ${ago(last_heartbeat)}`);
     this._say("error", last_error ? `${ago(last_error.at)}: ${last_error.detail || last_error.code}` : "").title =
       last_error ? `${last_error.code}: ${last_error.detail}` : "";
+    this._parts.get("picture").classList.toggle("old", Boolean(this._picture) && isOld(this._picture));
     const replay = this._say("replay", session_id ? `Session ${session_id}` : "");
     if (session_id) replay.href = `/sessions/${session_id}/replay`;
+  }
+
+  async show(picture) {
+    this._picture = picture;
+    const canvas = this._parts.get("picture");
+    canvas.setAttribute("aria-label", `Camera ${picture.camera}`);
+    canvas.title = picture.camera;
+    await draw(canvas, picture);
+    canvas.hidden = false;
   }
 
   _say(part, text) {
