@@ -14,7 +14,7 @@ WHEEL := robots/static/client
 COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes --only-binary :all: \
 	--emit-build-options --custom-compile-command 'make lock' $(LOCK)
 
-.PHONY: demo dev test lint audit lock schema films chaos attack bench soak
+.PHONY: demo dev test lint audit lock schema pages films chaos attack bench soak
 
 demo: .venv/demo $(WHEEL)
 	@PORT=$(PORT) deploy/demo.sh
@@ -36,6 +36,10 @@ schema: .venv/dev .venv/services
 # Every kind of film that people have, uploaded and replayed in a browser; `make test` has one for each cause (4 minutes).
 films: .venv/dev .venv/services
 	python -m tests.services pytest tests/browser/film_matrix.py
+
+# The pages in a browser, with all cases of their tests; `make test` has one for each cause (2 minutes).
+pages: .venv/dev .venv/services
+	ALL_PAGES=1 python -m tests.services pytest tests/browser
 
 # Everything killed longer than a test may take (12 minutes; mounts two small disks, so as root).
 chaos: .venv/dev .venv/services

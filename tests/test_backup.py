@@ -9,9 +9,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.chaos.environment import migrated, serving
+from tests.chaos.environment import postgres_database, serving
 from tests.robot_socket import frame, robot_socket
-from tests.services import ROOT, Postgres, postgres, postgres_program
+from tests.services import ROOT, Postgres, postgres_program
 
 pytestmark = pytest.mark.once
 FRAMES = "SELECT session_id, frame_index, timestamp, robot_id, data::text FROM teleop_teleopframe ORDER BY frame_index"
@@ -31,8 +31,9 @@ def frames(url: str) -> list[tuple]:
 
 
 def test_a_robot_resumes_from_a_restored_backup_without_loss(tmp_path):
-    with postgres() as service:
-        url = migrated(service.create_database("teleop"))
+    with postgres_database() as (service, _):
+        service.execute("CREATE DATABASE teleop TEMPLATE postgres", "template1")
+        url = service.database_url("teleop")
         with serving(url) as server, robot_socket(server, "arm?session=fold-the-towel", key=None) as robot:
             robot.send(*map(frame, range(BACKED_UP)))
             robot.receive_until_ack(BACKED_UP - 1)

@@ -10,6 +10,8 @@ from teleop.models import TeleopSession
 from tests.robot_socket import KEY, bystander, frame, register, robot_socket
 from tests.services import Server, wait_until
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(autouse=True)
 def _robots(transactional_db):

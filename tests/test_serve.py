@@ -19,12 +19,14 @@ from tests.chaos.scenarios import workers
 from tests.robot_socket import robot_socket
 from tests.services import ROOT, Redis, Server, is_running, wait_until
 
+pytestmark = pytest.mark.once
+
 REDIS = "redis://127.0.0.1:1/0"  # a server that does not start never connects to it
 
 
 @pytest.fixture(scope="module")
 def lasting(url: str, channels: Redis) -> Iterator[Server]:
-    """Yield a server shared by the tests that do not change it."""
+    """Yield a server shared by the tests that do not end it."""
     with serving(url, "--workers", "2", redis_url=channels.url) as server:
         yield server
 
@@ -109,13 +111,13 @@ def test_it_prints_its_address_once_it_listens(url: str, options: list[str]):
             os.killpg(process.pid, signal.SIGTERM)  # --reload serves in a child
 
 
-def test_a_killed_worker_is_replaced(server: Server):
-    wait_until(lambda: len(dealt(server)) == 2, what="both take connections")
-    before = workers(server)
+def test_a_killed_worker_is_replaced(lasting: Server):
+    wait_until(lambda: len(dealt(lasting)) == 2, what="both take connections")
+    before = workers(lasting)
     before[0].kill()
-    wait_until(lambda: len(workers(server)) == 2 and before[0] not in workers(server), what="another worker")
-    assert before[1] in workers(server)
-    wait_until(lambda: len(dealt(server)) == 2, what="the new one takes connections")
+    wait_until(lambda: len(workers(lasting)) == 2 and before[0] not in workers(lasting), what="another worker")
+    assert before[1] in workers(lasting)
+    wait_until(lambda: len(dealt(lasting)) == 2, what="the new one takes connections")
 
 
 def test_connections_spread_over_the_workers(lasting: Server):

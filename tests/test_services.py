@@ -13,12 +13,13 @@ import pytest
 from websockets.sync.client import connect
 
 from teleop.models import TeleopFrame
-from tests.services import Postgres, Server, postgres, wait_until
+from tests.chaos.environment import postgres_database
+from tests.services import Postgres, Server, wait_until
 
 
 @pytest.fixture(scope="module")
 def database():
-    with postgres() as service:
+    with postgres_database() as (service, _):
         yield service
 
 

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
+from django.core.management import call_command
 
 from tests.chaos.environment import serving
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Ledger
 from tests.chaos.scenarios import wait_until_settled, workers
-from tests.robot_socket import RobotSocket, frame, robot_socket
+from tests.robot_socket import KEY, RobotSocket, frame, register, robot_socket
 from tests.services import ROOT, Redis, Server, wait_until
 from tests.worker_connections import holders, rss, wire_at
 
@@ -70,13 +71,14 @@ def test_staff_disconnect_a_robot_at_any_worker(server: Server):
         other.receive_until_ack(0)
 
 
-def test_a_replaced_key_disconnects_a_robot_at_any_worker(url: str, channels: Redis):
+@pytest.mark.once
+def test_a_replaced_key_disconnects_a_robot_at_any_worker(start_server):
+    server = start_server("--workers", "2")  # on the database and the Redis of this process
+    register("keyed")
+    wait_until(lambda: len(holders(server)) == 2, what="both workers take connections")
     with ExitStack() as stack:
-        server = stack.enter_context(serving(url, "--workers", "2", redis_url=channels.url, ROBOT_AUTH="key"))
-        key = manage(server, "robot_key", "keyed")
-        wait_until(lambda: len(holders(server)) == 2, what="both workers take connections")
-        robots = [stack.enter_context(wire_at(server, worker.pid, "keyed", key)) for worker in workers(server)]
-        manage(server, "robot_key", "keyed")
+        robots = [stack.enter_context(wire_at(server, worker.pid, "keyed", KEY)) for worker in workers(server)]
+        call_command("robot_key", "keyed")
         for robot in robots:
             code, seconds = seconds_to_close(robot)
             assert (code, seconds < AT_ONCE_S) == (4401, True)

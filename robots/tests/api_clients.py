@@ -1,10 +1,7 @@
 """Fixtures for the tests of REST: an APIClient for each kind of user, and for the robots `arm` and `leg`."""
 
-from importlib import import_module
-
 import django
 import pytest
-from django.apps import apps
 
 django.setup()  # pytest reads conftest.py files before pytest-django calls setup()
 
@@ -33,8 +30,6 @@ def person(name: str, group: str = "", **fields) -> APIClient:
     """Return a client that authenticates by token, as a program would."""
     user = User.objects.create_user(name, **fields)
     if group:
-        # A test on a real server empties all tables, including the rows that migrations have created.
-        import_module("robots.migrations.0002_groups").seed(apps, None)
         user.groups.add(Group.objects.get(name=group))
     return client_with(f"Token {Token.objects.create(user=user)}")
 

@@ -78,6 +78,7 @@ def test_it_runs_every_command_on_its_own_format(name: str):
     execute(name).assert_called_once()
 
 
+@pytest.mark.once
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("command", [["prune", "--older-than", "1d"], ["serve"], ["serve", "--workers", "2"]])
 def test_it_reports_the_refusal_in_one_line(command: list[str]):

@@ -146,6 +146,7 @@ def test_it_waits_before_the_next_attempt(work, session):
     assert Job.objects.get().error == "the database failed: the server is starting"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "does, limits, reason",
     [

@@ -52,6 +52,7 @@ def test_a_follower_receives_the_end_of_a_session(get):
         assert answer.result().json() == {"results": [], "next": None}
 
 
+@pytest.mark.once
 def test_a_follower_waits_at_most_the_requested_time(get):
     session = make_session([0], is_live=True)
     begin = time.monotonic()
@@ -60,6 +61,7 @@ def test_a_follower_waits_at_most_the_requested_time(get):
     assert 1 <= time.monotonic() - begin < 5
 
 
+@pytest.mark.once
 def test_it_does_not_wait_for_an_ended_session(get):
     session = make_session([0])
     begin = time.monotonic()
@@ -67,6 +69,7 @@ def test_it_does_not_wait_for_an_ended_session(get):
     assert time.monotonic() - begin < 5
 
 
+@pytest.mark.once
 def test_thirty_followers_do_not_delay_other_requests(get):
     session = make_session([0], is_live=True)
     with ThreadPoolExecutor(30) as threads:
@@ -107,6 +110,7 @@ def test_stalled_readers_use_bounded_memory_and_no_connections(get, server, larg
     assert sum(map(len, readers[0])) > 40 * 2**20
 
 
+@pytest.mark.once
 def test_a_disconnect_ends_the_stream(get, server, large):
     def streams():
         connections = psutil.Process(server.pid).net_connections()
@@ -143,6 +147,7 @@ def status_of(get, path) -> int:
         return answer.status_code
 
 
+@pytest.mark.once
 def test_it_refuses_a_fifth_download_with_429_until_another_ends(get, server, large):
     path = f"/sessions/{large.pk}/frames?format=jsonl"
     with bystander(server):
@@ -158,6 +163,7 @@ def test_it_refuses_a_fifth_download_with_429_until_another_ends(get, server, la
         wait_until(lambda: status_of(get, path) == 200, what="the place of a reader that left")
 
 
+@pytest.mark.once
 def test_it_refuses_waiting_requests_past_the_limit_with_429(get, server):
     session = make_session([0], is_live=True)
     path = f"/sessions/{session.pk}/frames?after=2000000000&wait=20"

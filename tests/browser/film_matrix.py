@@ -125,6 +125,8 @@ MATRIX = [
     Film("2 h", 7200, 3600, make=partial(write_film, rate=Fraction(1, 2), times=range(3600), size=(192, 96))),
     Film("VFR of a phone", 3.96, 120, make=partial(write_film, rate=1000, times=PHONE)),
     Film("frag_bframes.mp4"),
+    Film("h264_bframes_noedit.mp4"),  # the first picture is at 67 ms
+    Film("short92.mp4", count=276),  # 9.2 s of film for 10 s
     Film("offset5_edit.mp4"),
     Film("hevc_hvc1.mp4", preview="proxy"),
 ]

@@ -1,4 +1,4 @@
-"""Films as people have them: one for each cause of wrong times. `make films` has many more (film_matrix.py)."""
+"""Films as people have them: causes of wrong times in a browser. `make films` has many more (film_matrix.py)."""
 
 import pytest
 
@@ -8,11 +8,9 @@ from tests.browser.film_replay import FOLDER, Film, check_replay, post_film
 pytestmark = pytest.mark.postgresql  # once is enough
 
 FILMS = [
-    Film("h264_bframes_noedit.mp4"),  # the first picture is at 67 ms
-    Film("seg_1.mp4", seconds=5, count=150, first=150),  # its times go on at 5 s
+    Film("seg_1.mp4", seconds=5, count=150, first=150),  # its first picture is at 5 s
     Film("cut_ss_copy.mp4", seconds=6.5, count=195, first=105),  # the edit list hides 3.5 s
     Film("cv_mp4v.mp4", preview="proxy"),
-    Film("short92.mp4", count=276),  # 9.2 s of film for 10 s
     Film("vfr_2s_hole.mp4", missing=range(100, 161)),
 ]
 

@@ -79,7 +79,7 @@ def test_it_sorts_robots_with_problems_first(visit, viewer):
         state("e-late", ack_lag_ms=2000),
         state("f-error", status="error", values=[]),
     ]
-    page = visit("/admin/", viewer)
+    page = visit("/admin/", viewer, is_new=True)
     answering(page, lambda n: robots)
     page.goto("/")
     expect(page.locator(".tile")).to_have_count(6)
@@ -90,7 +90,7 @@ def test_it_sorts_robots_with_problems_first(visit, viewer):
 
 
 def test_no_tile_moves_under_the_pointer(visit, viewer):
-    page = visit("/admin/", viewer)
+    page = visit("/admin/", viewer, is_new=True)
     leg = state("leg")
     answering(page, lambda n: [state("arm"), leg])
     page.goto("/")
@@ -129,7 +129,7 @@ def test_it_shows_a_message_without_robots(visit, viewer):
 
 def test_it_plots_extreme_values(visit, viewer):
     odd = [[1e30, -1e308, None], [1e308], [], [0.0, 0.0, 0.0, 5e-324]]
-    page = visit("/admin/", viewer)
+    page = visit("/admin/", viewer, is_new=True)
     answering(page, lambda n: [state("arm", values=odd[n % 4], frame_count=n)])
     page.goto("/")
     expect(tile(page, "arm").locator(".frames")).to_have_text(re.compile(r"^\d\d+ frames"))  # several rounds of them
@@ -167,7 +167,7 @@ def test_it_draws_only_the_visible_of_200_tiles(visit, viewer):
     def fleet(n: int) -> list[dict]:
         return [state(f"robot_{i:03}", values=[(n * 7 + i * j) % 50 for j in range(6)]) for i in range(200)]
 
-    page = visit("/admin/", viewer)
+    page = visit("/admin/", viewer, is_new=True)
     answering(page, fleet)
     page.goto("/")
     tiles = page.locator(".tile")

@@ -214,7 +214,7 @@ def test_the_cursor_shows_the_values_of_all_joints(visit, viewer, arm):
 def test_it_fetches_missed_frames_from_the_database(visit, viewer, arm):
     stream(arm, range(60))
     session = arm.greeting["session_id"]
-    page = visit("/admin/", viewer)
+    page = visit("/admin/", viewer, is_new=True)
     answers = [(range(0), 0), (range(50, 60), 0)]  # pop() takes the last
 
     def answer(indexes: range, missed: int) -> str:

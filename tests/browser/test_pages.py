@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from robots.models import Robot
-from tests.browser.users import staff
+from tests.browser.users import cases, staff
 
 pytestmark = pytest.mark.postgresql  # once is enough
 
@@ -34,7 +34,7 @@ def test_it_returns_404_for_an_unknown_robot(visit, viewer, console):
     expect(visit("/robots/nobody/live", viewer).locator("body")).to_contain_text("Not found")
 
 
-@pytest.mark.parametrize("path", ["/", "/admin/", "/admin/robots/robot/", "/admin/robots/robot/add/"])
+@pytest.mark.parametrize("path", cases("/admin/robots/robot/add/", "/", "/admin/", "/admin/robots/robot/"))
 def test_the_content_security_policy_forbids_inline_code(visit, admin, path):
     policy = visit(path, admin).request.get(path).headers["content-security-policy"]
     assert "default-src 'self'" in policy and "unsafe" not in policy

@@ -141,7 +141,7 @@ def sent(page: Page, path: str) -> list[list[str]]:
 
 
 def test_a_hidden_page_wants_no_pictures(visit, viewer, arm):
-    page = visit("/admin/", viewer)
+    page = visit("/admin/", viewer, is_new=True)
     wanted = sent(page, "/robots/arm/live")
     expect(page.locator("#status")).to_have_text("online")
     for is_hidden in (True, False):
@@ -154,7 +154,7 @@ def test_a_hidden_page_wants_no_pictures(visit, viewer, arm):
 
 def test_the_fleet_page_wants_pictures_of_visible_tiles_only(visit, viewer):
     register(*(f"robot_{number:03}" for number in range(80)))
-    page = visit("/admin/", viewer)
+    page = visit("/admin/", viewer, is_new=True)
     wanted = sent(page, "/")
     wait_until(lambda: page.evaluate("1") and wanted and 20 < len(wanted[-1]) < 50)
     assert "robot_000" in wanted[-1] and "robot_079" not in wanted[-1]

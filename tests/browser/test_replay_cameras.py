@@ -9,6 +9,7 @@ from playwright.sync_api import Page, Route, expect
 from teleop.models import TeleopSession
 from teleop.tests.recordings import make_session
 from tests.browser.film_replay import settle
+from tests.browser.users import cases
 from tests.browser.video_fixtures import FPS, READ, upload
 from tests.services import wait_until
 
@@ -42,7 +43,7 @@ def replay(visit, viewer) -> Callable[..., Page]:
     """Return a function that opens a replay: `edit` changes a video's fields, `content` handles requests for films."""
 
     def replay(session: TeleopSession, query="", edit: Edit | None = None, content=None, is_timed=False) -> Page:
-        page = visit("about:blank", viewer)
+        page = visit("/static/teleop/icon.svg", viewer, is_new=is_timed)  # any URL of our origin
         if is_timed:
             page.clock.install()  # time goes on, and a test can let it jump
         if edit:
@@ -136,7 +137,7 @@ def test_a_wrong_first_picture_makes_no_storm_of_seeks(replay):
     assert page.evaluate("seeks") <= 10  # it was one at each drawing
 
 
-@pytest.mark.parametrize("stretch, duration_s", [(40, 0.1), (0.02, 200)])
+@pytest.mark.parametrize("stretch, duration_s", cases((40, 0.1), (0.02, 200)))
 def test_a_film_of_a_very_wrong_rate_stops_nothing(replay, stretch, duration_s):
     page = replay(film_session("front"), edit=lambda video: {"stretch": stretch, "duration_s": duration_s})
     settle(page)
@@ -163,10 +164,10 @@ def test_it_shows_a_pending_film_when_its_proxy_is_made(replay):
 
 @pytest.mark.parametrize(
     "facts, says",
-    [
-        ({"codec": "hevc", "pixel_format": "gray12le"}, "front: depth (gray12le), no preview"),
+    cases(
         ({"codec": "prores", "pixel_format": "yuv422p10le"}, "front: prores cannot be played"),
-    ],
+        ({"codec": "hevc", "pixel_format": "gray12le"}, "front: depth (gray12le), no preview"),
+    ),
 )
 def test_it_offers_the_file_of_a_film_without_preview(replay, facts, says):
     session = film_session("front")

@@ -1,19 +1,21 @@
-"""Users of the pages: staff with the groups that the migrations make."""
+"""Users of the pages: staff with the groups that the migrations make; and the cases that tests try of a page."""
 
-from importlib import import_module
+import os
 
 import django
 import pytest
-from django.apps import apps
 
 django.setup()  # pytest reads conftest.py files before pytest-django calls setup()
 
 from django.contrib.auth.models import Group, User  # noqa: E402
 
 
+def cases(first: object, *others: object) -> list:
+    """Return all cases of a parameter in `make pages`, and else the first one: a page takes a second of CPU."""
+    return [first, *others] if "ALL_PAGES" in os.environ else [first]
+
+
 def staff(name: str, *groups: str) -> User:
-    # A test on a real server empties all tables, including the groups that the migrations added.
-    import_module("robots.migrations.0002_groups").seed(apps, None)
     user = User.objects.create_user(name, is_staff=True)
     user.groups.set(Group.objects.filter(name__in=groups))
     return user

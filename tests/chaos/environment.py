@@ -1,6 +1,6 @@
 """Start a database, a server and a Redis for one run, in a form that the run can kill."""
 
-import atexit
+import fcntl
 import os
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from tests.patched_server import PatchedServer
-from tests.services import ROOT, Postgres, Server, postgres, redis, running
+from tests.services import ROOT, Postgres, Server, memory_folder, postgres, redis, running
 
 ROLE = "teleop"
 
@@ -26,31 +26,39 @@ class MigratedPostgres(Postgres):
 
 @cache
 def _migrated_cluster() -> Path:
-    """Return the data of a stopped cluster, made once per process."""
-    with Postgres(_kept_folder()) as service:
-        migrated(service.url)
-    return service.folder / "data"
+    """Return the data of a stopped cluster."""
+    with _made_once("cluster") as (folder, is_new):
+        if is_new:
+            with Postgres(folder) as service:
+                migrated(service.url)
+    return folder / "data"
 
 
 @cache
 def _migrated_file() -> Path:
-    """Return a SQLite file with the tables, made once per process."""
-    file = _kept_folder() / "db.sqlite3"
-    migrated(f"sqlite:///{file}")
-    return file
+    """Return a SQLite file with the tables."""
+    with _made_once("file") as (folder, is_new):
+        if is_new:
+            migrated(f"sqlite:///{folder}/db.sqlite3")
+    return folder / "db.sqlite3"
 
 
-def _kept_folder() -> Path:
-    """Make a folder that is removed when this process ends."""
-    folder = tempfile.TemporaryDirectory(prefix="teleop-", ignore_cleanup_errors=True)
-    atexit.register(folder.cleanup)
-    return Path(folder.name)
+@contextmanager
+def _made_once(name: str) -> Iterator[tuple[Path, bool]]:
+    """Yield a folder of all processes of the run, and whether this process is the one that fills it."""
+    folder = Path(os.environ["TESTS_FOLDER"], name)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        is_new = not folder.exists()
+        folder.mkdir(exist_ok=True)
+        yield folder, is_new
 
 
 @contextmanager
 def sqlite_file(folder: Path | None = None) -> Iterator[str]:
     """Yield the URL of a migrated file."""
-    with tempfile.TemporaryDirectory(prefix="teleop-", dir=folder, ignore_cleanup_errors=True) as new:
+    parent = folder or memory_folder()
+    with tempfile.TemporaryDirectory(prefix="teleop-", dir=parent, ignore_cleanup_errors=True) as new:
         shutil.copy(_migrated_file(), new)
         yield f"sqlite:///{new}/db.sqlite3"
 
@@ -58,7 +66,7 @@ def sqlite_file(folder: Path | None = None) -> Iterator[str]:
 @contextmanager
 def postgres_database() -> Iterator[tuple[Postgres, str]]:
     """Yield a cluster and the URL of its migrated database."""
-    with running(MigratedPostgres) as service:
+    with running(MigratedPostgres, memory_folder()) as service:
         yield service, service.url
 
 
