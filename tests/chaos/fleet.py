@@ -2,28 +2,20 @@
 
 import asyncio
 import json
-import math
 import time
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 
-from teleop_client import AsyncRobotClient, Delays, TeleopError
+from teleop_client import AsyncRobotClient, TeleopError
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from tests.chaos.ledger import Ledger, SessionRecord
 from tests.chaos.loop_thread import LoopThread
+from tests.chaos.simulated_robot import SHORT, frame_data
 
-JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
-SHORT = Delays(first=0.1, most=0.5, slow=0.5, staff=0.5)
 CONNECT_S = 60  # of a fleet that resumes; half of its attempts may reach a stopped worker
-
-
-def frame_data(number: int) -> dict[str, dict]:
-    """Return frame `number` of any robot: two dozen digits that no other frame has."""
-    position = {f"{joint}.pos": 90 * math.sin(number / 60 + place) for place, joint in enumerate(JOINTS)}
-    return {"observation": position, "action": {joint: angle + 0.5 for joint, angle in position.items()}}
 
 
 class Robot:
@@ -43,7 +35,7 @@ class Robot:
         self._receive(text)
 
     def send(self) -> None:
-        frame, timestamp = frame_data(len(self.record.sent)), time.time()
+        frame, timestamp = frame_data(len(self.record.sent)), round(time.time(), 6)  # the client sends microseconds
         index = self.client.send(**frame, timestamp=timestamp)
         if index is not None:
             self.record.note_sent(index, timestamp, frame)

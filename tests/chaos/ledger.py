@@ -14,6 +14,14 @@ import psycopg
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+class Sent(NamedTuple):
+    """A frame at the robot's end: its timestamp is between two times, in microseconds."""
+
+    earliest_us: int
+    latest_us: int
+    digest: bytes
+
+
 class StoredFrame(NamedTuple):
     """A row of the frames' table; `timestamp` and `data` are text as converted by the database."""
 
@@ -32,6 +40,7 @@ class StoredSession(NamedTuple):
     end_time: str | None
     robot_status: str
     meta_info: str | None = None
+    skipped_frames: int = 0
 
 
 @dataclass
@@ -40,7 +49,11 @@ class SessionRecord:
 
     robot_id: str
     session_key: str
-    sent: dict[int, tuple[int, bytes]] = field(default_factory=dict)  # index: microseconds, digest of the data
+    sent: dict[int, Sent] = field(default_factory=dict)  # by index
+    unreturned: set[bytes] = field(
+        default_factory=set
+    )  # digests of frames that may be stored, or not: killed in `send`
+    dropped: int | None = None  # frames without an index: exactly so many indexes are missing; None: not checked
     begun_at: int | None = None  # the first greeting's next_frame_index
     acked_through: int = -1  # every frame sent up to here was acknowledged
     ended: int | None = None  # the frame_count in the server's answer to `end`
@@ -51,8 +64,10 @@ class SessionRecord:
     def has_session(self) -> bool:
         return self.begun_at is not None or self.acked_through >= 0
 
-    def note_sent(self, frame_index: int, timestamp: float, data: dict) -> None:
-        self.sent[frame_index] = round(timestamp * 1_000_000), digest(data)
+    def note_sent(self, frame_index: int, timestamp: float, data: dict, latest: float | None = None) -> None:
+        """Record a frame; with `latest` the client gave it a timestamp from `timestamp` to `latest`."""
+        times = timestamp, timestamp if latest is None else latest
+        self.sent[frame_index] = Sent(*(round(time * 1_000_000) for time in times), digest(data))
 
     def note_received(self, message: dict) -> None:
         """Record a raw message from the server, independently of the client's own bookkeeping."""
@@ -100,7 +115,7 @@ class Ledger:
             name = frame.robot_id, frame.session_key
             if name not in counted:
                 faults.append(f"{name}: frame {frame.frame_index} is of no known session")
-            elif fault := counted[name].take(frame, self.records[name].sent.get(frame.frame_index)):
+            elif fault := counted[name].take(frame, self.records[name]):
                 faults.append(f"{frame.robot_id}: frame {frame.frame_index} {fault}")
         for name, record in self.records.items():
             faults += _missing(record, counted[name].indexes)
@@ -122,6 +137,7 @@ class Ledger:
             elif name in self.records and counted[name].indexes:
                 faults += _faults_of_ends(session, counted[name], self.records[name].ended)
                 faults += _faults_of_start(session, self.records[name])
+                faults += _faults_of_gaps(session, self.records[name], counted[name].indexes)
         return faults
 
 
@@ -132,7 +148,7 @@ class _Found:
         self.indexes: set[int] = set()
         self.first_us = self.last_us = 0
 
-    def take(self, frame: StoredFrame, sent: tuple[int, bytes] | None) -> str:
+    def take(self, frame: StoredFrame, record: SessionRecord) -> str:
         """Return the fault of the row, or an empty string. Rows come in the order of their indexes."""
         timestamp_us = microseconds(frame.timestamp)
         if not self.indexes:
@@ -141,11 +157,15 @@ class _Found:
         if frame.frame_index in self.indexes:
             return "is stored twice"
         self.indexes.add(frame.frame_index)
+        sent, found = record.sent.get(frame.frame_index), digest(json.loads(frame.data))
         if sent is None:
-            return "was never sent"
-        if timestamp_us != sent[0]:
-            return f"has the timestamp {timestamp_us}, sent was {sent[0]}"
-        return "" if digest(json.loads(frame.data)) == sent[1] else "has other data than was sent"
+            if found not in record.unreturned:
+                return "was never sent"
+            record.unreturned.remove(found)
+            return ""
+        if not sent.earliest_us <= timestamp_us <= sent.latest_us:
+            return f"has the timestamp {timestamp_us}, sent was {sent.earliest_us} to {sent.latest_us}"
+        return "" if found == sent.digest else "has other data than was sent"
 
 
 def _missing(record: SessionRecord, stored: set[int]) -> Iterator[str]:
@@ -178,6 +198,12 @@ def _faults_of_start(session: StoredSession, record: SessionRecord) -> Iterator[
         yield f"{session.robot_id}: meta_info is {stored}, sent was {record.meta_info}"
 
 
+def _faults_of_gaps(session: StoredSession, record: SessionRecord, stored: set[int]) -> Iterator[str]:
+    missing = max(stored) - min(stored) + 1 - len(stored) - session.skipped_frames
+    if record.dropped not in (None, missing):
+        yield f"{session.robot_id}: {missing} indexes are missing and not skipped, {record.dropped} frames were dropped"
+
+
 def digest(data: dict) -> bytes:
     """Return a digest of the value, with any JSON formatting, but in its key order."""
     return hashlib.blake2b(json.dumps(data).encode(), digest_size=12).digest()
@@ -191,13 +217,19 @@ def microseconds(text: str) -> int:
 
 SESSIONS = """
     SELECT s.robot_id, s.key, s.frame_count, CAST(s.start_time AS text), CAST(s.end_time AS text), r.status,
-        CAST(s.meta_info AS text)
+        CAST(s.meta_info AS text), s.skipped_frames
     FROM teleop_teleopsession s JOIN robots_robot r ON r.id = s.robot_id
 """
 FRAMES = """
     SELECT f.robot_id, s.key, f.frame_index, CAST(f.timestamp AS text), CAST(f.data AS text)
     FROM teleop_teleopframe f LEFT JOIN teleop_teleopsession s ON s.id = f.session_id
     ORDER BY f.session_id, f.frame_index
+"""
+
+
+EVENTS = """
+    SELECT s.robot_id, e.kind, CAST(e.detail AS text)
+    FROM teleop_teleopevent e JOIN teleop_teleopsession s ON s.id = e.session_id ORDER BY e.id
 """
 
 
@@ -211,3 +243,14 @@ def faults_in(database_url: str, ledger: Ledger) -> list[str]:
         sessions = list(map(StoredSession._make, database.execute(SESSIONS)))
         frames.execute(FRAMES)
         return ledger.faults(sessions, map(StoredFrame._make, frames))
+
+
+def events_in(database_url: str, kind: str) -> list[tuple[str, dict]]:
+    """Return the robot and the detail of each event of this kind."""
+    if database_url.startswith("sqlite:///"):
+        with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"), timeout=20)) as file:
+            rows = file.execute(EVENTS).fetchall()
+    else:
+        with psycopg.connect(database_url) as database:
+            rows = database.execute(EVENTS).fetchall()
+    return [(robot_id, json.loads(detail)) for robot_id, found, detail in rows if found == kind]

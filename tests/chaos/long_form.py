@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,9 @@ from teleop_client import SessionTaken
 from tests.chaos.environment import migrated, postgres_database, serving, serving_with, sqlite_file
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Ledger
+from tests.chaos.process_scenarios import Outages, fill_up_spools, kill_at_random, kill_each, step_clocks, suspend
 from tests.chaos.proxy import Proxy
+from tests.chaos.robot_process import ProcessFleet
 from tests.chaos.scenarios import (
     all_end,
     break_connections,
@@ -171,6 +174,42 @@ def test_a_stopped_worker_stores_no_frame_in_a_session_taken_over():
                 lambda: all(record.acked_through > max(before.sent) for before, record in pairs), what="as many frames"
             )
             all_end(fleet, url)
+
+
+def test_it_loses_no_frame_of_killed_programs_on_sqlite(tmp_path, capsys):
+    with sqlite_file() as url:
+        kill_programs(url, tmp_path, capsys)
+
+
+def test_it_loses_no_frame_of_killed_programs_on_postgresql(tmp_path, capsys):
+    with postgres_database() as (_, url):
+        kill_programs(url, tmp_path, capsys)
+
+
+def kill_programs(url: str, folder: Path, capsys: pytest.CaptureFixture) -> None:
+    """Kill the programs of robots 20 times each, with the server away for half of the time."""
+    with serving(url) as server, ProcessFleet(server.url, folder, count=4, fps=100) as fleet:
+        with Outages(server) as outages:
+            kill_at_random(fleet, times=20, mean_s=1.0)
+        suspend(fleet, seconds=5)
+        step_clocks(fleet, url, 3600, 0)
+        all_end(fleet, url)
+        with capsys.disabled():
+            print("", fleet.summary(), outages, sep="\n", file=sys.stderr)  # noqa: T201 - what it is run for
+
+
+def test_it_loses_no_frame_of_programs_with_a_full_disk(tmp_path):
+    """Frames for which there is no room have no index, and just their indexes are missing."""
+    with (
+        small_disk(8) as disk,
+        sqlite_file() as url,
+        serving(url) as server,
+        ProcessFleet(server.url, tmp_path, count=4, fps=100, spool_dir=str(disk), max_held_frames=200) as fleet,
+    ):
+        for _ in range(3):
+            fill_up_spools(fleet, disk, server)
+            kill_each(fleet)
+        all_end(fleet, url)
 
 
 def test_it_loses_no_film_that_it_answered_on_sqlite(tmp_path):

@@ -6,9 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from tests.chaos.environment import serving, sqlite_file
-from tests.chaos.fleet import Fleet, frame_data
-from tests.chaos.ledger import Ledger, StoredFrame, StoredSession
+from tests.chaos.fleet import Fleet
+from tests.chaos.ledger import Ledger, StoredFrame, StoredSession, digest
 from tests.chaos.scenarios import all_end, kill
+from tests.chaos.simulated_robot import frame_data
 from tests.services import wait_until
 
 SENT = 10
@@ -97,6 +98,43 @@ def test_it_requires_only_acknowledged_frames_of_an_interrupted_client(ledger: L
     record.ended, record.acked_through = None, 8
     changed = session(frame_count=9, end_time="2023-12-23 08:00:08.25")
     assert ledger.faults(changed, stored()[:9]) == []
+
+
+def unreturned(ledger: Ledger) -> list[StoredFrame]:
+    """Add a frame whose `send` was killed, and return the rows if it was stored."""
+    ledger.record("arm", "morning-run").unreturned.add(digest(frame_data(SENT)))
+    time = "2023-12-23 08:00:10.25+00"
+    return [*stored(), StoredFrame("arm", "morning-run", SENT, time, json.dumps(frame_data(SENT)))]
+
+
+def test_it_accepts_a_frame_whose_send_was_killed_once(ledger: Ledger):
+    record = ledger.record("arm", "morning-run")
+    record.ended = SENT + 1
+    rows, changed = unreturned(ledger), session(frame_count=SENT + 1, end_time="2023-12-23 08:00:10.25")
+    assert ledger.faults(changed, rows) == []
+    rows = [*unreturned(ledger), rows[-1]._replace(frame_index=SENT + 1)]
+    assert "frame 11 was never sent" in "\n".join(ledger.faults(changed, rows))
+
+
+@pytest.mark.parametrize("begin, end, is_found", [(-2.0, -1.0, True), (-1.0, 1.0, False), (1.0, 2.0, True)])
+def test_it_finds_a_timestamp_outside_the_time_of_the_send(ledger: Ledger, begin: float, end: float, is_found: bool):
+    time = 1703318400.25 + 4
+    ledger.record("arm", "morning-run").note_sent(4, time + begin, frame_data(4), latest=time + end)
+    assert ("frame 4 has the timestamp" in "\n".join(ledger.faults(session(), stored()))) is is_found
+
+
+@pytest.mark.parametrize("skipped, dropped, is_found", [(0, 0, True), (2, 0, False), (1, 1, False), (3, 0, True)])
+def test_it_finds_indexes_that_are_missing_and_not_announced(
+    ledger: Ledger, skipped: int, dropped: int, is_found: bool
+):
+    record = ledger.record("arm", "morning-run")
+    record.dropped, record.ended = dropped, SENT - 2
+    for index in (4, 5):
+        del record.sent[index]
+    rows = [row for row in stored() if row.frame_index in record.sent]
+    faults = ledger.faults(session(frame_count=SENT - 2, skipped_frames=skipped), rows)
+    assert ("not skipped" in "\n".join(faults)) is is_found
+    assert len(faults) == is_found
 
 
 def test_it_finds_a_greeting_below_the_last_acknowledged_frame(ledger: Ledger):

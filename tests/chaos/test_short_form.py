@@ -5,9 +5,20 @@ from tests.chaos.environment import database_of_a_role, postgres_database, servi
 from tests.chaos.failover import fail_over
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Ledger
-from tests.chaos.scenarios import all_end, kill, kill_a_worker, lock_rows, outlast, restart, terminate
+from tests.chaos.process_scenarios import kill_each
+from tests.chaos.robot_process import ProcessFleet
+from tests.chaos.scenarios import (
+    all_end,
+    kill,
+    kill_a_worker,
+    lock_rows,
+    outlast,
+    restart,
+    terminate,
+    wait_until_settled,
+)
 from tests.chaos.uploaders import Uploaders, all_are_stored, kill_during_uploads
-from tests.services import redis
+from tests.services import redis, wait_until
 from tests.standby import postgres_pair, url_of_both
 
 ROBOTS = 10
@@ -59,6 +70,17 @@ def test_it_loses_no_frame_in_a_failover_to_a_synchronous_standby():
         with serving(url) as server, Fleet(server.url, Ledger(), ROBOTS) as fleet:
             fail_over(fleet, primary, standby)
             all_end(fleet, url)
+
+
+def test_it_loses_no_frame_of_killed_programs_of_robots(tmp_path):
+    with sqlite_file() as url, serving(url) as server, ProcessFleet(server.url, tmp_path, count=2) as fleet:
+        wait_until_settled(fleet)
+        kill_each(fleet)
+        server.kill()
+        wait_until(lambda: all(robot.waiting > 60 for robot in fleet.robots), what="robots keep frames")
+        kill_each(fleet)
+        server.start()
+        all_end(fleet, url)
 
 
 def test_it_loses_no_film_that_it_answered(tmp_path):
