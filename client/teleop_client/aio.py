@@ -101,6 +101,9 @@ class AsyncRobotClient:
             max_held_frames=(max_held_frames, 1, inf),
             max_held_bytes=(max_held_bytes, 1, inf),
         )
+        for name, callback in (("on_ack", on_ack), ("on_error", on_error)):
+            if callback is not None and not callable(callback):
+                raise ValueError(f"{name} is {callback!r:.40}; a function or None expected")
         self.robot_id = robot_id
         self._link = Link(
             url,

@@ -448,6 +448,7 @@ async def test_a_spool_that_cannot_be_used_does_not_stop_the_others(spool_dir):
         ("fps", 29.97),
         ("meta_info", [1]),
         ("session", ""),
+        ("on_error", "x"),
     ],
 )
 def test_it_names_the_option_that_cannot_be_used(name, value):
