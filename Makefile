@@ -5,8 +5,9 @@ SHELL := bash
 PYTHON ?= python3
 PORT ?= 8000
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-# Four tests at once, as many wait; all of a file in one process, so that they share its servers.
-PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
+# All tests of a file in one process, so that they share its servers. A process takes 7 s of CPU for itself: four where
+# many tests wait, else one for each core.
+PARALLEL := --dist loadfile --no-loadscope-reorder
 unexport PYTHONDONTWRITEBYTECODE  # it would make each process of pytest rewrite all tests: 6 s of CPU
 PRODUCTION := DEBUG=0 HTTPS=1 SECRET_KEY=$$(python -c 'import secrets; print(secrets.token_urlsafe(64))')
 PIP_INSTALL := pip install -q --disable-pip-version-check
@@ -25,8 +26,8 @@ dev: .venv/demo $(WHEEL)
 
 # What touches the database runs on both, if it may differ; the second run is everything else too.
 test: .venv/dev .venv/services $(WHEEL)
-	env -u DATABASE_URL -u REDIS_URL pytest $(PARALLEL) -m "database and not postgresql and not redis and not once"
-	python -m tests.services pytest $(PARALLEL) -m "not sqlite"
+	env -u DATABASE_URL -u REDIS_URL pytest -n 2 $(PARALLEL) -m "database and not postgresql and not redis and not once"
+	python -m tests.services pytest -n 4 $(PARALLEL) -m "not sqlite"
 
 # Every endpoint of /schema asked 150 times, and stories of several (`make test` asks five times, and
 # not for the limits of each parameter).

@@ -51,7 +51,7 @@ def event_ids() -> list[str]:
 class TestEvents:
     def test_it_commits_an_event_before_it_acknowledges_it(self, server: Server):
         with robot_socket(server, HERE) as robot:
-            assert robot.greeting["accepts"] == ["event"]
+            assert robot.greeting["accepts"] == ["event", "preview"]
             robot.send(mark("a"))  # before the first frame
             assert robot.receive() == ack("a")
             row = TeleopEvent.objects.get()
