@@ -111,7 +111,7 @@ def loop(url: str, part: str, values: str, seconds: float, options: dict[str, An
         if streamer:
             streamer.send(observation, action)
         elif part == "encode":
-            frame_message(number, time.time(), encode_frame(observation, action, None, {}).data or b"")
+            frame_message(number, b"%.6f" % time.time(), encode_frame(observation, action, None, {}).data or b"")
         took.append(time.perf_counter() - before)
         compute(0.001)
     cpu = {name: (us - before_us.get(name, 0.0)) / frames for name, us in cpu_us().items()}

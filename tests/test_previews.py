@@ -176,6 +176,7 @@ def test_it_refuses_the_fifth_connection_of_a_robot(server: Server):
         (message(picture=jpeg() + b" " * 2**16), Close.MESSAGE_TOO_BIG),
         (b"\0" * 2**21, Close.MESSAGE_TOO_BIG),
     ],
+    ids=["text", "empty", "svg", "too wide", "too large", "2 MiB"],
 )
 def test_it_closes_the_connection_after_a_message_that_is_no_picture(server: Server, headers, data, code):
     with robot_socket(server) as robot, watching(server, "live/arm", headers) as page:

@@ -30,8 +30,12 @@ class Frame:
     message: int = 0  # number of the message that last contained it; 0: never written, so the server cannot have it
 
     @property
-    def unix_s(self) -> float:
-        return self.base.time_s(self.time_s) if self.base else self.time_s
+    def time(self) -> bytes:
+        """Return the text of the unix time: all digits of a time that the program gave, as a frame may be sent twice.
+
+        Microseconds are the precision of the server.
+        """
+        return b"%.6f" % self.base.time_s(self.time_s) if self.base else repr(self.time_s).encode()
 
 
 class FrameBuffer:

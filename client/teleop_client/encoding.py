@@ -225,9 +225,9 @@ def event_message(event_id: str, kind: str, time_s: float, detail: dict[str, Any
     return encode_object({"type": "event"} | fields)
 
 
-def frame_message(index: int, time_s: float, data: bytes) -> bytes:
-    """Return a frame; the server stores microseconds."""
-    return b'{"frame_index":%d,"timestamp":%.6f,%s' % (index, time_s, data)
+def frame_message(index: int, time: bytes, data: bytes) -> bytes:
+    """Return a frame; `time` is the text of its unix seconds."""
+    return b'{"frame_index":%d,"timestamp":%b,%b' % (index, time, data)
 
 
 def batch_message(frames: Iterable[bytes]) -> bytes:

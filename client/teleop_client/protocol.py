@@ -430,7 +430,7 @@ class ClientProtocol:
         if room < self._batch_from or buffer.first_unsent <= self._careful_through:
             room = 1
         frames = buffer.take(min(room, encoding.MAX_BATCH_FRAMES), self._batch_bytes, self._messages + 1)
-        encoded = [encoding.frame_message(frame.index, frame.unix_s, frame.data) for frame in frames]
+        encoded = [encoding.frame_message(frame.index, frame.time, frame.data) for frame in frames]
         if not encoded:
             return None
         return encoded[0] if len(encoded) == 1 else encoding.batch_message(encoded)

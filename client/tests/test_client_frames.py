@@ -7,6 +7,7 @@ import pytest
 from teleop_client.encoding import encode_frame, frame_message, key_header, start_message, websocket_url
 
 NOW = 1703318400.123
+TIME = b"1703318400.123"
 NAN, INF = float("nan"), float("inf")
 
 
@@ -37,7 +38,7 @@ def frame(*args, **kwargs):
     """Return a frame without faults, as an object."""
     found = encoded(*args, **kwargs)
     assert not found.faults
-    return json.loads(frame_message(7, NOW, found.data))
+    return json.loads(frame_message(7, TIME, found.data))
 
 
 def cleaned(*args, **kwargs):
@@ -48,8 +49,8 @@ def cleaned(*args, **kwargs):
 
 
 def test_it_writes_a_frame_in_the_order_of_its_joints():
-    text = frame_message(7, NOW, encoded({"b.pos": 1.5, "a.pos": 2}, {"b.pos": 0.1}, note="å").data).decode()
-    expected = '{"frame_index":7,"timestamp":1703318400.123000,"observation":{"b.pos":1.5,"a.pos":2},'
+    text = frame_message(7, TIME, encoded({"b.pos": 1.5, "a.pos": 2}, {"b.pos": 0.1}, note="å").data).decode()
+    expected = '{"frame_index":7,"timestamp":1703318400.123,"observation":{"b.pos":1.5,"a.pos":2},'
     assert text == expected + '"action":{"b.pos":0.1},"note":"å"}'
 
 
@@ -148,9 +149,9 @@ def test_it_leaves_out_the_largest_values_of_a_frame_that_is_too_large():
 
 def test_it_writes_a_row_of_lerobot():
     state = Array([1.5, 2.5], 2)
-    text = frame_message(7, NOW, encoded(None, [0.5, 1], **{"observation.state": state, "task": "fold"}).data).decode()
+    text = frame_message(7, TIME, encoded(None, [0.5, 1], **{"observation.state": state, "task": "fold"}).data).decode()
     expected = (
-        '{"frame_index":7,"timestamp":1703318400.123000,"action":[0.5,1],"observation.state":[1.5,2.5],"task":"fold"}'
+        '{"frame_index":7,"timestamp":1703318400.123,"action":[0.5,1],"observation.state":[1.5,2.5],"task":"fold"}'
     )
     assert text == expected
 

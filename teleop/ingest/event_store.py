@@ -1,6 +1,6 @@
 """Write events of many sessions into the table in a few statements: blocking calls, in the thread for sessions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 
 import orjson
@@ -69,11 +69,32 @@ def _model(session_id: int, event: Event) -> TeleopEvent:
 
 
 def _skipped(session_id: int, events: Sequence[Event]) -> int:
-    """Return the number of indexes that these restarts have left unused."""
+    """Return the number of indexes that these restarts have left unused, without those of earlier restarts.
+
+    Two restarts may name the same indexes: a program was killed after it had noted a restart, and before its first
+    frame.
+    """
+    restarts = {event.event_id: event for event in events if event.kind == TeleopEvent.Kind.RESTART}
+    if not restarts:
+        return 0
+    stored = TeleopEvent.objects.filter(session=session_id, kind=TeleopEvent.Kind.RESTART)
+    details = stored.exclude(event_id__in=restarts).values_list("detail", flat=True)
+    covered = [(detail["from_index"], detail["to_index"]) for detail in details]
     skipped = 0
-    for event in events:
-        if event.kind == TeleopEvent.Kind.RESTART:
-            detail = orjson.loads(event.detail)
-            start, stop = detail["from_index"], detail["to_index"]
+    for event in restarts.values():
+        detail = orjson.loads(event.detail)
+        for start, stop in _uncovered(detail["from_index"], detail["to_index"], covered):
             skipped += stop - start - TeleopFrame.objects.count_between(session_id, start, stop)
+        covered.append((detail["from_index"], detail["to_index"]))
     return skipped
+
+
+def _uncovered(start: int, stop: int, covered: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Return the parts of a range that no other range covers."""
+    for first, end in sorted(covered):
+        if start < first:
+            yield start, min(first, stop)
+        start = max(start, end)
+        if start >= stop:
+            return
+    yield start, stop

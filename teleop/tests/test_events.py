@@ -96,6 +96,16 @@ class TestEvents:
         session.refresh_from_db()
         assert session.quality["missing_frames"] == 2
 
+    @pytest.mark.parametrize("at_once", [True, False])
+    def test_indexes_that_two_restarts_name_count_once(self, at_once):
+        """The robot's program was killed between the event and its first frame, and restarted again."""
+        session = make_session([*range(10), 1200])
+        restarts = [restart("a", 10, 600), restart("b", 10, 1200), restart("c", 5, 20), restart("d", 1190, 1210)]
+        for events in [restarts] if at_once else [[each] for each in restarts]:
+            stores(session, *events)
+        # 10 to 1199, and 1201 to 1209.
+        assert counts(session) == (1190 + 9, 0)
+
     def test_missing_frames_are_never_negative(self):
         session = make_session(range(10))
         TeleopSession.objects.filter(pk=session.pk).update(frame_count=10)
