@@ -42,7 +42,7 @@ films: .venv/dev .venv/services
 pages: .venv/dev .venv/services
 	ALL_PAGES=1 python -m tests.services pytest tests/browser
 
-# Everything killed longer than a test may take (12 minutes; mounts two small disks, so as root).
+# Everything killed longer than a test may take (16 minutes; mounts small disks, so as root).
 chaos: .venv/dev .venv/services
 	pytest -n 2 tests/chaos/long_form.py tests/chaos/long_form_databases.py tests/chaos/deployed.py
 
