@@ -28,10 +28,13 @@ class RobotSocket:
             self.websocket.send(json.dumps(message) if isinstance(message, dict) else message)
 
     def receive(self, kind: str = "") -> dict:
-        """Return the next message; with `kind`, the next of that type."""
+        """Return the next message; with `kind`, the next of that type.
+
+        Requests for previews come at any time, as a user may watch a robot of this name: without `kind` they are left out.
+        """
         while True:
             message = json.loads(self.websocket.recv(timeout=10))
-            if kind in ("", message["type"]):
+            if message["type"] == kind or (not kind and message["type"] != "preview"):
                 return message
 
     def receive_until_ack(self, frame_index: int) -> list[dict]:

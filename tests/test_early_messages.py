@@ -123,6 +123,7 @@ def test_it_keeps_the_order_of_messages_queued_before_the_accept(monkeypatch, ea
             handshakes=SimpleNamespace(open=open_slowly),
             connect=lambda lease, transport: connection,
             disconnected=lambda connection, code: disconnected.append(code),
+            previews=SimpleNamespace(greeted=lambda connection: None),
         )
         monkeypatch.setattr(consumer, "running_worker", lambda: worker)
         scope = {"url_route": {"kwargs": {"robot_id": "arm"}}, "headers": [], "query_string": b"", "subprotocols": []}
