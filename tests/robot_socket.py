@@ -30,7 +30,7 @@ class RobotSocket:
     def receive(self, kind: str = "") -> dict:
         """Return the next message; with `kind`, the next of that type.
 
-        Requests for previews come at any time, as a user may watch a robot of this name: without `kind` they are left out.
+        Requests for previews may come at any time, as somebody may watch this robot: without `kind` they are left out.
         """
         while True:
             message = json.loads(self.websocket.recv(timeout=10))
