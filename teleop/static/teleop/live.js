@@ -115,6 +115,7 @@ async function watchEvents() {
 }
 
 async function fill(of, start, stop) {
+  if (stop !== undefined && stop <= start) return;
   const query = new URLSearchParams({ start, limit: PAGE_FRAMES });
   if (stop !== undefined) query.set("stop", stop);
   try {
