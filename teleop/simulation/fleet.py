@@ -60,7 +60,7 @@ class SimulatedRobot:
             return
         from teleop.simulation.pictures import CAMERAS  # it imports NumPy, which only this needs
 
-        cameras = [(self.client.camera(name, fps=PICTURES_S), CAMERAS[name]) for name in self._cameras]
+        cameras = [(self.client.camera(name), CAMERAS[name]) for name in self._cameras]
         while True:
             begin_s = time.monotonic()
             for camera, draw in cameras:
