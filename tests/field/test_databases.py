@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from django.core.management import CommandError
-from django.db import ConnectionHandler
+from django.db import ConnectionHandler, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from config.env import database_settings
@@ -69,8 +69,11 @@ def server(database: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture(autouse=True)
 def _without_a_test_database(django_db_blocker) -> Iterator[None]:
+    """Let tests connect; `serve.check_database` leaves its own connection where other tests' code finds theirs."""
+    before = connections["default"]
     with django_db_blocker.unblock():
         yield
+    connections["default"] = before
 
 
 @pytest.fixture(autouse=True)
