@@ -4,37 +4,22 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 import redis as redis_client
-from django.contrib.auth.models import User
 
 from robots.close_codes import Close
-from tests.chaos.environment import serving
 from tests.chaos.scenarios import workers
 from tests.preview_socket import PreviewSocket, pictures, preview_socket, request, want
 from tests.robot_socket import register, robot_socket
-from tests.services import Redis, Server, redis, wait_until
-from tests.watch_connection import Watcher, login, watching
-from tests.worker_connections import connected_to, holders, watching_at, wire_at
+from tests.services import Redis, Server, wait_until
+from tests.watch_connection import Watcher, watching
+from tests.worker_connections import connected_to, serving_two_workers, watching_at, wire_at
 
 pytestmark = pytest.mark.once
 
 
 @pytest.fixture(scope="module")
-def channels() -> Iterator[Redis]:
-    with redis() as channels:
-        yield channels
-
-
-@pytest.fixture(scope="module")
 def two_workers(_server: Server, channels: Redis) -> Iterator[Server]:
-    url = _server.settings["DATABASE_URL"]
-    with serving(url, "--workers", "2", redis_url=channels.url, how="end_previews_soon") as server:
-        wait_until(lambda: len(holders(server)) == 2, what="both workers take connections")
+    with serving_two_workers(_server, channels, "end_previews_soon") as server:
         yield server
-
-
-@pytest.fixture
-def headers(transactional_db) -> dict[str, str]:
-    return login(User.objects.create_superuser("admin"))
 
 
 def shows(page: Watcher, camera: PreviewSocket, robot_id: str) -> Sequence[str]:

@@ -6,37 +6,22 @@ from itertools import count, takewhile
 import psutil
 import pytest
 import redis as redis_client
-from django.contrib.auth.models import User
 
-from tests.chaos.environment import serving
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Ledger
 from tests.chaos.scenarios import wait_until_settled, workers
 from tests.robot_socket import frame
-from tests.services import Redis, Server, redis, wait_until
-from tests.watch_connection import login, watching
-from tests.worker_connections import holders, watching_at, wire_at
+from tests.services import Redis, Server, wait_until
+from tests.watch_connection import watching
+from tests.worker_connections import serving_two_workers, watching_at, wire_at
 
 pytestmark = pytest.mark.once
 
 
 @pytest.fixture(scope="module")
-def channels() -> Iterator[Redis]:
-    with redis() as channels:
-        yield channels
-
-
-@pytest.fixture(scope="module")
 def two_workers(_server: Server, channels: Redis) -> Iterator[Server]:
-    url = _server.settings["DATABASE_URL"]
-    with serving(url, "--workers", "2", redis_url=channels.url, how="end_leases_soon") as server:
-        wait_until(lambda: len(holders(server)) == 2, what="both workers take connections")
+    with serving_two_workers(_server, channels, "end_leases_soon") as server:
         yield server
-
-
-@pytest.fixture
-def headers(transactional_db) -> dict[str, str]:
-    return login(User.objects.create_superuser("admin"))
 
 
 @pytest.mark.django_db

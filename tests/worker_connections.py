@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from socket import create_connection, socket
 
+from tests.chaos.environment import serving
 from tests.chaos.scenarios import workers
 from tests.robot_socket import RobotSocket, robot_socket
-from tests.services import Server, wait_until
+from tests.services import Redis, Server, wait_until
 from tests.watch_connection import Watcher, watching
 
 
@@ -25,6 +26,14 @@ def holders(server: Server, connections: int = 20) -> Counter[int]:
     with ExitStack() as stack:
         ends = [stack.enter_context(create_connection(("127.0.0.1", server.port))) for _ in range(connections)]
         return Counter(wait_until(lambda end=end: holder(server, end), what="accepted") for end in ends)
+
+
+@contextmanager
+def serving_two_workers(server: Server, channels: Redis, how: str) -> Iterator[Server]:
+    """Serve the database of `server` with two workers; `how` names an alteration in tests/patched_server.py."""
+    with serving(server.settings["DATABASE_URL"], "--workers", "2", redis_url=channels.url, how=how) as other:
+        wait_until(lambda: len(holders(other)) == 2, what="both workers take connections")
+        yield other
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The command `teleop-agent`: send the spools of processes that have died, and show what waits on this robot."""
+"""The command `teleop-agent`: send the spools of dead processes, and list the spools on this robot."""
 
 import argparse
 import asyncio
@@ -128,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     if options.command == "status":
-        print(show(found_spools(options.spool_dir)))  # noqa: T201
+        sys.stdout.write(show(found_spools(options.spool_dir)) + "\n")
         return 0
     try:
         keys = Keys(options.keys)

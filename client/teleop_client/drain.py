@@ -1,4 +1,4 @@
-"""Send what processes that have died have left in their spools."""
+"""Send the spools of dead processes: frames, events, the end, and films."""
 
 import asyncio
 import logging
@@ -105,7 +105,7 @@ async def drain(folder: Path, link_to: Callable[[str | None], Link], **options: 
     except ValueError as error:
         logger.error("spool %s: %s", folder, error)
         spool.log.close()
-        return Outcome.LEFT
+        return Outcome.UNUSABLE
     protocol = ClientProtocol(**options)
     protocol.attach(spool, is_drain=True)
     outcome = Outcome.LEFT

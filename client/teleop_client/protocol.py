@@ -1,4 +1,4 @@
-"""The protocol without I/O: events in, messages and delays out.
+"""The protocol without network I/O: events in, messages and delays out. It writes to the spool, if there is one.
 
 A front-end calls `connected`, feeds `receive`, writes the messages of `next_message` until it returns None, and calls
 `closed` or `refused` when the connection is lost or was not made. These two return the seconds to wait before the

@@ -1,4 +1,4 @@
-"""`teleop-agent`: it sends what dead processes have left, and never disturbs a running client."""
+"""`teleop-agent` sends the spools of dead processes, and never disturbs a running client."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ def key_file(tmp_path):
 
 
 @on_loop
-async def test_it_sends_what_dead_processes_have_left_and_deletes_it(spool_dir, key_file):
+async def test_it_sends_and_deletes_the_spools_of_dead_processes(spool_dir, key_file):
     await offline(3)
     await offline(2, robot_id="robot_B", session="session-of-robot-B")
     async with FakeServer() as server:
@@ -125,7 +125,7 @@ async def test_frames_of_a_session_that_staff_deleted_are_set_aside(spool_dir, s
 
 
 @on_loop
-async def test_staff_may_end_a_session_whose_frames_still_wait(spool_dir):
+async def test_it_sends_the_frames_of_a_session_that_staff_have_ended(spool_dir):
     """The connection reopens it for as long as the frames take."""
     await offline(3)
     async with FakeServer() as server:
@@ -149,6 +149,18 @@ async def test_a_server_that_is_away_leaves_everything(spool_dir, monkeypatch):
     monkeypatch.setattr("teleop_client.drain.IDLE_S", 0.1)
     await offline(3)
     assert await drain(spool_dir, AWAY) == {Outcome.LEFT: 1}
+    assert [found.frames for found in agent.found_spools(spool_dir)] == [3]
+
+
+@on_loop
+async def test_a_key_that_is_revoked_during_a_drain_leaves_the_rest(spool_dir):
+    await offline(3)
+    async with FakeServer() as server:
+        server.ack = False
+        task = asyncio.create_task(drain(spool_dir, server.url))
+        await until(lambda: len(server.sessions.get(SESSION, ())) == 3)
+        await server.close_robots(4401)
+        assert await task == {Outcome.LEFT: 1}
     assert [found.frames for found in agent.found_spools(spool_dir)] == [3]
 
 

@@ -1,4 +1,4 @@
-"""A camera records what it gets without holding up the robot's loop, and reports what is wrong with it."""
+"""A camera records pictures without delaying the robot's loop, and reports its faults."""
 
 import errno
 import itertools
@@ -213,7 +213,7 @@ NO_IMAGES = {
 
 
 @pytest.mark.parametrize("image", NO_IMAGES.values(), ids=NO_IMAGES)
-def test_it_refuses_what_is_no_image_with_one_report(camera, image):
+def test_it_refuses_an_object_that_is_no_image_with_one_report(camera, image):
     front = camera()
     assert [front.write(image), front.write(image), front.write(picture())] == [False, False, True]
     assert front.flush()

@@ -67,7 +67,7 @@ def test_it_keeps_the_times_of_the_pictures_within_a_millisecond(path):
     assert names(path) == ["000001.json", "000001.mp4", "000001.upload"]
 
 
-def test_it_writes_beside_the_film_what_it_is(path):
+def test_it_writes_a_description_beside_the_film(path):
     chunk = chunk_at(path)
     about = json.loads(path.with_suffix(".json").read_text())
     assert about.pop("start") == {"unix_s": 1767225600.0}
@@ -113,7 +113,7 @@ def test_it_has_a_key_frame_each_second_also_of_a_slow_camera(path):
     assert keys == pytest.approx([0, 1.2, 2.4, 3.6])
 
 
-def test_browsers_can_play_what_is_uploaded(path):
+def test_browsers_can_play_an_uploaded_film(path):
     film, _ = repacked(make_film(path))
     assert film.read_bytes().find(b"moov") < film.read_bytes().find(b"mdat")
     with av.open(str(film)) as file:
@@ -213,7 +213,7 @@ def test_it_recovers_nothing_of_a_film_that_has_no_fragment(path):
     assert names(path) == []
 
 
-def test_it_refuses_to_repack_what_is_no_film(path):
+def test_it_refuses_to_repack_a_file_that_is_no_film(path):
     film = make_film(path)
     for content in (b"", b"no film at all, but quite long", b"\0\0\0\x08moof\0\0\0\x08mdat"):
         film.write_bytes(content)
@@ -241,7 +241,7 @@ def test_a_repack_says_that_the_disk_is_full(path, tmp_path):
 
 
 @pytest.mark.parametrize("room", [0, 10, 900, 20_000, 60_000, 100_000])
-def test_it_keeps_what_is_on_a_full_disk(path, disk, room):
+def test_it_keeps_the_film_up_to_the_moment_when_the_disk_was_full(path, disk, room):
     disk["room"] = room
     chunk = chunk_at(path, fps=20)
     with pytest.raises(OSError) as caught:
@@ -272,7 +272,7 @@ def test_it_leaves_no_file_if_the_disk_is_full_at_the_begin(path, monkeypatch):
     assert names(path) == []
 
 
-def test_it_keeps_what_a_failed_encoder_has_encoded(path, monkeypatch):
+def test_it_keeps_the_pictures_that_a_failed_encoder_has_encoded(path, monkeypatch):
     chunk = chunk_at(path)
     for number in range(20):
         chunk.add(picture(number), "rgb24", 100 + number / 30)

@@ -1,4 +1,7 @@
-"""Fakes of a connection's transport and writer."""
+"""Fakes of a connection's transport and writer, and of the channel layer."""
+
+import asyncio
+from contextlib import suppress
 
 import orjson
 
@@ -75,3 +78,30 @@ class Robot:
 
 def frame(index):
     return {"frame_index": index, "timestamp": 1703318400 + index / 60, "observation": {"x.pos": 0.5}}
+
+
+class ChannelLayer:
+    """Fake of the channel layer of a module: counts listeners, and records requests to the workers.
+
+    `request` is the module's function that sends them. The next `fails` requests fail.
+    """
+
+    def __init__(self, monkeypatch, module, request: str):
+        self.listening = 0
+        self.fails = 0
+        self.asked: asyncio.Queue = asyncio.Queue()
+        monkeypatch.setattr(module.channel_layer, "listen", self.listen)
+        monkeypatch.setattr(module, request, self.request)
+
+    async def listen(self, group, hear, wanted):
+        self.listening += 1
+        while wanted():
+            with suppress(asyncio.CancelledError):  # as redis-py does
+                await asyncio.sleep(0)
+        self.listening -= 1
+
+    async def request(self, *arguments):
+        self.asked.put_nowait(arguments)
+        if self.fails:
+            self.fails -= 1
+            raise ConnectionError("gone")

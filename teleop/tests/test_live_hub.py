@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from contextlib import suppress
 
 import pytest
 
@@ -12,6 +11,7 @@ from teleop.live import hub as hub_module
 from teleop.live import roster
 from teleop.live.hub import MAX_FRAMES_BYTES, STALE_S, FleetWatch, Hub
 from teleop.servo import DEFAULT_LIMITS
+from teleop.tests.fakes import ChannelLayer
 
 
 class Clock:
@@ -205,30 +205,13 @@ def test_an_unknown_session_requests_a_new_roster(heard):
     assert heard.hub._roster_due.is_set()
 
 
-class Layer:
-    """Fake channel layer: counts listeners, records the requests to the workers, and fails `fails` times."""
+class Layer(ChannelLayer):
+    """A channel layer, and the database from which the hub reads robots: `reads` records these queries."""
 
     def __init__(self, monkeypatch):
-        self.listening = 0
-        self.fails = 0
-        self.asked: asyncio.Queue = asyncio.Queue()
+        super().__init__(monkeypatch, hub_module, "watch_robots")
         self.reads: asyncio.Queue = asyncio.Queue()
-        monkeypatch.setattr(hub_module.channel_layer, "listen", self.listen)
-        monkeypatch.setattr(hub_module, "watch_robots", self.watch_robots)
         monkeypatch.setattr(hub_module, "database_sync_to_async", lambda function: self.read)
-
-    async def listen(self, group, hear, wanted):
-        self.listening += 1
-        while wanted():
-            with suppress(asyncio.CancelledError):  # as redis-py does
-                await asyncio.sleep(0)
-        self.listening -= 1
-
-    async def watch_robots(self, robot_ids, fleet):
-        self.asked.put_nowait((robot_ids, fleet))
-        if self.fails:
-            self.fails -= 1
-            raise ConnectionError("gone")
 
     async def read(self, robot_ids):
         self.reads.put_nowait(robot_ids)

@@ -2,7 +2,6 @@
 
 import asyncio
 import struct
-from contextlib import suppress
 
 import pytest
 
@@ -12,6 +11,7 @@ from teleop.live import roster
 from teleop.live.consumers import MAX_TILES, _wanted_previews
 from teleop.live.hub import Hub
 from teleop.live.previews import ASKING_S, FRESH_S, MAX_ANSWER_BYTES, PreviewHub, PreviewWatch
+from teleop.tests.fakes import ChannelLayer
 
 
 class Clock:
@@ -181,36 +181,12 @@ def test_a_live_page_gets_pictures_of_its_own_robot_only(monkeypatch):
     assert not hub.previews._wanted.is_set()
 
 
-class Layer:
-    """Fake channel layer: counts listeners, records the requests to the workers, and fails `fails` times."""
-
-    def __init__(self, monkeypatch):
-        self.listening = 0
-        self.fails = 0
-        self.asked: asyncio.Queue = asyncio.Queue()
-        monkeypatch.setattr(module.channel_layer, "listen", self.listen)
-        monkeypatch.setattr(module, "watch_previews", self.watch_previews)
-
-    async def listen(self, group, hear, wanted):
-        self.listening += 1
-        while wanted():
-            with suppress(asyncio.CancelledError):  # as redis-py does
-                await asyncio.sleep(0)
-        self.listening -= 1
-
-    async def watch_previews(self, pages, tiles):
-        self.asked.put_nowait((pages, tiles))
-        if self.fails:
-            self.fails -= 1
-            raise ConnectionError("gone")
-
-
 def test_it_listens_and_renews_only_while_a_page_wants_pictures(monkeypatch):
     for name in ("RENEW_S", "RENEW_AGAIN_S", "RETRY_S"):
         monkeypatch.setattr(module, name, 0.001)
 
     async def scenario():
-        layer = Layer(monkeypatch)
+        layer = ChannelLayer(monkeypatch, module, "watch_previews")
         hub = PreviewHub(Clock())
         page, tiles = PreviewWatch(hub, is_tiled=False), PreviewWatch(hub, is_tiled=True)
         await asyncio.sleep(0.01)

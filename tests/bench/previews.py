@@ -4,31 +4,19 @@ Ack p95 of 100 robots without and with 20 live pages, each of another robot that
 turns. `--cameras 0` measures the pages without pictures.
 """
 
-import json
-import subprocess
 import sys
-from contextlib import contextmanager
 from functools import partial
 
-from tests.bench.side_load import LoadedServer, arguments, compare
+from tests.bench.side_load import LoadedServer, arguments, compare, process_load
 from tests.services import postgres
 
 PAGES = 20
 
 
-@contextmanager
 def previews(site: LoadedServer, cameras: int):
     """Run the pages and the pictures of their robots as a side load."""
-    numbers = map(str, (site.port, site.sessionid, PAGES, cameras))
-    command = [sys.executable, "-m", "tests.bench.preview_load", *numbers]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        answers: dict = {}
-        try:
-            process.stdout.readline()  # all pages have an answer
-            yield answers
-            answers |= json.loads(process.communicate()[0])
-        finally:
-            process.stdin.close()
+    numbers = (site.port, site.sessionid, PAGES, cameras)
+    return process_load(sys.executable, "-m", "tests.bench.preview_load", *numbers)
 
 
 def main() -> None:

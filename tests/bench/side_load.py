@@ -49,6 +49,19 @@ def no_side_load(site: LoadedServer):
     yield {}
 
 
+@contextmanager
+def process_load(*command: object):
+    """Run a process as a side load; it writes a line when it has begun, and its figures as JSON when its input ends."""
+    with subprocess.Popen([*map(str, command)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        answers: dict = {}
+        try:
+            process.stdout.readline()
+            yield answers
+            answers |= json.loads(process.communicate()[0])
+        finally:
+            process.stdin.close()
+
+
 def superuser(env: dict[str, str]) -> tuple[str, str]:
     """Return an administrator's session id and token."""
     sessionid, token = shell(LOGIN, env).split()

@@ -5,30 +5,19 @@ requests without end and read nothing, with the server's RSS over time.
 """
 
 import json
-import subprocess
 import sys
-from contextlib import contextmanager
 from functools import partial
 
 from tests.bench.serving import HERE
-from tests.bench.side_load import CASE, LoadedServer, arguments, compare, run
+from tests.bench.side_load import CASE, LoadedServer, arguments, compare, process_load, run
 from tests.services import postgres
 
 WATCHERS = 20
 
 
-@contextmanager
 def watchers(site: LoadedServer, how: str):
     """Run watchers as a side load; `how` is read or deaf."""
-    command = [sys.executable, HERE / "watch.py", str(site.port), site.sessionid, str(WATCHERS), str(CASE.robots), how]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        answers: dict = {}
-        try:
-            process.stdout.readline()  # all watchers have an answer
-            yield answers
-            answers |= json.loads(process.communicate()[0])
-        finally:
-            process.stdin.close()
+    return process_load(sys.executable, HERE / "watch.py", site.port, site.sessionid, WATCHERS, CASE.robots, how)
 
 
 def main() -> None:

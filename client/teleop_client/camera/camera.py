@@ -217,7 +217,7 @@ class Camera:
     def _look(self) -> None:
         while not self._errors.empty():
             self._recorder.error(*self._errors.get())
-        # What was written before a flush is in the queue, and the session's end is seen below.
+        # The queue holds the pictures that were written before a flush. The end of a session is handled below.
         flushed = [self._flushed.get() for _ in range(self._flushed.qsize())]
         is_idle = self._queue.empty()
         self._recorder.look(self._recording, is_idle)

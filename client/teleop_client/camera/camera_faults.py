@@ -1,4 +1,4 @@
-"""Find what is wrong with a camera from when its pictures come, and whether they differ. Pure: it gets the times."""
+"""Find the faults of a camera in the times of its pictures, and in repeated pictures. Pure: no clock, no I/O."""
 
 from collections import deque
 from collections.abc import Callable

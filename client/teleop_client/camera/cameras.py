@@ -1,5 +1,6 @@
-"""The cameras of one client: who records into which session's folder, and the upload of the films."""
+"""The cameras of one client: each session has a folder of films, and one thread uploads the films of all sessions."""
 
+import importlib
 import importlib.util
 import logging
 import time
@@ -81,7 +82,7 @@ class Cameras:
         """Record the session of this connection from now on; the films of the one before are still uploaded."""
         if connection.protocol.folder is None:
             return
-        from . import film_recorder  # noqa: F401 - now, as the import takes half a second, which a robot's loop has not
+        importlib.import_module(f"{__package__}.film_recorder")  # half a second, which the robot's loop cannot wait
 
         folder = connection.protocol.folder / FOLDER
         film_file.recover(folder)  # of a process that was killed in this session

@@ -193,13 +193,13 @@ class Chunk:
 
         `end_s` is the time at which the next picture took over, if there is one. Raise OSError.
         """
-        # Whatever fails, the fragments that are on disk are kept.
+        # PyAV's errors have many classes. Whichever it is, the fragments that are on disk are kept.
         with contextlib.suppress(Exception):
             self._mux(self._stream.encode())
         try:
             self._write_held(self._last_duration(end_s))
             self._container.close()
-        except Exception:
+        except Exception:  # as above
             self._file.error = self._file.error or OSError("the film could not be closed")
         self._file.close_file()
         if self._file.error is None:

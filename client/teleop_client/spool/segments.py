@@ -300,7 +300,7 @@ class SegmentLog:
         self._folder.unlock()
 
     def work(self) -> None:
-        """Do what is due, in the thread."""
+        """Sync, open a new segment and delete released ones, if that is necessary. The sync thread calls this."""
         with self._io:
             if self._closed:
                 return
