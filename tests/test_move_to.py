@@ -118,8 +118,10 @@ def check_equal(source: str, target: str) -> None:
     with closing(sqlite3.connect(source.removeprefix("sqlite:///"))) as file, psycopg.connect(target) as there:
         for (table,) in there.execute(names).fetchall():
             kinds = {name: kind for name, kind in there.execute(types, [table]).fetchall() if name != "applied"}
-            ours = rows(file, table, kinds)
-            assert ours == rows(there, table, kinds), table
+            ours, theirs = rows(file, table, kinds), rows(there, table, kinds)
+            if table == "django_migrations":  # `migrate` numbers them in another order after an interruption
+                ours, theirs = (sorted(row[1:] for row in found.values()) for found in (ours, theirs))
+            assert ours == theirs, table
             filled |= {table} if ours else set()
     assert filled >= {
         *("auth_user", "auth_user_groups", "authtoken_token", "django_session", "django_admin_log"),
