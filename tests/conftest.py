@@ -2,7 +2,11 @@
 
 from collections.abc import Iterator
 
+import django
 import pytest
+
+django.setup()  # pytest reads conftest.py files before pytest-django calls setup()
+
 from django.contrib.auth.models import User
 
 from tests.chaos.environment import sqlite_file
