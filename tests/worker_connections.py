@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from socket import create_connection, socket
+from socket import MSG_DONTWAIT, MSG_PEEK, create_connection, socket
 
 from tests.chaos.environment import serving
 from tests.chaos.scenarios import workers
@@ -42,9 +42,19 @@ def connected_to(server: Server, pid: int) -> Iterator[socket]:
     with ExitStack() as stack:
         while True:
             end = stack.enter_context(create_connection(("127.0.0.1", server.port)))
-            if wait_until(lambda end=end: holder(server, end), what="accepted") == pid:
+            if wait_until(lambda end=end: holder(server, end) or is_reset(end), what="accepted") == pid:
                 break
         yield end
+
+
+def is_reset(end: socket) -> bool:
+    """Check whether the connection was in the queue of a worker that was just killed."""
+    try:
+        return end.recv(1, MSG_PEEK | MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
 
 
 @contextmanager

@@ -19,6 +19,7 @@ def compute(session: TeleopSession, report: Report = lambda progress: None) -> N
     import pyarrow as pa
 
     from teleop.frames.fields import TooManyColumns
+    from teleop.quality.camera_faults import camera_faults
     from teleop.quality.motion import read_motion
     from teleop.quality.scores import quality
 
@@ -30,7 +31,8 @@ def compute(session: TeleopSession, report: Report = lambda progress: None) -> N
         raise Unusable(f"the frames have {error.count} numbers of different names; {expected}") from None
     ends = (motion.timestamps.min(), motion.timestamps.max()) if len(motion.timestamps) else None
     scores = quality(motion, session.fps, _others_s(session), session.skipped_frames)
-    session.keep_quality(scores, ends)
+    faults = camera_faults(session)
+    session.keep_quality(scores | ({"camera_faults": faults} if faults else {}), ends)
 
 
 def give_up(session: TeleopSession, reason: str) -> None:

@@ -59,18 +59,29 @@ def idle_share(timestamps: np.ndarray, positions: np.ndarray) -> float | None:
     look still. Time in which frames or all joints are missing does not count.
     """
     steps, usual_s = _steps(timestamps)
-    window = max(1, round(IDLE_S / usual_s)) if usual_s else 0
-    if not 0 < window <= len(steps) or not positions.shape[1]:
+    idle = idle_steps(timestamps, positions.T)
+    if idle is None:
         return None
-    still = np.ones(len(steps) - window + 1, bool)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for joint, range_ in zip(positions.T, _ranges(positions), strict=True):
-            # Written so that NaN is no movement: a missing joint leaves the result to the others.
-            still &= ~(np.ptp(sliding_window_view(joint, window + 1), axis=-1) > IDLE_BAND * range_)
-    idle = np.convolve(still, np.ones(window)) > 0.5  # all steps of a still window
     known = (steps > 0) & (steps <= LONGEST_STEP * usual_s) & ~np.isnan(positions).all(axis=1)[1:]
     known_s = steps[known].sum()
     return float(steps[known & idle].sum() / known_s) if known_s else None
+
+
+def idle_steps(timestamps: np.ndarray, joints: Sequence[np.ndarray]) -> np.ndarray | None:
+    """Return for each step from frame to frame whether it is idle, as `idle_share` says, bool [frames - 1].
+
+    `joints` are float64 [joints, frames] or a list of such columns. None: there are no joints, or too few frames.
+    """
+    steps, usual_s = _steps(timestamps)
+    window = max(1, round(IDLE_S / usual_s)) if usual_s else 0
+    if not 0 < window <= len(steps) or not len(joints):
+        return None
+    still = np.ones(len(steps) - window + 1, bool)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for joint, range_ in zip(joints, _ranges(joints), strict=True):
+            # Written so that NaN is no movement: a missing joint leaves the result to the others.
+            still &= ~(_window_ranges(joint, window + 1) > IDLE_BAND * range_)
+    return np.convolve(still, np.ones(window)) > 0.5  # all steps of a still window
 
 
 def jerk(timestamps: np.ndarray, positions: np.ndarray) -> float | None:
@@ -111,9 +122,20 @@ def _steps(timestamps: np.ndarray) -> tuple[np.ndarray, float]:
     return steps, max(0.0, float(np.median(steps))) if len(steps) else 0.0
 
 
-def _ranges(positions: np.ndarray) -> np.ndarray:
-    ranges = np.zeros(positions.shape[1])
-    for number, joint in enumerate(positions.T):
+def _window_ranges(values: np.ndarray, size: int) -> np.ndarray:
+    """Return maximum less minimum of each `size` neighbours, NaN if one is; windows of 1, 2, 4 ... are made in turn."""
+    low = high = values
+    width = 1
+    while width < size:
+        shift = min(width, size - width)
+        low, high = np.minimum(low[:-shift], low[shift:]), np.maximum(high[:-shift], high[shift:])
+        width += shift
+    return high - low
+
+
+def _ranges(joints: Sequence[np.ndarray]) -> np.ndarray:
+    ranges = np.zeros(len(joints))
+    for number, joint in enumerate(joints):
         if len(there := joint[~np.isnan(joint)]):
             low, high = np.percentile(there, [1, 99])
             ranges[number] = high - low

@@ -195,8 +195,17 @@ def test_it_stores_an_error_for_frames_with_too_many_names(names):
 
 
 def test_it_runs_a_fixed_number_of_queries_per_session(django_assert_num_queries):
-    """One for the list, eight a session: row, first frame, two blocks, robot, others of its task, save, failed job."""
+    """One for the list, nine a session: row, first frame, two blocks, robot, others, faults, save, failed job."""
     for _ in range(3):
         ended(meta_info={"task": "Fold"})
-    with django_assert_num_queries(1 + 3 * 8):
+    with django_assert_num_queries(1 + 3 * 9):
         call_command("quality")
+
+
+def test_it_counts_the_faults_of_cameras_that_the_robot_reported():
+    session = ended(range(10))
+    details = [{"camera": "front", "fault": "frozen"}] * 2 + [{"camera": "wrist", "fault": "slow"}, {"fault": 5}, [1]]
+    for number, detail in enumerate(details):
+        session.events.create(event_id=f"fault-{number}", kind="camera", timestamp=T0, detail=detail)
+    session.events.create(event_id="mark-1", kind="mark", timestamp=T0, detail={"camera": "front", "fault": "slow"})
+    assert computed(session)["camera_faults"] == {"front": {"frozen": 2}, "wrist": {"slow": 1}}

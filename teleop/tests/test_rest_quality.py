@@ -28,6 +28,7 @@ def judged(key: str, quality: dict | None) -> TeleopSession:
 SERVOS = {
     "servo_health": {"temperature": {"frames_over": 3, "min": 31.0, "max": 66.5}},
     "limits_ignored": ["limits is 5; an object expected"],
+    "camera_faults": {"front": {"frozen": 2, "stopped": 1}},
 }
 
 
