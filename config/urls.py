@@ -6,6 +6,7 @@ urlpatterns = [
     path("", include("robots.urls")),
     path("", include("teleop.urls")),
     path("", include("videos.urls")),
+    path("", include("datasets.urls")),
 ]
 handler400 = "robots.api.exceptions.bad_request"
 handler404 = "robots.api.exceptions.not_found"

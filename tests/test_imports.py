@@ -1,4 +1,4 @@
-"""Imports go one way: robots <- teleop <- videos; live and ingest; the client and the load test stand apart."""
+"""Imports go one way: robots <- teleop <- videos <- datasets; live and ingest; the client and the load test stand apart."""
 
 import ast
 from collections.abc import Iterator
@@ -10,12 +10,13 @@ from tests.services import ROOT
 
 # A package, and the packages that it may not import.
 FORBIDDEN = {
-    "robots": {"teleop", "videos", "loadtest", "client", "tests"},
-    "teleop": {"videos", "loadtest", "tests"},
+    "robots": {"teleop", "videos", "datasets", "loadtest", "client", "tests"},
+    "teleop": {"videos", "datasets", "loadtest", "tests"},
     "teleop/ingest": {"teleop.live", "teleop.api", "teleop.frames", "teleop.admin", "teleop.server"},
-    "videos": {"loadtest", "tests"},
-    "loadtest": {"tests"},
-    "client/teleop_client": {"robots", "teleop", "videos", "loadtest", "django", "tests"},
+    "videos": {"datasets", "loadtest", "tests"},
+    "datasets": {"loadtest", "tests"},
+    "loadtest": {"datasets", "tests"},
+    "client/teleop_client": {"robots", "teleop", "videos", "datasets", "loadtest", "django", "tests"},
 }
 
 
