@@ -1,0 +1,76 @@
+"""Interpolate columns linearly between the samples before and after each row."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from datasets.grid.runs import find_runs
+from datasets.grid.sides import sides_of
+from datasets.grid.streams import FRAMES, has_value, run_numbers
+from datasets.grid.times import row_times_us
+from datasets.types import Episode, Recording
+
+
+class Neighbours(NamedTuple):
+    """The rows that have a sample before and one after them, both in the run of the episode.
+
+    `before` and `after` are positions in the Recording; `share` is the place of the row between them, from 0 to 1.
+    """
+
+    rows: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    share: np.ndarray
+
+
+class Interpolation:
+    """Interpolation of the columns of an episode; columns with the same samples share the search for neighbours."""
+
+    def __init__(self, recording: Recording, episode: Episode, max_gap_us: int):
+        self._recording, self._episode, self._max_gap_us = recording, episode, max_gap_us
+        self._found: dict[int, Neighbours] = {}  # by the identity of the array of samples, which the episode keeps
+
+    def of(self, name: str, held: np.ndarray) -> np.ndarray:
+        """Return the values of a column at the rows, float64 [length]: a + (b - a) * ((t - t_a) / (t_b - t_a)).
+
+        a is the newest sample at the row's time t or earlier, b the one after. Where the run does not have both, the
+        value is that of `held`. This order of operations is a part of the format: another one may round differently.
+        """
+        column = self._recording.columns[name]
+        rows, before, after, share = self._neighbours(name, column)
+        a = column[before]
+        with np.errstate(over="ignore", invalid="ignore"):
+            between = a + (column[after] - a) * share
+        held[rows] = np.where(share == 0, a, between)  # a itself, also if a is -0.0 or b - a is infinite
+        return held
+
+    def _neighbours(self, name: str, column: np.ndarray) -> Neighbours:
+        samples = self._episode.samples
+        key = id(samples[name if name in samples else FRAMES])
+        if key not in self._found:
+            self._found[key] = self._find(name, column)
+        return self._found[key]
+
+    def _find(self, name: str, column: np.ndarray) -> Neighbours:
+        positions = self._run(name, column)
+        times_us = self._recording.times_us[positions]
+        rows_us = row_times_us(self._episode.begin_us, self._episode.fps, self._episode.length)
+        before = np.searchsorted(times_us, rows_us, "right") - 1
+        rows = np.flatnonzero((before >= 0) & (before < len(times_us) - 1))
+        before = before[rows]
+        after = before + 1
+        share = (rows_us[rows] - times_us[before]) / (times_us[after] - times_us[before])
+        return Neighbours(rows, positions[before], positions[after], share)
+
+    def _run(self, name: str, column: np.ndarray) -> np.ndarray:
+        """Return the positions of the column's samples in the run that the episode lies in."""
+        times_us, sides = self._recording.times_us, sides_of(self._recording, self._max_gap_us)
+        runs, positions = find_runs(times_us, self._max_gap_us, sides), np.arange(len(times_us))
+        first = self._episode.samples[FRAMES][0]
+        if name in self._episode.samples:
+            numbers = None if sides is None else run_numbers(runs, len(times_us))
+            positions = np.flatnonzero(has_value(column))
+            runs = find_runs(times_us[positions], self._max_gap_us, None if numbers is None else numbers[positions])
+            first = np.searchsorted(positions, self._episode.samples[name][0])
+        number = int(np.searchsorted(runs.firsts, first, "right")) - 1
+        return positions[runs.firsts[number] : runs.lasts[number] + 1]
