@@ -1,0 +1,61 @@
+"""Choose the rows of an episode whose packets can be copied from the films as they are."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from datasets.films.encoder import PIXEL_FORMAT, even, sets_of
+from datasets.films.index import index_of
+from datasets.films.reader import runs
+from datasets.types import Camera, Film
+
+
+class Part(NamedTuple):
+    """Rows of an episode that are all copied, or all encoded again."""
+
+    rows: slice
+    is_copied: bool
+
+
+def fits(film: Film, codec: str) -> bool:
+    """Check that the packets of the film may stand in a film of this codec in a dataset."""
+    if film.codec != codec or film.pixel_format != PIXEL_FORMAT:
+        return False
+    if (even(film.width), even(film.height)) != (film.width, film.height):
+        return False
+    index = index_of(film)
+    return (
+        index.is_seekable
+        and index.is_in_order
+        and bool(len(index.independent_times))
+        and bool(sets_of(film.codec, index.extradata))
+    )
+
+
+def parts_of(camera: Camera, positions: np.ndarray, codec: str) -> list[Part]:
+    """Return the parts of an episode in a film of this codec, in order.
+
+    A copy begins at a key picture, and goes on as long as each row shows the next picture: the first row after a
+    repeated or an unused picture is encoded again, and those after it up to the next key picture.
+    """
+    is_copied = np.zeros(len(positions), bool)
+    for part in runs(camera.film_numbers[positions]):
+        film = camera.films[camera.film_numbers[positions[part.start]]]
+        if fits(film, codec):
+            is_copied[part] = _copied(film, camera.picture_numbers[positions[part]])
+    return [Part(part, bool(is_copied[part.start])) for part in runs(is_copied)]
+
+
+def _copied(film: Film, numbers: np.ndarray) -> np.ndarray:
+    """Return which of the pictures are copied, bool [numbers]."""
+    index = index_of(film)
+    steps = np.diff(index.packet_times.searchsorted(index.times[numbers]), prepend=-1)
+    is_break = steps != 1
+    is_break[0] = True
+    can_begin = np.isin(index.times[numbers], index.independent_times) & (steps != 0)
+    copied = np.zeros(len(numbers), bool)
+    for begin, end in zip(np.flatnonzero(is_break), [*np.flatnonzero(is_break)[1:], len(numbers)], strict=True):
+        starts = np.flatnonzero(can_begin[begin:end])
+        if len(starts):
+            copied[begin + starts[0] : end] = True
+    return copied

@@ -1,0 +1,119 @@
+"""Write the pictures of one camera into the films of a dataset."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+
+from datasets.films.copying import Part, parts_of
+from datasets.films.encoder import Form, Header, encode, is_compatible, sets_of
+from datasets.films.index import index_of
+from datasets.films.output import OutputFilm, form_of
+from datasets.films.picture_stats import PictureStats, sampled_rows
+from datasets.films.reader import CameraReader
+from datasets.films.span import FilmSpan
+from datasets.types import Camera
+
+__all__ = ["FilmSpan", "FilmWriter"]
+
+
+class FilmWriter:
+    """Writes one camera's episodes behind each other into films of at most about `max_file_bytes`.
+
+    It may be used by one thread at a time. FFmpeg works without Python's lock, so several writers run in parallel.
+    """
+
+    def __init__(
+        self,
+        fps: int,
+        path_of: Callable[[int], Path],
+        codec: str = "h264",
+        max_file_bytes: int | None = None,
+        one_per_episode: bool = False,
+    ):
+        self._fps, self._path_of, self._codec = fps, path_of, codec
+        self._max_bytes = 0 if one_per_episode else max_file_bytes
+        self._files = 0
+        self._headers: dict[tuple, Header] = {}
+        self._output: OutputFilm | None = None
+
+    def add(self, camera: Camera, positions: np.ndarray) -> FilmSpan:
+        """Append an episode: one row for each of `positions`, which are positions in camera.times_us, ascending.
+
+        Raises Refused if a picture cannot be decoded or has another size than those before it, and OSError.
+        """
+        positions = np.asarray(positions, np.int64)
+        stats, sampled = PictureStats(), np.isin(np.arange(len(positions)), sampled_rows(len(positions)))
+        with CameraReader(camera) as reader:
+            form = Form(next(reader.pictures(positions[:1]))[1])
+            header = self._header(form)
+            parts, sets = self._choose(camera, positions, header)
+            copied = np.concatenate([np.full(part.rows.stop - part.rows.start, part.is_copied) for part in parts])
+            template = reader.template(positions[copied][0]) if copied.any() else header.stream
+            output = self._opened(template, sets, header)
+            first_row = output.rows
+            for part in parts:
+                rows = positions[part.rows]
+                if part.is_copied:
+                    output.append(reader.packets(rows))
+                else:
+                    shown = _counted(reader.pictures(rows), sampled[part.rows], stats)
+                    output.append(encode(self._codec, self._fps, form, shown))
+            if output.rows - first_row != len(positions):
+                raise RuntimeError(f"{camera.key} got {output.rows - first_row} pictures for {len(positions)} rows")
+            for _, picture in reader.pictures(positions[copied & sampled]):
+                stats.feed(picture.to_ndarray(format="rgb24"))
+        return FilmSpan(
+            output.number, first_row, len(positions), bool(copied.all()), int(copied.sum()), stats.result(), ()
+        )
+
+    def close(self) -> None:
+        """Finish the last film. It does nothing the second time."""
+        if self._output:
+            self._output.close()
+            self._output = None
+
+    def _header(self, form: Form) -> Header:
+        if form.key not in self._headers:
+            self._headers[form.key] = Header(self._codec, self._fps, form)
+        return self._headers[form.key]
+
+    def _choose(self, camera: Camera, positions: np.ndarray, header: Header) -> tuple[list[Part], frozenset[bytes]]:
+        """Return the parts of the episode, and the sets that a decoder needs for all of them in one film."""
+        parts = parts_of(camera, positions, self._codec)
+        films = {camera.films[number] for part in parts if part.is_copied for number in _films(camera, positions, part)}
+        sets = {each for film in films for each in sets_of(self._codec, index_of(film).extradata)}
+        if not all(part.is_copied for part in parts):
+            sets |= header.sets
+        if not is_compatible(sets, self._codec):
+            return [Part(slice(0, len(positions)), False)], header.sets
+        return parts, frozenset(sets)
+
+    def _opened(self, template: av.VideoStream, sets: frozenset[bytes], header: Header) -> OutputFilm:
+        """Return the film to append to: the one before, unless it is full or was begun for other packets."""
+        output = self._output
+        is_full = output and self._max_bytes is not None and output.size_bytes >= self._max_bytes
+        if output and not is_full and output.form == form_of(template) and sets <= output.sets:
+            return output
+        self.close()
+        all_sets = sets | header.sets  # then an episode that is partly copied fits behind one that is not, and so on
+        if is_compatible(all_sets, self._codec):
+            sets = all_sets
+        self._output = OutputFilm(self._path_of(self._files), self._files, self._fps, template, sets)
+        self._files += 1
+        return self._output
+
+
+def _films(camera: Camera, positions: np.ndarray, part: Part) -> list[int]:
+    return np.unique(camera.film_numbers[positions[part.rows]]).tolist()
+
+
+def _counted(
+    pictures: Iterator[tuple[int, av.VideoFrame]], sampled: np.ndarray, stats: PictureStats
+) -> Iterator[av.VideoFrame]:
+    """Yield the pictures, and give those of the sample to the statistics."""
+    for (_, picture), counts in zip(pictures, sampled, strict=True):
+        if counts:
+            stats.feed(picture.to_ndarray(format="rgb24"))
+        yield picture
