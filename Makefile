@@ -15,7 +15,7 @@ WHEEL := robots/static/client
 COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes --only-binary :all: \
 	--emit-build-options --custom-compile-command 'make lock' $(LOCK)
 
-.PHONY: demo dev test lint audit lock schema pages films chaos attack bench soak
+.PHONY: demo dev test lint audit lock schema pages films datasets-check chaos attack bench soak
 
 demo: .venv/demo $(WHEEL)
 	@PORT=$(PORT) deploy/demo.sh
@@ -42,9 +42,15 @@ films: .venv/dev .venv/services
 pages: .venv/dev .venv/services
 	ALL_PAGES=1 python -m tests.services pytest tests/browser
 
-# Everything killed longer than a test may take (16 minutes; mounts small disks, so as root).
+# Exports of a small fleet, read item by item by real lerobot, which is installed into .venv-lerobot (1.6 GB from PyPI).
+datasets-check: .venv/dev
+	tests/datasets_check/install.sh .venv-lerobot
+	python -m tests.datasets_check .venv-lerobot/bin/python
+
+# Everything killed longer than a test may take (18 minutes; mounts small disks, so as root).
 chaos: .venv/dev .venv/services
-	pytest -n 2 tests/chaos/long_form.py tests/chaos/long_form_databases.py tests/chaos/deployed.py
+	EXPORT_KILLS=20 pytest -n 2 tests/chaos/long_form.py tests/chaos/long_form_databases.py tests/chaos/deployed.py \
+		tests/test_export_kills.py
 
 # Attacks as hard as they can be made, beside a robot whose acks and a /health/live whose answers are timed (10 minutes).
 attack: .venv/dev .venv/services

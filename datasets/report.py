@@ -48,7 +48,7 @@ def make_report(manifest: Manifest, written, verified, folder: Path) -> dict[str
         "films": _films(episode for each in spans if each for episode in each),
         "trimmed_seconds": _trimmed(plan for plan in plans if plan),
         "refusals": [_refusal(session) for session in sessions if not session["episode_count"]],
-        "warnings": [f"session {each['session_id']}: {text}" for each in sessions for text in each["warnings"]],
+        "warnings": [_of_session(each["session_id"], text) for each in sessions for text in each["warnings"]],
         "sessions": sessions,
         "files": files,
     }
@@ -122,6 +122,12 @@ def _trim(trim: Trim) -> dict[str, Any]:
 
 def _film_warnings(spans: Iterable[Mapping[str, Any]]) -> list[str]:
     return [warning for films in spans for span in films.values() for warning in span.warnings]
+
+
+def _of_session(session_id: int, text: str) -> str:
+    """Name the session of a warning, unless the warning does so."""
+    name = f"session {session_id}"
+    return text if text.startswith(name) else f"{name}: {text}"
 
 
 def _fills(plans: Iterable[Plan]) -> dict[str, Any]:

@@ -35,7 +35,9 @@ def _of_column(values: np.ndarray) -> dict[str, float]:
 
 def _quantiles(values: np.ndarray, low: float, high: float) -> dict[str, float]:
     """Return the quantiles of a column: the rank's bin, and a straight line within it."""
-    if len(values) < 2 or low >= high:  # the padding is lost in the rounding of a large constant
+    # A large constant, such as an index: doubles are too far apart for so many bins within the padding.
+    is_narrow = high - low <= BINS * np.spacing(max(abs(low), abs(high)))
+    if len(values) < 2 or is_narrow:
         return dict.fromkeys(QUANTILES, values.mean())
     counts, edges = np.histogram(values, bins=BINS, range=(low, high))
     ranks = np.cumsum(counts)

@@ -42,7 +42,7 @@ def write_lerobot(manifest: Manifest, folder: Path, report: Report) -> Written:
         for entry, recording, cameras in _sessions(manifest, written, report):
             check_layout(layout, manifest.sessions[0], recording, cameras, entry)
             made = plan(recording, cameras, layout, entry, manifest.options, fps)
-            made.warnings.extend(_left_out(entry, recording, manifest.options))
+            made.warnings.extend(_left_out(entry, recording, layout, manifest.options))
             written.plans.append(made)
             written.spans.append([dataset.add(entry, each, recording, cameras) for each in made.episodes])
     if not any(made.episodes for made in written.plans):
@@ -81,8 +81,14 @@ class LeRobotFolder:
         }
         rows = {feature.key: values(recording, episode, feature, self._options) for feature in self._layout.features}
         spans = {key: film.result() for key, film in films.items()}
+        self._refuse_frozen(entry, spans)
         self._writer.add(entry, episode, rows, spans)
         return spans
+
+    def _refuse_frozen(self, entry: SessionEntry, spans: Spans) -> None:
+        if "frozen_camera" in self._options.refuse:
+            for warning in (each for span in spans.values() for each in span.warnings):
+                raise Refused(f"session {entry.session_id}: {warning}")
 
     def finish(self) -> None:
         self._writer.finish()
@@ -109,8 +115,8 @@ def _sessions(
         report(done / total)
 
 
-def _left_out(entry: SessionEntry, recording: Recording, options: Options) -> list[str]:
-    return [*features.left_out(recording, entry, options), *pictures.left_out(entry, options)]
+def _left_out(entry: SessionEntry, recording: Recording, layout: Layout, options: Options) -> list[str]:
+    return [*features.left_out(recording, entry, options, layout), *pictures.left_out(entry, options)]
 
 
 def _nothing_left(written: Written) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 
 from datasets.films.encoder import PIXEL_FORMAT, even, sets_of
 from datasets.films.index import index_of
-from datasets.films.reader import runs
+from datasets.films.runs import runs
 from datasets.types import Camera, Film
 
 
@@ -15,6 +15,10 @@ class Part(NamedTuple):
 
     rows: slice
     is_copied: bool
+
+    @property
+    def length(self) -> int:
+        return self.rows.stop - self.rows.start
 
 
 def fits(film: Film, codec: str) -> bool:
@@ -49,10 +53,13 @@ def parts_of(camera: Camera, positions: np.ndarray, codec: str) -> list[Part]:
 def _copied(film: Film, numbers: np.ndarray) -> np.ndarray:
     """Return which of the pictures are copied, bool [numbers]."""
     index = index_of(film)
-    steps = np.diff(index.packet_times.searchsorted(index.times[numbers]), prepend=-1)
-    is_break = steps != 1
+    times = index.times[numbers]
+    steps = np.diff(index.packet_times.searchsorted(times), prepend=-1)
+    can_begin = np.isin(times, index.independent_times)
+    # Another key picture may bring parameters that the dataset's film lacks.
+    is_break = (steps != 1) | (np.isin(times, index.key_times) & ~can_begin)
     is_break[0] = True
-    can_begin = np.isin(index.times[numbers], index.independent_times) & (steps != 0)
+    can_begin &= steps != 0  # the same packet twice would confuse decoders
     copied = np.zeros(len(numbers), bool)
     for begin, end in zip(np.flatnonzero(is_break), [*np.flatnonzero(is_break)[1:], len(numbers)], strict=True):
         starts = np.flatnonzero(can_begin[begin:end])

@@ -24,6 +24,7 @@ class FilmIndex(NamedTuple):
     times: np.ndarray  # int64 [pictures], ascending
     key_times: np.ndarray  # int64 [groups], ascending; a key picture may be one that is not shown
     packet_times: np.ndarray  # int64, of all packets in the order of decoding
+    packet_sizes: np.ndarray  # int64, bytes
     independent_times: np.ndarray  # int64; of the key pictures at which a copy can begin
     time_base: Fraction
     extradata: bytes
@@ -42,6 +43,7 @@ class FilmIndex(NamedTuple):
 
 class _Packet(NamedTuple):
     time: int
+    size: int
     is_key: bool
     is_independent: bool
 
@@ -60,6 +62,7 @@ def index_of(film: Film) -> FilmIndex:
         times=np.array(pictures.times, np.int64),
         key_times=np.array(sorted(note.time for note in notes if note.is_key), np.int64),
         packet_times=np.array([note.time for note in notes], np.int64),
+        packet_sizes=np.array([note.size for note in notes], np.int64),
         independent_times=np.array([note.time for note in notes if note.is_independent], np.int64),
         time_base=pictures.time_base,
         extradata=extradata,
@@ -78,5 +81,5 @@ def _note(packets: Iterable[Packet], codec: str, extradata: bytes, notes: list[_
         if (time := time_of(packet)) is not None:
             is_key = packet.is_keyframe
             begins = is_key and (codec != "h264" or is_independent(bytes(packet), extradata))
-            notes.append(_Packet(time, is_key, begins))
+            notes.append(_Packet(time, packet.size, is_key, begins))
         yield packet

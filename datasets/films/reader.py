@@ -10,6 +10,7 @@ import numpy as np
 from av.packet import Packet
 
 from datasets.films.index import index_of, time_of
+from datasets.films.runs import runs
 from datasets.types import Camera, Film, Refused
 from videos.film.containers import open_film
 from videos.film.facts import NoVideo
@@ -28,18 +29,13 @@ def pictures(camera: Camera, positions: np.ndarray) -> Iterator[tuple[int, av.Vi
         yield from reader.pictures(positions)
 
 
-def runs(values: np.ndarray) -> list[slice]:
-    """Return the stretches of equal values, in order."""
-    ends = [*(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
-    return [slice(begin, end) for begin, end in zip([0, *ends], ends, strict=False) if end > begin]
-
-
 class CameraReader:
     """Keeps the film open that was read last, so that many short parts of it are read without opening it again."""
 
     def __init__(self, camera: Camera):
         self._camera = camera
         self._film: OpenFilm | None = None
+        self._size: tuple[int, int] | None = None  # of all pictures
 
     def __enter__(self) -> "CameraReader":
         return self
@@ -56,6 +52,7 @@ class CameraReader:
                 for number, picture in self._opened(part[0]).pictures(numbers):
                     if number > numbers[at]:
                         break
+                    self._check_size(picture)
                     while at < len(numbers) and numbers[at] == number:
                         yield int(part[at]), picture
                         at += 1
@@ -64,9 +61,9 @@ class CameraReader:
             except OSError:
                 raise
             except BROKEN as error:
-                raise self._undecodable(part[at], str(error)) from None
+                raise self._undecodable(part[at], error) from None
             if at < len(numbers):
-                raise self._undecodable(part[at], "the decoder leaves it out")
+                raise self._undecodable(part[at], NoVideo("the decoder leaves it out"))
 
     def packets(self, positions: np.ndarray) -> Iterator[Packet]:
         """Yield one packet for each of `positions`, of which each is the next packet of its film or begins a film."""
@@ -76,7 +73,7 @@ class CameraReader:
             except OSError:
                 raise
             except BROKEN as error:
-                raise self._undecodable(part[0], str(error)) from None
+                raise self._undecodable(part[0], error) from None
 
     def template(self, position: int) -> av.VideoStream:
         """Return the stream that this picture is in."""
@@ -94,14 +91,19 @@ class CameraReader:
             self._film = OpenFilm(film)
         return self._film
 
-    def _undecodable(self, position: int, reason: str) -> Refused:
+    def _check_size(self, picture: av.VideoFrame) -> None:
+        self._size = self._size or (picture.width, picture.height)
+        if (picture.width, picture.height) != self._size:
+            width, height = self._size
+            raise NoVideo(f"it is {picture.width} x {picture.height}; {width} x {height} expected, as of those before")
+
+    def _undecodable(self, position: int, error: Exception) -> Refused:
         """Return the refusal of a picture, with the camera, the video and the time by which people find it."""
         camera = self._camera
         at = (EPOCH + timedelta(microseconds=int(camera.times_us[position]))).isoformat(timespec="microseconds")
         film, number = camera.films[camera.film_numbers[position]], camera.picture_numbers[position]
-        return Refused(
-            f"{camera.key}, video {film.video_id}: its picture {number} (at {at}) cannot be decoded: {reason}"
-        )
+        reason = getattr(error, "strerror", error)
+        return Refused(f"{camera.key}, video {film.video_id}: picture {number} (at {at}) cannot be decoded: {reason}")
 
 
 class OpenFilm:
@@ -132,13 +134,15 @@ class OpenFilm:
 
     def pictures(self, numbers: np.ndarray) -> Iterator[tuple[int, av.VideoFrame]]:
         """Yield (number, picture) in the order shown for these pictures, ascending, and for some between them."""
-        index, last_time, number = self._index, None, -1
+        index, number = self._index, -1
         for picture in self._decoded(numbers):
+            if not index.has_times:  # AVI: all its pictures are decoded from the first one on
+                number += 1
+                yield number, picture
+                continue
             time = picture.dts if picture.pts is None else picture.pts
-            # Times can come twice. AVI has no times, but all its pictures are decoded from the first one on.
-            number = number + 1 if time == last_time or not index.has_times else int(index.times.searchsorted(time))
-            last_time = time
-            if not index.has_times or (number < len(index.times) and index.times[number] == time):
+            number = int(index.times.searchsorted(time))
+            if number < len(index.times) and index.times[number] == time:
                 yield number, picture
 
     def _decoded(self, numbers: np.ndarray) -> Iterator[av.VideoFrame]:

@@ -1,6 +1,6 @@
 """Write the pictures of one camera into the films of a dataset."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -9,8 +9,8 @@ import numpy as np
 from datasets.films.copying import Part, parts_of
 from datasets.films.encoder import Form, Header, encode, is_compatible, sets_of
 from datasets.films.index import index_of
+from datasets.films.notes import EpisodeNotes
 from datasets.films.output import OutputFilm, form_of
-from datasets.films.picture_stats import PictureStats, sampled_rows
 from datasets.films.reader import CameraReader
 from datasets.films.span import FilmSpan
 from datasets.types import Camera
@@ -44,28 +44,26 @@ class FilmWriter:
         Raises Refused if a picture cannot be decoded or has another size than those before it, and OSError.
         """
         positions = np.asarray(positions, np.int64)
-        stats, sampled = PictureStats(), np.isin(np.arange(len(positions)), sampled_rows(len(positions)))
+        notes = EpisodeNotes(camera, positions)
         with CameraReader(camera) as reader:
             form = Form(next(reader.pictures(positions[:1]))[1])
             header = self._header(form)
             parts, sets = self._choose(camera, positions, header)
-            copied = np.concatenate([np.full(part.rows.stop - part.rows.start, part.is_copied) for part in parts])
-            template = reader.template(positions[copied][0]) if copied.any() else header.stream
+            copied = [part for part in parts if part.is_copied]
+            template = reader.template(positions[copied[0].rows.start]) if copied else header.stream
             output = self._opened(template, sets, header)
             first_row = output.rows
             for part in parts:
-                rows = positions[part.rows]
                 if part.is_copied:
-                    output.append(reader.packets(rows))
+                    output.append(reader.packets(positions[part.rows]))
                 else:
-                    shown = _counted(reader.pictures(rows), sampled[part.rows], stats)
-                    output.append(encode(self._codec, self._fps, form, shown))
-            if output.rows - first_row != len(positions):
-                raise RuntimeError(f"{camera.key} got {output.rows - first_row} pictures for {len(positions)} rows")
-            for _, picture in reader.pictures(positions[copied & sampled]):
-                stats.feed(picture.to_ndarray(format="rgb24"))
+                    output.append(encode(self._codec, self._fps, form, notes.watch(part.rows, reader)))
+            notes.look_at_copies(copied, reader)
+        length, copied_rows = output.rows - first_row, sum(part.length for part in copied)
+        if length != len(positions):
+            raise RuntimeError(f"{camera.key}: the encoder gave {length} pictures for {len(positions)} rows")
         return FilmSpan(
-            output.number, first_row, len(positions), bool(copied.all()), int(copied.sum()), stats.result(), ()
+            output.number, first_row, length, copied_rows == length, copied_rows, notes.stats, notes.warnings
         )
 
     def close(self) -> None:
@@ -107,13 +105,3 @@ class FilmWriter:
 
 def _films(camera: Camera, positions: np.ndarray, part: Part) -> list[int]:
     return np.unique(camera.film_numbers[positions[part.rows]]).tolist()
-
-
-def _counted(
-    pictures: Iterator[tuple[int, av.VideoFrame]], sampled: np.ndarray, stats: PictureStats
-) -> Iterator[av.VideoFrame]:
-    """Yield the pictures, and give those of the sample to the statistics."""
-    for (_, picture), counts in zip(pictures, sampled, strict=True):
-        if counts:
-            stats.feed(picture.to_ndarray(format="rgb24"))
-        yield picture

@@ -17,7 +17,7 @@ def episode_of(
 ) -> Episode | None:
     """Return the longest episode that begins at the first frame of the part; None if it has fewer than two rows."""
     frames = streams[0]
-    run_times_us = frames.times_us[frames.runs.at(part.begin_us)]
+    run_times_us = frames.run_times_us(part.begin_us)
     first = int(np.searchsorted(run_times_us, part.low_us, "left"))
     if first == len(run_times_us):
         return None
@@ -42,7 +42,7 @@ def episode_of(
         pictures=pictures,
         repeated_rows=_repeated(used),
         unused_frames=_unused(used),
-        largest_offset_us=int(np.abs(rows_us - frames.times_us[used]).max()),
+        largest_offset_us=int(np.abs(rows_us - frames.times_us()[used]).max()),
         repeated_pictures={key: _repeated(positions) for key, positions in pictures.items()},
         unused_pictures={key: _unused(positions) for key, positions in pictures.items()},
     )

@@ -7,7 +7,7 @@ import numpy as np
 from datasets.grid.runs import find_runs
 from datasets.grid.sides import sides_of
 from datasets.grid.streams import FRAMES, has_value, run_numbers
-from datasets.grid.times import row_times_us
+from datasets.grid.times import SECOND_US, row_times_us
 from datasets.types import Episode, Recording
 
 
@@ -48,13 +48,15 @@ class Interpolation:
         samples = self._episode.samples
         key = id(samples[name if name in samples else FRAMES])
         if key not in self._found:
+            if len(self._found) > 1:  # each takes 32 bytes a row
+                self._found.popitem()
             self._found[key] = self._find(name, column)
         return self._found[key]
 
     def _find(self, name: str, column: np.ndarray) -> Neighbours:
-        positions = self._run(name, column)
-        times_us = self._recording.times_us[positions]
         rows_us = row_times_us(self._episode.begin_us, self._episode.fps, self._episode.length)
+        positions = self._run(name, column, self._near(rows_us))
+        times_us = self._recording.times_us[positions]
         before = np.searchsorted(times_us, rows_us, "right") - 1
         rows = np.flatnonzero((before >= 0) & (before < len(times_us) - 1))
         before = before[rows]
@@ -62,15 +64,21 @@ class Interpolation:
         share = (rows_us[rows] - times_us[before]) / (times_us[after] - times_us[before])
         return Neighbours(rows, positions[before], positions[after], share)
 
-    def _run(self, name: str, column: np.ndarray) -> np.ndarray:
-        """Return the positions of the column's samples in the run that the episode lies in."""
-        times_us, sides = self._recording.times_us, sides_of(self._recording, self._max_gap_us)
-        runs, positions = find_runs(times_us, self._max_gap_us, sides), np.arange(len(times_us))
-        first = self._episode.samples[FRAMES][0]
+    def _near(self, rows_us: np.ndarray) -> slice:
+        """Return the frames that may be neighbours of rows: a session may have many short episodes."""
+        margin_us = self._max_gap_us + SECOND_US  # half the time between frames is less than a second
+        return slice(*np.searchsorted(self._recording.times_us, (rows_us[0] - margin_us, rows_us[-1] + margin_us)))
+
+    def _run(self, name: str, column: np.ndarray, near: slice) -> np.ndarray:
+        """Return the positions of the column's samples, near the rows, in the run that the episode lies in."""
+        times_us, sides = self._recording.times_us[near], sides_of(self._recording, self._max_gap_us)
+        runs = find_runs(times_us, self._max_gap_us, None if sides is None else sides[near])
+        positions, first = np.arange(near.start, near.stop), self._episode.samples[FRAMES][0]
         if name in self._episode.samples:
-            numbers = None if sides is None else run_numbers(runs, len(times_us))
-            positions = np.flatnonzero(has_value(column))
-            runs = find_runs(times_us[positions], self._max_gap_us, None if numbers is None else numbers[positions])
-            first = np.searchsorted(positions, self._episode.samples[name][0])
-        number = int(np.searchsorted(runs.firsts, first, "right")) - 1
+            is_there = has_value(column[near])
+            numbers = None if sides is None else run_numbers(runs, len(times_us))[is_there]
+            positions, first = positions[is_there], self._episode.samples[name][0]
+            runs = find_runs(times_us[is_there], self._max_gap_us, numbers)
+        place = np.searchsorted(positions, first)
+        number = int(np.searchsorted(runs.firsts, place, "right")) - 1
         return positions[runs.firsts[number] : runs.lasts[number] + 1]

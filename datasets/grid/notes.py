@@ -8,16 +8,19 @@ from datasets.grid.sides import ClockStep
 from datasets.grid.streams import Stream
 from datasets.grid.times import SECOND_US
 from datasets.options import Options
-from datasets.types import Recording, Refused, SessionEntry
+from datasets.recording.names import name_of
+from datasets.types import Layout, Recording, Refused, SessionEntry
 
 MAX_RATE_ERROR = 0.02
 MAX_LISTED = 5
+MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 def notes(
     recording: Recording,
     streams: Sequence[Stream],
     steps: Sequence[ClockStep],
+    layout: Layout,
     session: SessionEntry,
     options: Options,
 ) -> list[str]:
@@ -25,12 +28,13 @@ def notes(
     found = {"clock_step": _clock_steps(steps), "missing_frames": _missing_frames(recording, session)}
     for name in options.refuse:
         if found.get(name):
-            raise Refused(f"session {session.session_id}: {' '.join(found[name])} (refuse: {name})")
+            raise Refused(f"{name_of(session)}: {' '.join(found[name])} (refuse: {name})")
     return [
         *found["clock_step"],
         *found["missing_frames"],
         *_rate(recording.indexes, streams[0], session),
         *_rare_samples(streams, options),
+        *_too_large(recording, layout),
     ]
 
 
@@ -58,7 +62,7 @@ def _missing_frames(recording: Recording, session: SessionEntry) -> list[str]:
 
 
 def _rate(indexes: np.ndarray, frames: Stream, session: SessionEntry) -> list[str]:
-    steps = int((indexes[frames.runs.lasts] - indexes[frames.runs.firsts]).sum())  # a missing frame counts
+    steps = abs(int((indexes[frames.runs.lasts] - indexes[frames.runs.firsts]).sum()))  # a missing frame counts
     elapsed_us = int((frames.runs.ends_us - frames.runs.begins_us).sum())
     rate = steps * SECOND_US / elapsed_us if elapsed_us else session.fps
     if abs(rate / session.fps - 1) <= MAX_RATE_ERROR:
@@ -70,12 +74,26 @@ def _rare_samples(streams: Sequence[Stream], options: Options) -> list[str]:
     """Find streams of which most samples are too far apart for any run."""
     sentences = []
     for stream in streams:
-        usual_s = float(np.median(np.diff(stream.times_us))) / SECOND_US if len(stream.times_us) > 1 else 0.0
+        steps_us = np.diff(stream.times_us())
+        usual_s = float(np.median(steps_us)) / SECOND_US if len(steps_us) else 0.0
         if usual_s > options.max_gap_s:
             sentences.append(
                 f"Most samples of {stream.name} are in no episode: they come every {usual_s:.3f} s, and max_gap_s is "
                 f"{options.max_gap_s:g} s."
             )
+    return sentences
+
+
+def _too_large(recording: Recording, layout: Layout) -> list[str]:
+    """Find numbers that float32 does not hold."""
+    names = [name for feature in layout.features if feature.names for name in feature.columns]
+    sentences = []
+    for name in names:
+        column = recording.columns.get(name, np.empty(0))
+        extremes = np.fmax.reduce(column, initial=0.0), np.fmin.reduce(column, initial=0.0)  # NaN does not count
+        largest = max(extremes, key=abs)
+        if abs(largest) > MAX_FLOAT32:
+            sentences.append(f"{name} is up to {largest:g}; beyond {MAX_FLOAT32:.4g} it becomes infinite, as float32.")
     return sentences
 
 

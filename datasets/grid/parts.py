@@ -29,7 +29,7 @@ class Bounds(NamedTuple):
 
     marks_us: tuple[int, int]
     half_us: int  # by which a row may lie outside of a run
-    row_us: int  # from the first row to the second, rounded down
+    row_us: int  # from the first row to the second
     idle_ends: IdleEnds | None
 
 
@@ -45,7 +45,7 @@ def parts_of(streams: Sequence[Stream], steps: Sequence[ClockStep], bounds: Boun
 
 def _covered(streams: Sequence[Stream], steps: Sequence[ClockStep], bounds: Bounds, trims: TrimList) -> Spans:
     """Return the intersections of the runs of all streams with the time between the marks."""
-    times_us = streams[0].times_us
+    times_us = streams[0].times_us()
     session = Spans(times_us[:1], times_us[-1:])
     spans = intersect(session, Spans(*np.array(bounds.marks_us)[:, None]))
     trims.add(subtract(session, spans), "mark")

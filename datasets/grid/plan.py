@@ -9,9 +9,10 @@ from datasets.grid.notes import notes
 from datasets.grid.parts import Bounds, parts_of
 from datasets.grid.sides import clock_steps
 from datasets.grid.streams import streams_of
-from datasets.grid.times import SECOND_US, half_us, seconds_to_us
+from datasets.grid.times import half_us, row_times_us, seconds_to_us
 from datasets.grid.trims import TOO_SHORT, TrimList, marked
 from datasets.options import Options
+from datasets.recording.names import name_of
 from datasets.types import Camera, Layout, Plan, Recording, Refused, SessionEntry
 
 
@@ -24,20 +25,19 @@ def plan(
     them.
     """
     if fps > session.fps:
-        raise Refused(
-            f"session {session.session_id}: fps is {fps}; at most {session.fps}, that of the session, expected"
-        )
+        raise Refused(f"{name_of(session)}: fps is {fps}; at most {session.fps}, that of the session, expected")
     if not len(recording.times_us):
         return Plan([], [], [])
     max_gap_us = seconds_to_us(options.max_gap_s)
     steps = clock_steps(recording, session.fps)
     idle_ends = IdleEnds(recording, layout) if "idle" in options.trim else None
-    bounds = Bounds(marked(session, options), half_us(session.fps), SECOND_US // fps, idle_ends)
+    row_us = int(row_times_us(0, fps, 2)[1])
+    bounds = Bounds(marked(session, options), half_us(session.fps), row_us, idle_ends)
     if options.on_gap == "refuse":
         joined = streams_of(recording, cameras, layout, max_gap_us, join_gaps=True)
         refuse_gaps(joined, parts_of(joined, steps, bounds, TrimList()), max_gap_us, session)
     streams = streams_of(recording, cameras, layout, max_gap_us)
-    warnings = notes(recording, streams, steps, session, options)
+    warnings = notes(recording, streams, steps, layout, session, options)
     trims, episodes = TrimList(), []
     for part in parts_of(streams, steps, bounds, trims):
         episode = episode_of(streams, part, session.session_id, len(episodes), fps, bounds.half_us)

@@ -25,6 +25,8 @@ class ClockStep(NamedTuple):
 
 def sides_of(recording: Recording, max_gap_us: int) -> np.ndarray | None:
     """Return the side of each frame, int64 [frames]: numbers from 0, or -1; None if the clock was not set back."""
+    if (np.diff(recording.indexes) > 0).all():
+        return None  # the order of time is that of the indexes
     by_index = np.argsort(recording.indexes, kind="stable")
     is_step = np.diff(recording.times_us[by_index]) < -STEP_BACK_S * SECOND_US
     if not is_step.any():
@@ -53,8 +55,8 @@ def clock_steps(recording: Recording, fps: int) -> list[ClockStep]:
 
 def _shared_times(times_us: np.ndarray, sides: np.ndarray, max_gap_us: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the begins and ends of times that runs of two sides have in common."""
-    runs = [find_runs(times_us[sides == side], max_gap_us) for side in range(sides.max() + 1)]
-    return _covered_twice(Runs(*map(np.concatenate, zip(*runs, strict=True))))
+    by_side = np.lexsort((times_us, sides))
+    return _covered_twice(find_runs(times_us[by_side], max_gap_us, sides[by_side]))
 
 
 def _covered_twice(runs: Runs) -> tuple[np.ndarray, np.ndarray]:

@@ -16,14 +16,23 @@ NO_TIMES = np.empty(0, np.int64)
 class Stream(NamedTuple):
     """Samples in the order of time, and their runs.
 
-    `positions` are those of the samples in the Recording, int64 [samples]; None: sample i is at position i.
+    The samples of a column are some of the frames: `positions` are theirs in the Recording, int32 [samples], and
+    `all_times_us` has the times of all frames. Without positions it has the times of all samples.
     """
 
     keys: tuple[str, ...]  # FRAMES, columns or the key of a camera
     is_camera: bool
-    times_us: np.ndarray
+    all_times_us: np.ndarray
     positions: np.ndarray | None
     runs: Runs
+
+    def times_us(self, part: slice = slice(None)) -> np.ndarray:
+        """Return the times of all samples, or of a part of them."""
+        return self.all_times_us[part] if self.positions is None else self.all_times_us[self.positions[part]]
+
+    def run_times_us(self, time_us: int) -> np.ndarray:
+        """Return the times of the samples in the run that holds `time_us`."""
+        return self.times_us(self.runs.at(time_us))
 
     @property
     def spans(self) -> Spans:
@@ -46,8 +55,8 @@ class Stream(NamedTuple):
     def newest(self, time_us: int, limits_us: np.ndarray) -> np.ndarray:
         """Return the positions of the newest samples up to these times, from the run that holds `time_us`."""
         run = self.runs.at(time_us)
-        found = np.searchsorted(self.times_us[run], limits_us, "right") + (run.start - 1)
-        return found if self.positions is None else self.positions[found]
+        found = np.searchsorted(self.times_us(run), limits_us, "right") + (run.start - 1)
+        return found if self.positions is None else self.positions[found].astype(np.int64)
 
 
 def streams_of(
@@ -66,9 +75,8 @@ def streams_of(
         streams.append(Stream((key,), True, times_us, None, find_runs(times_us, bound_us)))
     numbers = None if sides is None else run_numbers(frames, len(sides))
     for keys, positions in _sparse_columns(recording, layout):
-        times_us = recording.times_us[positions]
-        runs = find_runs(times_us, bound_us, None if numbers is None else numbers[positions])
-        streams.append(Stream(keys, False, times_us, positions, runs))
+        runs = find_runs(recording.times_us[positions], bound_us, None if numbers is None else numbers[positions])
+        streams.append(Stream(keys, False, recording.times_us, positions, runs))
     return streams
 
 
@@ -94,4 +102,4 @@ def _sparse_columns(recording: Recording, layout: Layout) -> Iterator[tuple[tupl
             together.setdefault(np.packbits(there).tobytes(), []).append(name)
     for packed, names in together.items():
         bits = np.unpackbits(np.frombuffer(packed, np.uint8), count=len(recording.times_us))
-        yield tuple(names), np.flatnonzero(bits)
+        yield tuple(names), np.flatnonzero(bits).astype(np.int32)

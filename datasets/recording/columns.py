@@ -3,7 +3,8 @@
 A column is of numbers, of true and false, or of texts. Numbers beside true and false make it a column of numbers.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from teleop.frames.columns import MAX_COLUMNS, pieces
 from teleop.frames.fields import HEAD
 
 MAX_VALUES = 2**27  # 1 GiB of a session: a million frames of 134 columns
-MAX_TEXT_BYTES = 2**26  # of different texts of one column
+MAX_TEXT_BYTES = 2**26  # of different texts
 MAX_PENDING = 2**16  # values that Python holds one by one, in 100 bytes each
 
 
@@ -31,15 +32,16 @@ class Columns:
         self._kinds: dict[str, str] = {}
         self._columns: dict[str, np.ndarray] = {}
         self._texts: dict[str, dict[str, str]] = {}  # equal texts are one object
+        self._text_bytes = 0
         self._first_names: list[str] = []
 
     def add(self, block: bytes) -> None:
         """Add the frames of a block of lines, as teleop.frames.sql reads them."""
         if not self.count:
-            self._first_names = [name for name, _ in leaves(orjson.loads(block[: block.index(b"\n")]))]
+            self._learn_order(block)
         for piece, frames in pieces(block):
             if frames is None:
-                self._add_lines(piece)
+                self.add_lines(piece)
             else:
                 self._add_table(frames)
 
@@ -48,6 +50,9 @@ class Columns:
         columns, self._columns = self._columns, {}
         names = dict.fromkeys([*(name for name in self._first_names if name in columns), *sorted(columns)])
         return {name: columns[name] for name in names}
+
+    def _learn_order(self, block: bytes) -> None:
+        _flatten(orjson.loads(block[: block.index(b"\n")]), "", self._first_names, [])
 
     def _add_table(self, frames: pa.Table) -> None:
         rows = self._rows(frames.num_rows)
@@ -67,39 +72,45 @@ class Columns:
             self._put(name, "bool", rows, np.array(values.to_pylist(), object))
         else:
             coded = values.dictionary_encode()
-            texts = np.array([*self._shared(name, coded.dictionary.to_pylist()), None], object)
+            texts = np.array(self._shared(name, [*coded.dictionary.to_pylist(), None]), object)
             self._put(name, "str", rows, texts[coded.indices.fill_null(len(texts) - 1).to_numpy()])
 
-    def _add_lines(self, piece: bytes) -> None:
-        """Add frames one by one: 10 us each, where Arrow takes 3."""
-        begin, pending, held = self.count, {}, 0
+    def add_lines(self, piece: bytes) -> None:
+        """Add frames that Python reads one by one, in 6 us each where Arrow takes 3.
+
+        The values of frames that have equal names and follow each other are added at once.
+        """
+        if not self.count:
+            self._learn_order(piece)
+        names: list[str] = []
+        pending: list[list[Any]] = []
         for line in piece.splitlines():
             frame = orjson.loads(line)
             row = self._rows(1).start
-            self.indexes[row], self.times_us[row] = frame.pop("frame_index"), _microseconds(frame.pop("timestamp"))
-            for name, value in leaves(frame):
-                if value is not None:
-                    rows, values = pending.setdefault(name, ([], []))
-                    rows.append(row)
-                    values.append(value)
-                    held += 1
-            if held > MAX_PENDING:
-                self._flush(pending, begin)
-                begin, pending, held = self.count, {}, 0
-        self._flush(pending, begin)
+            self.indexes[row], self.times_us[row] = frame.pop("frame_index"), round(frame.pop("timestamp") * 1e6)
+            found, values = [], []
+            _flatten(frame, "", found, values)
+            if found != names or len(pending) * len(names) > MAX_PENDING:
+                self._add_pending(names, pending, row)
+                names, pending = found, []
+            pending.append(values)
+        self._add_pending(names, pending, self.count)
 
-    def _flush(self, pending: dict[str, tuple[list[int], list[Any]]], begin: int) -> None:
-        for name, (rows, values) in pending.items():
-            kinds = {type(value).__name__ for value in values}
-            if kinds <= {"int", "float", "bool"} and kinds != {"bool"}:
-                self._put(name, "float", rows, np.array(values, float))
-            elif len(kinds) > 1:
-                self._refuse_kinds(name, begin)
-            else:
-                kind = kinds.pop()
-                self._put(name, kind, rows, np.array(self._shared(name, values) if kind == "str" else values, object))
+    def _add_pending(self, names: list[str], pending: list[list[Any]], end: int) -> None:
+        """Add the values of the frames before row `end`."""
+        rows = slice(end - len(pending), end)
+        for name, values in zip(names, zip(*pending, strict=True), strict=False):
+            kinds = {*map(type, values)} - {NoneType}
+            if kinds == {bool}:
+                self._put(name, "bool", rows, np.array(values, object))
+            elif kinds == {str}:
+                self._put(name, "str", rows, np.array(self._shared(name, values), object))
+            elif str in kinds:
+                self._refuse_kinds(name, rows.start)
+            elif kinds:
+                self._put(name, "float", rows, np.array(values, float))  # None becomes NaN
 
-    def _put(self, name: str, kind: str, rows: slice | list[int], values: np.ndarray) -> None:
+    def _put(self, name: str, kind: str, rows: slice, values: np.ndarray) -> None:
         known = self._kinds.get(name)
         if known is None:
             self._check_size(len(self._columns) + 1)
@@ -108,9 +119,9 @@ class Columns:
             self._kinds[name] = kind
         elif known != kind:
             if "str" in (known, kind):
-                self._refuse_kinds(name, rows.start if isinstance(rows, slice) else rows[0])
+                self._refuse_kinds(name, rows.start)
             if known == "bool":
-                self._columns[name] = self._columns[name].astype(float)  # None becomes NaN
+                self._columns[name] = self._columns[name].astype(float)
                 self._kinds[name] = "float"
             else:
                 values = values.astype(float)
@@ -125,13 +136,15 @@ class Columns:
         self.count = rows.stop
         return rows
 
-    def _shared(self, name: str, texts: list[str]) -> list[str]:
+    def _shared(self, name: str, texts: Sequence[str | None]) -> list[str | None]:
         """Return the texts as objects that exist once."""
         known = self._texts.setdefault(name, {})
-        found = [known.setdefault(text, text) for text in texts]
-        if sum(map(len, known)) > MAX_TEXT_BYTES:
-            raise Refused(f"{self._session}: {name} has over {MAX_TEXT_BYTES >> 20} MiB of different texts")
-        return found
+        self._text_bytes += sum(len(text) for text in {*texts} - known.keys() if text)
+        if self._text_bytes > MAX_TEXT_BYTES:
+            raise Refused(
+                f"{self._session}: {name} has too many different texts, with others over {MAX_TEXT_BYTES} bytes"
+            )
+        return [None if text is None else known.setdefault(text, text) for text in texts]
 
     def _check_size(self, columns: int) -> None:
         if columns > MAX_COLUMNS:
@@ -149,14 +162,14 @@ class Columns:
         )
 
 
-def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield all values of a frame that are no object and no list, with their names, dotted."""
-    if isinstance(value, dict | list):
-        parts: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, part in parts:
-            yield from leaves(part, f"{name}.{key}" if name else key)
-    else:
-        yield name, value
+def _flatten(part: dict | list, prefix: str, names: list[str], values: list[Any]) -> None:
+    """Append all values of a frame that are no object and no list, null too, and their names, dotted."""
+    for key, value in part.items() if type(part) is dict else enumerate(part):
+        if type(value) is dict or type(value) is list:
+            _flatten(value, f"{prefix}{key}.", names, values)
+        else:
+            names.append(f"{prefix}{key}")
+            values.append(value)
 
 
 def _arrow_leaves(name: str, values: pa.Array) -> Iterator[tuple[str, pa.Array]]:

@@ -10,11 +10,12 @@ import numpy as np
 
 from datasets.options import Options
 from datasets.recording.names import list_of, name_of
-from datasets.types import DType, Feature, Recording, SessionEntry
+from datasets.types import DType, Feature, Layout, Recording, SessionEntry
 from teleop.servo import servo_name
 
 PARTS = {"observation": "observation.state", "action": "action"}
-OWN_KEYS = ("observation.capture_time",)  # other keys of a dataset that begin with a part
+CAPTURE_TIME = "observation.capture_time"  # filled by the grid, from no column
+OWN_KEYS = (CAPTURE_TIME,)  # other keys of a dataset that begin with a part
 
 
 def features_of(
@@ -35,11 +36,15 @@ def features_of(
     return tuple(found.values())
 
 
-def left_out(recording: Recording, entry: SessionEntry, options: Options) -> list[str]:
-    """Return sentences for the report about the columns that are in no feature."""
+def left_out(recording: Recording, entry: SessionEntry, options: Options, layout: Layout | None = None) -> list[str]:
+    """Return sentences for the report about the columns that are in no feature, or not in the given layout."""
+    known = None if layout is None else {name for feature in layout.features for name in feature.columns}
     reasons: dict[str, list[str]] = {}
     for name in recording.columns:
-        if reason := _left_out_because(name, recording, entry, options):
+        reason = _left_out_because(name, recording, entry, options)
+        if not reason and known is not None and name not in known:
+            reason = "neither at the beginning nor at the end of the session"
+        if reason:
             reasons.setdefault(reason, []).append(name)
     return [f"{name_of(entry)}: {list_of(names)} left out: {reason}" for reason, names in reasons.items()]
 

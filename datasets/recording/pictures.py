@@ -1,5 +1,6 @@
 """Read the times of a camera's pictures from its films; no picture is decoded."""
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,7 +35,7 @@ def camera_features(entry: SessionEntry, options: Options) -> list[CameraFeature
 def left_out(entry: SessionEntry, options: Options) -> list[str]:
     """Return sentences for the report about the cameras that cannot be exported."""
     depth = [camera for camera, chunks in _cameras(entry, options).items() if _is_depth(chunks)]
-    return [f"{name_of(entry)}: camera {list_of(depth)} left out: depth has no LeRobot form here"] if depth else []
+    return [f"{name_of(entry)}: camera {list_of(depth)} left out: films of depth are not exported"] if depth else []
 
 
 def _chosen(entry: SessionEntry, options: Options) -> dict[str, list[VideoChunk]]:
@@ -94,26 +95,36 @@ def _camera(key: str, chunks: list[VideoChunk], entry: SessionEntry) -> Camera:
         times.append(found)
     _check_sizes(key, films, entry)
     begins = [int(found[0]) for found in times]
-    shown = [_shown(found, begins[number + 1 :]) for number, found in enumerate(times)]
+    shown = [_shown(found, end_us) for found, end_us in zip(times, [*begins[1:], None], strict=True)]
     film_numbers = np.repeat(np.arange(len(films)), [len(each) for each in shown])
     times_us = np.concatenate([found[each] for found, each in zip(times, shown, strict=True)])
     return Camera(key, tuple(films), times_us, film_numbers, np.concatenate(shown))
 
 
-def _shown(times_us: np.ndarray, later: list[int]) -> np.ndarray:
+def _shown(times_us: np.ndarray, end_us: int | None) -> np.ndarray:
     """Return the numbers of the pictures that a player shows: those before the next film, one at each time."""
     is_new = np.diff(times_us, prepend=times_us[0] - 1) > 0
-    return np.flatnonzero(is_new & (times_us < min(later)) if later else is_new)
+    return np.flatnonzero(is_new if end_us is None else is_new & (times_us < end_us))
 
 
 def _read(chunk: VideoChunk, entry: SessionEntry) -> tuple[Film, np.ndarray]:
     """Return the film, and the times of its pictures in the order in which they are shown."""
-    with _readable(chunk, entry), open_film(chunk.path) as (_, film, stream):
-        pictures = read_pictures(stream, film.demux(stream))
+    with _readable(chunk, entry):
+        _check_content(chunk, entry)
+        with open_film(chunk.path) as (_, film, stream):
+            pictures = read_pictures(stream, film.demux(stream))
     offsets = np.array(pictures.times, np.int64) - pictures.times[0]
     offsets_us = np.rint(offsets * float(pictures.time_base * 10**6) * chunk.stretch).astype(np.int64)
     facts = chunk.media_type, chunk.codec, chunk.pixel_format, chunk.width, chunk.height
     return Film(chunk.pk, chunk.path, chunk.sha256, *facts), round(chunk.start_timestamp * 1e6) + offsets_us
+
+
+def _check_content(chunk: VideoChunk, entry: SessionEntry) -> None:
+    """Raise Refused if the disk has other bytes than those that were uploaded; hashing 1 GB takes 1 s."""
+    with chunk.path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != chunk.sha256:
+            name = f"video {chunk.pk} of camera {chunk.camera_key}"
+            raise Refused(f"{name_of(entry)}: the file of {name} is damaged; its SHA-256 is not that of the upload")
 
 
 def _check_sizes(key: str, films: list[Film], entry: SessionEntry) -> None:

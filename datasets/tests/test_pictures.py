@@ -1,5 +1,6 @@
 """Times of the pictures of a camera, on the session's clock."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -133,7 +134,16 @@ def test_it_names_a_film_that_was_cut_off(recorded):
 def test_it_names_a_film_that_is_not_readable(recorded, is_probed: bool):
     chunk = chunk_of(recorded, FILMS / "seg_1.mp4", BEGIN_S, 5, is_probed=is_probed)
     chunk.path.write_bytes(bytes(chunk.size))
+    VideoChunk.objects.update(sha256=sha256(bytes(chunk.size)).hexdigest())
     with pytest.raises(Refused, match=f"video {chunk.pk} of camera front is not readable: it is a file that begins"):
+        cameras_of(entry_of(recorded), Options())
+
+
+def test_it_names_a_film_whose_bytes_have_changed(recorded):
+    chunk = chunk_of(recorded, FILMS / "seg_1.mp4", BEGIN_S, 5)
+    content = chunk.path.read_bytes()
+    chunk.path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(Refused, match=f"the file of video {chunk.pk} of camera front is damaged; its SHA-256"):
         cameras_of(entry_of(recorded), Options())
 
 

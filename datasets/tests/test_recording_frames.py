@@ -88,10 +88,24 @@ def test_numbers_beside_true_and_false_are_numbers(values: list):
     assert np.array_equal(found, expected, equal_nan=True)
 
 
-@pytest.mark.parametrize("many", [1, 5000])
-def test_it_makes_numbers_of_true_and_false_of_earlier_blocks(many: int):
-    found = columns_of(*[{"action": {"grip": True}}] * many, {"action": {"grip": 0.5}})["action.grip"]
-    assert found == [1.0] * many + [0.5]
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Let a block have one frame."""
+    monkeypatch.setattr(sql, "BLOCK_BYTES", 10)
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("values", [[True, 0.5, False], [0.5, True, False]])
+def test_it_makes_numbers_of_true_and_false_of_other_blocks(values: list):
+    found = read(entry_of(session_of([{"action": {"grip": value}} for value in values]))).columns["action.grip"]
+    assert found.dtype == float and found.tolist() == values
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("values", [[1, "open"], ["open", 1], [True, "open"], ["open", False]])
+def test_it_refuses_a_text_beside_numbers_of_other_blocks(values: list):
+    with pytest.raises(Refused, match=r"action.grip is a text in some frames"):
+        columns_of(*({"action": {"grip": value}} for value in values))
 
 
 @pytest.mark.parametrize("values", [[1, "open"], ["open", 1], [True, "open"], ["open", False]])
@@ -100,9 +114,15 @@ def test_it_refuses_a_text_beside_numbers(values: list):
         columns_of(*({"action": {"grip": value}} for value in values))
 
 
+@pytest.mark.usefixtures("small_blocks")
 def test_equal_texts_are_one_object():
-    recording = read(entry_of(session_of([{"observation": {"mode": "grasp the cube"}}] * 300)))
+    recording = read(entry_of(session_of([{"observation": {"mode": "grasp the cube"}}] * 3)))
     assert len(set(map(id, recording.columns["observation.mode"]))) == 1
+
+
+def test_a_text_that_is_not_in_a_frame_is_none():
+    data = [{"action": {"a": n} | ({} if n % 3 else {"mode": f"m{n % 2}"})} for n in range(300)]
+    assert columns_of(*data)["action.mode"] == [None if n % 3 else f"m{n % 2}" for n in range(300)]
 
 
 @pytest.mark.parametrize("value", [0.1, 1e-300, 1.7976931348623157e308, -0.0, 123456789.123456789, 2**53, 1 / 3])
@@ -119,8 +139,8 @@ def test_arrow_and_python_read_the_same(monkeypatch):
     assert columns_of(*data) == by_arrow
 
 
-def test_it_reads_block_by_block(monkeypatch):
-    monkeypatch.setattr(sql, "BLOCK_BYTES", 500)
+@pytest.mark.usefixtures("small_blocks")
+def test_it_reads_block_by_block():
     data = [{"observation": {"a": n}} for n in range(50)]
     assert columns_of(*data)["observation.a"] == list(range(50))
 
@@ -166,8 +186,8 @@ def test_it_refuses_too_many_names():
         columns_of(data, data)
 
 
+@pytest.mark.usefixtures("small_blocks")
 def test_it_holds_no_connection_between_blocks(monkeypatch):
-    monkeypatch.setattr(sql, "BLOCK_BYTES", 100)
     released = []
     monkeypatch.setattr(sql, "release_connection", lambda: released.append(connection.in_atomic_block))
     read(entry_of(session_of([SO101] * 5)))

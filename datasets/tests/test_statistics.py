@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from datasets.statistics import KEYS, Totals, combine, statistics_of, to_lists
+from datasets.statistics import KEYS, QUANTILES, Totals, combine, statistics_of, to_lists
 from datasets.tests.lerobot_samples import V3, lerobot_episodes
 
 # LeRobot computes in float32, as a difference of squares: its standard deviation is off by 2.1e-6 of itself.
@@ -79,3 +79,9 @@ def test_it_combines_statistics_of_pictures_in_their_shape():
     picture = {key: np.full((3, 1, 1), 0.5) for key in KEYS} | {"count": np.array([90])}
 
     assert combine(picture, picture)["std"].shape == (3, 1, 1)
+
+
+@pytest.mark.parametrize("constant", [0, 3, 555, 1e6, -1e12])
+def test_the_quantiles_of_a_constant_are_the_constant(constant: float):
+    found = statistics_of(np.full(1800, constant))
+    assert [found[key].item() for key in QUANTILES] == pytest.approx([constant] * 5, abs=1e-9)

@@ -27,6 +27,10 @@ NUMBERS = {int, float, bool, type(None)}
 Path = tuple[Any, ...]  # the keys and positions from a frame to one of its values
 
 
+class OtherKind(Exception):
+    """A column of numbers has another value."""
+
+
 class Frames(NamedTuple):
     """The frames of a session, sorted by time; those of equal times by index.
 
@@ -41,7 +45,7 @@ class Frames(NamedTuple):
 def read_frames(session_id: int, frame_count: int, types: Mapping[str, type]) -> tuple[Frames, int]:
     """Return the first `frame_count` frames with these columns, and how many frames there are.
 
-    The type of a column is np.float32 (rounded once from float64), np.float64 or object.
+    The type of a column is np.float32 (rounded once from float64), np.float64 or object. Raises OtherKind.
     """
     frames = Frames(
         np.empty(frame_count, np.int64),
@@ -158,7 +162,7 @@ def _fill_from(columns: dict[str, np.ndarray], places: Any, containers: Sequence
     if numbers:
         table = list(map(_getter([keys[name] for name in numbers]), containers))
         if not set(map(type, chain.from_iterable(table))) <= NUMBERS:
-            raise ValueError("a column of numbers has another value")
+            raise OtherKind(f"a frame has a text in place of a number in one of {', '.join(numbers)}")
         with np.errstate(over="ignore"):
             for name, values in zip(numbers, np.array(table, np.float64).T, strict=True):
                 columns[name][places] = values

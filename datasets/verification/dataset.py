@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from datasets.verification.statistics import BASIC, QUANTILES
 
 INFO = "meta/info.json.new"  # its name until the dataset is verified
 BATCH_ROWS, BATCH_EPISODES = 2**15, 50
+BUFFER_BYTES = 2**20
 STATISTICS = "stats/"
 FILES = "chunk-{chunk:03d}/file-{file:03d}"
 Statistics = dict[str, dict[str, Any]]
@@ -37,7 +38,10 @@ class Dataset:
             return list(self._lines("meta/episodes.jsonl"))
         found: list[dict[str, Any]] = []
         places = [f"{part}/{name}_index" for part in self._parts() for name in ("chunk", "file")]
-        for name in self.names("meta/episodes"):
+        names = self.names("meta/episodes")
+        if not names:
+            raise VerificationFailed(["meta/episodes/chunk-000/file-000.parquet is missing"])
+        for name in names:
             columns = [each for each in self._read(name, pq.read_schema).names if not each.startswith(STATISTICS)]
             if missing := set(places) - set(columns):
                 raise VerificationFailed([f"{name} has no column {', '.join(sorted(missing))}"])
@@ -86,7 +90,9 @@ class Dataset:
         return sorted(path.relative_to(self.folder).as_posix() for path in found)
 
     def rows_of(self, name: str) -> "DataRows":
-        return DataRows(self._read(name, pq.ParquetFile), name)
+        # Without the buffer all of a column of a row group, which is an episode, would be in memory.
+        open_file = partial(pq.ParquetFile, buffer_size=BUFFER_BYTES, pre_buffer=False)
+        return DataRows(self._read(name, open_file), name)
 
     def _parts(self) -> list[str]:
         """Return what an episode's row says the file of."""

@@ -214,7 +214,7 @@ class _EpisodeCheck:
         self._source.forget_before(min(position, int(self._positions[min(row + 1, len(self._positions) - 1)]) - 1))
 
     def _compare(self, row: int, position: int, frame: av.VideoFrame) -> None:
-        neighbours = {"the one before": position - 1, "the one after": position + 1}
+        neighbours = dict(zip(self._shift.neighbours, (position - 1, position + 1), strict=True))
         if row:
             neighbours["that of the row before"] = int(self._positions[row - 1])
         if row + 1 < len(self._positions):

@@ -13,8 +13,9 @@ import numpy as np
 from django.db import connection
 
 from datasets.types import SessionEntry
-from datasets.verification.database import Frames, read_frames
+from datasets.verification.database import Frames, OtherKind, read_frames
 from datasets.verification.dataset import DataRows, Dataset, Statistics
+from datasets.verification.expected_values import Source, is_interpolated
 from datasets.verification.films import CameraFilms, FilmEpisode
 from datasets.verification.findings import Findings, VerificationFailed, Verified
 from datasets.verification.layout import INDEXES, VECTORS, expected_features
@@ -23,7 +24,7 @@ from datasets.verification.sessions import check_session
 from datasets.verification.source_films import SourceCamera, source_cameras
 from datasets.verification.statistics import ColumnStatistics, TotalStatistics
 from datasets.verification.totals import Totals, check_episode, check_files, check_info, check_tasks
-from datasets.verification.values import EpisodePlace, Source, compare_rows, expected_types, is_interpolated
+from datasets.verification.values import EpisodePlace, compare_rows, expected_types
 
 Report = Callable[[float], None]
 
@@ -79,11 +80,7 @@ class _Verification:
         cameras = source_cameras(entry, self._options, self._findings)
         self._findings.compare(f"session {entry.session_id}: its cameras", sorted(cameras), sorted(self._films))
         self._findings.conclude()
-        frames, count = read_frames(entry.session_id, entry.frame_count, self._column_types())
-        if not connection.in_atomic_block:
-            connection.close()  # back to the pool: films take long
-        self._findings.compare(f"session {entry.session_id}: its frames", count, entry.frame_count)
-        self._findings.conclude()
+        frames = self._read_frames(entry)
         times = {key: camera.times_us for key, camera in cameras.items()}
         films: list[Future] = []
         for rows in expected_episodes(frames, times, self._joints(), entry, self._options, self._fps):
@@ -107,6 +104,17 @@ class _Verification:
             check_session(entry, findings)
         findings.conclude()
         return Verified(totals.rows, self._values, sum(film.pictures for film in self._films.values()), files)
+
+    def _read_frames(self, entry: SessionEntry) -> Frames:
+        try:
+            frames, count = read_frames(entry.session_id, entry.frame_count, self._column_types())
+        except OtherKind as error:
+            raise VerificationFailed([f"session {entry.session_id}: {error}"]) from None
+        if not connection.in_atomic_block:
+            connection.close()  # back to the pool: films take long
+        self._findings.compare(f"session {entry.session_id}: the number of its frames", count, entry.frame_count)
+        self._findings.conclude()
+        return frames
 
     def _check_episode(
         self, entry: SessionEntry, frames: Frames, cameras: dict[str, SourceCamera], rows: Rows

@@ -18,6 +18,8 @@ from datasets.verification.mcap_pictures import PictureMessages, camera_topics
 from datasets.verification.mcap_structure import Structure
 
 EVENTS = "/events"
+PROGRESS_RECORDS = 2**12
+READING_SHARE = 0.7  # of the time; then the database is read
 SESSION = ("session_id", "key", "robot", "robot_type", "fps", "frame_count", "start_time", "end_time", "units")
 LABELS = ("task", "success", "tags", "operator", "note")
 UNREADABLE = (McapError, CRCValidationError, ZstdError, struct.error, ValueError, LookupError, TypeError)
@@ -32,12 +34,12 @@ def verify(folder: Path, manifest, report: Callable[[float], None] = lambda prog
     findings.compare(f"the list of files in {folder.name}", names, sorted(path.name for path in paths))
     findings.conclude()
     frames = values = pictures = 0
-    for number, (path, entry) in enumerate(zip(paths, manifest.sessions, strict=True), start=1):
+    for number, (path, entry) in enumerate(zip(paths, manifest.sessions, strict=True)):
         file = SessionFile(path, entry, manifest.options, findings)
-        file.compare()
+        for share in file.compare():
+            report((number + share) / len(paths))
         findings.conclude()
         frames, values, pictures = frames + file.frames, values + file.values, pictures + file.pictures
-        report(number / len(paths))
     return Verified(frames, values, pictures, len(paths))
 
 
@@ -51,6 +53,7 @@ class SessionFile:
 
     def __init__(self, path: Path, entry, options, findings: Findings):
         self._path, self._entry, self._findings = path, entry, findings
+        self._size, self._share = path.stat().st_size, 0.0
         self._structure = Structure(path, findings)
         self._messages = FrameMessages(path.name, entry, findings)
         self._cameras = {
@@ -63,10 +66,13 @@ class SessionFile:
         self._metadata: list[tuple[str, dict[str, str]]] = []
         self.frames = self.values = self.pictures = 0
 
-    def compare(self) -> None:
+    def compare(self) -> Iterator[float]:
+        """Compare everything, and yield the progress from time to time."""
         try:
-            for record in self._records():
+            for number, record in enumerate(self._records()):
                 self._add(record)
+                if number % PROGRESS_RECORDS == 0:
+                    yield self._share
         except UNREADABLE as error:
             self._findings.add(f"{self._path.name} cannot be read: {error!r:.200}")
             return
@@ -75,10 +81,13 @@ class SessionFile:
         self._findings.compare(f"{self._path.name}: the events", self._events, _events_of(self._entry))
         self.frames, self.values = self._messages.compare(self._topic_messages), self._messages.values
         self.pictures = sum(camera.conclude() for camera in self._cameras.values())
+        yield 1.0
 
     def _records(self) -> Iterator[Any]:
         with self._path.open("rb") as file:
-            yield from StreamReader(file, validate_crcs=True).records
+            for record in StreamReader(file, validate_crcs=True).records:
+                yield record
+                self._share = READING_SHARE * file.tell() / self._size
 
     def _topic_messages(self) -> Iterator[tuple[str, Message]]:
         for record in self._records():

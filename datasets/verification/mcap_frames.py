@@ -6,6 +6,7 @@ a hash of all that it says, in 16 bytes: a million frames take 64 MB.
 
 from array import array
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -130,6 +131,8 @@ class _JointNames:
         return named if len({named.get(label, label) for label in known}) == len(known) else {}
 
     def apply(self, contents: Contents) -> Contents:
+        if not self._names:
+            return contents
         return {
             topic: {self._names.get(topic, {}).get(label, label): value for label, value in content.items()}
             for topic, content in contents.items()
@@ -139,10 +142,17 @@ class _JointNames:
 def _contents(data: dict[str, Any]) -> Contents:
     """Return the messages that a frame should have."""
     contents: Contents = {}
-    for name, value in flat(data):
-        part, dot, label = name.partition(".")
-        if part not in ("observation", "action") or not dot:
-            part, label = "frame", name
-        topic = f"/{part}/{'text' if type(value) is str else 'state'}"
-        contents.setdefault(topic, {})[label] = value if type(value) is str else float(value)
+    for name, value in flat(data).items():
+        folder, label = _place(name)
+        if type(value) is str:
+            contents.setdefault(f"{folder}/text", {})[label] = value
+        else:
+            contents.setdefault(f"{folder}/state", {})[label] = float(value)
     return contents
+
+
+@lru_cache(maxsize=2**14)
+def _place(name: str) -> tuple[str, str]:
+    """Return the folder of the topic, and the label."""
+    part, dot, label = name.partition(".")
+    return (f"/{part}", label) if part in ("observation", "action") and dot else ("/frame", name)

@@ -111,7 +111,7 @@ def _compare_block(session_id: int, block: list[list[Any]], found: pa.Table, fin
     if not findings.compare(f"{where}: the number of rows", len(found), len(block)):
         findings.conclude()
     indexes = [index for index, _, _ in block]
-    frames = [{_column(name): value for name, value in flat(data)} for _, _, data in block]
+    frames = [_renamed(flat(data)) for _, _, data in block]
     expected = {
         "session_id": [session_id] * len(block),
         "frame_index": indexes,
@@ -127,8 +127,11 @@ def _compare_block(session_id: int, block: list[list[Any]], found: pa.Table, fin
     return sum(len(column) - column.null_count for column in found.columns)
 
 
-def _column(name: str) -> str:
-    return f"frame.{name}" if name in HEAD else name
+def _renamed(frame: dict[str, Any]) -> dict[str, Any]:
+    """Rename the values that have the name of one of the first columns."""
+    if frame.keys().isdisjoint(HEAD):
+        return frame
+    return {f"frame.{name}" if name in HEAD else name: value for name, value in frame.items()}
 
 
 def _compare_column(where: str, found: pa.ChunkedArray, wanted: list, indexes: list[int], findings: Findings) -> None:
@@ -144,12 +147,14 @@ def _compare_column(where: str, found: pa.ChunkedArray, wanted: list, indexes: l
 
 def _are_same_numbers(found: pa.ChunkedArray, wanted: list) -> np.ndarray:
     """Compare bits, as -0.0 equals 0.0; a null in the file is None in the list."""
-    is_text = np.fromiter((type(value) is str for value in wanted), bool, len(wanted))
-    numbers = np.array([None if type(value) is str else value for value in wanted] if is_text.any() else wanted, float)
-    is_null, is_missing = found.is_null().to_numpy(), np.isnan(numbers)
-    values = found.to_numpy()
-    is_equal = values.view(np.uint64) == numbers.view(np.uint64)
-    return ~is_text & np.where(is_missing, is_null, is_equal & ~is_null)
+    is_text = np.zeros(len(wanted), bool)
+    if str in set(map(type, wanted)):
+        is_text[:] = [type(value) is str for value in wanted]
+        wanted = [None if type(value) is str else value for value in wanted]
+    numbers = np.array(wanted, float)  # None becomes NaN, which JSON has not
+    is_null = found.is_null().to_numpy()
+    is_equal = found.to_numpy().view(np.uint64) == numbers.view(np.uint64)
+    return ~is_text & np.where(np.isnan(numbers), is_null, is_equal & ~is_null)
 
 
 def _check_empty_columns(used: dict[str, int], findings: Findings) -> None:

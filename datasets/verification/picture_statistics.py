@@ -83,7 +83,7 @@ class PictureStatistics:
         ):
             if not abs(stated[key] - expected) <= most:
                 findings.add(f"{where}: {key} is {stated[key]:.2f} of 255; {expected:.2f} expected, or {most} off it")
-        for key in QUANTILES.keys() & stated.keys():
+        for key in sorted(QUANTILES.keys() & stated.keys()):
             below = counts[levels < stated[key] - tolerance.quantile].sum() / total
             up_to = counts[levels <= stated[key] + tolerance.quantile].sum() / total
             if not below - tolerance.share <= QUANTILES[key] <= up_to + tolerance.share:

@@ -57,12 +57,15 @@ def is_same(a: av.VideoFrame, b: av.VideoFrame) -> bool:
 class Shift:
     """How far the pictures of an episode are from theirs to a neighbour's, all together."""
 
+    neighbours = ("the one before", "the one after")
+
     def __init__(self) -> None:
-        self._energy, self._towards = {}, {}
+        self._energy = dict.fromkeys(self.neighbours, 0.0)
+        self._towards = dict.fromkeys(self.neighbours, 0.0)
 
     def add(self, neighbour: str, energy: float, towards: float) -> None:
-        self._energy[neighbour] = self._energy.get(neighbour, 0.0) + energy
-        self._towards[neighbour] = self._towards.get(neighbour, 0.0) + towards
+        self._energy[neighbour] += energy
+        self._towards[neighbour] += towards
 
     def found(self) -> str | None:
         """Return the neighbour that the pictures show instead of theirs."""
@@ -76,19 +79,19 @@ def wrong_picture(found: np.ndarray, right: np.ndarray, others: Mapping[str, np.
     """Return the name of the neighbour that `found` is nearer to than to the right picture, or None."""
     if found.shape != right.shape:
         return "one of another size"
-    error = found - right
-    if abs(error).mean() > FOREIGN:
-        return "none near it"
+    error, nearer = found - right, {}
     for name, other in others.items():
         difference = other - right
         size = abs(difference)
-        if name in ("the one before", "the one after"):
+        if name in shift.neighbours:
             shift.add(name, *_towards(error, difference, size >= SLOW_CHANGE))
         energy, towards = _towards(error, difference, size >= CHANGE)
         # A picture that is as near to one as to the other has towards = energy / 2.
         if towards > NEAREST * energy and 2 * towards - energy > EVIDENCE:
-            return name
-    return None
+            nearer[name] = np.square(found - other).sum()
+    if nearer:
+        return min(nearer, key=nearer.__getitem__)
+    return "none near it" if abs(error).mean() > FOREIGN else None
 
 
 def _towards(error: np.ndarray, difference: np.ndarray, where: np.ndarray) -> tuple[float, float]:

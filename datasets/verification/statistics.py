@@ -31,10 +31,11 @@ class ColumnStatistics:
         self._shift: np.ndarray | None = None
         self._sum, self._squares = np.zeros(width), np.zeros(width)
         self._stated = {key: _flat(value, width) for key, value in stated.items()}
+        usable = {key: value for key, value in self._stated.items() if len(value) == width}
         self._ranks = {
-            key: (np.zeros(width, np.int64), np.zeros(width, np.int64)) for key in QUANTILES if key in self._stated
+            key: (np.zeros(width, np.int64), np.zeros(width, np.int64)) for key in QUANTILES if key in usable
         }
-        self._margin = self._margin_of(self._stated)
+        self._margin = self._margin_of(usable)
 
     def add(self, values: np.ndarray) -> None:
         """Add rows [rows, width] of float64, or of a type that it contains."""
@@ -70,10 +71,10 @@ class ColumnStatistics:
             _compare(f"{where}: {key}", self._stated[key], expected, tolerance, findings)
         for key, (below, up_to) in self._ranks.items():
             rank = QUANTILES[key] * self.count
-            for column in np.flatnonzero(~((below <= rank * (1 + 1e-12)) & (up_to >= rank * (1 - 1e-12)))):
+            for column in np.flatnonzero(~((below < rank) & (rank <= up_to))):
                 findings.add(
                     f"{where}: {key}, column {column}, is {self._stated[key][column]}, with {below[column]} rows below "
-                    f"and {up_to[column]} up to it; {rank:g} of {self.count} rows expected"
+                    f"and {up_to[column]} up to it; rank {rank:g} of {self.count} expected"
                 )
 
     def _margin_of(self, stated: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -45,6 +45,15 @@ def tables(block: bytes, fields: Iterable[str] = ()) -> Iterator[pa.Table]:
     It is one table, unless frames have different names or very many. Raises TooManyColumns if the fields select more
     than MAX_COLUMNS numbers of a table.
     """
+    for piece, frames in pieces(block, fields):
+        if frames is None:
+            yield from portable_tables(piece, fields)
+        else:
+            yield _columns_of(frames, fields)
+
+
+def pieces(block: bytes, fields: Iterable[str] = ()) -> Iterator[tuple[bytes, pa.Table | None]]:
+    """Yield the parts of a block, each with its frames as Arrow reads them; None if Python has to read them."""
     pending = [block]
     while pending:
         piece = pending.pop()
@@ -53,15 +62,15 @@ def tables(block: bytes, fields: Iterable[str] = ()) -> Iterator[pa.Table]:
             names = _sampled_names(piece)
             count = _count_columns(names, fields)
         except NotUniform:
-            yield from portable_tables(piece, fields)
+            yield piece, None
             continue
         is_small = rows * count <= MAX_CELLS or rows == 1
         if is_small and (frames := _parsed(piece, names)):
-            yield _columns_of(frames, fields)
+            yield piece, frames
         elif not is_small or rows > MIN_PIECE_FRAMES:
             pending += reversed(_halves(piece))
         else:
-            yield from portable_tables(piece, fields)
+            yield piece, None
 
 
 def portable_tables(block: bytes, fields: Iterable[str] = ()) -> Iterator[pa.Table]:

@@ -1,7 +1,8 @@
 """Access rules for frames: code that a later storage format has to change stays in two places.
 
-Only teleop/frames reads the `data` of frames. Queries about their index, time and number are methods of
-TeleopFrameQuerySet. The rules are checked in the source; migrations and tests are exempt.
+Only teleop/frames reads the `data` of frames, and the verification of exports, which checks it. Queries about their
+index, time and number are methods of TeleopFrameQuerySet. The rules are checked in the source; migrations and tests are
+exempt.
 """
 
 import ast
@@ -16,7 +17,7 @@ from django.conf import settings
 
 from teleop.querysets import TeleopFrameQuerySet
 
-READS_DATA = "teleop/frames/"
+READS_DATA = ("teleop/frames/", "datasets/verification/database.py")
 QUERYSETS = "teleop/querysets.py"
 # Files with their own SQL on the table of frames.
 NAMES_TABLE = {
@@ -24,6 +25,7 @@ NAMES_TABLE = {
     "teleop/frames/data.py",
     "teleop/frames/row_copy.py",
     "teleop/frames/sql.py",
+    "datasets/verification/database.py",
     "teleop/ingest/store.py",  # inserts
     "teleop/ingest/isolation.py",  # locks it
     "teleop/monitoring/database.py",  # checks the privileges
@@ -38,10 +40,12 @@ MANAGERS = {"objects", "_base_manager", "_default_manager"}
 # serializers. In these folders it is a message that a robot has sent.
 OTHER_DATA = re.compile(r"(\w+\.)*(request|self|display|response)|.*(get_serializer|Serializer)\(.*\)", re.DOTALL)
 MESSAGES = ("teleop/ingest/", "teleop/live/")
+# In these folders it is a message or a file of an exported dataset.
+DATASETS = ("datasets/formats/", "datasets/verification/")
 # `.frames` of an object other than a session.
-OTHER_FRAMES = (*MESSAGES, "loadtest/", "videos/film/")
+OTHER_FRAMES = (*MESSAGES, *DATASETS, "loadtest/", "videos/film/")
 # The string "data" with a meaning other than the column.
-OTHER_STRINGS = {("loadtest/run/processes.py", "data")}  # PostgreSQL's folder
+OTHER_STRINGS = ("loadtest/run/processes.py", *DATASETS)  # PostgreSQL's folder, and a dataset's
 TABLE = re.compile(r"teleop_teleopframe\b")
 INSERT = re.compile(r"\s*(INSERT INTO|COPY) teleop_teleopframe\b")
 
@@ -93,7 +97,7 @@ class Access(ast.NodeVisitor):
         if not isinstance(text, str):
             return
         self._check_lookup(node, text)
-        if text == "data" and (self.path, text) not in OTHER_STRINGS:
+        if text == "data" and not self.path.startswith(OTHER_STRINGS):
             self.report("data", node, 'the column "data" is named')
         if text == "TeleopFrame" and self.path != QUERYSETS:
             self.report("query", node, "the model of frames is looked up by its name")
@@ -111,7 +115,7 @@ class Access(ast.NodeVisitor):
             self.report("data" if found[1] == "data" else "query", node, f"frames are looked up by {lookup}")
 
     def _is_other_data(self, owner: ast.expr) -> bool:
-        return self.path.startswith(MESSAGES) or bool(OTHER_DATA.fullmatch(ast.unparse(owner)))
+        return self.path.startswith((*MESSAGES, *DATASETS)) or bool(OTHER_DATA.fullmatch(ast.unparse(owner)))
 
     def _is_frames(self, node: ast.AST) -> bool:
         """Return whether the expression is a manager of frames, or a queryset derived from one."""

@@ -1,7 +1,8 @@
 """Films with numbered pictures: those of tests/films, and small ones of any codec."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 
 import av
@@ -13,13 +14,20 @@ FILMS = ROOT / "tests" / "films"
 BITS, WIDTH, HEIGHT, RATE = 12, 192, 96, 30
 
 
-def encoded(target: Path, codec="libx264", times: Sequence[int] = range(60), sound="", **options: str) -> Path:
-    """Write small pictures with the numbers from 0 at these times (in 1/30 s), and sound by the codec `sound`."""
+def encoded(
+    target: Path,
+    codec="libx264",
+    times: Sequence[int] = range(60),
+    sound="",
+    numbers: Iterable[int] | None = None,
+    **options: str,
+) -> Path:
+    """Write small pictures with these numbers, from 0 by default, at these times (in 1/30 s), and sound by `sound`."""
     with av.open(target, "w") as output:
         video = output.add_stream(codec, rate=RATE, options=options)
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         audio = output.add_stream(sound, rate=48_000, layout="stereo") if sound else None
-        for number, time in enumerate(times):
+        for number, time in zip(numbers or count(), times, strict=False):
             bits = [255 * (number >> bit & 1) for bit in reversed(range(BITS))]
             row = numpy.repeat(bits, WIDTH // BITS).astype("uint8")
             picture = av.VideoFrame.from_ndarray(numpy.tile(row, (HEIGHT, 1)), format="gray").reformat(format="yuv420p")
