@@ -11,8 +11,9 @@ from teleop.background.models import Job  # noqa: F401 - Django finds a model he
 from teleop.fields import OrderedJSONField
 from teleop.querysets import DeletedSessionQuerySet, TeleopFrameQuerySet, TeleopSessionQuerySet
 
-STAFF_LABELS = ("task", "success", "tags", "note")
+STAFF_LABELS = ("task", "success", "tags", "operator", "note")
 MARKS, MAX_MARKS = "marks", 1000  # in meta_info; only people change it
+TRIMS = ("trim_start", "trim_end")  # kinds of marks: where an export of the session begins, and where it ends
 PULSE_FRAMES = 300  # 5 s at 60 frames a second
 
 
@@ -26,6 +27,13 @@ class LabelChanged(Exception):
 
 class TooManyMarks(Exception):
     """A session has MAX_MARKS marks; they are bounded, as each change reads and writes all of them."""
+
+
+class MarksReversed(Exception):
+    """The mark trim_start is not before the mark trim_end."""
+
+    def __init__(self, start: float, end: float):
+        super().__init__(f"trim_start is at {start}, and trim_end at {end}; trim_start before trim_end expected")
 
 
 class Pulse(NamedTuple):
@@ -148,8 +156,8 @@ class TeleopSession(models.Model):
     def merge_meta(self, changes: dict, by_staff: bool = False) -> None:
         """Merge shallowly; null removes a key. Marks are not merged.
 
-        A task, success, tags or note that staff have set is not changed by a robot. Only the fields change: the caller
-        holds the row's lock and saves.
+        A robot does not change a label (STAFF_LABELS) that staff have set. Only the fields change: the caller holds the
+        row's lock and saves.
         """
         meta, labels = dict(self.meta_info or {}), set(self.staff_labels)
         for name, value in changes.items():
@@ -174,11 +182,17 @@ class TeleopSession(models.Model):
 
     @property
     def marks(self) -> list[dict]:
-        """Return the moments that people marked, `{"timestamp": unix s, "note": str, "by": username}`, oldest first."""
+        """Return the moments that people marked, oldest first.
+
+        They are `{"timestamp": unix s, "note": str, "by": username}`; a mark that trims the session has a `kind` too.
+        """
         return (self.meta_info or {}).get(MARKS, [])
 
     def set_marks(self, marks: list[dict]) -> None:
-        """Set the marks, in the field only, like merge_meta; raises TooManyMarks."""
+        """Set the marks, in the field only, like merge_meta; raises TooManyMarks, MarksReversed."""
+        start, end = (next((mark for mark in marks if mark.get("kind") == kind), None) for kind in TRIMS)
+        if start and end and start["timestamp"] >= end["timestamp"]:
+            raise MarksReversed(start["timestamp"], end["timestamp"])
         if len(marks) > MAX_MARKS:
             raise TooManyMarks(f"session {self.pk} has {MAX_MARKS} marks, the maximum; remove one first")
         self.meta_info = (self.meta_info or {}) | {MARKS: sorted(marks, key=lambda mark: mark["timestamp"])}

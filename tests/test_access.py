@@ -24,6 +24,7 @@ from django.test import Client
 from django.urls import URLPattern, get_resolver, resolve
 from rest_framework.authtoken.models import Token
 
+from datasets.tests.export_rows import done
 from robots import worker_messages
 from robots.close_codes import WatchClose
 from robots.models import AuditEntry, Robot
@@ -69,6 +70,15 @@ DELETE /sessions/{marked}/marks/1795362003.5       401 403 403  403    403      
 GET    /sessions/{ended}/events                    401 403 403  403    403      200    200     200   200    401
 GET    /sessions/{ended}/frames                    401 403 403  403    403      403    200     200   200    401
 GET    /sessions/{ended}/series                    401 403 403  403    403      403    200     200   200    401
+GET    /statistics                                 401 403 403  403    403      200    200     200   200    401
+GET    /exports                                    401 403 403  403    403      403    200     200   200    401
+POST   /exports                                    401 403 403  403    403      403    403     202   202    401
+GET    /exports/{export}                           401 403 403  403    403      403    200     200   200    401
+DELETE /exports/{export}                           401 403 403  403    403      403    403     204   204    401
+GET    /exports/{export}/report                    401 403 403  403    403      403    200     200   200    401
+GET    /exports/{export}/report.html               401 403 403  403    403      403    200     200   200    401
+GET    /exports/{export}/content                   401 403 403  403    403      403    200     200   200    401
+HEAD   /exports/{export}/content                   401 403 403  403    403      403    200     200   200    401
 GET    /jobs                                       401 403 403  403    403      403    200     200   200    401
 GET    /jobs/{job}                                 401 403 403  403    403      403    200     200   200    401
 POST   /jobs/{job}/restart                         401 403 403  403    403      403    403     200   200    401
@@ -88,6 +98,10 @@ method path                                         anonymous arm leg none robot
 GET    /                                                  302 302 302  403    403      403    200     200   200    302
 GET    /robots/arm/live                                   302 302 302  403    403      403    200     200   200    302
 GET    /sessions/{ended}/replay                           302 302 302  403    403      403    200     200   200    302
+GET    /hours                                             302 302 302  403    403      200    200     200   200    302
+GET    /exports/list                                      302 302 302  403    403      403    200     200   200    302
+GET    /exports/new                                       302 302 302  403    403      403    403     200   200    302
+GET    /exports/{export}/view                             302 302 302  403    403      403    200     200   200    302
 GET    /admin/                                            302 302 302  200    200      200    200     200   200    302
 GET    /admin/login/                                      200 200 200  302    302      302    302     302   302    200
 GET    /admin/password_change/                            302 302 302  200    200      200    200     200   200    302
@@ -147,6 +161,16 @@ GET    /admin/videos/videochunk/{video}/delete/           302 302 302  403    40
 POST   /admin/videos/videochunk/{video}/delete/           302 302 302  403    403      403    403     302   302    302
 GET    /admin/videos/videochunk/{video}/history/          302 302 302  403    403      403    200     200   200    302
 GET    /admin/videos/videochunk/{video}/                  302 302 302  302    302      302    302     302   302    302
+GET    /admin/datasets/                                   302 302 302  404    404      404    200     200   200    302
+GET    /admin/datasets/export/                            302 302 302  403    403      403    200     200   200    302
+GET    /admin/datasets/export/add/                        302 302 302  403    403      403    403     403   403    302
+POST   /admin/datasets/export/add/                        302 302 302  403    403      403    403     403   403    302
+GET    /admin/datasets/export/{export}/change/            302 302 302  403    403      403    200     200   200    302
+POST   /admin/datasets/export/{export}/change/            302 302 302  403    403      403    403     403   403    302
+GET    /admin/datasets/export/{export}/delete/            302 302 302  403    403      403    403     200   200    302
+POST   /admin/datasets/export/{export}/delete/            302 302 302  403    403      403    403     302   302    302
+GET    /admin/datasets/export/{export}/history/           302 302 302  403    403      403    200     200   200    302
+GET    /admin/datasets/export/{export}/                   302 302 302  302    302      302    302     302   302    302
 GET    /admin/robots/auditentry/                          302 302 302  403    403      403    403     403   200    302
 GET    /admin/robots/auditentry/add/                      302 302 302  403    403      403    403     403   403    302
 POST   /admin/robots/auditentry/add/                      302 302 302  403    403      403    403     403   403    302
@@ -204,6 +228,8 @@ BODIES = {
     ("POST", "/robots"): {"id": "new"},
     ("PUT", "/robots/spare"): {"id": "spare"},
     ("POST", "/sessions/{ended}/marks"): {"timestamp": 1795362003.5},
+    ("POST", "/exports"): {"name": "cubes", "where": "robot=arm"},
+    ("POST", "/admin/datasets/export/{export}/delete/"): {"post": "yes"},
     ("POST", "/admin/robots/robot/spare/delete/"): {"post": "yes"},
     ("POST", "/admin/teleop/teleopsession/{ended}/delete/"): {"post": "yes"},
     ("POST", "/admin/videos/videochunk/{video}/delete/"): {"post": "yes"},
@@ -234,9 +260,12 @@ def places(settings, tmp_path, monkeypatch) -> dict[str, int]:
     monkeypatch.setattr(worker_messages, "notify_workers", notify_none)
     import_module("robots.migrations.0002_groups").seed(apps, None)
     import_module("teleop.migrations.0005_job").permit(apps, None)
+    import_module("datasets.migrations.0001_initial").permit(apps, None)
     for robot_id in (*ROBOTS, "spare"):
         Robot.objects.create(pk=robot_id)
     ended, live, marked = (make_session([0], key="1"), make_session(key="2", is_live=True), make_session(key="3"))
+    ended.frame_count = 1  # it can be exported
+    ended.save()
     marked.set_marks([{"timestamp": 1795362003.5, "note": "", "by": "ada"}])
     marked.save_meta()
     video = VideoChunk(session=ended, robot_id="arm", camera_key="front", start_timestamp=1, end_timestamp=2, size=1)
@@ -251,6 +280,7 @@ def places(settings, tmp_path, monkeypatch) -> dict[str, int]:
         "user": user,
         "frame": TeleopFrame.objects.get(),
         "job": Job.objects.create(kind="quality", object_id=ended.pk, attempts=3),
+        "export": done(),
         "group": Group.objects.create(name="group"),
         "audit": AuditEntry.objects.create(actor_type="command", actor="x", action="changed", model="x", object_id="x"),
     }

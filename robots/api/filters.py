@@ -1,3 +1,5 @@
+from collections.abc import Mapping, Sequence
+
 import django_filters
 from django.db.models import Q
 from django_filters.rest_framework import DjangoFilterBackend
@@ -8,6 +10,17 @@ from robots.audit import FIELDS
 from robots.models import AuditEntry, Robot
 
 
+def check_names(parameters: Mapping, filters: Mapping, others: Sequence[str] = ()) -> None:
+    """Refuse a parameter that is neither a filter nor one of the others, and a filter other than text without value."""
+    known = [*filters, *others]
+    if unknown := [name for name in parameters if name not in known]:
+        expected = ", ".join(known)
+        raise ValidationError({name: [f"unknown parameter {name}; {expected} expected"] for name in unknown})
+    for name, value in parameters.items():
+        if not value and name in filters and not isinstance(filters[name], django_filters.CharFilter):
+            raise ValidationError({name: [f"{name} is empty; give it a value or omit it"]})
+
+
 class StrictFilterBackend(DjangoFilterBackend):
     """Filter backend that refuses a misspelt filter: if it were ignored, the answer would hold all rows."""
 
@@ -15,13 +28,7 @@ class StrictFilterBackend(DjangoFilterBackend):
         if getattr(view, "detail", False):
             return queryset
         filters = getattr(self.get_filterset_class(view, queryset), "base_filters", {})
-        known = [*filters, "limit", "offset", AFTER_ID]
-        if unknown := [name for name in request.query_params if name not in known]:
-            expected = ", ".join(known)
-            raise ValidationError({name: [f"unknown parameter {name}; {expected} expected"] for name in unknown})
-        for name, value in request.query_params.items():
-            if not value and name in filters and not isinstance(filters[name], django_filters.CharFilter):
-                raise ValidationError({name: [f"{name} is empty; give it a value or omit it"]})
+        check_names(request.query_params, filters, ("limit", "offset", AFTER_ID))
         # Without a filter, the form of all filters would cost 2 ms.
         return super().filter_queryset(request, queryset, view) if request.query_params.keys() & filters else queryset
 

@@ -1,5 +1,7 @@
 from django.contrib.admin.views.main import ChangeList
+from django.urls import reverse
 
+from teleop.api.filters import SessionFilter
 from teleop.models import TeleopFrame
 
 
@@ -8,6 +10,21 @@ class SessionChangeList(ChangeList):
         """Read the cameras of the page's sessions in one query; the property would take one query per session."""
         super().get_results(request)
         self.result_list = self.result_list.with_cameras()
+        self.export_url = None if self.query or not may_export(request) else export_url(filters_of(request))
+
+
+def may_export(request) -> bool:
+    return request.user.has_perm("datasets.add_export")
+
+
+def filters_of(request) -> dict[str, str]:
+    """Return the filters of the request's address that GET /sessions has too."""
+    return {name: value for name, value in request.GET.items() if name in SessionFilter.base_filters and value}
+
+
+def export_url(selection: dict[str, str]) -> str:
+    """Return the address of the page that exports these sessions, by filters or as a list of ids, `sessions`."""
+    return reverse("new-export", query=selection)
 
 
 class FrameChangeList(ChangeList):

@@ -6,7 +6,7 @@ from rest_framework.exceptions import ValidationError
 
 from robots.admin_tools import display
 from robots.api.fields import check_meta
-from teleop.api.serializers import MetaChangesSerializer
+from teleop.api.serializers import MAX_OPERATOR, MetaChangesSerializer
 from teleop.models import STAFF_LABELS, TeleopSession
 
 
@@ -25,6 +25,13 @@ class LabelForm(forms.ModelForm):
     success = forms.NullBooleanField(required=False)
     tags = forms.CharField(
         widget=AdminTextareaWidget({"rows": 3}), strip=False, required=False, help_text="One tag per line."
+    )
+    operator = forms.CharField(
+        widget=AdminTextInputWidget,
+        max_length=MAX_OPERATOR,
+        strip=False,
+        required=False,
+        help_text="The person who operated the robot.",
     )
     note = forms.CharField(widget=AdminTextareaWidget({"rows": 4}), strip=False, required=False)
 

@@ -1,14 +1,13 @@
 from django.apps import apps
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.db import transaction
 from django.db.models import Sum
 from django.http import HttpResponseRedirect
 from django.template.defaultfilters import filesizeformat
 from django.template.response import TemplateResponse
-from django.templatetags.static import static
 from django.urls import reverse
-from django.utils.html import format_html
 from rest_framework.exceptions import ValidationError
 
 from robots import audit
@@ -16,111 +15,15 @@ from robots.admin_tools import display
 from robots.admin_tools.sidebar import Sidebar
 from robots.close_codes import Close
 from robots.worker_messages import close_connections
-from teleop.admin.changelists import SessionChangeList
+from teleop.admin.changelists import SessionChangeList, export_url, filters_of, may_export
 from teleop.admin.forms import LabelForm, TaskForm
-from teleop.admin.links import robot_link
+from teleop.admin.session_columns import SessionColumns
 from teleop.api.filters import SessionFilter
 from teleop.api.serializers import SessionChangeSerializer
 from teleop.models import STAFF_LABELS, SessionIsLive, TeleopSession
-from teleop.querysets import DURATION
 
 MOST_NAMED = 100
-QUALITY = {
-    "idle_share": "idle {:.0%}",
-    "jerk": "jerk {:.3g}",
-    "fps_jitter": "jitter {:.0%}",
-    "duration_ratio": "{:.2g} x median duration",
-}
-
-
-class SessionColumns(admin.ModelAdmin):
-    """Columns of a session, in the list and on its page."""
-
-    @admin.display(description="robot", ordering="robot_id")
-    def of_robot(self, session):
-        return robot_link(session.robot_id)
-
-    @admin.display(ordering="start_time")
-    def started(self, session):
-        return display.moment(session.start_time)
-
-    def ended(self, session):
-        return display.status("live") if session.is_live else display.moment(session.end_time)
-
-    @admin.display(ordering="meta_info__task")
-    def task(self, session):
-        return display.clipped(session.labels["task"])
-
-    @admin.display(ordering="meta_info__success")
-    def success(self, session):
-        match session.labels["success"]:
-            case bool() as is_success:
-                return display.status("success" if is_success else "failure")
-            case other:
-                return display.clipped(other)
-
-    def tags(self, session):
-        return display.text(session.labels["tags"])
-
-    def note(self, session):
-        return display.text(session.labels["note"])
-
-    @admin.display(ordering=DURATION)
-    def duration(self, session):
-        return display.status("live") if session.is_live else display.number(display.duration(session.duration_s))
-
-    @admin.display(description="clock steps")
-    def stepped(self, session):
-        steps = [f"{step['step_s']:+,.1f} s at frame {step['frame_index']}" for step in session.clock_steps or []]
-        return display.text("; ".join(steps) or None)
-
-    @admin.display(description="events")
-    def reported(self, session):
-        """Return the list that the script fills: it has the words for the replay too, and local times."""
-        script = static("teleop/adminevents.js")
-        return format_html(
-            '<ul class="events" data-session="{}"></ul><script type="module" src="{}"></script>', session.pk, script
-        )
-
-    @admin.display(description="frames", ordering="frame_count")
-    def recorded(self, session):
-        url = reverse("admin:teleop_teleopframe_changelist", query={"session": session.pk})
-        return display.number(display.link(url, f"{session.frame_count:,}"))
-
-    @admin.display(description="effective fps")
-    def effective_fps(self, session):
-        return display.number(display.fixed(session.effective_fps, 1))
-
-    def missing(self, session):
-        return display.number(display.fixed(session.missing_frames))
-
-    def cameras(self, session):
-        return display.clipped(", ".join(session.cameras) or None)
-
-    @admin.display(description="quality")
-    def quality_in_words(self, session):
-        """Describe the known quality numbers; missing frames and the duration have their own columns."""
-        known = {name: value for name, value in (session.quality or {}).items() if value is not None}
-        parts = [words.format(known[name]) for name, words in QUALITY.items() if name in known]
-        parts += ["clock stepped"] * bool(session.clock_steps)
-        for kind, found in known.get("servo_health", {}).items():
-            if found["frames_over"]:
-                parts.append(f"{kind} over its limit in {display.count(found['frames_over'], 'frame')}")
-        parts += known.get("limits_ignored", [])
-        return display.clipped(", ".join(parts) or None)
-
-    @admin.display(description="pages")
-    def pages(self, session):
-        replay = display.link(reverse("session-replay", args=[session.pk]), "replay")
-        live = display.link(reverse("robot-live", args=[session.robot_id]), "live") if session.is_live else ""
-        return format_html("{} {}", replay, live)
-
-    @admin.display(description="meta_info")
-    def meta(self, session):
-        return display.data(session.meta_info)
-
-    def updated(self, session):
-        return display.moment(session.updated_at)
+MOST_EXPORTED = 1000  # by their ids, in an address of at most 16 KiB
 
 
 @admin.register(TeleopSession)
@@ -128,16 +31,19 @@ class TeleopSessionAdmin(SessionColumns):
     filterset_class = SessionFilter
     form = LabelForm
     list_display = [
-        *("id", "pages", "of_robot", "started", "duration", "task", "success", "recorded", "effective_fps", "missing"),
-        *("cameras", "quality_in_words"),
+        *("id", "pages", "of_robot", "started", "duration", "task", "success", "operator", "recorded"),
+        *("effective_fps", "missing", "cameras", "quality_in_words"),
     ]
     list_filter = [Sidebar]
-    search_fields = ["robot__id", "robot__name", "meta_info__task", "meta_info__tags", "meta_info__note"]
-    search_help_text = "Robot, task, tag or note"
+    search_fields = [
+        *("robot__id", "robot__name"),
+        *("meta_info__task", "meta_info__tags", "meta_info__operator", "meta_info__note"),
+    ]
+    search_help_text = "Robot, task, tag, operator or note"
     ordering = ["-start_time", "-id"]
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    actions = ["mark_success", "mark_failure", "set_task", "end"]
+    actions = ["mark_success", "mark_failure", "set_task", "export", "end"]
     recording = [
         *("of_robot", "started", "ended", "duration", "stepped", "recorded", "fps", "effective_fps", "missing"),
         *("cameras", "reported"),
@@ -208,6 +114,21 @@ class TeleopSessionAdmin(SessionColumns):
         context = {"title": "Set task", "form": form, "sessions": queryset, "checkbox": ACTION_CHECKBOX_NAME}
         page = self.admin_site.each_context(request) | context
         return TemplateResponse(request, "admin/teleop/teleopsession/set_task.html", page)
+
+    def has_export_permission(self, request):
+        return may_export(request)
+
+    @admin.action(description="Export…", permissions=["export"])
+    def export(self, request, queryset):
+        """Open the page of a new export; all sessions of a list without a search are exported by its filters."""
+        if request.POST.get("select_across") == "1" and not request.GET.get(SEARCH_VAR):
+            return HttpResponseRedirect(export_url(filters_of(request)))
+        chosen = [str(pk) for pk in queryset.order_by("pk").values_list("pk", flat=True)]
+        if len(chosen) > MOST_EXPORTED:
+            bounds = f"at most {MOST_EXPORTED:,} expected. Clear the search, and select sessions by filters"
+            self.message_user(request, f"{len(chosen):,} sessions are selected; {bounds}.", messages.ERROR)
+            return None
+        return HttpResponseRedirect(export_url({"sessions": ",".join(chosen)}))
 
     @admin.action(description="End live sessions", permissions=["change"])
     def end(self, request, queryset):

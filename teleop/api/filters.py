@@ -89,6 +89,7 @@ class SessionFilter(django_filters.FilterSet):
         field_name="meta_info__success", help_text="Success label. A session without the label matches neither value."
     )
     tag = django_filters.CharFilter(method="by_tag", help_text="Sessions with this tag.")
+    operator = django_filters.CharFilter(field_name="meta_info__operator", help_text="Exact operator.")
     min_duration = django_filters.NumberFilter(
         method="by_duration",
         min_value=0,
@@ -124,6 +125,8 @@ class SessionFilter(django_filters.FilterSet):
         model = TeleopSession
         fields = []
 
+    check_times = staticmethod(check_range)
+
     @classmethod
     def get_filters(cls):
         """Add `from`, which is a reserved word in Python."""
@@ -138,7 +141,7 @@ class SessionFilter(django_filters.FilterSet):
 
     def filter_queryset(self, queryset):
         given = self.form.cleaned_data
-        check_range(given)
+        self.check_times(given)
         least, most = given.get("min_duration_ratio"), given.get("max_duration_ratio")
         if least is not None and most is not None and least > most:
             message = f"max_duration_ratio is {most}; at least min_duration_ratio ({least}) expected"

@@ -17,7 +17,7 @@ from teleop.background.restart import restart
 
 
 class JobFilter(django_filters.FilterSet):
-    kind = django_filters.CharFilter(max_length=20, help_text="Kind of work: quality, probe, poster or proxy.")
+    kind = django_filters.CharFilter(max_length=20, help_text="Kind of work: quality, probe, poster, proxy or export.")
     state = django_filters.ChoiceFilter(
         choices=[(state, state) for state in STATES], method="by_state", help_text="running, waiting or failed."
     )
@@ -34,7 +34,8 @@ class JobSerializer(serializers.ModelSerializer):
     error = serializers.CharField(read_only=True, help_text="Why the last attempt failed.")
     attempts = serializers.IntegerField(read_only=True, help_text="Attempts so far; the third is the last.")
     object_id = serializers.IntegerField(
-        read_only=True, help_text="The id of the session (quality), or of the video (probe, poster, proxy)."
+        read_only=True,
+        help_text="The id of the session (quality), of the video (probe, poster, proxy), or of the export.",
     )
 
     class Meta:

@@ -14,20 +14,21 @@ from robots.api.exceptions import Conflict
 from robots.api.fields import StrictCharField, StrictFields, check_meta
 from robots.api.permissions import MayChange
 from robots.api.schema import problem
-from teleop.models import TeleopEvent, TeleopSession, TooManyMarks
+from teleop.models import TRIMS, MarksReversed, TeleopEvent, TeleopSession, TooManyMarks
 from teleop.protocol import MAX_NOTE, MAX_TIMESTAMP, MIN_TIMESTAMP
 
 SLIP = {"timestamp": 1795362003.5, "note": "the gripper slips"}
 MARK = OpenApiExample("A mark", SLIP, request_only=True)
 MARKS = OpenApiExample(
     "All marks",
-    SLIP | {"by": "ada"},
+    SLIP | {"kind": None, "by": "ada"},
     response_only=True,
     status_codes=["200", "201"],  # of one element of the list
 )
+TRIM = OpenApiExample("The begin of exports", {"timestamp": 1795362001.25, "kind": "trim_start"}, request_only=True)
 ROBOTS_MARK = OpenApiExample(
     "A robot's mark",
-    {"timestamp": 1795362007.25, "note": "cube lifted", "by": "robot_A", "event": "5f0c-3"},
+    {"timestamp": 1795362007.25, "note": "cube lifted", "kind": None, "by": "robot_A", "event": "5f0c-3"},
     response_only=True,
     status_codes=["200"],
 )
@@ -53,6 +54,13 @@ class MarkSerializer(StrictFields, serializers.Serializer):
 
     timestamp = UnixSecondsField(help_text="Time of the mark in unix seconds, on the clock of the session's frames.")
     note = StrictCharField(max_length=MAX_NOTE, default="", allow_blank=True)
+    kind = serializers.ChoiceField(
+        TRIMS,
+        required=False,
+        allow_null=True,
+        help_text="Null: a plain mark. trim_start, trim_end: exports leave out what is before, after it. A "
+        "session has one of each; another one moves it.",
+    )
     by = serializers.CharField(read_only=True, help_text="Username of the person, or the robot's id.")
 
 
@@ -90,19 +98,25 @@ class MarksMixin:
 
     @extend_schema(
         summary="Add a mark",
-        description="Marks a moment of the session and returns all its marks, oldest first. The marks of people are "
+        description="Marks a moment of the session and returns all its marks, oldest first. A mark of the kind "
+        "`trim_start` or `trim_end` replaces the earlier one of its kind. The marks of people are "
         "stored in meta_info as `marks` and count towards its 64 KiB. Neither a robot nor PATCH can change them.",
         request=MarkSerializer,
         responses={201: ListedMarkSerializer(many=True), 409: problem("The session has 1000 marks, the maximum.")},
-        examples=[MARK, MARKS],
+        examples=[MARK, TRIM, MARKS],
         filters=False,  # the filters belong to the list of sessions
     )
     @action(detail=True, methods=["post"], permission_classes=[MayChange], pagination_class=None)
     def marks(self, request, pk):
         mark = MarkSerializer(data=request.data)
         mark.is_valid(raise_exception=True)
-        added = [mark.validated_data | {"by": request.user.get_username()}]
-        return self._change_marks(lambda marks: ([], added), 201)
+        kind = mark.validated_data.pop("kind", None)
+        added = mark.validated_data | {"by": request.user.get_username()} | ({"kind": kind} if kind else {})
+
+        def in_place_of_its_kind(marks: list[dict]) -> tuple[list[dict], list[dict]]:
+            return [each for each in marks if kind and each.get("kind") == kind], [added]
+
+        return self._change_marks(in_place_of_its_kind, 201)
 
     @extend_schema(
         summary="A session's marks",
@@ -148,6 +162,8 @@ class MarksMixin:
             session.set_marks([mark for mark in session.marks if mark not in removed] + added)
         except TooManyMarks as error:
             raise Conflict(str(error)) from error
+        except MarksReversed as error:
+            raise ValidationError({"timestamp": [str(error)]}) from error
         check_meta(session.meta_info)
         session.save_meta()
         audit.record(

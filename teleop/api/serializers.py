@@ -12,7 +12,7 @@ from teleop.frames.serializers import ClockStepSerializer
 from teleop.models import MARKS, STAFF_LABELS, TeleopSession
 from teleop.protocol import MAX_EVENTS
 
-MAX_TAGS = 50
+MAX_TAGS, MAX_OPERATOR = 50, 150
 LABEL_FIELDS = ("meta_info", "staff_labels")
 MAX_LISTED_META = 4096  # bytes; with up to 64 KiB each, a page of a thousand sessions was 59 MB and took 400 MB
 
@@ -81,6 +81,12 @@ class QualitySerializer(serializers.Serializer):
         child=serializers.CharField(),
         required=False,
         help_text="Why `limits` in a meta_info are ignored; absent if none is.",
+    )
+    camera_faults = serializers.DictField(
+        child=serializers.DictField(child=serializers.IntegerField()),
+        required=False,
+        help_text="By camera, how often the robot reported each fault (`stopped`, `frozen`, `resized`, `slow`); absent "
+        "if it reported none.",
     )
     error = serializers.CharField(
         required=False,
@@ -206,6 +212,9 @@ class MetaChangesSerializer(serializers.Serializer):
     tags = serializers.ListField(
         child=StrictCharField(max_length=100), max_length=MAX_TAGS, required=False, allow_null=True
     )
+    operator = StrictCharField(
+        max_length=MAX_OPERATOR, required=False, allow_null=True, help_text="The person who operated the robot."
+    )
     note = StrictCharField(max_length=10_000, required=False, allow_null=True)
 
     def to_internal_value(self, data):
@@ -289,7 +298,7 @@ class HealthSerializer(serializers.Serializer):
         help_text="Whether this process can write the start, end and heartbeat of sessions: `ok`, or the problem."
     )
     disk = serializers.CharField(
-        help_text="`ok`, or why uploads, posters and proxies are stopped; frames are stored nevertheless."
+        help_text="`ok`, or why uploads, posters, proxies and exports are stopped; frames are stored nevertheless."
     )
     writer = WriterSerializer()
 

@@ -155,8 +155,8 @@ def _pulse_of(session: TeleopSession, pulse) -> dict:
     partial_update=extend_schema(
         summary="Label a session",
         description="Merges values into meta_info, key by key; null removes a key. Once people have set task, success, "
-        "tags or note, the robot's values for this label are ignored. A robot's key may label its own sessions; the "
-        "response then omits labels and marks that people have set, and quality.",
+        "tags, operator or note, the robot's values for this label are ignored. A robot's key may label its own "
+        "sessions; the response then omits labels and marks that people have set, and quality.",
         request=SessionChangeSerializer,
         responses={200: SessionDetailSerializer, 409: problem("The stored values differ from `seen`.")},
         examples=[examples.LABELS, examples.SESSION_DETAIL],

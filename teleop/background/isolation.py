@@ -39,14 +39,14 @@ def run_isolated(kind: Kind, target: Any, renew: Callable[[float | None], bool])
 
     The process has one thread. Its connections to the database are closed first: two processes cannot share them.
     """
+    memory_bytes, cpu_s = kind.memory_of(target), kind.cpu_s(target)
     connections.close_all()
-    cpu_s = kind.cpu_s(target)
     reader, writer = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
     if (pid := os.fork()) == 0:
         os.close(reader)
-        _run(kind, target, writer, cpu_s)
+        _run(kind, target, writer, memory_bytes, cpu_s)
     os.close(writer)
     try:
         with os.fdopen(reader, "rb") as pipe:
@@ -60,7 +60,7 @@ def run_isolated(kind: Kind, target: Any, renew: Callable[[float | None], bool])
     return _failure_of(os.waitstatus_to_exitcode(status), cpu_s)
 
 
-def _run(kind: Kind, target: Any, writer: int, cpu_s: float) -> None:
+def _run(kind: Kind, target: Any, writer: int, memory_bytes: int, cpu_s: float) -> None:
     """Run in the forked process, which never returns."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     use_dedicated_connection()  # threads of a pool do not survive a fork
@@ -68,7 +68,7 @@ def _run(kind: Kind, target: Any, writer: int, cpu_s: float) -> None:
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C goes to the whole group; the parent ends this
     seconds = int(cpu_s) + 1
-    resource.setrlimit(resource.RLIMIT_DATA, (kind.memory_bytes, kind.memory_bytes))
+    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with os.fdopen(writer, "w") as pipe:
@@ -84,7 +84,7 @@ def _run(kind: Kind, target: Any, writer: int, cpu_s: float) -> None:
         except Postponed as error:
             say(reason=str(error), is_postponed=True)
         except MemoryError:
-            say(reason=f"it takes more than {kind.memory_bytes >> 20} MB of memory", is_final=True)
+            say(reason=f"it takes more than {memory_bytes >> 20} MB of memory", is_final=True)
         except (OperationalError, InterfaceError) as error:
             say(reason=f"the database failed: {error}")
         except BaseException as error:  # whatever ends the job, the parent process has to know the reason

@@ -22,21 +22,24 @@ class Kind(NamedTuple):
     `due` selects the objects that lack the result, the most urgent first. `run` makes and stores the result, in a
     process of its own with the limits below. It may be killed at any moment and run again, so it stores its result at
     the end, under the condition that nobody else has. `give_up` stores that there is no result, with the reason; the
-    object is then not due. `cpu_s` is the processor time that one object may take. `blocked` returns why no work of
-    this kind can be begun now, such as a full disk.
+    object is then not due. `cpu_s` is the processor time that one object may take; `memory_bytes` is the memory, of
+    every object or of this one. `blocked` returns why no work of this kind can be begun now, such as a full disk.
     """
 
     name: str
     due: Callable[[], QuerySet]
     run: Callable[[Any, Report], None]
     give_up: Callable[[Any, str], None]
-    memory_bytes: int
+    memory_bytes: int | Callable[[Any], int]
     cpu_s: Callable[[Any], float]
     blocked: Callable[[], str | None] = lambda: None
 
     @property
     def model(self) -> type[Model]:
         return self.due().model
+
+    def memory_of(self, target: Any) -> int:
+        return self.memory_bytes(target) if callable(self.memory_bytes) else self.memory_bytes
 
 
 KINDS: dict[str, Kind] = {}

@@ -6,11 +6,13 @@ import resource
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from enum import StrEnum
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import redis
+from django.apps import apps
 from django.conf import settings
 from django.core.checks import ERROR, CheckMessage, run_checks
 from django.db import Error as DatabaseFailure
@@ -189,7 +191,7 @@ def disk() -> Finding:
     room = f"{least / 1e9:.0f} GB free" + ("" if days is None else f", full in {days:.0f} days at this week's growth")
     reason = shortage()
     if reason or least < MIN_FREE_BYTES or (days is not None and days < MIN_DAYS):
-        stopped = f"{room}; uploads, posters and proxies are stopped: {reason}" if reason else room
+        stopped = f"{room}; uploads, posters, proxies and exports are stopped: {reason}" if reason else room
         return warning("teleop.W017", stopped, "run python manage.py prune, or use a larger disk")
     return ok(room)
 
@@ -214,9 +216,21 @@ def background_work() -> Finding:
     return ok("no job has failed")
 
 
+def exports() -> Finding:
+    """Check for failed exports, and for expired ones that nothing deletes: `prune` runs once a day."""
+    every = apps.get_model("datasets", "Export").objects
+    failed_exports, expired = every.failed().count(), every.expired(timedelta(days=2)).count()
+    if expired:
+        advice = "run python manage.py prune --expired-exports every day"
+        return warning("teleop.W022", f"{expired} exports expired more than two days ago", advice)
+    if failed_exports:
+        return warning("teleop.W023", f"{failed_exports} exports have failed", "look at Exports in the admin")
+    return ok("none has failed or expired")
+
+
 CHECKS: list[Callable[[], Finding]] = [
     database, commits, migrations, channel_layer, counters, event_loop, websockets, ffmpeg, limits, clocks, disk, keys,
-    background_work,
+    background_work, exports,
 ]  # fmt: skip
 NEEDS = {
     commits: database,
@@ -225,6 +239,7 @@ NEEDS = {
     disk: migrations,
     keys: migrations,
     background_work: migrations,
+    exports: migrations,
 }
 
 

@@ -72,6 +72,8 @@ class FromDatabase:
     def _storage(self, now: Storage) -> Iterator[Metric]:
         yield GaugeMetricFamily("teleop_videos", "Stored video chunks", now.videos)
         yield GaugeMetricFamily("teleop_video_bytes", "Size of the stored video chunks", now.video_bytes)
+        yield GaugeMetricFamily("teleop_exports", "Stored datasets", now.exports)
+        yield GaugeMetricFamily("teleop_export_bytes", "Size of the stored datasets", now.export_bytes)
         yield GaugeMetricFamily("teleop_database_bytes", "Size of the database on its disk", now.database_bytes)
         growth = GaugeMetricFamily("teleop_growth_bytes_a_day", "Growth per day, by the last week", labels=["of"])
         for name, a_day in now.growth.items():

@@ -147,7 +147,7 @@ def check_channel_layer() -> None:
 
 def check_disk() -> None:
     if found := shortage():
-        raise Problem(f"uploads, posters and proxies are stopped: {found}")
+        raise Problem(f"uploads, posters, proxies and exports are stopped: {found}")
 
 
 class WriterWatch:

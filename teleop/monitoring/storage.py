@@ -35,23 +35,27 @@ class Storage(NamedTuple):
     database_bytes: int
     videos: int
     video_bytes: int
+    exports: int
+    export_bytes: int
     growth: dict[str, float]  # bytes a day
     free: dict[str, int]
     days_left: float | None
 
     @property
     def shortage(self) -> str | None:
-        """Return why uploads, posters and proxies are stopped now, or None."""
+        """Return why uploads, posters, proxies and exports are stopped now, or None."""
         return shortage()
 
     @property
     def rows(self) -> list[dict]:
         """Return one row for each part, for display to people."""
         sizes = {"database": self.database_bytes, "media": self.video_bytes}
-        return [
+        rows = [
             {"name": name, "stored": size, "a_day": self.growth[name], "free": self.free.get(name)}
             for name, size in sizes.items()
         ]
+        # Exports are in the same folder as films. They expire, so they have no growth.
+        return [*rows, {"name": "exports", "stored": self.export_bytes, "a_day": None, "free": self.free.get("media")}]
 
 
 def stored() -> Storage:
@@ -61,11 +65,12 @@ def stored() -> Storage:
 
 def measure() -> Storage:
     size, growth = database_bytes(), growth_a_day()
-    videos = _videos().totals()
+    videos, exports = _videos().totals(), apps.get_model("datasets", "Export").objects.totals()
     free = free_bytes()
     if connection.vendor == "postgresql" and settings.DATABASE_DISK_BYTES:
         free["database"] = max(0, settings.DATABASE_DISK_BYTES - size)
-    return Storage(size, videos["count"], videos["size"], growth, free, days_left(growth, free))
+    counts = (videos["count"], videos["size"], exports["count"], exports["size"])
+    return Storage(size, *counts, growth, free, days_left(growth, free))
 
 
 def database_bytes() -> int:

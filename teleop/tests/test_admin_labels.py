@@ -28,9 +28,11 @@ def test_saving_without_a_change_leaves_odd_labels_alone(staff_curator, meta):
 
 
 def test_it_saves_labels_and_records_them_as_staff_labels(staff_curator):
-    session = labelled(task="Fold", operator="ada")
+    session = labelled(task="Fold", operator="ada", site="Ulm")
     form = SEEN | {
         "initial-task": "Fold",
+        "initial-operator": "ada",
+        "operator": "bob",
         "task": "Sort",
         "success": "false",
         "tags": "a, b\r\nc\r\n",
@@ -38,9 +40,9 @@ def test_it_saves_labels_and_records_them_as_staff_labels(staff_curator):
     }
     assert staff_curator.post(page_of(session), form).status_code == 302
     session.refresh_from_db()
-    labels = {"task": "Sort", "success": False, "tags": ["a, b", "c"], "note": "x\ny"}
-    assert session.meta_info == labels | {"operator": "ada"}
-    assert session.staff_labels == ["note", "success", "tags", "task"]
+    labels = {"task": "Sort", "success": False, "tags": ["a, b", "c"], "operator": "bob", "note": "x\ny"}
+    assert session.meta_info == labels | {"site": "Ulm"}
+    assert session.staff_labels == ["note", "operator", "success", "tags", "task"]
 
 
 def test_saving_a_note_keeps_a_task_that_another_user_has_set(staff_curator):

@@ -6,14 +6,14 @@ import pytest
 
 from robots.models import Robot
 from robots.tests.admin_clients import shown
-from teleop.models import TeleopSession
+from teleop.models import STAFF_LABELS, TeleopSession
 from teleop.tests.recordings import T0, make_session
 from teleop.tests.test_rest_sessions import add_video
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/teleop/teleopsession/"
 SCRIPT = "<script>alert(1)</script>"
-SEEN = {"initial-task": "", "initial-success": "", "initial-tags": "", "initial-note": ""}
+SEEN = {f"initial-{name}": "" for name in STAFF_LABELS}
 
 
 def labelled(key="labelled", **meta) -> TeleopSession:
@@ -67,8 +67,8 @@ def test_a_live_session_links_to_the_live_page_of_its_robot(staff_viewer):
 
 
 ODD = [
-    {"task": ["a", 1], "success": "maybe", "tags": "x", "note": {"deep": SCRIPT}},
-    {"task": SCRIPT, "success": SCRIPT, "tags": [SCRIPT, 5], "note": SCRIPT},
+    {"task": ["a", 1], "success": "maybe", "tags": "x", "operator": [SCRIPT], "note": {"deep": SCRIPT}},
+    {"task": SCRIPT, "success": SCRIPT, "tags": [SCRIPT, 5], "operator": SCRIPT, "note": SCRIPT},
     {"task": 2**70, "success": 1, "tags": {}, "note": False},
     {},
     None,
@@ -95,6 +95,7 @@ def test_it_escapes_text_from_a_robot(staff_viewer, staff_curator, meta):
         ("task=Fold", "early"),
         ("success=false", "late"),
         ("tag=towel", "early"),
+        ("operator=ada", "early"),
         ("camera=front", "late"),
         ("min_duration=60&max_duration=60", "late"),
         ("max_duration=59", "early"),
@@ -102,6 +103,7 @@ def test_it_escapes_text_from_a_robot(staff_viewer, staff_curator, meta):
         ("q=leg", "late"),
         ("q=fold", "early"),
         ("q=towel", "early"),
+        ("q=ada", "early"),
         ("q=scratch", "late"),
         ("robot=&live=&task=Fold", "early"),
         ("success=true&o=-4&q=arm", "early"),
@@ -109,7 +111,7 @@ def test_it_escapes_text_from_a_robot(staff_viewer, staff_curator, meta):
     ],
 )
 def test_it_finds_sessions(staff_viewer, query, keys):
-    early = {"task": "Fold", "success": True, "tags": ["towel", "b"]}
+    early = {"task": "Fold", "success": True, "tags": ["towel", "b"], "operator": "ada"}
     make_session(key="early")
     late = make_session(robot="leg", start=T0 + timedelta(hours=5), key="late")
     make_session(key="live", start=T0 - timedelta(days=1), is_live=True)
@@ -120,7 +122,7 @@ def test_it_finds_sessions(staff_viewer, query, keys):
     assert found(staff_viewer, query) == keys.split()
 
 
-@pytest.mark.parametrize("column", range(1, 13))
+@pytest.mark.parametrize("column", range(1, 14))
 def test_it_sorts_by_every_sortable_column(staff_viewer, column):
     labelled(task=["odd"], success="maybe")
     make_session(is_live=True, key="other")

@@ -47,20 +47,20 @@ def test_health_says_that_uploads_are_stopped_and_stays_ok(nearly_full, client, 
     monkeypatch.setattr(health, "disk", health.Probe(health.check_disk))
     answer = client.get("/health")
     assert answer.status_code == 200
-    assert answer.json()["disk"] == f"uploads, posters and proxies are stopped: {nearly_full}"
+    assert answer.json()["disk"] == f"uploads, posters, proxies and exports are stopped: {nearly_full}"
 
 
 @pytest.mark.django_db
 def test_doctor_says_that_uploads_are_stopped(nearly_full):
     finding = checks.disk()
     assert (finding.verdict, finding.id) == (checks.Verdict.WARNING, "teleop.W017")
-    assert finding.what.endswith(f"; uploads, posters and proxies are stopped: {nearly_full}")
+    assert finding.what.endswith(f"; uploads, posters, proxies and exports are stopped: {nearly_full}")
 
 
 @pytest.mark.django_db
 def test_the_admin_says_that_uploads_are_stopped(nearly_full, staff_viewer):
     page = shown(staff_viewer.get("/admin/"))
-    assert f"Uploads, posters and proxies are stopped: {nearly_full}. Frames are stored." in page
+    assert f"Uploads, posters, proxies and exports are stopped: {nearly_full}. Frames are stored." in page
 
 
 @pytest.mark.django_db

@@ -118,7 +118,7 @@ def test_it_refuses_meta_info_that_is_too_large_on_release():
     assert "at most 65536 expected" in the_robot().last_error_detail
 
 
-@pytest.mark.parametrize("label", ["task", "success", "tags", "note"])
+@pytest.mark.parametrize("label", ["task", "success", "tags", "operator", "note"])
 def test_it_keeps_a_staff_label_over_the_robots_value(label):
     opened = opens()
     session = the_session()
@@ -142,10 +142,10 @@ def test_it_does_not_restore_a_label_that_staff_removed():
 def test_a_robot_overwrites_a_staff_key_that_is_not_a_label():
     opened = opens()
     session = the_session()
-    session.merge_meta({"operator": "Ada"}, by_staff=True)
+    session.merge_meta({"site": "Ulm"}, by_staff=True)
     session.save()
-    beats(opened, meta_info={"operator": "Bob"})
-    assert the_session().meta_info == {"operator": "Bob"}
+    beats(opened, meta_info={"site": "Bonn"})
+    assert the_session().meta_info == {"site": "Bonn"}
 
 
 def test_it_runs_as_many_statements_for_50_robots_as_for_one():

@@ -88,9 +88,9 @@ def test_it_returns_marks_of_the_robot_and_of_people_by_time(curator, viewer, se
     curator.post(path, {"timestamp": T0_S + 3})
     answer = curator.post(path, {"timestamp": T0_S + 1, "note": "slips"})
     assert answer.json() == [
-        {"timestamp": T0_S + 1, "note": "slips", "by": "curator"},
-        {"timestamp": T0_S + 2, "note": "cube lifted", "by": "arm", "event": "e-1"},
-        {"timestamp": T0_S + 3, "note": "", "by": "curator"},
+        {"timestamp": T0_S + 1, "note": "slips", "kind": None, "by": "curator"},
+        {"timestamp": T0_S + 2, "note": "cube lifted", "kind": None, "by": "arm", "event": "e-1"},
+        {"timestamp": T0_S + 3, "note": "", "kind": None, "by": "curator"},
     ]
     assert viewer.get(path).json() == answer.json()
 

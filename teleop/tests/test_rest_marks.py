@@ -6,6 +6,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 
+from robots.models import AuditEntry
 from robots.tests.api_clients import person
 from teleop.models import TeleopSession
 from teleop.tests.recordings import T0_S, make_session
@@ -27,15 +28,16 @@ def marks_of(session: TeleopSession) -> list[dict]:
 def test_it_stores_a_mark_in_meta_info(curator, session):
     answer = curator.post(f"/sessions/{session.pk}/marks", {"timestamp": T0_S + 1.5, "note": "the gripper slips"})
     assert answer.status_code == 201
-    assert answer.json() == [{"timestamp": T0_S + 1.5, "note": "the gripper slips", "by": "curator"}]
-    assert curator.get(f"/sessions/{session.pk}").json()["meta_info"] == {"marks": answer.json()}
+    mark = {"timestamp": T0_S + 1.5, "note": "the gripper slips", "by": "curator"}
+    assert answer.json() == [mark | {"kind": None}]
+    assert curator.get(f"/sessions/{session.pk}").json()["meta_info"] == {"marks": [mark]}
 
 
 def test_it_returns_marks_sorted_by_time(curator, session):
     for seconds in (3, 1, 2):
         answer = curator.post(f"/sessions/{session.pk}/marks", {"timestamp": T0_S + seconds})
     assert [mark["timestamp"] - T0_S for mark in answer.json()] == [1, 2, 3]
-    assert answer.json() == marks_of(session)
+    assert answer.json() == [mark | {"kind": None} for mark in marks_of(session)]
 
 
 def test_it_advances_updated_at_when_a_mark_is_added(curator, session):
@@ -66,7 +68,8 @@ def test_it_deletes_a_mark_by_its_timestamp(curator, session):
         ({"timestamp": None}, "timestamp", "null"),
         ({"timestamp": T0_S, "note": "x" * 501}, "note", "no more than 500 characters"),
         ({"timestamp": T0_S, "note": 5}, "note", "string"),
-        ({"timestamp": T0_S, "colour": "red"}, "colour", "unknown field colour; timestamp, note expected"),
+        ({"timestamp": T0_S, "colour": "red"}, "colour", "unknown field colour; timestamp, note, kind expected"),
+        ({"timestamp": T0_S, "kind": "trim"}, "kind", "not a valid choice"),
     ],
 )
 def test_it_returns_400_for_an_invalid_mark(curator, session, body, field, says):
@@ -102,6 +105,45 @@ def test_it_returns_400_if_a_mark_makes_meta_info_exceed_64_kib(curator, session
     answer = curator.post(f"/sessions/{session.pk}/marks", {"timestamp": T0_S, "note": "y" * 500})
     assert answer.status_code == 400 and "at most 65536 expected" in answer.json()["meta_info"][0]
     assert marks_of(session) == []
+
+
+def trim(client, session, **seconds: float) -> list[tuple[str, float]]:
+    """Set trim_start and trim_end, in the order given; return the kinds and the times of all marks."""
+    for kind, second in seconds.items():
+        answer = client.post(f"/sessions/{session.pk}/marks", {"timestamp": T0_S + second, "kind": kind})
+        assert answer.status_code == 201, answer.json()
+    return [(mark.get("kind"), mark["timestamp"] - T0_S) for mark in marks_of(session)]
+
+
+def test_it_keeps_one_pair_of_trims_beside_other_marks(curator, session):
+    path = f"/sessions/{session.pk}/marks"
+    curator.post(path, {"timestamp": T0_S + 2, "kind": None})
+    assert trim(curator, session, trim_end=8, trim_start=1) == [("trim_start", 1), (None, 2), ("trim_end", 8)]
+    assert trim(curator, session, trim_start=3, trim_end=6) == [(None, 2), ("trim_start", 3), ("trim_end", 6)]
+    curator.delete(f"{path}/{T0_S + 3}")
+    assert [mark.get("kind") for mark in curator.get(path).json()] == [None, "trim_end"]
+
+
+@pytest.mark.parametrize("kind, second", [("trim_start", 8), ("trim_start", 9), ("trim_end", 1), ("trim_end", 0)])
+def test_it_returns_400_if_trim_start_is_not_before_trim_end(curator, session, kind, second):
+    before = trim(curator, session, trim_start=1, trim_end=8)
+    answer = curator.post(f"/sessions/{session.pk}/marks", {"timestamp": T0_S + second, "kind": kind})
+    assert answer.status_code == 400 and "trim_start before trim_end expected" in answer.json()["timestamp"][0]
+    assert trim(curator, session) == before
+
+
+def test_moving_a_trim_is_one_change_in_the_audit_log(curator, session):
+    trim(curator, session, trim_start=1)
+    trim(curator, session, trim_start=2)
+    (removed, added) = AuditEntry.objects.latest("pk").changes["meta_info.marks"]
+    assert [[mark["timestamp"] - T0_S for mark in marks] for marks in (removed, added)] == [[1], [2]]
+
+
+def test_a_session_with_1000_marks_can_still_move_its_trims(curator, session):
+    trim(curator, session, trim_start=1)
+    session.set_marks(session.marks + [{"timestamp": T0_S, "note": "", "by": "a"}] * 999)
+    session.save_meta()
+    assert ("trim_start", 2) in trim(curator, session, trim_start=2)
 
 
 @pytest.mark.parametrize("value", [None, [], "none"])

@@ -64,7 +64,7 @@ def test_it_hides_staff_labels_marks_and_quality_from_a_robot(arm, curator, sess
     arm.patch(path, {"meta_info": {"task": "fold", "site": "lab"}})
     curator.patch(path, {"meta_info": {"note": "the operator is new", "success": False}})
     curator.post(f"{path}/marks", {"timestamp": 1795362003.5, "note": "slip"})
-    objects = {"clock_steps": [], "servo_health": {}, "limits_ignored": []}
+    objects = {"clock_steps": [], "servo_health": {}, "limits_ignored": [], "camera_faults": {}}
     TeleopSession.objects.update(quality=dict.fromkeys(QualitySerializer().fields, 0.5) | objects)
     answer = arm.patch(path, {}).json()
     assert (answer["meta_info"], answer["staff_labels"]) == ({"task": "fold", "site": "lab"}, [])

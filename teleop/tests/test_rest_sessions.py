@@ -138,6 +138,8 @@ def test_it_lists_sessions_with_deep_meta_or_large_integers(viewer):
         ("success=true", "early"),
         ("success=false", "late"),
         ("tag=towel", "early late"),
+        ("operator=Eve+%C3%89", "late"),
+        ("operator=eve", ""),
         ("tag=tow", ""),
         ("tag=%C3%A9%22%5C", "late"),
         ("min_duration=60", "early late"),
@@ -153,7 +155,7 @@ def test_it_lists_sessions_with_deep_meta_or_large_integers(viewer):
 )
 def test_it_finds_sessions(viewer, query, found):
     make("early", meta_info={"task": "Fold", "success": True, "tags": ["towel", "a"]})
-    late = {"task": "Sort", "success": False, "tags": ["towel", 'é"\\']}
+    late = {"task": "Sort", "success": False, "operator": "Eve É", "tags": ["towel", 'é"\\']}
     make("late", "leg", start=T0 + timedelta(hours=1), seconds=3600, meta_info=late)
     make("live", "leg", start=T0 + timedelta(hours=5), seconds=None)
     assert sorted(keys(viewer, query)) == found.split()
@@ -199,10 +201,10 @@ def test_it_refuses_an_invalid_parameter_and_names_it(viewer, query, says):
 
 
 def test_it_merges_labels_and_removes_null_keys(curator):
-    session = make("labelled", meta_info={"operator": "ada", "draft": 1})
+    session = make("labelled", meta_info={"site": "Ulm", "draft": 1})
     answer = curator.patch(f"/sessions/{session.pk}", {"meta_info": {"success": True, "draft": None}})
     session.refresh_from_db()
-    assert session.meta_info == answer.json()["meta_info"] == {"operator": "ada", "success": True}
+    assert session.meta_info == answer.json()["meta_info"] == {"site": "Ulm", "success": True}
     assert answer.json()["staff_labels"] == ["success"]
 
 
@@ -227,10 +229,10 @@ def test_it_advances_updated_at_when_a_label_is_set(curator):
 
 def test_a_robot_does_not_overwrite_staff_labels(curator, arm):
     path = f"/sessions/{make('labelled').pk}"
-    arm.patch(path, {"meta_info": {"success": True, "operator": "ada"}})
-    curator.patch(path, {"meta_info": {"success": False}})
-    arm.patch(path, {"meta_info": {"success": True, "operator": "bob"}})
-    assert curator.get(path).json()["meta_info"] == {"success": False, "operator": "bob"}
+    arm.patch(path, {"meta_info": {"success": True, "operator": "ada", "site": "Ulm"}})
+    curator.patch(path, {"meta_info": {"success": False, "operator": "eve"}})
+    arm.patch(path, {"meta_info": {"success": True, "operator": "bob", "site": "Bonn"}})
+    assert curator.get(path).json()["meta_info"] == {"success": False, "operator": "eve", "site": "Bonn"}
 
 
 @pytest.mark.parametrize(
@@ -244,6 +246,8 @@ def test_a_robot_does_not_overwrite_staff_labels(curator, arm):
         ({"meta_info": {"tags": "towel"}}, "tags"),
         ({"meta_info": {"tags": [5]}}, "tags"),
         ({"meta_info": {"tags": ["x"] * 51}}, "no more than 50 elements"),
+        ({"meta_info": {"operator": 5}}, "operator"),
+        ({"meta_info": {"operator": "x" * 151}}, "no more than 150 characters"),
         ({"meta_info": {"note": "x" * 10_001}}, "no more than 10000 characters"),
         ({"meta_info": {"x": "y" * 65_536}}, "bytes as compact JSON; at most 65536 expected"),
     ],

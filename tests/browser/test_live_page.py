@@ -249,7 +249,7 @@ def test_it_saves_a_mark_with_the_session(visit, curator, arm):
     expect(page.locator("#marking")).to_be_hidden()
     mark = {"timestamp": pytest.approx(sine(59)["timestamp"]), "note": "the gripper slips", "by": "curator"}
     assert TeleopSession.objects.get().meta_info["marks"] == [mark]
-    assert series(page)["marks"] == [mark]
+    assert series(page)["marks"] == [mark | {"kind": None}]
 
 
 def test_it_shows_why_a_mark_was_refused_and_keeps_the_note(visit, curator, console, arm):

@@ -6,7 +6,9 @@ from teleop.ingest.transactions import use_dedicated_connection
 
 
 class Command(FormatCheckedCommand):
-    help = "Does background work: quality, posters and proxies. `serve` runs it when there is work (BACKGROUND_WORK)."
+    help = """Does background work: quality, posters, proxies and exports.
+
+    `serve` runs it when there is work (BACKGROUND_WORK)."""
     requires_system_checks = []
 
     def add_arguments(self, parser):

@@ -2,6 +2,7 @@ import re
 from argparse import ArgumentTypeError
 from datetime import timedelta
 
+from django.apps import apps
 from django.core.management import call_command
 from django.db.models import Sum
 from django.utils import timezone
@@ -23,18 +24,36 @@ def age(text: str) -> timedelta:
 
 
 class Command(FormatCheckedCommand):
-    help = """Deletes sessions that ended long ago, with their frames and videos.
+    help = """Deletes sessions that ended long ago, with their frames and videos, and exports that have expired.
 
     It may run while robots stream, as it deletes frames in short transactions. After an interruption run it again: it
     begins with sessions that are deleted in part. PostgreSQL reuses the space and does not return it to the disk
     (docs/deploy.md)."""
 
     def add_arguments(self, parser):
-        parser.add_argument("--older-than", type=age, required=True, metavar="30d", help="by end_time; units: h, d, w")
+        what = parser.add_mutually_exclusive_group(required=True)
+        what.add_argument("--older-than", type=age, metavar="30d", help="sessions by end_time; units: h, d, w")
+        what.add_argument("--expired-exports", action="store_true", help="no sessions, only exports")
         parser.add_argument("--keep-labelled", action="store_true", help="keep sessions labelled or marked by staff")
         parser.add_argument("--dry-run", action="store_true", help="delete nothing; print what would be deleted")
 
     def handle(self, *args, older_than, keep_labelled, dry_run, **options):
+        if older_than:
+            self._prune_sessions(older_than, keep_labelled, dry_run)
+        self._prune_exports(dry_run)
+
+    def _prune_exports(self, dry_run: bool) -> None:
+        """Delete exports one by one: each has a large folder."""
+        expired = apps.get_model("datasets", "Export").objects.expired()
+        if dry_run and (count := expired.count()):
+            self.stdout.write(f"{count} exports would be deleted")
+        if dry_run:
+            return
+        for export in expired.defer("manifest", "report").order_by("pk"):
+            expired.filter(pk=export.pk).delete(actor=audit.command("prune"))
+            self.stdout.write(f"deleted export {export.pk} ({export.name})")
+
+    def _prune_sessions(self, older_than: timedelta, keep_labelled: bool, dry_run: bool) -> None:
         sessions = TeleopSession.objects.filter(end_time__lt=timezone.now() - older_than).order_by("end_time", "pk")
         if keep_labelled:
             sessions = sessions.filter(staff_labels=[], meta_info__marks__isnull=True)

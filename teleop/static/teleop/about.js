@@ -48,6 +48,10 @@ export function showQuality(element, quality) {
     const range = min === max ? servoInWords(kind, max) : `${servoInWords(kind, min)} to ${servoInWords(kind, max)}`;
     list.append(fact(`Motors' ${kind}`, `${range}${over}`, "Least and greatest value of all motors"));
   }
+  for (const [camera, faults] of Object.entries(quality?.camera_faults ?? {})) {
+    const counts = Object.entries(faults).map(([fault, count]) => (count > 1 ? `${fault} ${count} times` : fault));
+    list.append(fact(`Camera ${camera}`, counts.join(", "), "Faults that the robot reported"));
+  }
   for (const why of quality?.limits_ignored ?? []) list.append(fact("Ignored", why, "A limit in a meta_info that cannot be used"));
 }
 
@@ -57,18 +61,25 @@ function fact(label, value, help) {
   return row;
 }
 
-/** A list of moments that seek: {timestamp, text}. */
+/** A list of moments that seek: {timestamp, text}. One with a function `remove` has a button for it. */
 export function showMoments(element, moments, timeline, seek) {
-  element.hidden = !moments.length;
+  element.hidden = !moments.length && !element.querySelector(".trims");
   element.querySelector("ul").replaceChildren(
-    ...moments.map(({ timestamp, text }) => {
+    ...moments.map(({ timestamp, text, remove }) => {
       const time = timeline.within(timestamp);
       const button = part("button", part("span", clockTime(time, 1)), ` ${text}`);
       Object.assign(button, { type: "button", title: text });
       button.addEventListener("click", () => seek(time));
-      return part("li", button);
+      return part("li", button, ...(remove ? [removal(text, remove)] : []));
     }),
   );
+}
+
+function removal(text, remove) {
+  const button = part("button", "×");
+  Object.assign(button, { type: "button", title: "Remove this mark", className: "remove", ariaLabel: `Remove ${text}` });
+  button.addEventListener("click", remove);
+  return button;
 }
 
 /** Sentences about the steps of the robot's clock. */

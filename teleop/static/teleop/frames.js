@@ -74,7 +74,7 @@ export class Frames {
     let time = -Infinity; // frames that are a little out of order stand still
     const frames = stored.map(({ frame_index, timestamp, ...data }) => {
       time = Math.max(time, timeline.timeOfFrame(frame_index, timestamp));
-      return { index: frame_index, time, values: numbersOf(data) };
+      return { index: frame_index, time, timestamp, values: numbersOf(data) };
     });
     if (!frames.length) return;
     const [isFirst, isLast] = [start <= timeline.anchors[0].index, frames.length < PAGE_FRAMES];

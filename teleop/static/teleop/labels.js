@@ -1,11 +1,11 @@
-// Task, success, tags and note of a session: shown to all, and changed by those who may.
+// Task, success, tags, operator and note of a session: shown to all, and changed by those who may.
 //
 // Each label is saved by itself, with what was seen of it: the server refuses (409) to overwrite what someone else has
 // set since, and the page then shows theirs and yours.
 
 import { get, patch } from "./api.js";
 
-const NAMES = ["success", "task", "tags", "note"];
+const NAMES = ["success", "task", "tags", "operator", "note"];
 const WORDS = { true: "success", false: "failure" };
 
 export const inWords = (value) => (Array.isArray(value) ? value.join(", ") : (WORDS[value] ?? value ?? ""));

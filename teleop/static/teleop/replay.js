@@ -11,6 +11,7 @@ import { Labels } from "./labels.js";
 import { jointsOf, View } from "./series.js";
 import { Timeline } from "./timeline.js";
 import { Track } from "./track.js";
+import { Trims } from "./trims.js";
 
 const POINTS = 2000;
 const MOST_COLUMNS = 64;
@@ -40,11 +41,13 @@ async function start() {
   const showMarks = (marks) => {
     showMoments(find(".marks"), marks, timeline, (time) => clock.seek(time));
     track.showMarks(marks);
+    track.showTrims(marks);
   };
+  const trims = new Trims(find("section.marks"), path, { clock, frames, onChange: showMarks });
   const showSession = (newest) => {
     showFacts(find(".facts"), newest);
     showQuality(find(".quality"), newest.quality);
-    readMarks().then(showMarks, () => {}); // the rest matters more
+    trims.read().catch(() => {}); // the rest matters more
   };
   showSession(session);
   showMoments(find("section.events"), events, timeline, (time) => clock.seek(time));
@@ -56,7 +59,7 @@ async function start() {
   tellWhatIsMissing(session, timeline, picture);
   plots(joints, view, timeline, picture);
   controls({ clock, view, joints, track, timeline, frames });
-  keys({ clock, view, labels, frames, cameras });
+  keys({ clock, view, labels, frames, cameras, trims });
   page.addEventListener("click", (event) => leave(event.target.closest("a[rel]"), labels, event));
   clock.seek(Number(new URL(location).searchParams.get("t")) || 0);
   moment(clock);
@@ -85,12 +88,6 @@ async function readVideos() {
     next = answer.next;
   }
   return videos;
-}
-
-/** The marks of people and of the robot. */
-async function readMarks() {
-  const marks = await get(`${path}/marks`);
-  return marks.map(({ timestamp, note, by }) => ({ timestamp, text: `${note || "Marked"} – ${by}` }));
 }
 
 /** All other events of the robot: no session has more than a page of them. */
@@ -219,7 +216,7 @@ function scrub(element, timeAt, clock, view) {
   });
 }
 
-function keys({ clock, view, labels, frames, cameras }) {
+function keys({ clock, view, labels, frames, cameras, trims }) {
   const step = async (steps) => {
     clock.pause();
     const frame = await frames.step(clock.time, steps);
@@ -241,6 +238,8 @@ function keys({ clock, view, labels, frames, cameras }) {
     0: () => view.show(0, view.whole),
     s: () => labels.set("success", true),
     f: () => labels.set("success", false),
+    i: () => trims.set("trim_start"),
+    o: () => trims.set("trim_end"),
     n: () => find("a[rel=next]")?.click(),
     p: () => find("a[rel=prev]")?.click(),
     "?": () => find(".keys").showModal(),

@@ -40,6 +40,16 @@ export class Track {
     this.#flags(area, "mark", marks);
   }
 
+  /** The ends that exports leave out: what is before the mark trim_start, and after trim_end. */
+  showTrims(marks) {
+    const area = this.element.querySelector(".area");
+    area.querySelectorAll(".trimmed").forEach((each) => each.remove());
+    const timeOf = (kind) => marks.filter((mark) => mark.kind === kind).map(({ timestamp }) => this.timeline.within(timestamp))[0];
+    const [start, end] = [timeOf("trim_start"), timeOf("trim_end")];
+    if (start > 0) this.#piece(area, 0, start, "trimmed").title = "Exports leave this out";
+    if (end < this.view.whole) this.#piece(area, end, this.view.whole, "trimmed end").title = "Exports leave this out";
+  }
+
   /** What else the robot reported, in a lane of its own. */
   showEvents(events) {
     if (events.length) this.#flags(this.#lane("events", "events"), "event", events);
