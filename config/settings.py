@@ -185,6 +185,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "PREPROCESSING_HOOKS": ["robots.api.schema.without_trailing_slash"],
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "robots.api.schema.with_components"],
+    "ENUM_NAME_OVERRIDES": {"MarkKindEnum": "teleop.models.TRIMS"},  # events have a `kind` too
     "SERVE_PUBLIC": True,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

@@ -22,6 +22,7 @@ FIELDS = {
     "robots.robot": ("name", "robot_type", "meta_info"),
     "teleop.teleopsession": ("robot_id", "key", "start_time", "end_time", "frame_count", "meta_info"),
     "videos.videochunk": ("session_id", "camera_key", "start_timestamp", "end_timestamp", "size", "sha256"),
+    "datasets.export": ("name", "format", "where", "session_count", "created_by", "size_bytes"),
     "auth.user": ("username", "is_active", "is_staff", "is_superuser"),
     "auth.group": ("name",),
     "authtoken.token": (),

@@ -26,6 +26,7 @@ from datetime import timedelta
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, User
 from django.contrib.sessions.backends.db import SessionStore
+from datasets.models import Export
 from robots import audit
 from robots.api.tokens import token_of
 from robots.models import Robot
@@ -48,6 +49,8 @@ for number, robot in enumerate(["arm_A", "Arm-b", "arm.c"]):
     session.events.create(event_id="5f.0_c-3", kind="mark", timestamp=session.start_time,
                           detail={"note": "é 😀", "numbers": numbers})
     audit.record(audit.person(eva), audit.Action.CHANGED, [session], {"meta_info": [None, meta_info]})
+manifest = {"sessions": [{"task": "Würfel 😀", "quality": quality, "a": [None, True, -0.0, 5e-324, -(2**63)]}], "b": {}}
+Export.objects.create(name="würfel", format="mcap", manifest=manifest, where="task=Würfel 😀", size_bytes=2**40)
 DeletedSession.objects.create(robot_id="arm-d", key="deleted-run")
 Robot.objects.update(name="Ärm", meta_info=meta_info, ip_address="2001:DB8::1")
 Robot.objects.filter(pk="arm_A").update(ip_address="::ffff:192.0.2.1", meta_info={})
@@ -126,7 +129,7 @@ def check_equal(source: str, target: str) -> None:
     assert filled >= {
         *("auth_user", "auth_user_groups", "authtoken_token", "django_session", "django_admin_log"),
         *("robots_robot", "robots_auditentry", "teleop_teleopsession", "teleop_teleopframe", "videos_videochunk"),
-        *("teleop_teleopevent", "teleop_deletedsession"),
+        *("teleop_teleopevent", "teleop_deletedsession", "datasets_export"),
     }
 
 

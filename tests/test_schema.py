@@ -18,6 +18,8 @@ from schemathesis.core.parameters import ParameterLocation
 from schemathesis.generation import GenerationMode
 from schemathesis.schemas import BaseSchema
 
+from datasets.models import Export
+from datasets.tests.export_rows import done
 from robots.models import Robot
 from teleop.models import TeleopFrame, TeleopSession
 from teleop.monitoring.health import database_connection
@@ -47,11 +49,14 @@ CONFIG = {
         }
         for path in (
             "/robots",
+            "/exports",
+            "/exports/{id}/content",
             "/jobs",
             "/sessions",
             "/robots/{id}/frames",
             "/sessions/{id}/events",
             "/sessions/{id}/frames",
+            "/sessions/{id}/marks",
             "/sessions/{id}/series",
             "/videos",
             "/videos/{id}/content",
@@ -81,6 +86,9 @@ def _administrator(transactional_db):
 
 def existing(path: str) -> str | int:
     """Return the id of an existing object, as the last one may just have been deleted."""
+    if path.startswith("/exports"):
+        Export.objects.filter(name="towels").delete()
+        return done().pk
     robot, _ = Robot.objects.get_or_create(pk="robot_A.json", defaults={"meta_info": {"site": "lab 2"}})
     if path.startswith("/robots"):
         return robot.pk

@@ -2,8 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Callable
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote
 
 from django.http import HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
@@ -19,6 +19,18 @@ from videos.ranges import BadRange, parse_range
 BLOCK_BYTES = 2**18
 # A constant, not the header's value: a client that can set the header must not reach another location behind nginx.
 ACCEL_LOCATION = "/protected-media/"
+
+
+class SeekableContent(Protocol):
+    """An open file, or what can be read like one."""
+
+    name: Any
+
+    def seek(self, position: int, /) -> Any: ...
+
+    def read(self, count: int, /) -> bytes: ...
+
+    def close(self) -> None: ...
 
 
 class FileGone(APIException):
@@ -39,7 +51,7 @@ class AnythingIsAccepted(BaseContentNegotiation):
 class FileBytes:
     """Iterator over `count` bytes of an open file from its position, with at most one block in memory."""
 
-    def __init__(self, file, count: int):
+    def __init__(self, file: SeekableContent, count: int):
         self.file, self.count = file, count
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -96,8 +108,7 @@ def respond(file: MediaFile, request) -> HttpResponseBase:
     if _is_behind_nginx(request):
         response = _by_nginx(file)
     else:
-        response = get_conditional_response(request, file.etag) or _by_us(file, request)
-        response["ETag"] = file.etag
+        response = send(request, file.etag, file.size, file.media_type, lambda: _open(file))
     name = f"session-{file.chunk.session_id}-{file.chunk.camera_key}-{file.chunk.pk}.{file.extension}"
     response["Content-Disposition"] = f'inline; filename="{name}"'
     response["Cache-Control"] = "private, no-cache"  # a cache may store it, and revalidates it by its ETag
@@ -114,24 +125,35 @@ def _by_nginx(file: MediaFile) -> HttpResponse:
     return HttpResponse(content_type=file.media_type, headers={"X-Accel-Redirect": ACCEL_LOCATION + quote(file.name)})
 
 
-def _by_us(file: MediaFile, request) -> HttpResponseBase:
+def send(
+    request, etag: str, size: int, media_type: str, open_content: Callable[[], SeekableContent]
+) -> HttpResponseBase:
+    """Answer conditions and ranges of `size` bytes. The content is opened only if a part of it is sent."""
+    response = get_conditional_response(request, etag) or _part(request, etag, size, media_type, open_content)
+    response["ETag"] = etag
+    return response
+
+
+def _part(
+    request, etag: str, size: int, media_type: str, open_content: Callable[[], SeekableContent]
+) -> HttpResponseBase:
     headers = {"Accept-Ranges": "bytes"}
-    asked = request.headers.get("Range", "") if request.headers.get("If-Range", file.etag) == file.etag else ""
+    asked = request.headers.get("Range", "") if request.headers.get("If-Range", etag) == etag else ""
     try:
-        part = parse_range(asked, file.size)
+        part = parse_range(asked, size)
     except BadRange as error:
-        headers["Content-Range"] = f"bytes */{file.size}"
+        headers["Content-Range"] = f"bytes */{size}"
         return JsonResponse({"detail": str(error)}, status=416, headers=headers)
-    part_or_all = range(file.size) if part is None else part
+    part_or_all = range(size) if part is None else part
     headers["Content-Length"] = str(len(part_or_all))
     if part is not None:
-        headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{file.size}"
-    opened = _open(file)
+        headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
+    opened = open_content()
     opened.seek(part_or_all.start)
     body = FileBytes(opened, len(part_or_all) if request.method == "GET" else 0)
     release_connection()  # now, not after the last byte
     status = 200 if part is None else 206
-    return StreamingHttpResponse(body, status=status, content_type=file.media_type, headers=headers)
+    return StreamingHttpResponse(body, status=status, content_type=media_type, headers=headers)
 
 
 def _open(file: MediaFile):

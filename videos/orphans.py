@@ -1,8 +1,10 @@
-"""Find the remains of a crash: files that no row names, and missing files of rows."""
+"""Find the remains of a crash: files and exports' folders that no row names, and missing files of rows."""
 
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 
+from django.apps import apps
 from django.core.files.storage import Storage, default_storage
 
 from videos import models, uploads
@@ -27,6 +29,17 @@ def missing_files() -> Iterator[tuple[models.VideoChunk, str]]:
         for name, size in zip(chunk.file_names, (chunk.size, chunk.poster_size, chunk.proxy_size), strict=True):
             if size and not chunk.storage.exists(name):
                 yield chunk, name
+
+
+def folders_without_row(before: datetime) -> Iterator[Path]:
+    """Yield folders of exports that were deleted, or whose work was interrupted, last changed before `before`."""
+    yield from apps.get_model("datasets", "Export").objects.folders_without_row(before)
+
+
+def exports_without_folder() -> Iterator[str]:
+    """Yield the exports whose dataset is missing, for display to people."""
+    for export in apps.get_model("datasets", "Export").objects.without_folder():
+        yield f"export {export.pk} ({export.name})"
 
 
 def _walk(storage: Storage, *folders: str) -> Iterator[tuple[str, list[str]]]:

@@ -28,7 +28,7 @@ RANGE = OpenApiParameter(
 )
 
 
-def _responses(*media_types: str) -> dict:
+def responses(*media_types: str) -> dict:
     bodies = {(status, media_type): OpenApiTypes.BINARY for media_type in media_types for status in (200, 206)}
     return bodies | {
         304: OpenApiResponse(description="The file matches If-None-Match."),
@@ -108,7 +108,7 @@ class VideoViewSet(AuditedDestroyMixin, mixins.ListModelMixin, mixins.RetrieveMo
         description="Returns the file as uploaded, or a range of it; HEAD works too. The ETag is the SHA-256 of the "
         "file, or nginx's own ETag if nginx sends the file in place of this server (docs/api.md).",
         parameters=[RANGE],
-        responses=_responses(*EXTENSIONS),
+        responses=responses(*EXTENSIONS),
     )
     @action(detail=True, content_negotiation_class=AnythingIsAccepted)
     def content(self, request, pk):
@@ -118,7 +118,7 @@ class VideoViewSet(AuditedDestroyMixin, mixins.ListModelMixin, mixins.RetrieveMo
         summary="A video's first picture",
         description="Returns a small JPEG. 404 until the server has made it, and if it cannot make one.",
         parameters=[RANGE],
-        responses=_responses("image/jpeg"),
+        responses=responses("image/jpeg"),
     )
     @action(detail=True, content_negotiation_class=AnythingIsAccepted)
     def poster(self, request, pk):
@@ -129,7 +129,7 @@ class VideoViewSet(AuditedDestroyMixin, mixins.ListModelMixin, mixins.RetrieveMo
         description="Returns an H.264 mp4 or a range of it. Its first picture is at 0 s. Only videos that browsers do "
         "not play have it; 404 until the server has made it.",
         parameters=[RANGE],
-        responses=_responses("video/mp4"),
+        responses=responses("video/mp4"),
     )
     @action(detail=True, content_negotiation_class=AnythingIsAccepted)
     def proxy(self, request, pk):

@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError
 from rest_framework.authtoken.models import Token
 
+from datasets.models import Export
 from robots import audit
 from robots.management.commands import erase_person
 from robots.models import AuditEntry, Robot
@@ -77,6 +78,16 @@ def test_it_erases_the_account_and_the_name_only(session):
     actors = list(AuditEntry.objects.order_by("pk").values_list("actor", flat=True))
     assert actors == ["removed user"] * 2 + ["bob"] * 2 + ["removed user", "erase_person"]
     assert AuditEntry.objects.order_by("pk")[1].changes["meta_info.marks"] == [[], [MARK | {"by": "removed user"}]]
+
+
+def test_it_erases_the_creator_of_exports_and_names_those_with_the_operator(session):
+    manifest = {"sessions": [{"operator": "Ada L."}]}
+    export = Export.objects.create(name="towels", created_by="ada", manifest=manifest)
+    Export.objects.create(name="cubes", created_by="bob", where="operator=Bob")
+    printed = erase("ada", "--operator", "Ada L.")
+    assert sorted(Export.objects.values_list("created_by", flat=True)) == ["bob", "removed user"]
+    assert "1 exports that the person created" in printed
+    assert f"Free text still contains this name in exports {export.pk}." in printed
 
 
 def test_it_erases_an_operator_without_an_account(session):

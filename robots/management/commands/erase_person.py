@@ -65,6 +65,7 @@ class Command(FormatCheckedCommand):
             ("sessions", _sessions().filter(_contains("meta_info", texts))),
             ("robots", Robot.objects.filter(_contains("meta_info", texts) | _contains("name", texts))),
             ("audit entries", AuditEntry.objects.filter(_contains("changes", texts))),
+            ("exports", _exports().filter(_contains("manifest", texts) | _contains("where", texts))),
         ):
             ids = list(map(str, rows.order_by("pk").values_list("pk", flat=True)[: MOST_NAMED + 1]))
             if ids:
@@ -112,6 +113,8 @@ class Erasure:
         )
         if self.user_id:
             counts += self._erase_account(dry)
+        created = _exports().filter(created_by__in=self.names)
+        counts["exports that the person created"] = created.count() if dry else created.update(created_by=REMOVED)
         # These rows come last, as robots' heartbeats skip rows that are locked, and the locks last until the commit.
         for what, rows, also in (
             ("sessions with the name in meta_info", _sessions(), "updated_at = {now}"),
@@ -215,6 +218,10 @@ class Erasure:
 
 def _sessions() -> models.QuerySet:
     return apps.get_model("teleop", "TeleopSession").objects.all()
+
+
+def _exports() -> models.QuerySet:
+    return apps.get_model("datasets", "Export").objects.all()
 
 
 def _batches(rows: models.QuerySet) -> Iterator[list]:
