@@ -159,9 +159,7 @@ def _entry(session: TeleopSession, films: list[FilmEntry], options: Options) -> 
         note=_text(meta.get("note")),
         quality=_numbers(session.quality),
         clock_steps=tuple(session.clock_steps or ()),
-        marks=tuple(
-            {"timestamp": mark["timestamp"], "kind": mark["kind"]} for mark in session.marks if mark.get("kind")
-        ),
+        marks=tuple({name: mark.get(name) for name in ("timestamp", "kind", "note", "by")} for mark in session.marks),
         films=tuple(film for film in films if is_chosen(film.camera, options)),
         units=_units(meta.get("units")),
         joint_names=tuple(map(str, joint_names)) if isinstance(joint_names, list) else (),

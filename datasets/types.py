@@ -98,7 +98,8 @@ class FilmEntry(NamedTuple):
 class SessionEntry:
     """A session in the manifest, frozen: labels that change later do not change an existing export.
 
-    `marks` are those with a kind: {"timestamp": unix seconds, "kind": "trim_start"}. `quality` has numbers only.
+    `marks` are those of people: {"timestamp": unix seconds, "kind": null or "trim_start" or "trim_end", "note", "by"}.
+    `quality` has numbers only.
     `values_sha256` is the hash of the frames, known once they were read ("" before).
     """
 

@@ -103,8 +103,9 @@ def _sessions(
 ) -> Iterator[tuple[SessionEntry, Recording, list[Camera]]]:
     """Read session after session; raises Refused if a session is not the one of the manifest any more."""
     total, done = sum(entry.frame_count for entry in manifest.sessions), 0
+    has_no_films = manifest.options.format == "parquet"
     for entry in manifest.sessions:
-        recording, cameras = read(entry), pictures.cameras_of(entry, manifest.options)
+        recording, cameras = read(entry), [] if has_no_films else pictures.cameras_of(entry, manifest.options)
         check_unchanged(entry)  # after the reading, which takes no lock
         found = values_sha256(recording)
         if entry.values_sha256 not in ("", found):

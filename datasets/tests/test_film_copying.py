@@ -6,7 +6,7 @@ from datasets.films import h264
 from datasets.films.copying import parts_of
 from datasets.films.index import index_of
 from datasets.tests.film_cameras import ROBOT, camera_of, packets_of, shown, written
-from videos.tests.film_files import encoded
+from videos.tests.film_files import FILMS, encoded, number_of
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +33,32 @@ def test_it_copies_consecutive_pictures_bit_for_bit(film, tmp_path):
     assert (span.is_copied, span.copied_rows) == (True, 60)
 
 
+@pytest.mark.parametrize(("name", "first"), [("offset5_edit.mp4", 0), ("seg_1.mp4", 150)])
+def test_it_copies_films_that_do_not_begin_at_zero(name, first, tmp_path):
+    [span] = written(tmp_path, (camera_of(FILMS / name), range(12)))
+    assert span.is_copied
+    with av.open(tmp_path / "0.mp4") as made:
+        found = [(float(picture.time), number_of(picture)) for picture in made.decode(video=0)]
+    assert found == [(pytest.approx(row / 30), first + row) for row in range(12)]
+
+
 def test_it_gives_copies_a_constant_rate(film, tmp_path):
     written(tmp_path, (camera_of(film), range(60)))
     with av.open(tmp_path / "0.mp4") as made:
         assert [float(picture.time) for picture in made.decode(video=0)] == pytest.approx(np.arange(60) / 30)
+
+
+def test_it_does_not_turn_the_pictures_of_films_that_players_turn(film, tmp_path):
+    with av.open(film) as source, av.open(tmp_path / "turned.mp4", "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        stream.set_display_rotation(90)
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                target.mux(packet)
+    written(tmp_path, (camera_of(tmp_path / "turned.mp4"), range(60)))
+    with av.open(tmp_path / "0.mp4") as made:
+        assert next(made.decode(video=0)).rotation == 0
 
 
 def test_it_copies_from_the_first_key_picture_on(film):
@@ -67,6 +89,14 @@ def test_it_copies_up_to_an_unused_picture(film):
     assert copied_rows(camera_of(film), [*range(15), *range(16, 30)]) == [(0, 15), (19, 29)]
 
 
+def test_it_makes_no_short_copies(film):
+    assert copied_rows(camera_of(film), np.repeat(range(60), 2)) == []
+
+
+def test_it_copies_a_short_episode(film):
+    assert copied_rows(camera_of(film), range(10, 13)) == [(0, 3)]
+
+
 def test_it_copies_over_the_seam_of_two_films(film):
     assert copied_rows(camera_of(film, film), range(50, 70)) == [(0, 20)]
 
@@ -88,6 +118,14 @@ def test_it_copies_av1(tmp_path):
     [span] = written(tmp_path, (camera_of(film), range(20)), codec="av1")
     assert span.is_copied
     assert packets_of(tmp_path / "0.mp4") == packets_of(film)
+
+
+def test_it_appends_encoded_av1_to_copies(tmp_path):
+    made = written(tmp_path, (camera_of(encoded(tmp_path / "b.mp4", bf="2")), range(30)), codec="av1")
+    camera = camera_of(tmp_path / "0.mp4")
+    spans = written(tmp_path / "a", (camera, range(30)), (camera, range(3, 15)), codec="av1")
+    assert [made[0].copied_rows] + [span.copied_rows for span in spans] == [0, 30, 11]
+    assert shown(tmp_path / "a/0.mp4") == [*range(30), *range(3, 15)]
 
 
 def test_it_puts_copied_and_encoded_pictures_into_one_film(film, tmp_path):

@@ -12,7 +12,7 @@ from datasets.formats.lerobot_labels import LABEL_TYPES
 from datasets.formats.lerobot_v3 import LeRobotV3Writer
 from datasets.options import Options
 from datasets.tests.lerobot_samples import ACTION, ENTRY, LAYOUT, STATE, V3, episode_of, info_of, write, write_again
-from datasets.types import Feature
+from datasets.types import Feature, Refused
 
 DATA = "data/chunk-000/file-000.parquet"
 EPISODES = "meta/episodes/chunk-000/file-000.parquet"
@@ -151,6 +151,13 @@ def test_it_writes_the_labels_of_the_session(tmp_path):
     }
 
 
+def test_it_gives_each_episode_of_a_session_its_own_start_time(tmp_path):
+    write(tmp_path, {STATE: ROWS}, [ENTRY, ENTRY])
+
+    times = pq.read_table(tmp_path / EPISODES)["start_time"].to_pylist()
+    assert times == ["2026-01-05T08:00:00.000000+00:00", "2026-01-05T08:00:01.000000+00:00"]
+
+
 def test_it_writes_null_for_a_session_without_labels(tmp_path):
     write(tmp_path, {STATE: ROWS}, [replace(ENTRY, success=None, operator=None, tags=(), task="")])
 
@@ -227,6 +234,14 @@ def test_it_raises_for_a_feature_with_other_rows_than_the_episode(tmp_path):
 
     with pytest.raises(ValueError, match="action has 5 rows, and episode 0 has 6"):
         writer.add(ENTRY, episode_of(6), {"observation.state": ROWS, "action": ROWS[:5]}, {})
+
+
+def test_it_refuses_a_number_beyond_float32_by_name(tmp_path):
+    rows = ROWS.copy()
+    rows[3, 5] = np.inf
+
+    with pytest.raises(Refused, match=r"session 17: action.gripper.pos is beyond .* in row 3; at most 3.4e\+38"):
+        write(tmp_path, {ACTION: rows})
 
 
 def test_it_computes_the_times_of_films_from_integers(again):

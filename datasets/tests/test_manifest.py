@@ -50,7 +50,10 @@ def test_an_entry_has_the_labels_of_its_session():
     entry = entry_of(session)
     assert (entry.task, entry.success, entry.operator, entry.note) == ("Fold the towel", False, "ada", "slow")
     assert (entry.tags, entry.units, entry.joint_names) == (("night", "towel"), "degrees", ("pan", "lift"))
-    assert entry.marks == ({"timestamp": 5.5, "kind": "trim_start"},)
+    assert entry.marks == (
+        {"timestamp": 5.5, "kind": "trim_start", "note": None, "by": None},
+        {"timestamp": 6.5, "kind": None, "note": "x", "by": "ada"},
+    )
     assert entry.quality == {"jerk": 2.0}
     assert (entry.start_time, entry.end_time) == (
         "2026-01-05T08:00:00.000000+00:00",

@@ -1,79 +1,25 @@
 """MCAP of a session: its frames, events, labels and marks, as Foxglove reads them."""
 
 import json
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mcap.reader import make_reader
-from mcap.writer import IndexType, Writer
 
-from datasets.formats.mcap import McapWriter, image_topics
-from datasets.options import Options
-from datasets.recording.frames import read
+from datasets.formats.mcap import image_topics
 from datasets.tests.frozen import entry_of, manifest_of
-from datasets.types import SessionEntry
-from datasets.verification import VerificationFailed
+from datasets.tests.mcap_files import messages, report_event, write
 from datasets.verification.mcap import verify
-from teleop.models import TeleopEvent
 from teleop.tests.recordings import T0, T0_S, make_session
 
 pytestmark = pytest.mark.django_db
-FILE = "20231223T080000Z_arm_{}.mcap"
 T0_NS = T0_S * 10**9
-
-
-def write(folder: Path, *entries: SessionEntry) -> Path:
-    """Write the sessions, and return the file of the first."""
-    with McapWriter(folder, Options(format="mcap")) as writer:
-        for entry in entries:
-            writer.add_session(entry, read(entry), [])
-    return folder / FILE.format(entries[0].session_id)
-
-
-def messages(path: Path, topic: str) -> list[tuple[int, int, Any]]:
-    """Return time, sequence and content of the messages."""
-    with path.open("rb") as file:
-        found = make_reader(file).iter_messages(topics=[topic])
-        return [(message.log_time, message.sequence, json.loads(message.data)) for _, _, message in found]
 
 
 def metadata(path: Path) -> list[tuple[str, dict[str, str]]]:
     with path.open("rb") as file:
         return [(each.name, each.metadata) for each in make_reader(file).iter_metadata()]
-
-
-def report_event(session, moment=T0, kind="mark", **detail) -> None:
-    TeleopEvent.objects.create(session=session, event_id=kind, kind=kind, timestamp=moment, detail=detail)
-
-
-def findings(folder: Path, *entries: SessionEntry) -> str:
-    with pytest.raises(VerificationFailed) as failure:
-        verify(folder, manifest_of(entries, format="mcap"))
-    return "\n".join(failure.value.findings)
-
-
-def rewrite(path: Path, change=lambda topic, message: message, **options) -> None:
-    """Copy the file, with each message as `change` returns it; None leaves it out."""
-    with path.open("rb") as file:
-        reader = make_reader(file)
-        found, notes = list(reader.iter_messages()), list(reader.iter_metadata())
-    with path.open("wb") as file:
-        writer = Writer(file, **options)
-        writer.start()
-        for note in notes:
-            writer.add_metadata(note.name, note.metadata)
-        channels: dict[str, int] = {}
-        for schema, channel, message in found:
-            if channel.topic not in channels:
-                schema_id = writer.register_schema(schema.name, schema.encoding, schema.data)
-                channels[channel.topic] = writer.register_channel(channel.topic, "json", schema_id)
-            if (changed := change(channel.topic, message)) is not None:
-                sent = changed.log_time, changed.data, changed.publish_time, changed.sequence
-                writer.add_message(channels[channel.topic], *sent)
-        writer.finish()
 
 
 def test_it_writes_each_frame_as_scalars_at_its_own_time(tmp_path):
@@ -207,88 +153,3 @@ def test_it_verifies_joint_names_and_other_values(tmp_path):
     entry = entry_of(make_session(range(9), data=data), joint_names=("shoulder", "elbow"))
     write(tmp_path, entry)
     assert verify(tmp_path, manifest_of([entry], format="mcap")).values == 9 * 6
-
-
-def altered(number: int, **changes):
-    """Return a change of the message of this frame in /observation/state."""
-
-    def change(topic, message):
-        return replace(message, **changes) if (topic, message.sequence) == ("/observation/state", number) else message
-
-    return change
-
-
-def scalars(**values: float) -> bytes:
-    return json.dumps({"scalars": [{"label": f"{name}.pos", "value": each} for name, each in values.items()]}).encode()
-
-
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        (
-            altered(7, data=scalars(shoulder_pan=1.7500000000000002, gripper=-7.0)),
-            "shoulder_pan.pos is '1.7500000000000002'; '1.75' expected",
-        ),
-        (altered(0, data=scalars(shoulder_pan=0.0, gripper=-0.0)), "frame 0: gripper.pos is '-0.0'; '0.0' expected"),
-        (altered(7, data=scalars(shoulder_pan=1.75)), "frame 7: gripper.pos is 'None'; '-7.0' expected"),
-        (altered(7, log_time=T0_NS + 116_667_001, publish_time=T0_NS + 116_667_001), "its time in ns"),
-        (altered(7, publish_time=0), "has publish_time 0"),
-        (altered(7, sequence=6), "/observation/state of frame 7 is missing"),
-        (lambda topic, message: None if message.sequence == 7 else message, "/action/state of frame 7 is missing"),
-    ],
-)
-def test_it_finds_a_changed_message(tmp_path, change, expected):
-    entry = entry_of(make_session(range(20)))
-    rewrite(write(tmp_path, entry), change)
-    assert expected in findings(tmp_path, entry)
-
-
-def test_it_finds_a_label_that_is_not_that_of_the_manifest(tmp_path):
-    entry = entry_of(make_session(range(3)))
-    write(tmp_path, entry)
-    assert "the metadata" in findings(tmp_path, replace(entry, success=False))
-
-
-def test_it_finds_a_missing_event(tmp_path):
-    session = make_session(range(3))
-    write(tmp_path, entry_of(session))
-    report_event(session)
-    assert "the events is []" in findings(tmp_path, entry_of(session))
-
-
-@pytest.mark.parametrize(
-    ("index_types", "expected"),
-    [(IndexType.ALL ^ IndexType.MESSAGE, "messages of each channel in the index"), (IndexType.MESSAGE, "chunk_count")],
-)
-def test_it_finds_a_missing_index(tmp_path, index_types, expected):
-    entry = entry_of(make_session(range(3)))
-    rewrite(write(tmp_path, entry), index_types=index_types)
-    assert expected in findings(tmp_path, entry)
-
-
-def test_it_finds_missing_statistics(tmp_path):
-    entry = entry_of(make_session(range(3)))
-    rewrite(write(tmp_path, entry), use_statistics=False)
-    assert "the number of statistics records is 0; 1 expected" in findings(tmp_path, entry)
-
-
-def test_it_finds_a_damaged_byte(tmp_path):
-    entry = entry_of(make_session(range(30)))
-    path = write(tmp_path, entry)
-    content = bytearray(path.read_bytes())
-    content[900] ^= 1
-    path.write_bytes(content)
-    assert "cannot be read" in findings(tmp_path, entry)
-
-
-def test_it_finds_a_file_that_ends_too_early(tmp_path):
-    entry = entry_of(make_session(range(30)))
-    path = write(tmp_path, entry)
-    path.write_bytes(path.read_bytes()[:-100])
-    assert "cannot be read" in findings(tmp_path, entry)
-
-
-def test_it_finds_a_missing_file(tmp_path):
-    entry = entry_of(make_session(range(3)))
-    write(tmp_path, entry).unlink()
-    assert "the list of files" in findings(tmp_path, entry)

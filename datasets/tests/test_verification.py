@@ -32,6 +32,14 @@ def test_it_accepts_half_the_rate_and_interpolated_joints(export):
     assert verified.pictures == PICTURES // 2
 
 
+def test_it_checks_capture_times(export):
+    made = export("values", capture_times=True)
+    assert made.verify().values == 80 * (2 + 2 + 2 + 1 + 5)
+    with made.table("data/chunk-000/file-000.parquet") as columns:
+        columns["observation.capture_time"][3] += 0.25
+    assert "row 3: observation.capture_time is 1767600000.35; 1767600000.1 expected" in made.findings()[0]
+
+
 def test_it_counts_what_it_has_compared(export):
     verified = export("values").verify()
     assert verified.rows == 80

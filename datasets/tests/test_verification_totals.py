@@ -2,6 +2,7 @@
 
 import shutil
 
+import pyarrow.parquet as pq
 import pytest
 
 from datasets.tests.verified_exports import FIRST_PK
@@ -93,6 +94,28 @@ def test_it_finds_tasks_in_each_others_place(export):
     with made.table("meta/tasks.parquet") as columns:
         columns["task"].reverse()
     assert made.findings()[0].startswith("meta/tasks: the tasks is {0: 'Put the cube', 1: 'Fold the towel'}; ")
+
+
+def test_it_finds_tasks_that_readers_take_for_numbers(export):
+    made = export("values")
+    path = made.folder / "meta/tasks.parquet"
+    pq.write_table(pq.read_table(path).replace_schema_metadata(None), path)
+    assert "its pandas metadata do not say that the index is the task" in made.findings()[0]
+
+
+def test_it_finds_a_wrong_file_of_an_episodes_row(export):
+    made = export("values")
+    with made.table(EPISODES) as columns:
+        columns["meta/episodes/file_index"][1] = 1
+    assert made.findings()[0].startswith(f"{WHERE}file is '{EPISODES}'; ")
+
+
+def test_it_finds_a_joint_that_is_in_no_part(export):
+    made = export("values", format="lerobot-v2.1", modality=True)
+    assert made.verify().rows
+    with made.json("meta/modality.json") as modality:
+        del modality["state"]["gripper"]
+    assert made.findings() == ["meta/modality.json: joints of state is [0]; [0, 1] expected"]
 
 
 def test_it_finds_a_missing_and_a_surplus_episode(export):

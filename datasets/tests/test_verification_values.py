@@ -1,11 +1,14 @@
 """Faults in the rows of an export, and sessions that changed: each stops it, with a finding that says where."""
 
+import shutil
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from datasets.tests.verified_exports import FIRST_PK
+from datasets.writing import write_lerobot
 from teleop.models import TeleopFrame, TeleopSession
 
 DATA = "data/chunk-000/file-000.parquet"
@@ -142,3 +145,16 @@ def test_it_accepts_labels_that_changed(export):
     made = export("values")
     TeleopSession.objects.update(meta_info={"task": "another one", "success": False})
     assert made.verify().rows == 80
+
+
+def test_it_finds_a_gap_that_was_to_be_refused(export):
+    made = export("values")
+    TeleopFrame.objects.filter(session=FIRST_PK, frame_index__in=range(15, 25)).delete()
+    TeleopSession.objects.filter(pk=FIRST_PK).update(frame_count=30)
+    entries = (replace(made.manifest.sessions[0], frame_count=30), made.manifest.sessions[1])
+    options = replace(made.manifest.options, on_gap="refuse")
+    shutil.rmtree(made.folder)
+    made.folder.mkdir()
+    write_lerobot(replace(made.manifest, sessions=entries), made.folder, lambda progress: None)
+    refusing = made._replace(manifest=replace(made.manifest, sessions=entries, options=options))
+    assert refusing.findings() == [f"session {FIRST_PK} has 2 episodes, so it has a gap that is to be refused"]

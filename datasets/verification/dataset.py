@@ -16,6 +16,7 @@ INFO = "meta/info.json.new"  # its name until the dataset is verified
 BATCH_ROWS, BATCH_EPISODES = 2**15, 50
 BUFFER_BYTES = 2**20
 STATISTICS = "stats/"
+FILE = "file"  # the name of the file that a row of meta/episodes is from
 FILES = "chunk-{chunk:03d}/file-{file:03d}"
 Statistics = dict[str, dict[str, Any]]
 
@@ -45,7 +46,8 @@ class Dataset:
             columns = [each for each in self._read(name, pq.read_schema).names if not each.startswith(STATISTICS)]
             if missing := set(places) - set(columns):
                 raise VerificationFailed([f"{name} has no column {', '.join(sorted(missing))}"])
-            found += self._read(name, lambda path, columns=columns: pq.read_table(path, columns=columns)).to_pylist()
+            table = self._read(name, lambda path, columns=columns: pq.read_table(path, columns=columns))
+            found += [row | {FILE: name} for row in table.to_pylist()]
         return found
 
     def statistics(self) -> Iterator[Statistics]:
@@ -63,11 +65,17 @@ class Dataset:
         """Return the statistics of all episodes together."""
         return self._json("meta/stats.json")
 
+    @property
+    def modality(self) -> dict[str, Any]:
+        return self._json("meta/modality.json")
+
     @cached_property
     def tasks(self) -> dict[int, str]:
         if not self.is_v3:
             return {row["task_index"]: row["task"] for row in self._lines("meta/tasks.jsonl")}
         table = self._table("meta/tasks.parquet")
+        if (table.schema.pandas_metadata or {}).get("index_columns") != ["task"]:  # readers would take the numbers
+            raise VerificationFailed(["meta/tasks.parquet: its pandas metadata do not say that the index is the task"])
         return dict(zip(table["task_index"].to_pylist(), table["task"].to_pylist(), strict=True))
 
     def data_name(self, episode: int) -> str:
@@ -76,6 +84,12 @@ class Dataset:
             return f"data/chunk-{episode // 1000:03d}/episode_{episode:06d}.parquet"
         row = self.episodes[episode]
         return f"data/{FILES.format(chunk=row['data/chunk_index'], file=row['data/file_index'])}.parquet"
+
+    def episodes_name(self, episode: int) -> str:
+        """Return the name of the file that the episode's row says it is in."""
+        row = self.episodes[episode]
+        place = {"chunk": row["meta/episodes/chunk_index"], "file": row["meta/episodes/file_index"]}
+        return f"meta/episodes/{FILES.format(**place)}.parquet"
 
     def film_name(self, episode: int, camera: str) -> str:
         if not self.is_v3:
@@ -126,6 +140,8 @@ class DataRows:
         self.name, self.count, self.schema = name, file.metadata.num_rows, file.schema_arrow
         self._batches = file.iter_batches(BATCH_ROWS)
         self._rest: pa.RecordBatch | None = None
+        described = json.loads((self.schema.metadata or {}).get(b"huggingface", b"{}"))
+        self.described = list(described.get("info", {}).get("features", {}))  # the features for the `datasets` package
 
     def take(self, count: int) -> Iterator[pa.RecordBatch]:
         """Yield the next `count` rows, or as many as there are."""

@@ -219,9 +219,8 @@ class _EpisodeCheck:
             neighbours["that of the row before"] = int(self._positions[row - 1])
         if row + 1 < len(self._positions):
             neighbours["that of the row after"] = int(self._positions[row + 1])
-        others = {
-            name: at for name, at in neighbours.items() if at != position and 0 <= at < len(self._camera.times_us)
-        }
+        names = {at: name for name, at in reversed(neighbours.items())}  # rows beside it mostly show its neighbours
+        others = {name: at for at, name in names.items() if at != position and 0 <= at < len(self._camera.times_us)}
         smalls = self._smalls(position, set(others.values()))
         found = Picture(frame, self._scaler).small
         there = {name: smalls[at] for name, at in others.items() if at in smalls}

@@ -19,11 +19,11 @@ from datasets.verification.expected_values import Source, is_interpolated
 from datasets.verification.films import CameraFilms, FilmEpisode
 from datasets.verification.findings import Findings, VerificationFailed, Verified
 from datasets.verification.layout import INDEXES, VECTORS, expected_features
-from datasets.verification.rules import Rows, expected_episodes
-from datasets.verification.sessions import check_session
+from datasets.verification.rules import Rows, expected_episodes, has_steps
+from datasets.verification.sessions import check_sessions
 from datasets.verification.source_films import SourceCamera, source_cameras
 from datasets.verification.statistics import ColumnStatistics, TotalStatistics
-from datasets.verification.totals import Totals, check_episode, check_files, check_info, check_tasks
+from datasets.verification.totals import Totals, check_episode, check_files, check_info, check_modality, check_tasks
 from datasets.verification.values import EpisodePlace, compare_rows, expected_types
 
 Report = Callable[[float], None]
@@ -75,7 +75,7 @@ class _Verification:
 
     def check(self, entry: SessionEntry) -> None:
         """Check all episodes of a session, which are the next ones of the dataset."""
-        check_session(entry, self._findings)
+        check_sessions([entry], self._findings)
         self._findings.conclude()
         cameras = source_cameras(entry, self._options, self._findings)
         self._findings.compare(f"session {entry.session_id}: its cameras", sorted(cameras), sorted(self._films))
@@ -83,8 +83,14 @@ class _Verification:
         frames = self._read_frames(entry)
         times = {key: camera.times_us for key, camera in cameras.items()}
         films: list[Future] = []
+        episodes = self._totals.episodes
         for rows in expected_episodes(frames, times, self._joints(), entry, self._options, self._fps):
             films += self._check_episode(entry, frames, cameras, rows)
+        count = self._totals.episodes - episodes
+        if count > 1 and self._options.on_gap == "refuse" and not has_steps(frames):
+            self._findings.add(
+                f"session {entry.session_id} has {count} episodes, so it has a gap that is to be refused"
+            )
         for film in films:
             film.result()
 
@@ -96,12 +102,13 @@ class _Verification:
         self._check_end_of_file()
         findings.compare("meta/episodes: the number of episodes", len(dataset.episodes), totals.episodes)
         check_tasks(dataset, totals, findings)
+        if self._options.modality:
+            check_modality(dataset, self._features, findings)
         check_info(dataset, totals, self._features, self._films, self._manifest.sessions[0], self._fps, findings)
         self._statistics.check("meta/stats.json", dataset.total_statistics, findings)
         names = [name for film in self._films.values() for name in film.names]
         files = check_files(dataset, names, self._options, findings)
-        for entry in self._manifest.sessions:
-            check_session(entry, findings)
+        check_sessions(self._manifest.sessions, findings)
         findings.conclude()
         return Verified(totals.rows, self._values, sum(film.pictures for film in self._films.values()), files)
 
@@ -169,6 +176,7 @@ class _Verification:
         if self._rows is None or self._rows.name != name:
             self._check_end_of_file()
             self._rows = self._dataset.rows_of(name)
+            self._findings.compare(f"{name}: its features", self._rows.described, self._rows.schema.names)
             schema = dict(zip(self._rows.schema.names, self._rows.schema.types, strict=True))
             for column in sorted(schema.keys() | self._types.keys()):
                 found, expected = schema.get(column), self._types.get(column)

@@ -22,12 +22,15 @@ class Tolerance(NamedTuple):
     """Of levels, 0 to 255; `share` is that of the pixels by which a quantile's rank may be missed."""
 
     mean: float
+    std: float
     extreme: float
     quantile: float
     share: float
 
 
-COPIED, ENCODED = Tolerance(1, 2, 2, 0.001), Tolerance(6, 64, 8, 0.03)
+COPIED = Tolerance(mean=1, std=1, extreme=2, quantile=2, share=0.001)
+# Colours of the source may be finer than 4:2:0.
+ENCODED = Tolerance(mean=6, std=15, extreme=64, quantile=12, share=0.05)
 
 
 def is_sampled(length: int) -> np.ndarray:
@@ -77,7 +80,7 @@ class PictureStatistics:
         std = (counts @ (levels - mean) ** 2 / total) ** 0.5
         for key, expected, most in (
             ("mean", mean, tolerance.mean),
-            ("std", std, tolerance.mean),
+            ("std", std, tolerance.std),
             ("min", used[0], tolerance.extreme),
             ("max", used[-1], tolerance.extreme),
         ):

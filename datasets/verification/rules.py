@@ -88,6 +88,11 @@ def expected_episodes(
             yield rows
 
 
+def has_steps(frames: Frames) -> bool:
+    """Check whether the robot's clock was set back between two frames."""
+    return bool((np.diff(frames.times_us[np.argsort(frames.indexes)]) < -STEP_US).any())
+
+
 def _streams(frames: Frames, cameras: Mapping[str, np.ndarray], max_gap_us: int) -> dict[str, Stream]:
     labels = _labels(frames, max_gap_us)
     streams = {"": Stream(frames.times_us, None, _stretches(frames.times_us, max_gap_us, labels))}
@@ -126,7 +131,7 @@ def _labels(frames: Frames, max_gap_us: int) -> np.ndarray | None:
     """Return the number of clock steps before each frame, or -1 at times that two sides of a step have in common."""
     order = np.argsort(frames.indexes)
     is_step = np.diff(frames.times_us[order]) < -STEP_US
-    if not is_step.any():
+    if not has_steps(frames):
         return None
     labels = np.zeros(len(order), np.int64)
     labels[order[1:]] = np.cumsum(is_step)

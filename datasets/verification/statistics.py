@@ -1,8 +1,8 @@
 """Recompute statistics from the rows that a dataset has, and compare them with those that it states.
 
-`min`, `max` and `count` have to be equal. `mean` and `std` may differ by the rounding of sums in float64: 1e-9 of the
-largest value, and 1e-6 of the range. LeRobot estimates quantiles by a histogram of 5000 bins: between a bin's width
-below a stated quantile and a bin's width above it, the number of rows passes the quantile's rank.
+`min`, `max` and `count` have to be equal. `mean` and `std` may differ by the rounding of sums in float64: 1e-9 and 1e-6
+of the range, and 1e-12 of the largest value. LeRobot estimates quantiles by a histogram of 5000 bins: between a bin's
+width below a stated quantile and a bin's width above it, the number of rows passes the quantile's rank.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from datasets.verification.findings import Findings
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 BASIC = ("min", "max", "mean", "std", "count")
 BINS = 5000
-MEAN_TOLERANCE, STD_TOLERANCE = 1e-9, 1e-6
+MEAN_TOLERANCE, STD_TOLERANCE, ROUNDING = 1e-9, 1e-6, 1e-12
 PADDING = 2e-10  # by which LeRobot widens the range of the histogram at either side, twice
 
 
@@ -62,8 +62,8 @@ class ColumnStatistics:
             std = np.sqrt(np.maximum(0, self._squares / self.count - mean**2))
             exact = {"min": self._low, "max": self._high, "count": np.array([self.count])}
             near = {
-                "mean": (mean + self._shift, MEAN_TOLERANCE * largest + 1e-12),
-                "std": (std, STD_TOLERANCE * width + 1e-12),
+                "mean": (mean + self._shift, MEAN_TOLERANCE * width + ROUNDING * (1 + largest)),
+                "std": (std, STD_TOLERANCE * width + ROUNDING),
             }
         for key, expected in exact.items():
             _compare(f"{where}: {key}", self._stated[key], expected, 0, findings)
@@ -79,7 +79,7 @@ class ColumnStatistics:
 
     def _margin_of(self, stated: Mapping[str, np.ndarray]) -> np.ndarray:
         low, high = stated.get("min", np.zeros(1)), stated.get("max", np.zeros(1))
-        return (high - low + PADDING) / BINS * (1 + 1e-6) + PADDING + 1e-9 * np.maximum(abs(low), abs(high))
+        return (high - low + PADDING) / BINS * (1 + 1e-6) + PADDING + ROUNDING * np.maximum(abs(low), abs(high))
 
 
 class TotalStatistics:
@@ -126,14 +126,15 @@ def _totals(sums: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray, np.n
     """Yield the name of each statistic, its expected value, and by how much it may differ."""
     count, mean = sums["count"], sums["sum"] / sums["count"]
     largest = np.maximum(abs(sums["min"]), abs(sums["max"])).ravel()
+    width = (sums["max"] - sums["min"]).ravel()
     for key in ("min", "max", "count"):
         yield key, sums[key], 0 * largest[:1]
-    yield "mean", mean + sums["shift"], MEAN_TOLERANCE * largest + 1e-12
+    yield "mean", mean + sums["shift"], MEAN_TOLERANCE * width + ROUNDING * (1 + largest)
     std = np.sqrt(np.maximum(0, sums["squares"] / count - mean**2))
-    yield "std", std, STD_TOLERANCE * (sums["max"] - sums["min"]).ravel() + 1e-12
+    yield "std", std, STD_TOLERANCE * width + ROUNDING
     for key in QUANTILES:
         if key in sums:
-            yield key, sums[key] / count, 1e-9 * largest + PADDING
+            yield key, sums[key] / count, MEAN_TOLERANCE * width + ROUNDING * largest + PADDING
 
 
 def _compare(where: str, found: np.ndarray, expected: np.ndarray, tolerance: Any, findings: Findings) -> None:

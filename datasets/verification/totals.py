@@ -6,7 +6,7 @@ from typing import Any
 
 from datasets.options import Options
 from datasets.types import SessionEntry
-from datasets.verification.dataset import INFO, Dataset
+from datasets.verification.dataset import FILE, INFO, Dataset
 from datasets.verification.findings import Findings
 from datasets.verification.layout import INDEXES, Expected
 from datasets.verification.rules import Rows
@@ -51,6 +51,7 @@ def check_episode(dataset: Dataset, totals: Totals, entry: SessionEntry, rows: R
     expected = _labels(entry, rows) | {"episode_index": number, "tasks": [task_of(entry)], "length": length}
     if dataset.is_v3:
         expected |= {"dataset_from_index": totals.rows, "dataset_to_index": totals.rows + length}
+        expected[FILE] = dataset.episodes_name(number)
     where = f"meta/episodes: episode {number} (session {entry.session_id})"
     for column, value in expected.items():
         if column not in found:
@@ -125,8 +126,10 @@ def _check_features(
         for name, value in zip(("dtype", "shape", "names"), values, strict=True):
             findings.compare(f"{INFO}: feature {key}: {name}", feature.get(name), value)
     for key in cameras:
-        info = dataset.features.get(key, {}).get("info") or {}
-        for name, value in (("video.fps", fps), ("video.pix_fmt", "yuv420p"), ("has_audio", False)):
+        feature = dataset.features.get(key, {})
+        info, (height, width, *_) = feature.get("info") or {}, feature.get("shape") or (0, 0)
+        expected = {"video.fps": fps, "video.pix_fmt": "yuv420p", "has_audio": False, "video.channels": 3}
+        for name, value in (expected | {"video.height": height, "video.width": width}).items():
             findings.compare(f"{INFO}: feature {key}: {name}", info.get(name), value)
 
 
@@ -135,12 +138,23 @@ def check_tasks(dataset: Dataset, totals: Totals, findings: Findings) -> None:
     findings.compare("meta/tasks: the tasks", dataset.tasks, expected)
 
 
+def check_modality(dataset: Dataset, features: Sequence[Expected], findings: Findings) -> None:
+    """Check that the parts of the state and of the action in meta/modality.json are all joints, each once."""
+    modality, lengths = dataset.modality, {each.key: len(each.columns) for each in features if each.names}
+    for part, key in (("state", "observation.state"), ("action", "action")):
+        ranges = sorted((each["start"], each["end"]) for each in modality.get(part, {}).values())
+        joints = [number for start, end in ranges for number in range(start, end)]
+        findings.compare(f"meta/modality.json: joints of {part}", joints, list(range(lengths.get(key, 0))))
+    videos = sorted(each["original_key"] for each in modality.get("video", {}).values())
+    findings.compare("meta/modality.json: video", videos, sorted(dataset.cameras))
+
+
 def check_files(dataset: Dataset, films: Iterable[str], options: Options, findings: Findings) -> int:
     """Compare the names of all files of the folder with those that the dataset has; return their number."""
     numbers = range(len(dataset.episodes))
     expected = {INFO, "meta/stats.json", *EXPORT_FILES, *films, *(dataset.data_name(number) for number in numbers)}
     if dataset.is_v3:
-        expected |= {"meta/tasks.parquet", *_episodes_files(dataset)}
+        expected |= {"meta/tasks.parquet", *(dataset.episodes_name(number) for number in numbers)}
     else:
         expected |= {"meta/tasks.jsonl", "meta/episodes.jsonl", "meta/episodes_stats.jsonl"}
     if options.modality:
@@ -151,9 +165,3 @@ def check_files(dataset: Dataset, films: Iterable[str], options: Options, findin
     for name in sorted(found - expected):
         findings.add(f"{name} is no file of this dataset")
     return len(found)
-
-
-def _episodes_files(dataset: Dataset) -> Iterable[str]:
-    for row in dataset.episodes:
-        chunk, file = row["meta/episodes/chunk_index"], row["meta/episodes/file_index"]
-        yield f"meta/episodes/chunk-{chunk:03d}/file-{file:03d}.parquet"
