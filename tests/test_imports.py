@@ -1,4 +1,4 @@
-"""Imports go one way: robots <- teleop <- videos <- datasets; live and ingest; the client and the load test stand apart."""
+"""Imports go one way: robots <- teleop <- videos <- datasets; the client and the load test stand apart."""
 
 import ast
 from collections.abc import Iterator

@@ -13,7 +13,7 @@ from datasets.grid.times import half_us, row_times_us, seconds_to_us
 from datasets.grid.trims import TOO_SHORT, TrimList, marked
 from datasets.options import Options
 from datasets.recording.names import name_of
-from datasets.types import Camera, Layout, Plan, Recording, Refused, SessionEntry
+from datasets.types import Camera, Episode, Layout, Plan, Recording, Refused, SessionEntry
 
 
 def plan(
@@ -38,7 +38,7 @@ def plan(
         refuse_gaps(joined, parts_of(joined, steps, bounds, TrimList()), max_gap_us, session)
     streams = streams_of(recording, cameras, layout, max_gap_us)
     warnings = notes(recording, streams, steps, layout, session, options)
-    trims, episodes = TrimList(), []
+    trims, episodes = TrimList(), list[Episode]()
     for part in parts_of(streams, steps, bounds, trims):
         episode = episode_of(streams, part, session.session_id, len(episodes), fps, bounds.half_us)
         if episode:
