@@ -27,7 +27,8 @@ def episode_of(
         return None
     rows_us = row_times_us(begin_us, fps, length)
     limits_us = rows_us + half_us
-    samples, pictures = {}, {}
+    samples: dict[str, np.ndarray] = {}
+    pictures: dict[str, np.ndarray] = {}
     for stream in streams:
         found = stream.newest(part.begin_us, limits_us)
         (pictures if stream.is_camera else samples).update(dict.fromkeys(stream.keys, found))

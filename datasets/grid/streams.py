@@ -89,7 +89,7 @@ def run_numbers(runs: Runs, length: int) -> np.ndarray:
 
 def has_value(column: np.ndarray) -> np.ndarray:
     """Return for each frame whether the column has a value, bool [frames]."""
-    return np.not_equal(column, None).astype(bool) if column.dtype == object else ~np.isnan(column)
+    return np.not_equal(column, np.array(None)).astype(bool) if column.dtype == object else ~np.isnan(column)
 
 
 def _sparse_columns(recording: Recording, layout: Layout) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:

@@ -23,8 +23,8 @@ def values(recording: Recording, episode: Episode, feature: Feature, options: Op
     if not feature.columns:
         return recording.times_us[episode.samples[FRAMES]] / SECOND_US
     if feature.names is None:
-        column = _held(recording, episode, feature.columns[0])
-        return column.astype(STORED_AS.get(feature.dtype, feature.dtype))
+        held = _held(recording, episode, feature.columns[0])
+        return held.astype(STORED_AS.get(feature.dtype, feature.dtype))
     interpolation = Interpolation(recording, episode, seconds_to_us(options.max_gap_s))
     table = np.empty((episode.length, len(feature.columns)), np.float32)
     with np.errstate(over="ignore"):
