@@ -53,12 +53,12 @@ def make(export: Export, report: Report) -> None:
         store(export, _built(export, report))
     except Deleted:
         logger.info("export %d was deleted while it was made", export.pk)
-    except Refused as error:
+    except (Refused, VerificationFailed) as error:
         if problem := blocked() or _made_elsewhere(export):
             raise Postponed(problem) from None
+        if isinstance(error, VerificationFailed):
+            raise Unusable(f"the dataset differs from the recording: {error}") from None
         give_up(export, str(error))
-    except VerificationFailed as error:
-        raise Unusable(f"the dataset differs from the recording: {error}") from None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise Postponed(shortage() or f"the disk is full: {error.strerror}") from None

@@ -4,6 +4,7 @@ The folder is made beside the target as `<target>.partial`. A process that is ki
 run begins anew: no half dataset is ever visible.
 """
 
+import errno
 import fcntl
 import os
 import shutil
@@ -30,6 +31,7 @@ def build(manifest: Manifest, target: Path, report: Report = lambda progress: No
 
     With `split_by` robot the target has a dataset for each robot in a folder of its own.
     """
+    target = target.resolve()  # `.` has no name, and a link to a folder cannot be replaced by one
     check_target(target)
     with _partial_folder(target) as partial:
         parts = split(manifest) if manifest.options.split_by else {"": manifest}
@@ -59,9 +61,9 @@ def _build_one(manifest: Manifest, folder: Path, report: Report) -> dict[str, An
     folder.mkdir(exist_ok=True)
     is_lerobot = manifest.options.format.startswith("lerobot")
     write = write_lerobot if is_lerobot else write_recordings
-    written = write(manifest, folder, lambda done: report(WRITING_SHARE * _room(done)))
+    written = write(manifest, folder, lambda done: report(WRITING_SHARE * _with_room(done, folder)))
     manifest = replace(manifest, sessions=tuple(written.entries))
-    verified = verify(folder, manifest, lambda done: report(WRITING_SHARE + (1 - WRITING_SHARE) * _room(done)))
+    verified = verify(folder, manifest, lambda done: report(WRITING_SHARE + (1 - WRITING_SHARE) * done))
     made = make_report(manifest, written, verified, folder)
     write_report(folder, manifest, made)
     if is_lerobot:
@@ -69,10 +71,10 @@ def _build_one(manifest: Manifest, folder: Path, report: Report) -> dict[str, An
     return made
 
 
-def _room(done: float) -> float:
+def _with_room(done: float, folder: Path) -> float:
     """Return `done`, after a check of the disk: other recordings must not be lost for want of room."""
-    if problem := shortage():
-        raise OSError(28, problem)
+    if problem := shortage(media=folder):
+        raise OSError(errno.ENOSPC, problem)
     return done
 
 

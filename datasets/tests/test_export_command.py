@@ -152,7 +152,7 @@ def test_it_keeps_nothing_if_a_value_differs_from_the_recording(session, tmp_pat
 
 
 def test_it_keeps_nothing_if_the_disk_is_full(session, tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "shortage", lambda: "the disk has 5 bytes free")
+    monkeypatch.setattr(build, "shortage", lambda media: "the disk has 5 bytes free")
     with pytest.raises(CommandError, match="the disk has 5 bytes free"):
         call_command("export", tmp_path / "out")
     assert not list(tmp_path.glob("out*"))
@@ -199,3 +199,25 @@ def test_it_refuses_a_frozen_camera_if_asked(settings, tmp_path):
         call_command("export", tmp_path / "out", refuse=("frozen_camera",))
     call_command("export", tmp_path / "out")
     assert "frozen" in report_of(tmp_path / "out")["warnings"][0]
+
+
+def test_it_uses_the_working_folder_if_it_is_empty(session, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    call_command("export", ".")
+    assert report_of(tmp_path / "here")["name"] == "here"
+
+
+def test_a_manifest_has_all_options(session, tmp_path):
+    call_command("export", tmp_path / "out")
+    manifest = tmp_path / "out/export/manifest.json"
+    for option in ({"name": "other"}, {"max_gap_s": 0.5}):
+        with pytest.raises(CommandError, match=r"--manifest has all options; --(name|max-gap) cannot"):
+            call_command("export", tmp_path / "again", manifest=manifest, **option)
+
+
+def test_a_dry_run_of_a_manifest_checks_its_sessions(session, tmp_path):
+    call_command("export", tmp_path / "out")
+    session.delete()
+    with pytest.raises(CommandError, match="was deleted since"):
+        call_command("export", tmp_path / "again", manifest=tmp_path / "out/export/manifest.json", dry_run=True)

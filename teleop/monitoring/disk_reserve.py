@@ -12,14 +12,15 @@ CHECK_EVERY_BYTES = 8 * 2**20
 MAX_RESERVE_BYTES = 2 * 2**30
 
 
-def shortage(in_temp: int = 0, in_media: int = 0) -> str | None:
+def shortage(in_temp: int = 0, in_media: int = 0, media: Path | None = None) -> str | None:
     """Return an error text if that many more bytes would leave less than the reserve on a disk, else None.
 
-    `in_temp` are bytes in the folder of temporary files, `in_media` in MEDIA_ROOT; both may be on one disk.
+    `in_temp` are bytes in the folder of temporary files, `in_media` in `media`, which is MEDIA_ROOT by default; both
+    may be on one disk.
     """
     needed: Counter[int] = Counter()
     folders: dict[int, Path] = {}
-    for folder, size in ((Path(tempfile.gettempdir()), in_temp), (media_folder(), in_media)):
+    for folder, size in ((Path(tempfile.gettempdir()), in_temp), (media or media_folder(), in_media)):
         disk = os.stat(folder).st_dev
         needed[disk] += size
         folders[disk] = folder

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from django.core.management.base import CommandError
 
-from datasets.manifest import Manifest, freeze
+from datasets.manifest import Manifest, check_unchanged, freeze
 from datasets.options import CODECS, FORMATS, ON_GAP, REFUSALS, TRIMS, OptionError, Options
 from datasets.selection import estimate, select
 from datasets.types import Refused
 from robots.management.base import FormatCheckedCommand
+
+FLAGS = {"max_gap_s": "max-gap"}
 
 
 def session_ids(text: str) -> list[int]:
@@ -87,7 +89,11 @@ class Command(FormatCheckedCommand):
 
     def _manifest(self, target: Path, options: dict) -> Manifest:
         if options["manifest"]:
-            return _read_manifest(options["manifest"], options)
+            manifest = _read_manifest(options["manifest"], options)
+            for entry in manifest.sessions:
+                check_unchanged(entry)
+            self.stdout.write(f"{manifest.name}: {len(manifest.sessions)} sessions, unchanged")
+            return manifest
         chosen = {each.name: options[each.name] for each in fields(Options) if options[each.name] is not None}
         sessions = select(options["where"] or "", options["sessions"])
         manifest = freeze(options["name"] or target.resolve().name, sessions, Options(**chosen))
@@ -118,8 +124,10 @@ class Command(FormatCheckedCommand):
 
 def _read_manifest(path: Path, options: dict) -> Manifest:
     """Read the manifest of an earlier export, which has all options; raises CommandError."""
-    if given := [each.name for each in fields(Options) if options[each.name] is not None]:
-        raise CommandError(f"--manifest has all options; --{given[0].replace('_', '-')} cannot be given too")
+    for name in ("name", *(each.name for each in fields(Options))):
+        if options[name] is not None:
+            flag = FLAGS.get(name, name.replace("_", "-"))
+            raise CommandError(f"--manifest has all options; --{flag} cannot be given too")
     try:
         return Manifest.from_json(json.loads(path.read_text()))
     except (OSError, ValueError, KeyError, TypeError) as error:
