@@ -12,17 +12,17 @@ from typing import Any
 
 import orjson
 from django.conf import settings
+from django.db.models import Count
 
 from datasets.options import Options
 from datasets.recording.cameras import is_chosen, key_of
 from datasets.recording.names import list_of, name_of
 from datasets.types import FilmEntry, Refused, SessionEntry
-from teleop.models import TeleopSession
+from teleop.models import TeleopEvent, TeleopSession
 from videos.models import VideoChunk
 
 MANIFEST_FORMAT = 1
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-UNLABELLED = "unlabelled"  # trainers take no empty task
 BATCH = 500  # sessions a query
 
 
@@ -65,10 +65,13 @@ def freeze(name: str, sessions: Iterable[TeleopSession], options: Options) -> Ma
         batch = selected[begin : begin + BATCH]
         films = _films(batch)
         cameras |= {film.camera for found in films.values() for film in found}
-        entries += [_entry(session, films[session.pk], options) for session in batch]
+        events = _event_counts(batch) if options.format == "mcap" else {}
+        entries += [_entry(session, films[session.pk], events.get(session.pk), options) for session in batch]
     if not entries:
         raise Refused("no sessions are selected")
     _check_cameras(cameras, options)
+    for entry in entries if options.split_by == "robot" else ():
+        _checked(_name_of_part(name, entry.robot))
     created = datetime.now(UTC).isoformat(timespec="seconds")
     return Manifest(name, options, _in_order(name, entries, options), code_version(), created)
 
@@ -80,7 +83,7 @@ def split(manifest: Manifest) -> dict[str, Manifest]:
         robots[entry.robot].append(entry)
     options = replace(manifest.options, split_by="")
     return {
-        robot: replace(manifest, name=f"{manifest.name}-{robot}", options=options, sessions=tuple(entries))
+        robot: replace(manifest, name=_name_of_part(manifest.name, robot), options=options, sessions=tuple(entries))
         for robot, entries in sorted(robots.items())
     }
 
@@ -101,6 +104,8 @@ def check_unchanged(entry: SessionEntry) -> None:
             f"{name_of(entry)} was resumed since it was selected: it has {found[0]} frames at {found[2]} fps until "
             f"{found[1]}, and had {entry.frame_count} at {entry.fps} until {entry.end_time}"
         )
+    if entry.event_count is not None and (count := session.events.count()) != entry.event_count:
+        raise Refused(f"{name_of(entry)} has {count} events of its robot, and had {entry.event_count}")
     stored = dict(VideoChunk.objects.filter(session=entry.session_id).values_list("pk", "sha256"))
     if lost := [film for film in entry.films if stored.get(film.video_id) != film.sha256]:
         names = list_of([f"{film.video_id} of camera {film.camera}" for film in lost])
@@ -116,6 +121,10 @@ def code_version() -> str:
         if "tests" not in path.parts:
             digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
     return f"{settings.VERSION}+{digest.hexdigest()[:12]}"
+
+
+def _name_of_part(name: str, robot: str) -> str:
+    return f"{name}-{robot}"
 
 
 def _checked(name: str) -> str:
@@ -134,7 +143,14 @@ def _films(sessions: list[TeleopSession]) -> dict[int, list[FilmEntry]]:
     return films
 
 
-def _entry(session: TeleopSession, films: list[FilmEntry], options: Options) -> SessionEntry:
+def _event_counts(sessions: list[TeleopSession]) -> dict[int, int]:
+    """Return the number of the robot's events of each session; events are only added, so it shows every change."""
+    events = TeleopEvent.objects.filter(session__in=[session.pk for session in sessions]).order_by()
+    counts = dict(events.values_list("session").annotate(count=Count("*")))
+    return {session.pk: counts.get(session.pk, 0) for session in sessions}
+
+
+def _entry(session: TeleopSession, films: list[FilmEntry], event_count: int | None, options: Options) -> SessionEntry:
     if session.is_live:
         raise Refused(f"session {session.pk} ({session.robot_id}) is live; end it first")
     if not session.frame_count:
@@ -152,7 +168,7 @@ def _entry(session: TeleopSession, films: list[FilmEntry], options: Options) -> 
         frame_count=session.frame_count,
         start_time=_moment(session.start_time),
         end_time=_moment(session.end_time),
-        task=_text(meta.get("task")) or UNLABELLED,
+        task=_text(meta.get("task")),
         success=success if isinstance(success, bool) else None,
         tags=tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else (),
         operator=_text(meta.get("operator")),
@@ -163,6 +179,7 @@ def _entry(session: TeleopSession, films: list[FilmEntry], options: Options) -> 
         films=tuple(film for film in films if is_chosen(film.camera, options)),
         units=_units(meta.get("units")),
         joint_names=tuple(map(str, joint_names)) if isinstance(joint_names, list) else (),
+        event_count=event_count,
     )
 
 

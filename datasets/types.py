@@ -111,7 +111,7 @@ class SessionEntry:
     frame_count: int
     start_time: str  # ISO 8601, UTC, microseconds
     end_time: str
-    task: str
+    task: str | None
     success: bool | None
     tags: tuple[str, ...]
     operator: str | None
@@ -124,6 +124,7 @@ class SessionEntry:
     values_sha256: str = ""
     units: str | None = None  # meta_info["units"]; JSON text if it is no text
     joint_names: tuple[str, ...] = ()  # meta_info["joint_names"], which name the joints of lists
+    event_count: int | None = None  # events of its robot, which MCAP has; None: not exported
 
 
 class Trim(NamedTuple):

@@ -41,8 +41,10 @@ def left_out(recording: Recording, entry: SessionEntry, options: Options, layout
     known = None if layout is None else {name for feature in layout.features for name in feature.columns}
     reasons: dict[str, list[str]] = {}
     for name in recording.columns:
+        if known is not None and name in known:
+            continue
         reason = _left_out_because(name, recording, entry, options)
-        if not reason and known is not None and name not in known:
+        if not reason and known is not None:
             reason = "neither at the beginning nor at the end of the session"
         if reason:
             reasons.setdefault(reason, []).append(name)

@@ -68,7 +68,7 @@ def test_an_entry_has_the_labels_of_its_session():
 )
 def test_labels_of_wrong_types_are_left_out(meta_info):
     entry = entry_of(*recorded(meta_info=meta_info))
-    assert (entry.task, entry.success, entry.tags, entry.operator) == ("unlabelled", None, (), None)
+    assert (entry.task, entry.success, entry.tags, entry.operator) == (None, None, (), None)
     assert (entry.note, entry.units, entry.joint_names) == (None, None, ())
 
 
@@ -252,3 +252,18 @@ def test_an_entry_names_its_film_as_a_tuple():
     chunk = film(session)
     assert entry_of(session).films == (FilmEntry(chunk.pk, "front", "f" * 64, 0.0),)
     assert replace(entry_of(session), films=()) != entry_of(session)
+
+
+def test_events_that_came_later_change_an_mcap_only():
+    (session,) = recorded()
+    mcap, lerobot = entry_of(session, format="mcap"), entry_of(session)
+    session.events.create(event_id="late", kind="mark", timestamp=session.start_time)
+    check_unchanged(lerobot)
+    with pytest.raises(Refused, match="has 1 events of its robot, and had 0"):
+        check_unchanged(mcap)
+
+
+def test_the_names_of_parts_are_checked_too():
+    (session,) = recorded()
+    with pytest.raises(Refused, match="1 to 100 letters"):
+        freeze("n" * 99, [session], Options(split_by="robot"))
