@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from datasets.films.picture_stats import sampled_rows
 from datasets.statistics import statistics_of, to_lists
 from datasets.verification.findings import Findings, VerificationFailed
+from datasets.verification.picture_statistics import is_sampled
 from datasets.verification.statistics import BASIC, QUANTILES, ColumnStatistics
 
 KEYS = (*BASIC, *QUANTILES)
@@ -61,3 +63,8 @@ def test_it_finds_statistics_that_are_no_numbers():
 def test_it_finds_statistics_of_another_width():
     with pytest.raises(VerificationFailed, match="action: min has 2 numbers; 1 expected"):
         check([1.0, 2.0], stated_of([1.0, 2.0]) | {"min": [1.0, 2.0]})
+
+
+def test_it_counts_the_pictures_that_lerobot_counts():
+    for length in range(1, 3000):
+        assert np.flatnonzero(is_sampled(length)).tolist() == sorted({*sampled_rows(length).tolist()})

@@ -37,7 +37,8 @@ def is_sampled(length: int) -> np.ndarray:
     """Return for each row of an episode whether LeRobot counts its picture, bool [length]."""
     count = min(MOST, max(min(FEWEST, length), int(length**0.75)))
     rows = np.zeros(length, bool)
-    rows[np.rint(np.arange(count) * (length - 1) / max(1, count - 1)).astype(int)] = True
+    # linspace, as LeRobot has it: another formula for the same points rounds some halves to the other side.
+    rows[np.round(np.linspace(0, length - 1, count)).astype(int)] = True
     return rows
 
 
