@@ -42,7 +42,7 @@ films: .venv/dev .venv/services
 pages: .venv/dev .venv/services
 	ALL_PAGES=1 python -m tests.services pytest tests/browser
 
-# Exports of a small fleet, read item by item by real lerobot, which is installed into .venv-lerobot (1.6 GB from PyPI).
+# Exports of a small fleet, read item by item by real lerobot, which is installed into .venv-lerobot (2 to 6 GB from PyPI).
 datasets-check: .venv/dev
 	tests/datasets_check/install.sh .venv-lerobot
 	python -m tests.datasets_check .venv-lerobot/bin/python

@@ -9,6 +9,8 @@ from datasets.films.index import index_of
 from datasets.films.runs import runs
 from datasets.types import Camera, Film
 
+LEAST_ROWS = 10  # of a copy: encoding goes on behind it with a key picture, which is large
+
 
 class Part(NamedTuple):
     """Rows of an episode that are all copied, or all encoded again."""
@@ -40,13 +42,17 @@ def parts_of(camera: Camera, positions: np.ndarray, codec: str) -> list[Part]:
     """Return the parts of an episode in a film of this codec, in order.
 
     A copy begins at a key picture, and goes on as long as each row shows the next picture: the first row after a
-    repeated or an unused picture is encoded again, and those after it up to the next key picture.
+    repeated or an unused picture is encoded again, and those after it up to the next key picture. So are the rows of a
+    copy that would be very short.
     """
     is_copied = np.zeros(len(positions), bool)
     for part in runs(camera.film_numbers[positions]):
         film = camera.films[camera.film_numbers[positions[part.start]]]
         if fits(film, codec):
             is_copied[part] = _copied(film, camera.picture_numbers[positions[part]])
+    for part in runs(is_copied):
+        if part.stop - part.start < min(LEAST_ROWS, len(positions)):
+            is_copied[part] = False
     return [Part(part, bool(is_copied[part.start])) for part in runs(is_copied)]
 
 

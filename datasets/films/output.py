@@ -25,12 +25,14 @@ class OutputFilm:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._container = av.open(str(path), "w", format="mp4", container_options=CONTAINER)
         self._stream = self._container.add_stream_from_template(template, opaque=True)
-        context = template.codec_context
-        if context.codec.canonical_name == "h264":
+        # Pictures that are encoded again are as the film stores them. If players turn it, copies are not turned either.
+        self._stream.set_display_rotation(0)
+        if template.codec_context.codec.canonical_name == "h264":
             self._stream.codec_context.extradata = h264.make_avcc(sorted(sets))
         self.form = form_of(template)
         self.number, self.sets, self.rows, self.size_bytes = number, sets, 0, 0
-        self._unit = Fraction(1, fps)
+        # With the template's unit, such as 1 ms in mkv, n / fps would be rounded.
+        self._unit = self._stream.time_base = Fraction(1, fps)
 
     def append(self, packets: Iterable[Packet]) -> None:
         for packet in packets:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from datasets.formats.lerobot_features import arrow_column
 from datasets.statistics import Statistics, statistics_of
-from datasets.types import Episode, Layout, SessionEntry
+from datasets.types import Episode, Feature, Layout, Refused, SessionEntry
 
 # A trainer needs a text.
 NO_TASK = "unlabelled"
@@ -80,11 +80,22 @@ def episode_statistics(
     return {**robot, **cameras, **{key: statistics_of(column) for key, column in indexes.items()}}
 
 
-def check_length(entry: SessionEntry, episode: Episode, values: Mapping[str, np.ndarray]) -> None:
-    """Raise ValueError if a feature has another number of rows than the episode: a fault of this program."""
-    for key, column in values.items():
-        if len(column) != episode.length:
+def check_rows(layout: Layout, entry: SessionEntry, episode: Episode, values: Mapping[str, np.ndarray]) -> None:
+    """Raise Refused if a number is infinite in float32, and ValueError if a feature has other rows than the episode."""
+    for feature in layout.features:
+        rows = values[feature.key]
+        if len(rows) != episode.length:
             raise ValueError(
-                f"session {entry.session_id}: {key} has {len(column)} rows, and episode {episode.number} "
-                f"has {episode.length}"
+                f"session {entry.session_id}: {feature.key} has {len(rows)} rows, and episode {episode.number} has "
+                f"{episode.length}"
             )
+        if feature.dtype == "float32" and not np.isfinite(rows).all():
+            raise Refused(_not_finite(entry, feature, rows))
+
+
+def _not_finite(entry: SessionEntry, feature: Feature, rows: np.ndarray) -> str:
+    row, column = np.argwhere(~np.isfinite(rows))[0]
+    return (
+        f"session {entry.session_id}: {feature.columns[column]} is beyond the numbers of float32 in row {row}; at most "
+        f"{np.finfo(np.float32).max:.1e} expected"
+    )

@@ -15,7 +15,7 @@ from datasets.formats.lerobot_labels import labels_of
 from datasets.formats.lerobot_rows import (
     Rows,
     TaskIndexes,
-    check_length,
+    check_rows,
     episode_statistics,
     episode_table,
     index_columns,
@@ -52,7 +52,7 @@ class LeRobotV21Writer:
         self, entry: SessionEntry, episode: Episode, values: Mapping[str, np.ndarray], films: Mapping[str, FilmSpan]
     ) -> None:
         """Append an episode: `values` [length] or [length, n] by feature, and where the films have its pictures."""
-        check_length(entry, episode, values)
+        check_rows(self._layout, entry, episode, values)
         number = len(self._is_validation)
         rows = Rows(number, self._rows, episode.length, self._tasks.index_of(entry), self._fps)
         indexes = index_columns(rows)

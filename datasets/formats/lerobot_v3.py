@@ -18,7 +18,7 @@ from datasets.formats.lerobot_labels import LABEL_TYPES, labels_of
 from datasets.formats.lerobot_rows import (
     Rows,
     TaskIndexes,
-    check_length,
+    check_rows,
     episode_statistics,
     episode_table,
     index_columns,
@@ -59,7 +59,7 @@ class LeRobotV3Writer:
         self, entry: SessionEntry, episode: Episode, values: Mapping[str, np.ndarray], films: Mapping[str, FilmSpan]
     ) -> None:
         """Append an episode: `values` [length] or [length, n] by feature, and where the films have its pictures."""
-        check_length(entry, episode, values)
+        check_rows(self._layout, entry, episode, values)
         rows = Rows(len(self._is_validation), self._rows, episode.length, self._tasks.index_of(entry), self._fps)
         indexes = index_columns(rows)
         found = episode_statistics(self._layout, values, {key: span.stats for key, span in films.items()}, indexes)

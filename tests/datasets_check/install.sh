@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Make a Python environment with real LeRobot in the folder $1: 0.6.1 if there is a Python 3.12 or later (LEROBOT_PYTHON,
-# on the PATH, of pyenv or of uv), else 0.4.4. 2 GB, or 6 GB where pip finds only a torch for graphics cards.
+# on the PATH, of pyenv or of uv), else 0.4.4. 2 GB, or 6 GB where pip finds only a torch for graphics cards. Done once.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 folder=$1
 here=tests/datasets_check
+ready=$folder/ready # is there once all is installed
+[ "$ready" -nt $here/install.sh ] && exit
 
 fail() {
     echo "datasets-check needs LeRobot, which could not be installed: $1" >&2
@@ -16,7 +18,7 @@ version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/de
 # A command may be there and not run: pyenv has one for each of its versions, and runs those that are chosen.
 find_python() {
     local candidate own=(python3.1{2,3,4} "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[2-4].*/bin/python)
-    own+=("$(uv python dir)"/cpython-3.1[2-4].*/bin/python3)
+    own+=("$(uv python dir 2>/dev/null || true)"/cpython-3.1[2-4].*/bin/python3)
     for candidate in ${LEROBOT_PYTHON:-"${own[@]}" python3.11 python3}; do
         version=$(version_of "$candidate") && python=$(command -v "$candidate") && return
     done
@@ -46,3 +48,4 @@ else
 fi || fail "pip's message is above"
 "${install[@]}" lerobot-doctor==0.2.0 || fail "pip's message is above"
 "${install[@]}" --no-deps --target "$folder/lerobot-0.3.3" -r $here/lerobot-0.3.3.txt || fail "pip's message is above"
+touch "$ready"

@@ -123,6 +123,7 @@ def compare_items(dataset, episode: Episode, truth, session: dict[str, Any]) -> 
     rows = np.arange(episode.length)
     seen_us = episode.begin_us + (rows * 1_000_000 + dataset.fps // 2) // dataset.fps + half_us
     frames = newest(truth[f"{episode.session}/times"], seen_us)
+    yield from compare_capture_times(dataset, episode, truth[f"{episode.session}/times"][frames])
     for row in range(episode.length):
         item = dataset[episode.first + row]
         where = f"episode {episode.number}, row {row}"
@@ -132,6 +133,14 @@ def compare_items(dataset, episode: Episode, truth, session: dict[str, Any]) -> 
         yield from compare_pictures(dataset, item, episode, row, seen_us, truth, where)
         if item["task"] != (session["task"] or "unlabelled"):
             yield f"{where}: the task is {item['task']!r}"
+
+
+def compare_capture_times(dataset, episode: Episode, times_us: np.ndarray) -> Iterator[str]:
+    """Compare the column: in an item it is a float32 of PyTorch, which has steps of 128 s in our time."""
+    if "observation.capture_time" in dataset.features:
+        columns = dataset.hf_dataset.with_format(None)[episode.first : episode.first + episode.length]
+        if not np.array_equal(columns["observation.capture_time"], times_us / 1e6):
+            yield f"episode {episode.number}: observation.capture_time has other times than the frames"
 
 
 def newest(times: np.ndarray, until: np.ndarray) -> np.ndarray:
@@ -153,8 +162,6 @@ def expected_values(dataset, episode: Episode, row: int, frames: np.ndarray, tru
             columns = [truth[column_of(episode, key, name)][used] for name in feature["names"]]
             found[key] = np.stack(columns, axis=-1).astype(np.float32)
             found[f"{key}_is_pad"] = [not 0 <= row + step < episode.length for step in steps]
-        elif key == "observation.capture_time":
-            found[key] = truth[f"{episode.session}/times"][frames[row]] / 1e6
         elif f"{episode.session}/{key}" in truth:  # a bool or a text
             found[key] = truth[f"{episode.session}/{key}"][frames[row]]
     return found
@@ -222,25 +229,27 @@ def statistics_of(dataset, episode: Episode) -> dict[str, Any]:
 
 def distance(key: str, name: str, found, expected: dict[str, Any]) -> tuple[float, float]:
     """Return the largest difference, and what is allowed."""
-    difference = float(np.max(np.abs(np.asarray(found, float) - np.asarray(expected[name], float))))
+    low, high, again = (np.asarray(expected[key], float) for key in ("min", "max", name))  # bools have bools
+    difference = float(np.max(np.abs(np.asarray(found, float) - again)))
     if name == "count":
         return difference, 0.5
     if key.startswith(IMAGES):
         return difference, PICTURE_STATISTICS
-    size = float(np.max(np.abs([expected["min"], expected["max"]])))
+    size = float(np.max(np.abs([low, high])))
     if name.startswith("q"):  # one bin of LeRobot's histogram
-        return difference, float(np.max(expected["max"] - expected["min"])) / 5000 + STATISTICS_BITS * size + 1e-9
+        return difference, float(np.max(high - low)) / 5000 + STATISTICS_BITS * size + 1e-9
     return difference, STATISTICS_BITS * size + 1e-9
 
 
 def filter_episodes(dataset, episodes: list[Episode]) -> Iterator[str]:
-    """Select by a label, where this version of LeRobot can."""
+    """Select by our columns, where this version of LeRobot can."""
     if not hasattr(dataset.meta, "filter_episodes"):
         return
-    chosen = open_dataset(dataset.root, episode_filter=lambda row: row["success"] is True)
-    expected = [each.length for each in episodes if dataset.meta.episodes[each.number]["success"] is True]
-    if expected and len(chosen) != sum(expected):
-        yield f"episode_filter gives {len(chosen)} items; {sum(expected)} expected"
+    kind = tuple(dataset.meta.episodes[0][name] for name in ("session_id", "success"))
+    chosen = open_dataset(dataset.root, episode_filter=lambda row: (row["session_id"], row["success"]) == kind)
+    expected = sum(each.length for each in episodes if each.session == episodes[0].session)
+    if len(chosen) != expected:
+        yield f"episode_filter gives {len(chosen)} items; {expected} expected"
 
 
 if __name__ == "__main__":
