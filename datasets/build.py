@@ -14,10 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from datasets.manifest import Manifest, split
+from datasets.manifest import Manifest, check_unchanged, split
 from datasets.report import make_report, write_report
 from datasets.types import Refused
-from datasets.verification import verify
+from datasets.verification import VerificationFailed, verify
 from datasets.writing import write_lerobot, write_recordings
 from teleop.monitoring.disk_reserve import shortage
 from videos.disk import sync
@@ -63,7 +63,12 @@ def _build_one(manifest: Manifest, folder: Path, report: Report) -> dict[str, An
     write = write_lerobot if is_lerobot else write_recordings
     written = write(manifest, folder, lambda done: report(WRITING_SHARE * _with_room(done, folder)))
     manifest = replace(manifest, sessions=tuple(written.entries))
-    verified = verify(folder, manifest, lambda done: report(WRITING_SHARE + (1 - WRITING_SHARE) * done))
+    try:
+        verified = verify(folder, manifest, lambda done: report(WRITING_SHARE + (1 - WRITING_SHARE) * done))
+    except VerificationFailed:
+        for entry in manifest.sessions:
+            check_unchanged(entry)  # raises Refused, which says what happened
+        raise
     made = make_report(manifest, written, verified, folder)
     write_report(folder, manifest, made)
     if is_lerobot:

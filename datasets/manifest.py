@@ -69,7 +69,7 @@ def freeze(name: str, sessions: Iterable[TeleopSession], options: Options) -> Ma
         entries += [_entry(session, films[session.pk], events.get(session.pk), options) for session in batch]
     if not entries:
         raise Refused("no sessions are selected")
-    _check_cameras(cameras, options)
+    check_cameras(cameras, options)
     for entry in entries if options.split_by == "robot" else ():
         _checked(_name_of_part(name, entry.robot))
     created = datetime.now(UTC).isoformat(timespec="seconds")
@@ -176,7 +176,7 @@ def _entry(session: TeleopSession, films: list[FilmEntry], event_count: int | No
         quality=_numbers(session.quality),
         clock_steps=tuple(session.clock_steps or ()),
         marks=tuple({name: mark.get(name) for name in ("timestamp", "kind", "note", "by")} for mark in session.marks),
-        films=tuple(film for film in films if is_chosen(film.camera, options)),
+        films=tuple(film for film in films if is_chosen(film.camera, options) and options.format != "parquet"),
         units=_units(meta.get("units")),
         joint_names=tuple(map(str, joint_names)) if isinstance(joint_names, list) else (),
         event_count=event_count,
@@ -203,7 +203,8 @@ def _validation(name: str, entries: list[SessionEntry], share: float) -> list[in
     return sorted(ids, key=lambda pk: hashlib.sha256(f"{name}/{pk}".encode()).digest())[:count]
 
 
-def _check_cameras(cameras: set[str], options: Options) -> None:
+def check_cameras(cameras: set[str], options: Options) -> None:
+    """Raise Refused if no session has a camera of the options; `cameras` are those of the sessions."""
     known = set(map(key_of, cameras))
     if missing := [camera for camera in options.cameras or () if key_of(camera) not in known]:
         there = list_of(sorted(cameras)) or "none"

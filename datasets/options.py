@@ -58,6 +58,15 @@ class Options:
         _between("validation", self.validation, 0, 0.9)
         if self.modality and self.format != "lerobot-v2.1":
             raise OptionError("modality", self.modality, "false, or format lerobot-v2.1,")
+        if self.format in ("mcap", "parquet"):
+            self._check_has_no_grid()
+
+    def _check_has_no_grid(self) -> None:
+        """Refuse options of the grid: these formats have the frames as they were recorded."""
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.name not in ("format", "cameras", "split_by", "validation") and value != each.default:
+                raise OptionError(each.name, value, f"nothing, as {self.format} has no grid,")
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> "Options":

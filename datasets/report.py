@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from datasets.manifest import Manifest
+from datasets.manifest import Manifest, code_version
 from datasets.types import Episode, Plan, SessionEntry, Trim
 
 REPORT_FORMAT = 1
@@ -24,9 +24,10 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def make_report(manifest: Manifest, written, verified, folder: Path) -> dict[str, Any]:
     """Return the report as JSON, from datasets.writing.Written and the result of the verification.
 
-    Exports without a grid (MCAP, Parquet) have no plans: each session counts as one episode.
+    Exports without a grid (MCAP, Parquet) have no spans, and their plans only warnings: each session counts as one
+    episode.
     """
-    plans = written.plans or [None] * len(written.entries)
+    plans = written.plans
     spans = written.spans or [None] * len(written.entries)
     sessions = [_session(*each) for each in zip(written.entries, plans, spans, strict=True)]
     files = list(_files(folder))
@@ -36,6 +37,7 @@ def make_report(manifest: Manifest, written, verified, folder: Path) -> dict[str
         "name": manifest.name,
         "format": manifest.options.format,
         "code_version": manifest.code_version,
+        "made_by": code_version(),
         "created": manifest.created,
         "options": manifest.options.to_json(),
         "episodes": sum(session["episode_count"] for session in sessions),
@@ -44,9 +46,9 @@ def make_report(manifest: Manifest, written, verified, folder: Path) -> dict[str
         "hours": round(seconds / 3600, 6),
         "bytes": sum(file["bytes"] for file in files),
         "verified": verified._asdict(),
-        "fills": _fills(plan for plan in plans if plan),
+        "fills": _fills(plans),
         "films": _films(episode for each in spans if each for episode in each),
-        "trimmed_seconds": _trimmed(plan for plan in plans if plan),
+        "trimmed_seconds": _trimmed(plans),
         "refusals": [_refusal(session) for session in sessions if not session["episode_count"]],
         "warnings": [_of_session(each["session_id"], text) for each in sessions for text in each["warnings"]],
         "sessions": sessions,
@@ -68,7 +70,7 @@ def write_report(folder: Path, manifest: Manifest, report: Mapping[str, Any]) ->
     (folder / FOLDER / "report.html").write_text(page, encoding="utf-8")
 
 
-def _session(entry: SessionEntry, plan: Plan | None, spans: list[Mapping[str, Any]] | None) -> dict[str, Any]:
+def _session(entry: SessionEntry, plan: Plan, spans: list[Mapping[str, Any]] | None) -> dict[str, Any]:
     about = {
         "session_id": entry.session_id,
         "robot": entry.robot,
@@ -80,10 +82,10 @@ def _session(entry: SessionEntry, plan: Plan | None, spans: list[Mapping[str, An
         "frames": entry.frame_count,
         "values_sha256": entry.values_sha256,
     }
-    if plan is None:
+    if spans is None:
         raw = {"episode_count": 1, "rows": entry.frame_count, "seconds": _duration_s(entry)}
-        return about | raw | {"episodes": [], "trims": [], "trim_count": 0, "warnings": []}
-    episodes = list(map(_episode, plan.episodes, spans or []))
+        return about | raw | {"episodes": [], "trims": [], "trim_count": 0, "warnings": plan.warnings}
+    episodes = list(map(_episode, plan.episodes, spans))
     return about | {
         "episode_count": len(episodes),
         "rows": sum(episode["rows"] for episode in episodes),
@@ -91,7 +93,7 @@ def _session(entry: SessionEntry, plan: Plan | None, spans: list[Mapping[str, An
         "episodes": episodes,
         "trims": [_trim(trim) for trim in plan.trims[:MAX_TRIMS]],
         "trim_count": len(plan.trims),
-        "warnings": [*plan.warnings, *_film_warnings(spans or [])],
+        "warnings": [*plan.warnings, *_film_warnings(spans)],
     }
 
 

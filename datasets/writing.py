@@ -1,12 +1,13 @@
 """Write the sessions of a manifest into a folder, session by session: read, resample, write."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from datasets.films.writer import FilmSpan, FilmWriter
+from datasets.formats.lerobot_info import VIDEO_FILE_MB
 from datasets.formats.lerobot_v3 import LeRobotV3Writer
 from datasets.formats.lerobot_v21 import LeRobotV21Writer
 from datasets.formats.mcap import McapWriter
@@ -18,33 +19,54 @@ from datasets.options import Options
 from datasets.recording import features, pictures
 from datasets.recording.frames import read, values_sha256
 from datasets.recording.layout import check_layout, check_same_layout
+from datasets.recording.names import name_of
 from datasets.types import Camera, Episode, Layout, Plan, Recording, Refused, SessionEntry
 
 Report = Callable[[float], None]
 Spans = dict[str, FilmSpan]
-MAX_FILM_BYTES = 200 * 2**20  # LeRobot's own limit
+REPORT_S = 2  # while films are written
 RECORDING_WRITERS = {"mcap": McapWriter, "parquet": ParquetWriter}
 
 
 class Written(NamedTuple):
-    """What was written: the sessions with the hashes of their frames, their plans, and the films of each episode."""
+    """The result: sessions with the hashes of their frames, their plans, and the films of each episode.
+
+    The episodes of the plans are without `samples` and `pictures`, whose arrays are as large as the dataset.
+    """
 
     entries: list[SessionEntry]
     plans: list[Plan]
     spans: list[list[Spans]]  # of each session, of each episode
 
 
+class Progress:
+    """The progress over all sessions, counted in frames, 0 to 1."""
+
+    def __init__(self, manifest: Manifest, report: Report):
+        self._total = sum(entry.frame_count for entry in manifest.sessions)
+        self._done, self._report = 0, report
+
+    def within_session(self, frames: float) -> None:
+        """Report that so many frames of the present session are written."""
+        self._report(min(1.0, (self._done + frames) / self._total))
+
+    def session_is_written(self, entry: SessionEntry) -> None:
+        self._done += entry.frame_count
+        self.within_session(0)
+
+
 def write_lerobot(manifest: Manifest, folder: Path, report: Report) -> Written:
     """Write everything but info.json, which makes the folder a dataset."""
     layout, fps = check_same_layout(manifest.sessions, manifest.options)
-    written = Written([], [], [])
-    with LeRobotFolder(folder, layout, fps, manifest.options) as dataset:
-        for entry, recording, cameras in _sessions(manifest, written, report):
+    written, progress = Written([], [], []), Progress(manifest, report)
+    with LeRobotFolder(folder, layout, fps, manifest.options, progress) as dataset:
+        for entry, recording, cameras in _sessions(manifest, written, progress):
             check_layout(layout, manifest.sessions[0], recording, cameras, entry)
             made = plan(recording, cameras, layout, entry, manifest.options, fps)
             made.warnings.extend(_left_out(entry, recording, layout, manifest.options))
-            written.plans.append(made)
-            written.spans.append([dataset.add(entry, each, recording, cameras) for each in made.episodes])
+            written.spans.append(dataset.add(entry, made.episodes, recording, cameras))
+            without_arrays = [replace(episode, samples={}, pictures={}) for episode in made.episodes]
+            written.plans.append(made._replace(episodes=without_arrays))
     if not any(made.episodes for made in written.plans):
         raise Refused(_nothing_left(written))
     dataset.finish()
@@ -54,41 +76,72 @@ def write_lerobot(manifest: Manifest, folder: Path, report: Report) -> Written:
 class LeRobotFolder:
     """The files of a LeRobot dataset while they are written: tables by one writer, films by one writer a camera."""
 
-    def __init__(self, folder: Path, layout: Layout, fps: int, options: Options):
-        self._layout, self._options = layout, options
+    def __init__(self, folder: Path, layout: Layout, fps: int, options: Options, progress: Progress):
+        self._layout, self._fps, self._options, self._progress = layout, fps, options, progress
         is_v3 = options.format == "lerobot-v3.0"
         self._writer = (LeRobotV3Writer if is_v3 else LeRobotV21Writer)(folder, layout, fps, options)
-        limits = {"max_file_bytes": MAX_FILM_BYTES if is_v3 else None, "one_per_episode": not is_v3}
         self._films = {
-            camera.key: FilmWriter(fps, self._path_of(camera.key), options.video_codec, **limits)
+            camera.key: FilmWriter(
+                fps,
+                self._path_of(camera.key),
+                options.video_codec,
+                VIDEO_FILE_MB * 2**20 if is_v3 else None,
+                one_per_episode=not is_v3,
+                on_rows=self._count,
+            )
             for camera in layout.cameras
         }
         self._threads = ThreadPoolExecutor(max(1, len(self._films)))  # FFmpeg works without Python's lock
+        self._film_rows = 0  # of the present session, all cameras together
+        self._is_stopped = False
 
     def __enter__(self) -> "LeRobotFolder":
         return self
 
     def __exit__(self, *exception) -> None:
+        self._is_stopped = True
         self._threads.shutdown()
         for film in self._films.values():
             film.close()
 
-    def add(self, entry: SessionEntry, episode: Episode, recording: Recording, cameras: list[Camera]) -> Spans:
-        """Write the films and then the rows of an episode; return where its pictures are."""
+    def add(
+        self, entry: SessionEntry, episodes: list[Episode], recording: Recording, cameras: list[Camera]
+    ) -> list[Spans]:
+        """Write the episodes of a session; return where the pictures of each are."""
+        self._film_rows = 0
+        return [self._add_episode(entry, episode, recording, cameras) for episode in episodes]
+
+    def _add_episode(self, entry: SessionEntry, episode: Episode, recording: Recording, cameras: list[Camera]) -> Spans:
         films = {
             camera.key: self._threads.submit(self._films[camera.key].add, camera, episode.pictures[camera.key])
             for camera in cameras
         }
         rows = {feature.key: values(recording, episode, feature, self._options) for feature in self._layout.features}
-        spans = {key: film.result() for key, film in films.items()}
+        self._wait(entry, set(films.values()))
+        try:
+            spans = {key: film.result() for key, film in films.items()}
+        except Refused as error:
+            raise Refused(f"{name_of(entry)}: {error}") from None
         self._refuse_frozen(entry, spans)
         self._writer.add(entry, episode, rows, spans)
         return spans
 
+    def _wait(self, entry: SessionEntry, films: set[Future]) -> None:
+        """Wait for the films, and report meanwhile: this thread alone has a connection to the database."""
+        while films:
+            _, films = wait(films, REPORT_S)
+            self._progress.within_session(self._film_rows / len(self._films) * entry.fps / self._fps)
+
+    def _count(self, rows: int) -> None:
+        """Count rows, in the thread of a film; end it if the export has failed."""
+        if self._is_stopped:
+            raise CancelledError
+        self._film_rows += rows
+
     def _refuse_frozen(self, entry: SessionEntry, spans: Spans) -> None:
         if "frozen_camera" in self._options.refuse:
             for warning in (each for span in spans.values() for each in span.warnings):
-                raise Refused(f"session {entry.session_id}: {warning}")
+                raise Refused(f"{name_of(entry)}: {warning}")
 
     def finish(self) -> None:
         self._writer.finish()
@@ -99,21 +152,18 @@ class LeRobotFolder:
 
 
 def _sessions(
-    manifest: Manifest, written: Written, report: Report
+    manifest: Manifest, written: Written, progress: Progress
 ) -> Iterator[tuple[SessionEntry, Recording, list[Camera]]]:
     """Read session after session; raises Refused if a session is not the one of the manifest any more."""
-    total, done = sum(entry.frame_count for entry in manifest.sessions), 0
-    has_no_films = manifest.options.format == "parquet"
     for entry in manifest.sessions:
-        recording, cameras = read(entry), [] if has_no_films else pictures.cameras_of(entry, manifest.options)
+        recording, cameras = read(entry), pictures.cameras_of(entry, manifest.options)
         check_unchanged(entry)  # after the reading, which takes no lock
         found = values_sha256(recording)
         if entry.values_sha256 not in ("", found):
-            raise Refused(f"session {entry.session_id} has other frames than when this manifest was made")
+            raise Refused(f"{name_of(entry)} has other frames than when this manifest was made")
         written.entries.append(replace(entry, values_sha256=found))
         yield written.entries[-1], recording, cameras
-        done += entry.frame_count
-        report(done / total)
+        progress.session_is_written(entry)
 
 
 def _left_out(entry: SessionEntry, recording: Recording, layout: Layout, options: Options) -> list[str]:
@@ -136,6 +186,7 @@ def write_recordings(manifest: Manifest, folder: Path, report: Report) -> Writte
     """Write the frames as they were recorded, without a grid: MCAP and Parquet."""
     written = Written([], [], [])
     with RECORDING_WRITERS[manifest.options.format](folder, manifest.options) as writer:
-        for entry, recording, cameras in _sessions(manifest, written, report):
+        for entry, recording, cameras in _sessions(manifest, written, Progress(manifest, report)):
             writer.add_session(entry, recording, cameras)
+            written.plans.append(Plan([], [], pictures.left_out(entry, manifest.options)))
     return written

@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.films.encoder import PIXEL_FORMAT, even, sets_of
+from datasets.films.encoder import PIXEL_FORMAT, sets_of
 from datasets.films.index import index_of
 from datasets.films.runs import runs
+from datasets.films.sizes import even
 from datasets.types import Camera, Film
 
 LEAST_ROWS = 10  # of a copy: encoding goes on behind it with a key picture, which is large

@@ -15,6 +15,7 @@ from av.video.frame import PictureType
 from av.video.reformatter import ColorRange, VideoReformatter
 
 from datasets.films import h264
+from datasets.films.sizes import even
 
 os.environ.setdefault("SVT_LOG", "1")  # errors only; the AV1 encoder writes 20 lines for each film otherwise
 
@@ -24,7 +25,8 @@ ENCODERS = {"h264": "libx264", "av1": "libsvtav1"}
 # H.264: a key picture in ten and fastdecode are better than LeRobot's g=2 with CABAC: a random picture of 640 x 480
 # takes 5.0 instead of 7.3 ms, and a film has a third of the bytes (tests/bench/dataset_films.py --settings). With
 # zerolatency, which leaves no B-pictures, encoding is faster by a fifth, at the same quality and size.
-# AV1: LeRobot's preset 12 left a part of the picture before in some pictures, which the verification found.
+# AV1: with presets 10 and 12 (LeRobot's) some pictures kept a part of the picture before, which the verification found.
+# Preset 8 with g=10 takes as long as 12 with g=2. enable-tf=0: no picture is blended with its neighbours.
 OPTIONS = {
     "h264": {
         "preset": "veryfast",
@@ -34,15 +36,10 @@ OPTIONS = {
         # Films of robots number their parameter sets from 0. With another number both fit into one file.
         "x264-params": "sps-id=31",
     },
-    "av1": {"preset": "10", "crf": "30", "g": "10", "svtav1-params": "lp=1"},
+    "av1": {"preset": "8", "crf": "30", "g": "10", "svtav1-params": "lp=1:enable-tf=0"},
 }
 COLORS = ("color_primaries", "color_trc", "colorspace")
 RGB = 0  # a colorspace, of which the encoder's pictures are not
-
-
-def even(side: int) -> int:
-    """Return the side of a film in pixels without the last one if it is odd: 4:2:0 has a colour for two pixels."""
-    return side & ~1
 
 
 class Form:

@@ -1,10 +1,11 @@
 """Write the pictures of one camera into the films of a dataset."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import av
 import numpy as np
+from av.packet import Packet
 
 from datasets.films.copying import Part, parts_of
 from datasets.films.encoder import Form, Header, encode, is_compatible, sets_of
@@ -16,12 +17,15 @@ from datasets.films.span import FilmSpan
 from datasets.types import Camera
 
 __all__ = ["FilmSpan", "FilmWriter"]
+ROWS_AT_ONCE = 300  # that `on_rows` is told of
 
 
 class FilmWriter:
     """Writes one camera's episodes behind each other into films of at most about `max_file_bytes`.
 
     It may be used by one thread at a time. FFmpeg works without Python's lock, so several writers run in parallel.
+    `on_rows` is called in that thread, while an episode is written and at its end, with the number of rows written
+    since the last call: at most ROWS_AT_ONCE. What it raises ends the writing.
     """
 
     def __init__(
@@ -31,9 +35,11 @@ class FilmWriter:
         codec: str = "h264",
         max_file_bytes: int | None = None,
         one_per_episode: bool = False,
+        on_rows: Callable[[int], None] = lambda rows: None,
     ):
         self._fps, self._path_of, self._codec = fps, path_of, codec
         self._max_bytes = 0 if one_per_episode else max_file_bytes
+        self._on_rows, self._untold = on_rows, 0
         self._files = 0
         self._headers: dict[tuple, Header] = {}
         self._output: OutputFilm | None = None
@@ -55,9 +61,11 @@ class FilmWriter:
             first_row = output.rows
             for part in parts:
                 if part.is_copied:
-                    output.append(reader.packets(positions[part.rows]))
+                    packets = reader.packets(positions[part.rows])
                 else:
-                    output.append(encode(self._codec, self._fps, form, notes.watch(part.rows, reader)))
+                    packets = encode(self._codec, self._fps, form, notes.watch(part.rows, reader))
+                output.append(self._counted(packets))
+            self._tell()
             notes.look_at_copies(copied, reader)
         length, copied_rows = output.rows - first_row, sum(part.length for part in copied)
         if length != len(positions):
@@ -71,6 +79,19 @@ class FilmWriter:
         if self._output:
             self._output.close()
             self._output = None
+
+    def _counted(self, packets: Iterable[Packet]) -> Iterator[Packet]:
+        """Yield the packets, and tell of those that the film has."""
+        for packet in packets:
+            yield packet
+            self._untold += 1
+            if self._untold == ROWS_AT_ONCE:
+                self._tell()
+
+    def _tell(self) -> None:
+        rows, self._untold = self._untold, 0
+        if rows:
+            self._on_rows(rows)
 
     def _header(self, form: Form) -> Header:
         if form.key not in self._headers:

@@ -7,7 +7,8 @@ from datasets.options import Options
 from datasets.recording.columns import Columns
 from datasets.recording.features import CAPTURE_TIME, features_of, kind_of
 from datasets.recording.names import list_of, name_of
-from datasets.recording.pictures import camera_features
+from datasets.recording.pictures import camera_feature, camera_features
+from datasets.recording.rates import common_fps
 from datasets.types import Camera, CameraFeature, Feature, Layout, Recording, Refused, SessionEntry
 from teleop.frames.sql import FrameRange, last_index, read_block
 from teleop.models import TeleopFrame
@@ -85,20 +86,6 @@ def check_layout(
     _refuse([found] if (found := _different(layout, kinds, sizes, first, entry)) else [])
 
 
-def common_fps(entries: Sequence[SessionEntry], options: Options) -> int:
-    """Return the rate of the dataset; raises Refused if sessions have different rates, or less than what is asked."""
-    by_rate: dict[int, SessionEntry] = {}
-    for entry in entries:
-        by_rate.setdefault(entry.fps, entry)
-    slowest = min(by_rate)
-    if options.fps is None and len(by_rate) > 1:
-        listed = list_of([f"{fps} in {name_of(entry)}" for fps, entry in sorted(by_rate.items())])
-        raise Refused(f"fps is {listed}; one rate expected: give fps, at most {slowest}")
-    if options.fps is not None and options.fps > slowest:
-        raise Refused(f"fps is {options.fps}; at most {slowest} expected, the fps of {name_of(by_rate[slowest])}")
-    return options.fps or slowest
-
-
 def differences(a: Layout, b: Layout, entry_a: SessionEntry, entry_b: SessionEntry) -> list[str]:
     """Return a sentence for each difference, with the names of both sessions; the order of joints makes none."""
     found = _different(a, _kinds(b), b.cameras, entry_a, entry_b)
@@ -149,4 +136,4 @@ def _refuse(found: list[list[str]]) -> None:
 
 
 def _size(camera: Camera) -> CameraFeature:
-    return CameraFeature(camera.key, camera.films[0].height, camera.films[0].width)
+    return camera_feature(camera.key, camera.films[0])

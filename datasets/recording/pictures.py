@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from datasets.films.sizes import even
 from datasets.options import Options
 from datasets.recording.cameras import is_chosen, key_of
 from datasets.recording.names import list_of, name_of
@@ -27,9 +28,13 @@ def cameras_of(entry: SessionEntry, options: Options) -> list[Camera]:
 
 
 def camera_features(entry: SessionEntry, options: Options) -> list[CameraFeature]:
-    """Return the sizes of the same cameras, as the probes of the films found them."""
-    found = _chosen(entry, options).items()
-    return [CameraFeature(key, chunks[0].height, chunks[0].width) for key, chunks in found]
+    """Return the same cameras with the sizes that their films get, from what the probes of the films found."""
+    return [camera_feature(key, chunks[0]) for key, chunks in _chosen(entry, options).items()]
+
+
+def camera_feature(key: str, film: VideoChunk | Film) -> CameraFeature:
+    """Return the camera with the size of its films in a dataset, which have no odd row or column."""
+    return CameraFeature(key, even(film.height), even(film.width))
 
 
 def left_out(entry: SessionEntry, options: Options) -> list[str]:

@@ -12,12 +12,13 @@ from django.core.management import CommandError, call_command
 
 from datasets import build, writing
 from datasets.tests.entries import BEGIN_S, session_of
+from datasets.tests.film_cameras import painted
 from datasets.tests.film_chunks import chunk_of
 from teleop.models import TeleopFrame, TeleopSession
 from videos.models import VideoChunk
 from videos.tests.film_files import encoded
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 FPS, SECONDS = 30, 2
 FORMATS = ("lerobot-v3.0", "lerobot-v2.1", "mcap", "parquet")
 
@@ -29,6 +30,12 @@ def frame(index: int) -> dict:
 
 def recorded(robot="arm", task="Fold the towel", frames=SECONDS * FPS, **fields) -> TeleopSession:
     return session_of([frame(index) for index in range(frames)], robot, FPS, meta_info={"task": task}, **fields)
+
+
+def bars(number: int, width: int, height: int) -> np.ndarray:
+    """Return a picture of bars that move by 8 pixels a picture."""
+    line = 255 * ((np.arange(width) // 8 + number) % 4 > 1).astype(np.uint8)
+    return np.broadcast_to(line[:, None], (height, width, 3)).copy()
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +69,16 @@ def test_it_exports_a_session_with_a_film(session, tmp_path, format_: str):
     assert report["verified"]["rows"] == SECONDS * FPS
     assert report["verified"]["pictures"] == (0 if format_ == "parquet" else SECONDS * FPS)
     assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize(("width", "height"), [(65, 49), (891, 48)])
+def test_it_exports_a_film_of_an_odd_size(settings, tmp_path, format_: str, width: int, height: int):
+    settings.MEDIA_ROOT = tmp_path / "media"
+    film = painted(tmp_path / "odd.mkv", lambda number: bars(number, width, height), FPS, "ffv1", pix_fmt="yuv444p")
+    chunk_of(recorded(frames=FPS), film, BEGIN_S, 1)
+    call_command("export", tmp_path / "out", format=format_)
+    assert report_of(tmp_path / "out")["verified"]["pictures"] == (0 if format_ == "parquet" else FPS)
 
 
 def test_its_values_are_those_of_the_frames(session, tmp_path):
@@ -221,3 +238,27 @@ def test_a_dry_run_of_a_manifest_checks_its_sessions(session, tmp_path):
     session.delete()
     with pytest.raises(CommandError, match="was deleted since"):
         call_command("export", tmp_path / "again", manifest=tmp_path / "out/export/manifest.json", dry_run=True)
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_it_names_a_session_that_was_resumed_after_it_was_written(session, tmp_path, monkeypatch, format_: str):
+    def resume_and_verify(*arguments):
+        TeleopSession.objects.update(end_time=None)
+        return verify(*arguments)
+
+    verify = build.verify
+    monkeypatch.setattr(build, "verify", resume_and_verify)
+    with pytest.raises(CommandError, match=r"session \d+ \(arm, .* was resumed since it was selected, and is live"):
+        call_command("export", tmp_path / "out", format=format_)
+    assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize("format_", ["mcap", "parquet"])
+def test_a_recording_without_a_grid_refuses_options_of_the_grid(session, tmp_path, format_: str):
+    with pytest.raises(CommandError, match=f"fps is 30; nothing, as {format_} has no grid, expected"):
+        call_command("export", tmp_path / "out", format=format_, fps=30)
+
+
+def test_a_name_that_is_too_long_is_refused(tmp_path):
+    with pytest.raises(CommandError, match="File name too long"):
+        call_command("export", tmp_path / ("x" * 500))

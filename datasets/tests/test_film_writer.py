@@ -74,6 +74,24 @@ def test_it_writes_any_film(name, tmp_path):
     assert shown(tmp_path / "0.mp4") == [*range(1, 31, 2)]
 
 
+@pytest.mark.parametrize(("film", "calls"), [("ffv1.mkv", [300, 20, 5]), ("robot.mp4", [300, 20, 5])])
+def test_it_tells_how_many_rows_it_has_written(film, calls, tmp_path):
+    told, form = [], ROBOT if film == "robot.mp4" else {"codec": "ffv1"}
+    long = camera_of(encoded(tmp_path / film, times=range(320), **form))
+    spans = written(tmp_path, (long, range(320)), (long, range(5)), on_rows=told.append)
+    assert [span.is_copied for span in spans] == [film == "robot.mp4"] * 2
+    assert told == calls
+
+
+def test_what_is_raised_while_it_tells_ends_the_writing(camera, tmp_path):
+    with pytest.raises(Refused, match="20 rows are too many"):
+        written(tmp_path, (camera, range(20)), on_rows=refuse)
+
+
+def refuse(rows: int) -> None:
+    raise Refused(f"{rows} rows are too many")
+
+
 def test_it_encodes_av1(camera, tmp_path):
     written(tmp_path, (camera, range(5, 15)), codec="av1")
     assert shown(tmp_path / "0.mp4") == [*range(5, 15)]

@@ -13,7 +13,7 @@ from datasets.tests.mcap_files import messages, report_event, write
 from datasets.verification.mcap import verify
 from teleop.tests.recordings import T0, T0_S, make_session
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 T0_NS = T0_S * 10**9
 
 

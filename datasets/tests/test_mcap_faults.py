@@ -11,7 +11,7 @@ from datasets.tests.mcap_files import findings, report_event, rewrite, write
 from datasets.verification.mcap import verify
 from teleop.tests.recordings import T0_S, make_session
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 STATE = "/observation/state"
 T0_NS = T0_S * 10**9
 

@@ -26,7 +26,7 @@ from teleop.tests.recordings import T0_S, make_session
 from videos.tests.film_files import encoded, number_of
 from videos.tests.video_files import media  # noqa: F401 - a fixture
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 FRONT = "/observation/images/front"
 START_CODE = b"\x00\x00\x00\x01"
 KEYS_ONLY = {"g": "1", "preset": "ultrafast"}

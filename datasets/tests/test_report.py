@@ -148,13 +148,14 @@ def test_it_lists_all_files_by_their_final_names(tmp_path):
 
 
 def test_it_counts_a_session_as_an_episode_if_there_is_no_grid(tmp_path):
-    report = made(tmp_path, format="mcap")
+    report = made(tmp_path, Plan([], [], ["camera depth left out"]), spans=[], format="mcap")
     assert (report["episodes"], report["rows"], report["seconds"]) == (1, 90, 3.0)
+    assert "camera depth left out" in report["warnings"][0]
 
 
 def test_it_leaves_steps_of_the_clock_out_of_the_duration(tmp_path):
     stepped = replace(ENTRY, quality={"duration_s": 1.5})
-    assert made(tmp_path, entries=[stepped], format="parquet")["seconds"] == 1.5
+    assert made(tmp_path, Plan([], [], []), entries=[stepped], spans=[], format="parquet")["seconds"] == 1.5
 
 
 def test_it_lists_at_most_100_trims_of_a_session(tmp_path):

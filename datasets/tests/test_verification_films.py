@@ -9,6 +9,8 @@ import pytest
 from datasets.tests.verified_exports import FIRST_PK, FIT, blocks, change_packets, change_pictures, write_film
 from videos.models import VideoChunk
 
+pytestmark = pytest.mark.once
+
 FRONT = "videos/observation.images.front/chunk-000/file-000.mp4"
 EPISODES = "meta/episodes/chunk-000/file-000.parquet"
 WHERE = f"{FRONT}: episode 0 (session {FIRST_PK})"

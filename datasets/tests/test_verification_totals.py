@@ -7,6 +7,8 @@ import pytest
 
 from datasets.tests.verified_exports import FIRST_PK
 
+pytestmark = pytest.mark.once
+
 INFO = "meta/info.json.new"
 KEYS = ("min", "max", "count", "mean", "std", "q01", "q10", "q50", "q90", "q99")
 EPISODES = "meta/episodes/chunk-000/file-000.parquet"

@@ -6,8 +6,11 @@ from datetime import timedelta
 
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
 
-from datasets.tests.verified_exports import FIRST_PK
+from datasets.manifest import freeze
+from datasets.options import Options
+from datasets.tests.verified_exports import FIRST_PK, Export, store_session
 from datasets.writing import write_lerobot
 from teleop.models import TeleopFrame, TeleopSession
 
@@ -37,6 +40,33 @@ def test_it_finds_an_interpolated_value_off_by_one_float32_step(export):
         right = np.float32(columns["action"][5][1])
         columns["action"][5][1] = float(np.nextafter(right, np.float32(-9)))
     assert f"{DATA}: episode 0 (session {FIRST_PK}), row 5: action gripper.pos is " in made.findings()[0]
+
+
+def interpolated_around_zero(folder) -> Export:
+    """Return an export in which each second row is midway between the values -1 and 1 of a joint."""
+    frames = [{"observation": {"wrist.pos": (-1.0) ** number, "elbow.pos": 0.0}} for number in range(40)]
+    manifest = freeze("test", [store_session(0, "Turn", frames)], Options(fps=20, interpolate=("*",)))
+    write_lerobot(manifest, folder, lambda progress: None)
+    return Export(folder, manifest)
+
+
+def test_it_accepts_an_interpolated_value_near_zero(db, tmp_path):
+    assert interpolated_around_zero(tmp_path).verify().rows == 27
+
+
+@pytest.mark.parametrize(
+    ("joint", "value", "finding"),
+    [
+        (0, 1e-15, "wrist.pos is 1e-15; -8.881784e-16"),
+        (0, -1e-15, "wrist.pos is -1e-15; -8.881784e-16"),
+        (1, -0.0, "elbow.pos is -0.0; 0.0"),
+    ],
+)
+def test_it_finds_an_interpolated_value_beside_its_bounds(db, tmp_path, joint, value, finding):
+    made = interpolated_around_zero(tmp_path)
+    with made.table(DATA) as columns:
+        columns["observation.state"][1][joint] = value
+    assert f"row 1: observation.state {finding} expected" in made.findings()[0]
 
 
 def test_it_finds_a_wrong_value_of_each_plain_column(export):

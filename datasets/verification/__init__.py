@@ -8,7 +8,8 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-from datasets.verification.findings import VerificationFailed, Verified
+from datasets.verification.findings import Findings, VerificationFailed, Verified
+from datasets.verification.sessions import check_sessions
 
 __all__ = ["VerificationFailed", "Verified", "verify"]
 
@@ -21,4 +22,7 @@ def verify(folder: Path, manifest, report: Callable[[float], None] = lambda prog
     `report` gets the progress, 0 to 1.
     """
     module = import_module(f"{__name__}.{MODULES[manifest.options.format]}")
-    return module.verify(folder, manifest, report)
+    verified, findings = module.verify(folder, manifest, report), Findings()
+    check_sessions(manifest.sessions, findings)
+    findings.conclude()
+    return verified

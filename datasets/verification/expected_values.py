@@ -35,7 +35,7 @@ def expected_vector(feature: Expected, source: Source, part: slice) -> tuple[np.
     """Return the least and the greatest right value of these rows, float32 [rows, names].
 
     The two are one array, but for interpolated columns: where the exact value is halfway between two float32, either
-    is right.
+    is right, and so are the many between the two near zero, where rounding is coarser than float32.
     """
     low = np.empty((len(source.rows.times_us[part]), len(feature.columns)), np.float32)
     smooth = [number for number in range(len(feature.columns)) if is_interpolated(feature, number, source.options)]

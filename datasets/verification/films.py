@@ -16,7 +16,7 @@ import numpy as np
 from datasets.verification.dataset import Dataset
 from datasets.verification.findings import Findings, VerificationFailed
 from datasets.verification.picture_statistics import COPIED, ENCODED, PictureStatistics, is_sampled
-from datasets.verification.pictures import Picture, Scaler, Shift, is_same, wrong_picture
+from datasets.verification.pictures import Picture, Scaler, Shift, is_same, size_in_dataset, wrong_picture
 from datasets.verification.source_films import SourceCamera, digest_of, open_stream
 from datasets.verification.source_pictures import BrokenSource, SourcePictures
 
@@ -214,6 +214,10 @@ class _EpisodeCheck:
         self._source.forget_before(min(position, int(self._positions[min(row + 1, len(self._positions) - 1)]) - 1))
 
     def _compare(self, row: int, position: int, frame: av.VideoFrame) -> None:
+        size = size_in_dataset(self._source.get(position).frame)
+        where = f"{self._where}, row {row}: [width, height]"
+        if not self._findings.compare(where, [frame.width, frame.height], [*size]):
+            return
         neighbours = dict(zip(self._shift.neighbours, (position - 1, position + 1), strict=True))
         if row:
             neighbours["that of the row before"] = int(self._positions[row - 1])

@@ -108,7 +108,6 @@ class _Verification:
         self._statistics.check("meta/stats.json", dataset.total_statistics, findings)
         names = [name for film in self._films.values() for name in film.names]
         files = check_files(dataset, names, self._options, findings)
-        check_sessions(self._manifest.sessions, findings)
         findings.conclude()
         return Verified(totals.rows, self._values, sum(film.pictures for film in self._films.values()), files)
 

@@ -129,7 +129,8 @@ def _compare(found: np.ndarray, expected: Bounds, column: _Column, where: str, r
     low, high = (each.reshape(found.shape) for each in expected)
     is_wrong = _bits(found) != _bits(low)
     if expected[1] is not expected[0]:
-        is_wrong &= _bits(found) != _bits(high)
+        is_between = (low < found) & (found < high)
+        is_wrong &= ~is_between & (_bits(found) != _bits(high))
     if not is_wrong.any():
         return
     for number in np.flatnonzero(is_wrong.any(axis=0)):

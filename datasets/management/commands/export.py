@@ -53,7 +53,7 @@ class Command(FormatCheckedCommand):
         )
         parser.add_argument("--trim", type=names, metavar="PARTS", help=f"of {', '.join(TRIMS)}; default: marks")
         parser.add_argument("--cameras", type=names, metavar="NAMES", help="default: all; '' exports no films")
-        parser.add_argument("--video-codec", choices=CODECS, help=f"of films that do not fit; {defaults.video_codec}")
+        parser.add_argument("--video-codec", choices=CODECS, help=f"of all films; others are encoded anew; {defaults.video_codec}")
         parser.add_argument("--split-by", choices=["robot"], help="write a dataset for each robot")
         parser.add_argument("--validation", type=float, metavar="SHARE", help="share of the sessions; default: 0")
         parser.add_argument("--capture-times", action="store_true", default=None, help="add the frames' true times")
@@ -75,7 +75,10 @@ class Command(FormatCheckedCommand):
         from datasets.build import build, check_target  # here, as they load NumPy, Arrow and FFmpeg
         from datasets.verification import VerificationFailed
 
-        check_target(target)
+        try:
+            check_target(target)
+        except OSError as error:  # its name is too long, or its folder may not be read
+            raise CommandError(f"{str(target)[:200]} cannot be made: {error.strerror}") from None
         manifest = self._manifest(target, options)
         if options["dry_run"]:
             return
