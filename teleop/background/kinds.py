@@ -1,4 +1,4 @@
-"""The kinds of background work. An app registers its kinds when it is ready; their order is their priority."""
+"""The kinds of background work. An app registers its kinds when it is ready; their order is their urgency."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import Any
 
 from django.db import Error as DatabaseFailure
@@ -27,15 +28,16 @@ class Stopped(BaseException):
 
 
 class Worker:
-    """Takes the next job of any server, by priority, until a signal stops it.
+    """Takes the next job of any server until a signal stops it: the kinds take turns, so that none waits for ever.
 
-    While a job runs, more urgent work is done every 10 s: a proxy may take hours, and nobody waits for it.
+    While a job runs, work of more urgent kinds is done every 10 s: a proxy or an export may take hours.
     """
 
     def __init__(self) -> None:
         self._holder = f"{socket.gethostname()[:80]}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._held: list[Job] = []  # the jobs under way, the most urgent last
         self._blocked: set[str] = set()  # names of kinds, as the log says
+        self._last = ""  # the kind of the last job
 
     def run(self, until_idle_s: float | None) -> None:
         """Work until nothing was left to do for `until_idle_s`; None means until a signal."""
@@ -71,16 +73,22 @@ class Worker:
             failed.exclude(object_id__in=kind.model._base_manager.values("pk")).delete()
 
     def do_next(self, before: str | None = None) -> bool:
-        """Do the most urgent job, of the kinds before the named one; return False if there is none."""
+        """Do the next job, or the most urgent one of the kinds before the named one; return False if there is none."""
         for job in Job.objects.filter(kind__in=KINDS).lost():
             self._fail(job, Job.objects.lost().filter(pk=job.pk), Failure(LOST))
-        for kind in KINDS.values():
-            if kind.name == before:
-                break
+        for kind in self._in_turn() if before is None else takewhile(lambda each: each.name != before, KINDS.values()):
             if not self._is_blocked(kind) and (claimed := self._claim(kind)):
+                if before is None:
+                    self._last = kind.name
                 self._do(kind, *claimed)
                 return True
         return False
+
+    def _in_turn(self) -> list[Kind]:
+        """Return all kinds, those after the kind of the last job first."""
+        kinds, names = list(KINDS.values()), list(KINDS)
+        first = names.index(self._last) + 1 if self._last in names else 0
+        return kinds[first:] + kinds[:first]
 
     def _is_blocked(self, kind: Kind) -> bool:
         reason = kind.blocked()

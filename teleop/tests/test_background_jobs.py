@@ -372,3 +372,17 @@ def test_an_object_that_is_due_again_is_done_again_although_it_failed(work, sess
     assert Worker().do_next()
     assert state_of(session) == DONE
     assert not Job.objects.exists()
+
+
+def test_the_kinds_take_turns(work, session):
+    """Without turns, a backlog of the first kind would keep all others waiting."""
+    done = []
+    for key in ("second", "third"):
+        make_session(key=key)
+    work(name="backlog")
+    work(name="export")
+    for name in ("backlog", "export"):  # cpu_s is called in this process, and run in a forked one
+        KINDS[name] = KINDS[name]._replace(cpu_s=lambda _, name=name: done.append(name) or 20.0)
+    worker = Worker()
+    assert [worker.do_next() for _ in range(3)] == [True] * 3
+    assert done == ["backlog", "export", "backlog"]
