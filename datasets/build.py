@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from datasets.formats.lerobot_info import INFO, INFO_NEW
 from datasets.manifest import Manifest, check_unchanged, split
 from datasets.report import make_report, write_report
 from datasets.types import Refused
@@ -72,7 +73,7 @@ def _build_one(manifest: Manifest, folder: Path, report: Report) -> dict[str, An
     made = make_report(manifest, written, verified, folder)
     write_report(folder, manifest, made)
     if is_lerobot:
-        os.replace(folder / "meta/info.json.new", folder / "meta/info.json")
+        os.replace(folder / INFO_NEW, folder / INFO)
     return made
 
 

@@ -14,6 +14,7 @@ import orjson
 from django.conf import settings
 from django.db.models import Count
 
+from datasets.models import NAME_PATTERN
 from datasets.options import Options
 from datasets.recording.cameras import is_chosen, key_of
 from datasets.recording.names import list_of, name_of
@@ -22,7 +23,7 @@ from teleop.models import TeleopEvent, TeleopSession
 from videos.models import VideoChunk
 
 MANIFEST_FORMAT = 1
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+NAME = re.compile(NAME_PATTERN)
 BATCH = 500  # sessions a query
 
 

@@ -1,16 +1,19 @@
 """Select sessions for an export, by the filters of GET /sessions or by their ids."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import TooManyFieldsSent
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import Count, Min, Q, QuerySet, Sum
 from django.http import QueryDict
 
+from datasets import manifest
 from datasets.options import Options
 from datasets.recording.cameras import is_chosen
 from datasets.recording.names import list_of
+from datasets.recording.rates import common_rate
 from datasets.types import Refused
 from teleop.frames.data import newest_data_bytes
 from teleop.models import TeleopSession
@@ -19,9 +22,12 @@ from videos.models import VideoChunk
 
 MAX_SESSIONS = 10_000
 MAX_ID = 2**31 - 1
+WITHOUT_RATE = ("mcap", "parquet")  # they have the frames as they were recorded
 CAN_BE_EXPORTED = Q(end_time__isnull=False, frame_count__gt=0)
-PARQUET_SHARE = 0.1  # of the bytes of a frame's JSON: 45 of 460 for 12 joints; MCAP keeps JSON
-INDEX_BYTES = 10  # of a row: its indexes and times
+# Of the bytes of a frame's JSON, 460 for 12 joints, a Parquet file has 45. MCAP keeps JSON.
+PARQUET_SHARE = 0.1
+PARTS_SHARE = 8 / 19  # a number has 8 bytes in the temporary parts of a Parquet export, and about 19 in JSON
+INDEX_BYTES, PARTS_INDEX_BYTES = 10, 24  # of a row: its indexes and times
 
 
 def select(where: str | Mapping[str, Any] = "", session_ids: Sequence[int] | None = None) -> QuerySet[TeleopSession]:
@@ -46,7 +52,8 @@ def select(where: str | Mapping[str, Any] = "", session_ids: Sequence[int] | Non
 def estimate(sessions: QuerySet[TeleopSession], options: Options) -> dict[str, int | float]:
     """Return `sessions`, `episodes` (at least), `hours`, `frames` and `bytes`, from the rows of sessions and films.
 
-    Frames are not read, and films count with the size that they have now.
+    Frames are not read, and films count with the size that they have now. `bytes` is what the disk needs meanwhile:
+    a Parquet export has temporary parts besides its file.
     """
     rows = sessions.order_by().aggregate(
         count=Count("pk"), frame_sum=Sum("frame_count", default=0), time=Sum(DURATION, default=timedelta())
@@ -54,14 +61,40 @@ def estimate(sessions: QuerySet[TeleopSession], options: Options) -> dict[str, i
     chunks = VideoChunk.objects.filter(session__in=sessions.order_by().values("pk")).order_by()
     sizes = chunks.values_list("camera_key").annotate(bytes=Sum("size"))
     films = sum(size for camera, size in sizes if is_chosen(camera, options) and options.format != "parquet")
-    row_bytes = INDEX_BYTES + newest_data_bytes() * (1 if options.format == "mcap" else PARQUET_SHARE)
     return {
         "sessions": rows["count"],
         "episodes": rows["count"],
         "hours": rows["time"].total_seconds() / 3600,
         "frames": rows["frame_sum"],
-        "bytes": round(rows["frame_sum"] * row_bytes) + films,
+        "bytes": round(rows["frame_sum"] * _row_bytes(options)) + films,
     }
+
+
+def _row_bytes(options: Options) -> float:
+    data_bytes = newest_data_bytes()
+    if options.format == "mcap":
+        return INDEX_BYTES + data_bytes
+    parts = PARTS_INDEX_BYTES + PARTS_SHARE * data_bytes if options.format == "parquet" else 0
+    return INDEX_BYTES + PARQUET_SHARE * data_bytes + parts
+
+
+def check_rates(sessions: QuerySet[TeleopSession], options: Options) -> None:
+    """Raise Refused if the sessions have no common rate, those of each robot if each gets its own dataset."""
+    if options.format in WITHOUT_RATE:
+        return
+    rates = sessions.order_by().values_list("robot", "fps").annotate(first=Min("pk")).order_by("-first")
+    of_datasets: dict[str, dict[int, str]] = defaultdict(dict)
+    for robot, fps, first in rates:
+        of_datasets[robot if options.split_by == "robot" else ""][fps] = f"session {first}"
+    for names in of_datasets.values():
+        common_rate(names, options)
+
+
+def check_cameras(sessions: QuerySet[TeleopSession], options: Options) -> None:
+    """Raise Refused if no session has a film of a camera that the options name."""
+    if options.cameras:
+        chunks = VideoChunk.objects.filter(session__in=sessions.order_by().values("pk")).order_by()
+        manifest.check_cameras(set(chunks.values_list("camera_key", flat=True).distinct()), options)
 
 
 def _by_ids(session_ids: Sequence[int]) -> QuerySet[TeleopSession]:

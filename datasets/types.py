@@ -140,7 +140,8 @@ class Episode:
     """A part of a session on the grid. `samples` and `pictures` are computed once, by the grid.
 
     `samples[name]` are positions in the Recording for each row, int64 [length]; columns without missing values share
-    one array, under "". `pictures[camera key]` are positions in Camera.times_us, int64 [length].
+    one array, under "". `pictures[camera key]` are positions in Camera.times_us, int64 [length]. `runs`, with the keys
+    of `samples`, are the positions of the first and last frame between which values may be interpolated.
     """
 
     session_id: int
@@ -150,6 +151,7 @@ class Episode:
     length: int
     samples: dict[str, np.ndarray]
     pictures: dict[str, np.ndarray]
+    runs: dict[str, tuple[int, int]] = field(default_factory=dict)
     repeated_rows: int = 0  # rows that repeat the frame of the row before (fills)
     unused_frames: int = 0  # frames within the episode that no row uses
     largest_offset_us: int = 0  # between a row's time and the time of its frame

@@ -1,5 +1,7 @@
 """Create an export from a request: select its sessions, freeze its manifest, and store it for the background work."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode
 
@@ -24,15 +26,12 @@ def dry_run(values: dict[str, Any]) -> dict[str, Any]:
 def create(values: dict[str, Any], actor: audit.Actor) -> Export:
     """Store the export; raises ValidationError, Conflict and DiskFull."""
     from datasets.manifest import freeze  # here, as it loads NumPy
-    from datasets.types import Refused
 
     sessions, found = _selected(values)
     check_room(found["bytes"])
     options = values["options"]
-    try:
+    with _refusing(_field(values)):
         manifest = freeze(values["name"], sessions, options)
-    except Refused as error:
-        raise ValidationError({"cameras" if options.cameras else _field(values): [str(error)]}) from None
     export = Export(
         name=values["name"],
         format=options.format,
@@ -61,25 +60,40 @@ def _field(values: dict[str, Any]) -> str:
 
 def _selected(values: dict[str, Any]) -> tuple[QuerySet, dict[str, Any]]:
     """Return the sessions and the estimate."""
-    from datasets.selection import estimate, select  # here, as they load NumPy
-    from datasets.types import Refused
+    from datasets.selection import check_cameras, check_rates, estimate, select  # here, as they load NumPy
 
     _check_name(values)
-    try:
+    options = values["options"]
+    with _refusing(_field(values)):
         sessions = select(values.get("where", ""), values.get("sessions"))
+    with _refusing("fps"):
+        check_rates(sessions, options)
+    with _refusing("cameras"):
+        check_cameras(sessions, options)
+    return sessions, estimate(sessions, options)
+
+
+@contextmanager
+def _refusing(field: str) -> Iterator[None]:
+    """Answer a refusal with 400, which names the field."""
+    from datasets.types import Refused
+
+    try:
+        yield
     except Refused as error:
-        raise ValidationError({_field(values): [str(error)]}) from None
-    return sessions, estimate(sessions, values["options"])
+        raise ValidationError({field: [str(error)]}) from None
 
 
 def _check_name(values: dict[str, Any]) -> None:
-    if Export.objects.filter(name=values.get("name")).exists():
+    if Export.objects.filter(name=values.get("name")).exclude(state=Export.State.FAILED).exists():
         raise _taken(values["name"])
 
 
 def _insert(export: Export, actor: audit.Actor) -> None:
+    """Store the export, in place of a failed one of its name."""
     try:
         with transaction.atomic():
+            Export.objects.failed().filter(name=export.name).select_for_update().delete(actor)
             export.save(force_insert=True)
             audit.record(actor, audit.Action.ADDED, [export])
             # After a restore of the database, an export that the backup did not know may have left a dataset here.

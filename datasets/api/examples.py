@@ -52,3 +52,19 @@ DONE = OpenApiExample(
     response_only=True,
     status_codes=["200"],
 )
+REPORT = OpenApiExample(
+    "A report, in parts",
+    {
+        "name": "towels-2026-11",
+        "format": "lerobot-v3.0",
+        "episodes": 63,
+        "rows": 161_955,
+        "hours": 1.499583,
+        "verified": {"rows": 161_955, "values": 2_429_325, "pictures": 323_910, "files": 9},
+        "fills": {"repeated_rows": 12, "unused_frames": 0, "largest_offset_ms": 8.3},
+        "trimmed_seconds": {"gap": 41.2, "too short": 0.1},
+        "warnings": ["session 17: 2 frames are missing, from frame 318 on"],
+    },
+    response_only=True,
+    status_codes=["200"],
+)

@@ -70,7 +70,8 @@ class NewExportSerializer(StrictFields, serializers.Serializer):
         required=False,
         max_length=100,
         validators=Export._meta.get_field("name").validators[:1],
-        help_text=f"A name that no other export has: {NAME_PATTERN}. May be omitted with dry_run.",
+        help_text=f"A name that no other export has, or that a failed one has, which is deleted: {NAME_PATTERN}. "
+        "May be omitted with dry_run.",
     )
     where = JSONValueField(
         {"oneOf": [{"type": "string"}, {"type": "object", "additionalProperties": True}]},
@@ -123,7 +124,7 @@ class EstimateSerializer(serializers.Serializer):
     episodes = serializers.IntegerField(help_text="At least so many: a session with gaps has several.")
     hours = serializers.FloatField(help_text="Time from the first frame to the last one, of all sessions together.")
     frames = serializers.IntegerField(help_text="Stored frames.")
-    bytes = serializers.IntegerField(help_text="Size of the dataset on the disk.")
+    bytes = serializers.IntegerField(help_text="Space on the disk while it is made.")
 
 
 class DryRunSerializer(EstimateSerializer):

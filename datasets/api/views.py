@@ -40,7 +40,7 @@ NOT_DONE = problem("There is no such export, or it is not done.")
         responses={
             202: ExportSerializer,
             200: OpenApiResponse(DryRunSerializer, "The estimate, with dry_run."),
-            409: problem("There is an export with this name."),
+            409: problem("There is an export with this name that has not failed."),
             507: problem("Too little disk space, as a part is reserved for frames; the response gives the sizes."),
         },
         examples=[examples.NEW_EXPORT, examples.BY_IDS, examples.CREATED, examples.DRY_RUN],
@@ -77,6 +77,7 @@ class ExportViewSet(AuditedDestroyMixin, mixins.ListModelMixin, mixins.RetrieveM
         "warnings and the files with their SHA-256. `left_out` names the parts of a report of more than 1 MiB that "
         "are only in export/report.json of the dataset.",
         responses={200: OpenApiTypes.OBJECT, 404: NOT_DONE},
+        examples=[examples.REPORT],
     )
     @action(detail=True)
     def report(self, request, pk):

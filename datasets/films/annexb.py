@@ -55,7 +55,8 @@ def _message(time_us: int, data: bytes, sets: tuple[bytes, ...]) -> Message:
     units = list(h264.units_of(data))
     is_key = any(h264.kind_of(unit) == h264.IDR for unit in units)
     if is_key:
-        units = [*sets, *(unit for unit in units if unit not in sets)]
+        first = [unit for unit in units[:1] if h264.kind_of(unit) == h264.DELIMITER]  # it begins what belongs together
+        units = [*first, *sets, *(unit for unit in units[len(first) :] if unit not in sets)]
     return Message(time_us, h264.with_start_codes(units), is_key)
 
 

@@ -6,7 +6,7 @@ those of several encoders if their numbers differ.
 
 from collections.abc import Iterable, Iterator
 
-IDR, SPS, PPS = 5, 7, 8
+IDR, SPS, PPS, DELIMITER = 5, 7, 8, 9
 LENGTH_BYTES = 4
 START_CODE = b"\0\0\0\1"
 EXTENDED_PROFILES = (100, 110, 122, 144)  # they say the chroma format and bit depths again

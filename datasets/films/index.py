@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from functools import lru_cache
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,9 @@ from datasets.types import Film, Refused
 from videos.film.containers import AVI, MPEG_TS, open_film
 from videos.film.examine import read_pictures
 from videos.film.facts import NoVideo
+
+CACHE_BYTES = 64 * 2**20  # for 30 hours of 30 pictures a second, be it in films of an hour or of ten seconds
+OBJECT_BYTES = 2000  # of an index, beside its numbers
 
 
 class FilmIndex(NamedTuple):
@@ -36,6 +39,10 @@ class FilmIndex(NamedTuple):
         """Check that each packet is shown after the one before it: there are no B-pictures."""
         return bool((np.diff(self.packet_times) > 0).all())
 
+    @property
+    def size_bytes(self) -> int:
+        return OBJECT_BYTES + sum(each.nbytes for each in self if isinstance(each, np.ndarray))
+
     def groups_of(self, numbers: np.ndarray) -> np.ndarray:
         """Return the numbers of the groups of these pictures; -1 before the first key picture."""
         return self.key_times.searchsorted(self.times[numbers], "right") - 1
@@ -48,9 +55,44 @@ class _Packet(NamedTuple):
     is_independent: bool
 
 
-@lru_cache(maxsize=32)  # of an hour it takes 2 MB and 1.5 s
+class _Cache:
+    """Keeps the indexes that were used last, for all threads, up to a number of bytes."""
+
+    def __init__(self, max_bytes: int):
+        self._max_bytes, self._bytes = max_bytes, 0
+        self._found: dict[Film, FilmIndex] = {}  # the one that was used last is the last one
+        self._lock = Lock()
+
+    def get(self, film: Film) -> FilmIndex:
+        """Return the index of the film, which is read if it is not kept."""
+        with self._lock:
+            if index := self._found.pop(film, None):
+                self._found[film] = index
+                return index
+        index = _read(film)
+        with self._lock:
+            self._forget(film)  # another thread may have read it, too
+            self._found[film] = index
+            self._bytes += index.size_bytes
+            while self._bytes > self._max_bytes and len(self._found) > 1:
+                self._forget(next(iter(self._found)))
+        return index
+
+    def _forget(self, film: Film) -> None:
+        if index := self._found.pop(film, None):
+            self._bytes -= index.size_bytes
+
+
+_cache = _Cache(CACHE_BYTES)
+
+
 def index_of(film: Film) -> FilmIndex:
     """Return the index of the film; raises Refused if FFmpeg cannot read it."""
+    return _cache.get(film)
+
+
+def _read(film: Film) -> FilmIndex:
+    """Read all packets of a film; for one of an hour it takes 1.5 s."""
     notes: list[_Packet] = []
     try:
         with open_film(film.path) as (container, demuxer, stream):

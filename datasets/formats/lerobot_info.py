@@ -7,7 +7,7 @@ from typing import Any
 FILES_PER_CHUNK = 1000
 DATA_FILE_MB, VIDEO_FILE_MB = 100, 200  # as LeRobot's recorder
 # The name of info.json until the dataset is verified: readers take a folder without info.json for no dataset.
-INFO_NEW = "meta/info.json.new"
+INFO, INFO_NEW = "meta/info.json", "meta/info.json.new"
 
 
 def splits(is_validation: Sequence[bool]) -> dict[str, str]:

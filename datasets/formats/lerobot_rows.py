@@ -7,6 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from datasets.formats.lerobot_features import arrow_column
+from datasets.grid.times import iso_time, row_times_us
+from datasets.recording.names import name_of
 from datasets.statistics import Statistics, statistics_of
 from datasets.types import Episode, Feature, Layout, Refused, SessionEntry
 
@@ -90,12 +92,13 @@ def check_rows(layout: Layout, entry: SessionEntry, episode: Episode, values: Ma
                 f"{episode.length}"
             )
         if feature.dtype == "float32" and not np.isfinite(rows).all():
-            raise Refused(_not_finite(entry, feature, rows))
+            raise Refused(_not_finite(entry, episode, feature, rows))
 
 
-def _not_finite(entry: SessionEntry, feature: Feature, rows: np.ndarray) -> str:
+def _not_finite(entry: SessionEntry, episode: Episode, feature: Feature, rows: np.ndarray) -> str:
     row, column = np.argwhere(~np.isfinite(rows))[0]
+    time_us = row_times_us(episode.begin_us, episode.fps, episode.length)[row]
     return (
-        f"session {entry.session_id}: {feature.columns[column]} is beyond the numbers of float32 in row {row}; at most "
-        f"{np.finfo(np.float32).max:.1e} expected"
+        f"{name_of(entry)}: {feature.columns[column]} is beyond the numbers of float32 at {iso_time(time_us)} "
+        f"(row {row} of episode {episode.number}); at most {np.finfo(np.float32).max:.1e} expected"
     )

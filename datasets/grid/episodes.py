@@ -29,9 +29,12 @@ def episode_of(
     limits_us = rows_us + half_us
     samples: dict[str, np.ndarray] = {}
     pictures: dict[str, np.ndarray] = {}
+    runs: dict[str, tuple[int, int]] = {}
     for stream in streams:
         found = stream.newest(part.begin_us, limits_us)
         (pictures if stream.is_camera else samples).update(dict.fromkeys(stream.keys, found))
+        if not stream.is_camera:
+            runs.update(dict.fromkeys(stream.keys, stream.run_ends(part.begin_us)))
     used = samples[frames.keys[0]]
     return Episode(
         session_id=session_id,
@@ -41,6 +44,7 @@ def episode_of(
         length=length,
         samples=samples,
         pictures=pictures,
+        runs=runs,
         repeated_rows=_repeated(used),
         unused_frames=_unused(used),
         largest_offset_us=int(np.abs(rows_us - frames.times_us()[used]).max()),

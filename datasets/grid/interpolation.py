@@ -4,9 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.grid.runs import find_runs
-from datasets.grid.sides import sides_of
-from datasets.grid.streams import FRAMES, has_value, run_numbers
+from datasets.grid.streams import FRAMES, has_value
 from datasets.grid.times import SECOND_US, row_times_us
 from datasets.types import Episode, Recording
 
@@ -55,7 +53,7 @@ class Interpolation:
 
     def _find(self, name: str, column: np.ndarray) -> Neighbours:
         rows_us = row_times_us(self._episode.begin_us, self._episode.fps, self._episode.length)
-        positions = self._run(name, column, self._near(rows_us))
+        positions = self._samples(name, column, rows_us)
         times_us = self._recording.times_us[positions]
         before = np.searchsorted(times_us, rows_us, "right") - 1
         rows = np.flatnonzero((before >= 0) & (before < len(times_us) - 1))
@@ -64,21 +62,13 @@ class Interpolation:
         share = (rows_us[rows] - times_us[before]) / (times_us[after] - times_us[before])
         return Neighbours(rows, positions[before], positions[after], share)
 
-    def _near(self, rows_us: np.ndarray) -> slice:
-        """Return the frames that may be neighbours of rows: a session may have many short episodes."""
-        margin_us = self._max_gap_us + SECOND_US  # half the time between frames is less than a second
-        return slice(*np.searchsorted(self._recording.times_us, (rows_us[0] - margin_us, rows_us[-1] + margin_us)))
+    def _samples(self, name: str, column: np.ndarray, rows_us: np.ndarray) -> np.ndarray:
+        """Return the positions of the column's samples in its run, of those that may be neighbours of rows.
 
-    def _run(self, name: str, column: np.ndarray, near: slice) -> np.ndarray:
-        """Return the positions of the column's samples, near the rows, in the run that the episode lies in."""
-        times_us, sides = self._recording.times_us[near], sides_of(self._recording, self._max_gap_us)
-        runs = find_runs(times_us, self._max_gap_us, None if sides is None else sides[near])
-        positions, first = np.arange(near.start, near.stop), self._episode.samples[FRAMES][0]
-        if name in self._episode.samples:
-            is_there = has_value(column[near])
-            numbers = None if sides is None else run_numbers(runs, len(times_us))[is_there]
-            positions, first = positions[is_there], self._episode.samples[name][0]
-            runs = find_runs(times_us[is_there], self._max_gap_us, numbers)
-        place = np.searchsorted(positions, first)
-        number = int(np.searchsorted(runs.firsts, place, "right")) - 1
-        return positions[runs.firsts[number] : runs.lasts[number] + 1]
+        A session may have many short episodes: each looks at its own frames only.
+        """
+        margin_us = self._max_gap_us + SECOND_US  # half the time between frames is less than a second
+        near = np.searchsorted(self._recording.times_us, (rows_us[0] - margin_us, rows_us[-1] + margin_us))
+        first, last = self._episode.runs[name if name in self._episode.runs else FRAMES]
+        positions = np.arange(max(first, near[0]), min(last + 1, near[1]))
+        return positions[has_value(column[positions])] if name in self._episode.runs else positions

@@ -9,18 +9,16 @@ from datasets.grid.streams import Stream
 from datasets.grid.times import SECOND_US
 from datasets.options import Options
 from datasets.recording.names import name_of
-from datasets.types import Layout, Recording, Refused, SessionEntry
+from datasets.types import Recording, Refused, SessionEntry
 
 MAX_RATE_ERROR = 0.02
 MAX_LISTED = 5
-MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 def notes(
     recording: Recording,
     streams: Sequence[Stream],
     steps: Sequence[ClockStep],
-    layout: Layout,
     session: SessionEntry,
     options: Options,
 ) -> list[str]:
@@ -34,7 +32,6 @@ def notes(
         *found["missing_frames"],
         *_rate(recording.indexes, streams[0], session),
         *_rare_samples(streams, options),
-        *_too_large(recording, layout),
     ]
 
 
@@ -81,19 +78,6 @@ def _rare_samples(streams: Sequence[Stream], options: Options) -> list[str]:
                 f"Most samples of {stream.name} are in no episode: they come every {usual_s:.3f} s, and max_gap_s is "
                 f"{options.max_gap_s:g} s."
             )
-    return sentences
-
-
-def _too_large(recording: Recording, layout: Layout) -> list[str]:
-    """Find numbers that float32 does not hold."""
-    names = [name for feature in layout.features if feature.names for name in feature.columns]
-    sentences = []
-    for name in names:
-        column = recording.columns.get(name, np.empty(0))
-        extremes = np.fmax.reduce(column, initial=0.0), np.fmin.reduce(column, initial=0.0)  # NaN does not count
-        largest = max(extremes, key=abs)
-        if abs(largest) > MAX_FLOAT32:
-            sentences.append(f"{name} is up to {largest:g}; beyond {MAX_FLOAT32:.4g} it becomes infinite, as float32.")
     return sentences
 
 

@@ -37,7 +37,7 @@ def plan(
         joined = streams_of(recording, cameras, layout, max_gap_us, join_gaps=True)
         refuse_gaps(joined, parts_of(joined, steps, bounds, TrimList()), max_gap_us, session)
     streams = streams_of(recording, cameras, layout, max_gap_us)
-    warnings = notes(recording, streams, steps, layout, session, options)
+    warnings = notes(recording, streams, steps, session, options)
     trims, episodes = TrimList(), list[Episode]()
     for part in parts_of(streams, steps, bounds, trims):
         episode = episode_of(streams, part, session.session_id, len(episodes), fps, bounds.half_us)

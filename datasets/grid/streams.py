@@ -34,6 +34,12 @@ class Stream(NamedTuple):
         """Return the times of the samples in the run that holds `time_us`."""
         return self.times_us(self.runs.at(time_us))
 
+    def run_ends(self, time_us: int) -> tuple[int, int]:
+        """Return the positions of the first and last frame of the run that holds `time_us`."""
+        run = self.runs.at(time_us)
+        first, last = run.start, run.stop - 1
+        return (first, last) if self.positions is None else (int(self.positions[first]), int(self.positions[last]))
+
     @property
     def spans(self) -> Spans:
         return Spans(self.runs.begins_us, self.runs.ends_us)

@@ -16,9 +16,9 @@ STORED_AS = {"bool": bool, "string": object}
 def values(recording: Recording, episode: Episode, feature: Feature, options: Options) -> np.ndarray:
     """Return the values of a feature for all rows of an episode.
 
-    With names: float32 [length, names], rounded once from float64; a value beyond float32 becomes infinite. Without:
-    [length] of bool, of str as objects, or of float64. A float64 feature without columns is the time of the frame that
-    each row takes, in unix seconds.
+    With names: float32 [length, names], rounded once from float64; a value beyond float32 is infinite here, and writers
+    refuse it. Without: [length] of bool, of str as objects, or of float64. A float64 feature without columns is the
+    time of the frame that each row takes, in unix seconds.
     """
     if not feature.columns:
         return recording.times_us[episode.samples[FRAMES]] / SECOND_US

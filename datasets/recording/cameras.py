@@ -1,8 +1,17 @@
 """Names of cameras: `front` as uploaded and `observation.images.front` in a dataset are the same camera."""
 
+import re
+
 from datasets.options import Options
+from videos.models import CAMERA_KEY, MAX_CAMERA_KEY
 
 PREFIX = "observation.images."
+NAME = re.compile(CAMERA_KEY)
+
+
+def is_name(camera: str) -> bool:
+    """Check that the camera could be uploaded by this name, which names a folder; it may be older than the rule."""
+    return len(camera) <= MAX_CAMERA_KEY and bool(NAME.fullmatch(camera))
 
 
 def key_of(camera: str) -> str:

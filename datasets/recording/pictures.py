@@ -9,7 +9,7 @@ import numpy as np
 
 from datasets.films.sizes import even
 from datasets.options import Options
-from datasets.recording.cameras import is_chosen, key_of
+from datasets.recording.cameras import is_chosen, is_name, key_of
 from datasets.recording.names import list_of, name_of
 from datasets.types import Camera, CameraFeature, Film, FilmEntry, Refused, SessionEntry
 from videos.film.containers import open_film
@@ -48,6 +48,9 @@ def _chosen(entry: SessionEntry, options: Options) -> dict[str, list[VideoChunk]
     names: dict[str, str] = {}
     for camera, chunks in _cameras(entry, options).items():
         key = key_of(camera)
+        if not is_name(camera):
+            allowed = "letters, digits, _ and -, separated by single dots,"
+            raise Refused(f"{name_of(entry)} has a camera {camera!r:.120}; {allowed} expected")
         if key in names:
             raise Refused(f"{name_of(entry)} has cameras {names[key]} and {camera}, which are both {key} in a dataset")
         names[key] = camera

@@ -11,6 +11,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from datasets import build, writing
+from datasets.films import encoder
+from datasets.recording import pictures
 from datasets.tests.entries import BEGIN_S, session_of
 from datasets.tests.film_cameras import painted
 from datasets.tests.film_chunks import chunk_of
@@ -164,6 +166,17 @@ def test_it_keeps_nothing_if_a_value_differs_from_the_recording(session, tmp_pat
     right = writing.values
     monkeypatch.setattr(writing, "values", altered)
     with pytest.raises(CommandError, match="differs from the recording"):
+        call_command("export", tmp_path / "out")
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_it_keeps_nothing_if_a_film_has_another_size(settings, tmp_path, monkeypatch):
+    settings.MEDIA_ROOT = tmp_path / "media"
+    film = painted(tmp_path / "film.mkv", lambda number: bars(number, 65, 49), FPS, "ffv1", pix_fmt="yuv444p")
+    chunk_of(recorded(frames=FPS), film, BEGIN_S, 1)
+    for module in (encoder, pictures):
+        monkeypatch.setattr(module, "even", lambda side: side - 3)
+    with pytest.raises(CommandError, match=r"row 0: \[width, height\] is \[62, 46\]; \[64, 48\] expected"):
         call_command("export", tmp_path / "out")
     assert not list(tmp_path.glob("out*"))
 

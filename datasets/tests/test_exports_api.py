@@ -1,5 +1,7 @@
 """POST, GET and DELETE /exports."""
 
+from unittest.mock import Mock
+
 import pytest
 
 from datasets.models import Export
@@ -80,7 +82,10 @@ def test_a_dry_run_estimates_and_stores_nothing(curator, session):
         ({"where": "", "trim": "marks"}, "trim", "a list of texts expected"),
         ({"where": "", "refuse": ["rain"]}, "refuse", "refuse is 'rain'"),
         ({"where": "", "modality": True}, "modality", "or format lerobot-v2.1"),
-        ({"where": "", "cameras": ["front"]}, "cameras", "front"),
+        ({"where": "", "cameras": ["front"]}, "cameras", "no session has a film of camera front; cameras of these"),
+        ({"where": "", "cameras": ["front"], "dry_run": True}, "cameras", "no session has a film of camera front"),
+        ({"where": "", "fps": 61}, "fps", "fps is 61; at most 60 expected, the fps of session"),
+        ({"where": "", "fps": 61, "dry_run": True}, "fps", "fps is 61; at most 60 expected"),
         ({"where": "", "colour": "red"}, "colour", "unknown field colour"),
         ({"where": "", "name": "no/slash"}, "name", "name must match"),
         ({"where": "", "name": ""}, "name", "blank"),
@@ -104,6 +109,36 @@ def test_it_refuses_a_name_twice(curator, session):
         assert (
             "there is an export with the name towels" in post(curator, 409, name="towels", where="", **body)["detail"]
         )
+
+
+@pytest.mark.parametrize("is_dry", [True, False])
+def test_it_refuses_sessions_of_other_rates_at_once(curator, session, is_dry):
+    TeleopSession.objects.filter(pk=recorded("2").pk).update(fps=30)
+    answer = post(curator, 400, name="towels", where="", dry_run=is_dry)
+    assert answer["fps"][0].startswith("fps is 30 in session ") and not Export.objects.exists()
+    post(curator, name="towels", where="", fps=30)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_replaces_a_failed_export_of_the_name(curator, session):
+    failed = created("towels", state="failed", error="fps is 30 in session 1")
+    failed.partial_folder.mkdir(parents=True)
+    Job.objects.create(kind="export", object_id=failed.pk, attempts=1)
+    post(curator, 200, name="towels", where="", dry_run=True)
+    assert Export.objects.get() == failed
+    made = post(curator, name="towels", where="")
+    assert Export.objects.get().pk == made["id"] != failed.pk
+    assert not Job.objects.exists() and not failed.partial_folder.exists()
+    entries = AuditEntry.objects.order_by("pk").values_list("action", "object_id")
+    assert list(entries) == [("deleted", str(failed.pk)), ("added", str(made["id"]))]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_keeps_a_failed_export_if_the_new_one_is_not_stored(curator, session, monkeypatch):
+    failed = created("towels", state="failed")
+    monkeypatch.setattr("datasets.api.creation.audit.record", Mock(side_effect=[None, RuntimeError]))
+    assert curator.post("/exports", {"name": "towels", "where": ""}).status_code == 500
+    assert Export.objects.get() == failed
 
 
 def test_of_two_requests_at_once_one_gets_the_name(curator, session, monkeypatch):

@@ -27,8 +27,8 @@ def run(command: str, *options: str) -> list[str]:
 
 
 def aged(folder) -> str:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "data.parquet").write_bytes(b"x")
+    """Make an old folder, with a folder in it and no file."""
+    (folder / "data").mkdir(parents=True, exist_ok=True)
     os.utime(folder, (0, 0))
     return f"exports/{folder.name}"
 
@@ -47,13 +47,13 @@ def folders(media):  # noqa: F811
 
 def test_clean_media_lists_folders_without_a_row_or_a_running_job(folders):
     assert run("clean_media") == [
-        *(f"no row for {folder}" for folder in folders), "3 files to delete (use --delete), 0 files are missing",
+        *(f"no row for {folder}" for folder in folders), "3 files and folders to delete (use --delete), 0 are missing",
     ]  # fmt: skip
 
 
 def test_clean_media_deletes_these_folders_alone(folders, media):  # noqa: F811
     before = {path.name for path in (media / "exports").iterdir()}
-    run("clean_media", "--delete")
+    assert run("clean_media", "--delete")[-1] == "3 files and folders deleted, 0 are missing"
     assert {f"exports/{name}" for name in before - {path.name for path in (media / "exports").iterdir()}} == {*folders}
 
 

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from datasets.films.annexb import packets
-from datasets.films.h264 import PPS, SPS, kind_of, units_of_annex_b
-from datasets.tests.film_cameras import ROBOT, camera_of, packets_of
+from datasets.films.h264 import DELIMITER, IDR, PPS, SPS, kind_of, units_of_annex_b, with_lengths
+from datasets.tests.film_cameras import ROBOT, camera_of, damaged, packets_of
 from videos.tests.film_files import FILMS, encoded, number_of
 
 
@@ -31,6 +31,14 @@ def test_it_puts_the_parameters_before_each_key_picture(camera):
         kinds = [kind_of(unit) for unit in units_of_annex_b(message.data)]
         assert message.is_key == (number % 10 == 0)
         assert (kinds[:2] == [SPS, PPS]) == message.is_key
+
+
+def test_it_puts_the_parameters_behind_a_delimiter(camera, tmp_path):
+    delimiter = with_lengths([bytes([DELIMITER, 0xF0])])
+    film = damaged(camera.films[0].path, tmp_path / "film.mp4", 10, lambda packet: delimiter + packet)
+    messages = list(packets(camera_of(film)))
+    assert [kind_of(unit) for unit in units_of_annex_b(messages[10].data)] == [DELIMITER, SPS, PPS, IDR]
+    assert shown(messages) == [*range(30)]
 
 
 def test_it_copies_the_pictures(camera):

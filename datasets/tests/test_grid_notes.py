@@ -45,12 +45,3 @@ def test_it_reports_no_rate_for_a_pause():
     rows = times(300, 30)
     rows[150:] += 5_000_000
     assert planned(recording(rows)).warnings == []
-
-
-def test_it_reports_numbers_beyond_float32():
-    frames = recording(
-        times(4, 30), elbow=[1, -1e39, 3e38, np.nan], wrist=[3.4e38, 0, 0, 0], mode=np.full(4, "a", object)
-    )
-    assert planned(frames).warnings == [
-        "observation.elbow is up to -1e+39; beyond 3.403e+38 it becomes infinite, as float32."
-    ]

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datasets.grid.plan import plan
+from datasets.grid.times import row_times_us
 from datasets.grid.values import values
 from datasets.options import Options
 from datasets.tests.grid_sessions import T0_US, camera, layout_of, recording, session
-from datasets.types import Recording
+from datasets.types import Plan, Recording
 
 pytestmark = pytest.mark.once
 NAN = float("nan")
@@ -43,10 +44,11 @@ def cases(draw) -> Case:
     times_us = T0_US + with_some(draw, np.arange(count) * row_us, odd)
     times_us += draw(st.sampled_from([0, 1, 7, 1000])) * np.arange(count) * 7919 % (row_us // 3)  # jitter
     indexes = with_some(draw, np.arange(count), st.sampled_from([1, 2, 5]))
-    sparse = np.arange(count) / 7
+    moved = np.maximum(np.arange(count), draw(st.sampled_from([0, 0, count // 2])))  # idle until then
+    sparse = moved / 7
     for begin, length in draw(st.lists(st.tuples(st.integers(0, count), st.integers(1, 12)), max_size=2)):
         sparse[begin : begin + length] = np.nan
-    frames = recording(times_us, indexes, dense=np.sin(np.arange(count)), sparse=sparse)
+    frames = recording(times_us, indexes, dense=np.sin(moved), sparse=sparse)
     cameras = [camera(name, draw(pictures(times_us, row_us))) for name in draw(st.sampled_from(["", "a", "ab"]))]
     begin_us, end_us = int(times_us.min()), int(times_us.max())
     outside = (begin_us - 10**9, end_us + 10**9)
@@ -191,15 +193,37 @@ def test_it_computes_the_values_of_the_rules(case: Case):
             assert table[:, number].tolist() == np.array(expected, np.float32).tolist()
 
 
-@settings(max_examples=40)
+class Piece(NamedTuple):
+    """A trim, or the rows of an episode, which its part may exceed."""
+
+    begin_us: int
+    end_us: int
+    is_episode: bool
+
+
+def pieces_of(result: Plan, frames: Recording) -> list[Piece]:
+    """Return episodes and trims in the order of time, between two trims of no length at the ends of the session."""
+    pieces = [Piece(each.begin_us, each.end_us, False) for each in result.trims]
+    for each in result.episodes:
+        pieces.append(Piece(each.begin_us, int(row_times_us(each.begin_us, each.fps, each.length)[-1]), True))
+    # A trim may be shorter than the half frame by which rows exceed their part; the middles are in order even then.
+    pieces.sort(key=lambda piece: piece.begin_us + piece.end_us)
+    begin_us, end_us = int(frames.times_us[0]), int(frames.times_us[-1])
+    return [Piece(begin_us, begin_us, False), *pieces, Piece(end_us, end_us, False)]
+
+
+@settings(max_examples=100)
 @given(cases(), st.booleans())
-def test_its_trims_and_episodes_follow_each_other(case: Case, is_idle: bool):
+def test_it_covers_the_session_with_trims_and_episodes(case: Case, is_idle: bool):
     result = made(case, trim=("marks", "idle") if is_idle else ("marks",))[0]
-    begin_us, end_us = int(case.frames.times_us[0]), int(case.frames.times_us[-1])
-    parts = [(each.begin_us, each.begin_us + (each.length - 1) * 10**6 // each.fps) for each in result.episodes]
-    trims = [(each.begin_us, each.end_us) for each in result.trims]
-    assert all(begin_us <= begin <= end <= end_us for begin, end in trims)
-    assert all(one[1] <= other[0] for one, other in pairwise(trims))
-    for begin, end in parts:
-        assert not [trim for trim in trims if trim[0] < end - 10**6 and trim[1] > begin + 10**6]
-    assert parts or trims
+    half_us, row_us = 500_000 // case.session_fps, 10**6 // case.fps + 1
+    times_us = case.frames.times_us
+    for one, other in pairwise(pieces_of(result, case.frames)):
+        hole_us = other.begin_us - one.end_us
+        if one.is_episode:
+            assert -half_us <= hole_us <= row_us  # the next row would be after the end of the part
+        elif other.is_episode:
+            assert -half_us <= hole_us <= case.max_gap_us
+            assert not ((times_us > one.end_us) & (times_us < other.begin_us)).any()  # its first row is a frame
+        else:
+            assert hole_us == 0

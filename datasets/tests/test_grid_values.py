@@ -102,6 +102,17 @@ def test_it_does_not_interpolate_across_a_step_of_the_clock():
     assert all(table.max() <= last for table, last in zip(tables, (9, 19, 39), strict=True))
 
 
+def test_it_does_not_search_the_session_again_for_each_episode():
+    rows = times(40, 10)
+    rows[20] -= 1_010_000
+    frames = recording(rows, elbow=np.arange(40.0))
+    options = {"fps": 10, "rows_fps": 7, "interpolate": ("*",)}
+    episode = planned(frames, **options).episodes[-1]
+    unordered = frames._replace(indexes=None)  # the order of indexes tells where the clock was set back
+    table = values(unordered, episode, layout_of(frames).features[0], Options(interpolate=("*",)))
+    assert table.tolist() == rows_of(frames, number=-1, **options).tolist()
+
+
 def test_it_interpolates_over_frames_in_which_a_joint_has_no_value():
     elbow = np.array([0, np.nan, np.nan, 3, 4])
     frames = recording(times(5, 30), wrist=np.zeros(5), elbow=elbow)

@@ -11,12 +11,12 @@ from datasets.recording.frames import read
 from datasets.recording.layout import (
     check_layout,
     check_same_layout,
-    common_fps,
     differences,
     layout_of,
     sample_of,
 )
 from datasets.recording.names import name_of
+from datasets.recording.rates import common_fps
 from datasets.tests.entries import entry, entry_of, session_of
 from datasets.types import CameraFeature, Feature, Layout, Recording, Refused
 

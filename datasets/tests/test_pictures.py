@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from datasets.options import Options
+from datasets.recording.frames import read
+from datasets.recording.layout import layout_of
 from datasets.recording.pictures import camera_features, cameras_of, left_out
 from datasets.tests.entries import BEGIN_S, entry_of, session_of
+from datasets.tests.film_cameras import painted
 from datasets.tests.film_chunks import chunk_of, grid_us
 from datasets.types import Camera, CameraFeature, Refused
 from videos.models import VideoChunk
@@ -97,6 +100,14 @@ def test_it_refuses_two_cameras_of_one_key(recorded):
         cameras_of(entry_of(recorded), Options())
 
 
+@pytest.mark.parametrize("camera", ["../../x", "a/b", "", "front.", "front\n"])
+def test_it_refuses_a_camera_that_cannot_name_a_folder(recorded, camera: str):
+    chunk_of(recorded, FILMS / "seg_1.mp4", BEGIN_S, 5, camera)
+    for find in (cameras_of, camera_features):
+        with pytest.raises(Refused, match=rf"session {recorded.pk} .*has a camera .*; letters, digits"):
+            find(entry_of(recorded), Options())
+
+
 @pytest.mark.parametrize("is_probed", [True, False])
 def test_depth_is_left_out_with_a_warning(recorded, is_probed: bool):
     chunk_of(recorded, FILMS / "depth_hevc_gray12.mp4", BEGIN_S, 10, "depth", is_probed)
@@ -113,6 +124,15 @@ def test_an_unprobed_film_has_the_same_times(recorded):
     assert found.times_us.tolist() == known.times_us.tolist()
     assert found.films == known.films and found.films[0].sha256 == chunk.sha256
     assert camera_features(entry_of(recorded), Options()) == [CameraFeature("observation.images.front", 480, 640)]
+
+
+@pytest.mark.parametrize("is_probed", [True, False])
+def test_a_camera_of_an_odd_size_has_that_of_its_films_in_a_dataset(recorded, tmp_path: Path, is_probed: bool):
+    film = painted(tmp_path / "odd.mkv", lambda number: np.zeros((49, 65, 3), np.uint8), 3, "ffv1", pix_fmt="yuv444p")
+    chunk_of(recorded, film, BEGIN_S, 1, is_probed=is_probed)
+    entry, expected = entry_of(recorded), [CameraFeature("observation.images.front", 48, 64)]
+    assert camera_features(entry, Options()) == expected
+    assert [*layout_of(read(entry), cameras_of(entry, Options()), entry, Options()).cameras] == expected
 
 
 def test_it_names_a_missing_film_file(recorded):
@@ -151,9 +171,9 @@ def test_it_names_a_deleted_film(recorded):
     chunk = chunk_of(recorded, FILMS / "seg_1.mp4", BEGIN_S, 5)
     entry = entry_of(recorded)
     VideoChunk.objects.all().delete()
-    for read in (cameras_of, camera_features):
+    for find in (cameras_of, camera_features):
         with pytest.raises(Refused, match=f"video {chunk.pk} of camera front was deleted"):
-            read(entry, Options())
+            find(entry, Options())
 
 
 def test_it_refuses_films_of_different_sizes(recorded, tmp_path: Path):

@@ -7,7 +7,7 @@ import pytest
 
 from datasets import selection
 from datasets.options import Options
-from datasets.selection import estimate, select
+from datasets.selection import check_cameras, check_rates, estimate, select
 from datasets.types import Refused
 from robots.models import Robot
 from teleop.models import TeleopSession
@@ -154,10 +154,50 @@ def test_it_estimates_an_export(django_assert_max_num_queries):
     size = found.pop("bytes")
     assert found == {"sessions": 2, "episodes": 2, "hours": 1.0, "frames": 108_000}
     assert estimate(select(), Options(cameras=("front",)))["bytes"] == size - 2 * 10**6
-    assert estimate(select(), Options(format="parquet"))["bytes"] == size - 4 * 10**6
     assert 4 * 10**6 < size < 20 * 10**6
 
 
 def test_an_estimate_of_steady_time_leaves_steps_of_the_clock_out():
     make("stepped", 7200, steady_duration=timedelta(hours=1))
     assert estimate(select(), Options())["hours"] == 1.0
+
+
+def test_an_estimate_of_parquet_has_no_films_and_has_the_temporary_values(monkeypatch):
+    """Of 460 bytes of JSON, 24 values have 192 bytes in the temporary parts, and 46 in the file."""
+    monkeypatch.setattr(selection, "newest_data_bytes", lambda: 460.0)
+    film(make("session", frame_count=1000), "front")
+    assert estimate(select(), Options(format="parquet"))["bytes"] == pytest.approx(1000 * (192 + 46 + 34), rel=0.03)
+
+
+def film(session: TeleopSession, camera: str) -> None:
+    times = {"start_timestamp": 0, "end_timestamp": 1}
+    VideoChunk.objects.create(session=session, robot_id=session.robot_id, camera_key=camera, size=10**6, **times)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (Options(), "fps is 30 in session {0}, 60 in session {2}; one rate expected: give fps, at most 30"),
+        (Options(fps=31), "fps is 31; at most 30 expected, the fps of session {0}"),
+        (Options(split_by="robot"), "fps is 30 in session {0}, 60 in session {2}; one rate expected"),
+    ],
+)
+def test_it_refuses_rates_that_make_no_dataset(options, sentence: str, django_assert_num_queries):
+    rates = [("arm", 30), ("arm", 30), ("arm", 60), ("leg", 50)]
+    ids = [make(f"{pk}", 90, robot, fps=fps).pk for pk, (robot, fps) in enumerate(rates)]
+    sessions = select("", ids[: 4 if options.split_by else 3])
+    with django_assert_num_queries(1), pytest.raises(Refused, match=sentence.format(*ids)):
+        check_rates(sessions, options)
+
+
+@pytest.mark.parametrize("options", [Options(fps=30), Options(split_by="robot"), Options(format="mcap")])
+def test_it_accepts_rates_that_make_a_dataset(options):
+    make("arm", fps=30), make("leg", robot="leg", fps=60)
+    check_rates(select("min_duration=1"), options)
+
+
+def test_it_refuses_cameras_that_no_session_has():
+    film(make("first"), "front"), film(make("other", robot="leg"), "wrist")
+    check_cameras(select(), Options(cameras=("observation.images.front", "wrist")))
+    with pytest.raises(Refused, match="no session has a film of camera wrist; cameras of these sessions: front"):
+        check_cameras(select("robot=arm"), Options(cameras=("wrist",)))

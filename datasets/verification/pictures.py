@@ -23,7 +23,7 @@ SLOW_CHANGE, SLOW_EVIDENCE = 4, 3000
 
 
 def size_in_dataset(frame: av.VideoFrame) -> tuple[int, int]:
-    """Return width and height of a film of such pictures: 4:2:0 has pairs of pixels, so the last odd one is left out."""
+    """Return width and height of a film of such pictures: pixels share colours in pairs, so an odd one is left out."""
     return frame.width - frame.width % 2, frame.height - frame.height % 2
 
 

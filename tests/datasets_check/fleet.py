@@ -1,4 +1,4 @@
-"""A small fleet in the database: arms with and without films, clocks that jitter, a gap of 2 s, a film that comes late.
+"""A small fleet in the database: the kinds of robots, clocks and films that a dataset can be made of.
 
 Django has to be set up before this module is imported.
 """
@@ -14,13 +14,13 @@ from django.core.files import File
 
 from robots.models import Robot
 from teleop.models import TeleopFrame, TeleopSession
-from tests.datasets_check.numbered_films import B_FRAMES, COPIED, MPEG4, Encoding, film
+from tests.datasets_check.numbered_films import AV1, B_FRAMES, COPIED, IRREGULAR, MPEG4, OFFSET_AV1, Encoding, film
 from videos.film.examine import examine
 from videos.models import VideoChunk
 
 BEGIN = datetime(2026, 1, 5, 8, tzinfo=UTC)
 SO101 = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
-JITTER_S = 0.004
+JITTER_S, LARGE_JITTER_S = 0.004, 0.025  # the large one is more than half a frame at 30 Hz
 Frame = Callable[[float], dict[str, Any]]
 
 
@@ -44,7 +44,9 @@ def fill() -> dict[str, list[int]]:
             _session("arm-2", cube, _so101, [*_steady(120, 30), *_steady(130, 30, begin=5.98)], _seam()),
         ],
         "bimanual": [_session("two-arms", fold, _two_arms, _steady(230, 60), [Shot("top", 0, 120, COPIED)], fps=60)],
-        "lists": [_session("wheels", {}, _lists, _steady(150, 60), [], fps=60)],
+        "lists": [_session("wheels", {}, _lists, [*_steady(110, 60), *_steady(105, 60, begin=3.85)], [], fps=60)],
+        "lekiwi": [_session("kiwi", cube, _lekiwi, _steady(120, 30, jitter_s=LARGE_JITTER_S), _clocks())],
+        "one-joint": [_session("gripper", cube, _one_joint, _steady(120, 59.3), [Shot("top", 0, 75, OFFSET_AV1)], 60)],
     }
 
 
@@ -58,10 +60,15 @@ def _seam() -> list[Shot]:
     return [Shot("front", 0, 150, COPIED), Shot("front", 150, 170, COPIED), Shot("wrist", 0, 320, MPEG4)]
 
 
-def _steady(count: int, fps: int, begin: float = 0.0) -> list[float]:
+def _clocks() -> list[Shot]:
+    """Return a film in AV1, and one whose pictures have the times of the camera's clock."""
+    return [Shot("front", 0, 130, AV1), Shot("wrist", 0, 130, IRREGULAR)]
+
+
+def _steady(count: int, fps: float, begin: float = 0.0, jitter_s: float = JITTER_S) -> list[float]:
     """Return times of frames, in seconds after the start, that a computer's scheduler has shifted a little."""
-    noise = np.random.default_rng(count).uniform(-JITTER_S, JITTER_S, count) * (np.arange(count) > 0)
-    return (begin + np.arange(count) / fps + noise).tolist()
+    noise = np.random.default_rng(count).uniform(-jitter_s, jitter_s, count) * (np.arange(count) > 0)
+    return sorted((begin + np.arange(count) / fps + noise).tolist())
 
 
 def _so101(t: float) -> dict[str, Any]:
@@ -79,6 +86,18 @@ def _two_arms(t: float) -> dict[str, Any]:
         }
         for part, joints in ((part, list(values.items())) for part, values in one.items())
     }
+
+
+def _lekiwi(t: float) -> dict[str, Any]:
+    """Return an arm on a base with wheels."""
+    base = {"x.vel": 0.1 * math.sin(t), "y.vel": 0.05 * math.sin(3 * t), "theta.vel": 30 * math.cos(t)}
+    return {
+        part: {f"arm_{joint}": value for joint, value in values.items()} | base for part, values in _so101(t).items()
+    }
+
+
+def _one_joint(t: float) -> dict[str, Any]:
+    return {"observation": {"gripper.pos": 50 + 50 * math.sin(t)}, "action": {"gripper.pos": 50 + 50 * math.cos(t)}}
 
 
 def _lists(t: float) -> dict[str, Any]:

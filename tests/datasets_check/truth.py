@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from teleop.models import TeleopFrame, TeleopSession
+from tests.datasets_check.numbered_films import offsets_s
 from videos.models import VideoChunk
 
 
@@ -42,14 +43,16 @@ def _flat(value: Any, path: str = "") -> dict[str, Any]:
 
 
 def _pictures(session: TeleopSession) -> dict[str, list[list[int]]]:
-    """Return time and number of each picture by camera; a film of this fleet shows n at n / rate after the start."""
+    """Return time and number of each picture by camera; numbered_films.py has the times."""
     found: dict[str, list[list[int]]] = {}
     begin_s = min(frame.timestamp.timestamp() for frame in TeleopFrame.objects.filter(session=session)[:1])
     for chunk in VideoChunk.objects.filter(session=session).order_by("start_timestamp"):
-        first = round((chunk.start_timestamp - begin_s) * chunk.rate)
-        count = round((chunk.end_timestamp - chunk.start_timestamp) * chunk.rate)
+        fps = round(chunk.rate)
+        first = round((chunk.start_timestamp - begin_s) * fps)
+        count = round((chunk.end_timestamp - chunk.start_timestamp) * fps)
+        offsets = offsets_s(count, fps, is_irregular=not chunk.is_evenly_spaced)
         found.setdefault(chunk.camera_key, []).extend(
-            [_us(chunk.start_timestamp + n / chunk.rate), first + n] for n in range(count)
+            [_us(chunk.start_timestamp + offset_s), number] for number, offset_s in enumerate(offsets, first)
         )
     return found
 

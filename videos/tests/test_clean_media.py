@@ -44,12 +44,12 @@ def test_it_lists_orphaned_files_and_deletes_none(kept, lost, media):
     before = files(media)
     printed = clean()
     assert [line.removeprefix("no row for ") for line in printed.splitlines()[:-1]] == lost
-    assert "2 files to delete (use --delete), 0 files are missing" in printed
+    assert "2 files and folders to delete (use --delete), 0 are missing" in printed
     assert files(media) == before
 
 
 def test_it_deletes_orphaned_files_with_the_delete_option(kept, lost, media):
-    assert "2 files deleted" in clean("--delete")
+    assert "2 files and folders deleted" in clean("--delete")
     assert files(media) == sorted(["videos/17/front/new.mp4", kept])
 
 
@@ -64,7 +64,7 @@ def test_it_knows_the_poster_and_the_proxy_of_a_row(kept, media):
         (media / name).parent.mkdir(parents=True, exist_ok=True)
         (media / name).write_bytes(b"x")
         os.utime(media / name, (0, 0))
-    assert "2 files deleted, 0 files are missing" in clean("--delete")
+    assert "2 files and folders deleted, 0 are missing" in clean("--delete")
     assert files(media) == sorted(chunk.file_names)
 
 
@@ -74,7 +74,7 @@ def test_it_lists_missing_posters_and_proxies(kept):
     assert clean().splitlines() == [
         f"no file for video {chunk.pk} of session {chunk.session_id}: {chunk.poster_name}",
         f"no file for video {chunk.pk} of session {chunk.session_id}: {chunk.proxy_name}",
-        "0 files to delete (use --delete), 2 files are missing",
+        "0 files and folders to delete (use --delete), 2 are missing",
     ]
     assert not any(kind.due() for kind in (PROBE, POSTER, PROXY))
 
@@ -97,7 +97,7 @@ def test_it_lists_rows_with_missing_files_and_keeps_them(kept, media):
 
 
 def test_it_reports_zero_files_without_uploads():
-    assert clean("--delete") == "0 files deleted, 0 files are missing\n"
+    assert clean("--delete") == "0 files and folders deleted, 0 are missing\n"
 
 
 @pytest.mark.parametrize("hours", ["0.5", "0", "-1", "nan", "inf", "soon", "99999"])

@@ -53,7 +53,7 @@ class Command(FormatCheckedCommand):
         )
         parser.add_argument("--trim", type=names, metavar="PARTS", help=f"of {', '.join(TRIMS)}; default: marks")
         parser.add_argument("--cameras", type=names, metavar="NAMES", help="default: all; '' exports no films")
-        parser.add_argument("--video-codec", choices=CODECS, help=f"of all films; others are encoded anew; {defaults.video_codec}")
+        parser.add_argument("--video-codec", choices=CODECS, help=f"only such films are copied; {defaults.video_codec}")
         parser.add_argument("--split-by", choices=["robot"], help="write a dataset for each robot")
         parser.add_argument("--validation", type=float, metavar="SHARE", help="share of the sessions; default: 0")
         parser.add_argument("--capture-times", action="store_true", default=None, help="add the frames' true times")

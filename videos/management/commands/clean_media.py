@@ -42,10 +42,10 @@ class Command(FormatCheckedCommand):
 
     def handle(self, *args, delete, older_than, **options):
         before = timezone.now() - older_than
-        files = self._clean(before, delete) + self._clean_exports(before, delete)
+        count = self._clean(before, delete) + self._clean_exports(before, delete)
         missing = self._list_missing(delete)
         done = "deleted" if delete else "to delete (use --delete)"
-        self.stdout.write(f"{files} files {done}, {missing} files are missing")
+        self.stdout.write(f"{count} files and folders {done}, {missing} are missing")
 
     def _clean(self, before: datetime, delete: bool) -> int:
         count = 0
@@ -57,13 +57,12 @@ class Command(FormatCheckedCommand):
         return count
 
     def _clean_exports(self, before: datetime, delete: bool) -> int:
-        """Count the files in the folders."""
         count = 0
         for folder in folders_without_row(before):
             self.stdout.write(f"{'deleted' if delete else 'no row for'} {folder.relative_to(settings.MEDIA_ROOT)}")
-            count += sum(path.is_file() for path in (folder, *folder.rglob("*")))
             if delete:
                 shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
+            count += 1
         return count
 
     def _list_missing(self, repair: bool) -> int:
