@@ -14,6 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from datasets.formats.lerobot_info import INFO, INFO_NEW
 from datasets.manifest import Manifest, check_unchanged, split
 from datasets.report import make_report, write_report
@@ -32,6 +34,7 @@ def build(manifest: Manifest, target: Path, report: Report = lambda progress: No
 
     With `split_by` robot the target has a dataset for each robot in a folder of its own.
     """
+    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own pool keeps what it has freed
     target = target.resolve()  # `.` has no name, and a link to a folder cannot be replaced by one
     check_target(target)
     with _partial_folder(target) as partial:

@@ -61,7 +61,9 @@ def _merged(begins: np.ndarray, ends: np.ndarray, codes: np.ndarray, names: list
     touches = begins[1:] == ends[:-1]
     between = np.flatnonzero((codes[1:-1] == 0) & (codes[:-2] == codes[2:]) & touches[:-1] & touches[1:]) + 1
     codes[between] = codes[between - 1]
-    firsts = np.flatnonzero(np.concatenate(([True], ~touches | (codes[1:] != codes[:-1]))))
+    is_first = np.ones(len(begins), bool)  # without a short part between them, an episode is between two trims
+    is_first[between] = is_first[between + 1] = False
+    firsts = np.flatnonzero(is_first)
     lasts = np.append(firsts[1:] - 1, len(begins) - 1)
     for begin, end, code in zip(begins[firsts], ends[lasts], codes[firsts], strict=True):
         yield Trim(int(begin), int(end), names[code])

@@ -156,3 +156,10 @@ def test_it_does_not_take_a_step_for_a_gap():
     rows = times(60, 30)
     rows[30:] -= 500_000
     assert len(planned(recording(rows), on_gap="refuse").episodes) == 2
+
+
+def test_it_keeps_trims_on_both_sides_of_an_episode_apart():
+    pictures = camera("front", times(3, 2.5, begin_s=0.1))  # alone in their runs; the rows exceed the first by 0.1 s
+    made = planned(recording(times(2, 5)), [pictures], fps=5)
+    assert spans_s(made) == [(0, 0.2)]
+    assert trims_s(made) == [(0, 0.1, "camera front"), (0.1, 0.2, "camera front")]
