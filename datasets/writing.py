@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from datasets.films.writer import FilmSpan, FilmWriter
 from datasets.formats.lerobot_info import VIDEO_FILE_MB
 from datasets.formats.lerobot_v3 import LeRobotV3Writer
@@ -107,16 +109,23 @@ class LeRobotFolder:
     def add(
         self, entry: SessionEntry, episodes: list[Episode], recording: Recording, cameras: list[Camera]
     ) -> list[Spans]:
-        """Write the episodes of a session; return where the pictures of each are."""
+        """Write the episodes of a session; return where the pictures of each are. The recording is empty then."""
         self._film_rows = 0
-        return [self._add_episode(entry, episode, recording, cameras) for episode in episodes]
+        spans = []
+        for episode in episodes:
+            rows = {each.key: values(recording, episode, each, self._options) for each in self._layout.features}
+            if episode is episodes[-1]:
+                recording.columns.clear()  # of a long session as large as the tables that are written now
+            spans.append(self._add_episode(entry, episode, rows, cameras))
+        return spans
 
-    def _add_episode(self, entry: SessionEntry, episode: Episode, recording: Recording, cameras: list[Camera]) -> Spans:
+    def _add_episode(
+        self, entry: SessionEntry, episode: Episode, rows: dict[str, np.ndarray], cameras: list[Camera]
+    ) -> Spans:
         films = {
             camera.key: self._threads.submit(self._films[camera.key].add, camera, episode.pictures[camera.key])
             for camera in cameras
         }
-        rows = {feature.key: values(recording, episode, feature, self._options) for feature in self._layout.features}
         self._wait(entry, set(films.values()))
         try:
             spans = {key: film.result() for key, film in films.items()}
