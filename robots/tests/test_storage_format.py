@@ -36,6 +36,8 @@ def defaults(parser: ArgumentParser) -> dict:
     """Return the command's options as if nothing was given, required arguments included."""
     for action in parser._actions:
         action.required = False
+    for group in parser._mutually_exclusive_groups:
+        group.required = False
         if not action.option_strings:
             action.nargs = "?"
     return vars(parser.parse_args([]))
