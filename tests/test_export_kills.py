@@ -52,9 +52,8 @@ def test_a_killed_export_leaves_nothing_visible_and_the_next_one_completes(envir
             try:
                 process.wait(random.uniform(0.3, 0.98) * lasts_s)
             except subprocess.TimeoutExpired:
-                assert not target.exists()
                 process.send_signal(signal.SIGKILL)
-        if target.exists():  # it was faster than the first one
+        if target.exists():  # it was killed after the rename, or was faster than the first one
             assert hashes(target) == hashes(whole)
             target.rename(tmp_path / f"done-{time.monotonic_ns()}")
     assert start(target, environment, *again).wait() == 0
