@@ -108,9 +108,10 @@ class WebSocketProtocol(WebSocketOutput):
             self._send_answers()
 
     def _is_simple(self) -> bool:
-        return (
-            self.state == self.STATE_OPEN and not self.data and not self.inside_message and not self.autoPingTimeoutCall
-        )
+        """Check that the next byte begins a message; a control frame may be there in part (current_frame)."""
+        if self.state != self.STATE_OPEN or self.autoPingTimeoutCall:
+            return False
+        return not self.data and not self.inside_message and self.current_frame is None
 
     def consumeData(self):
         """Leave autobahn after a message that was split over two reads, and when the budget is spent.

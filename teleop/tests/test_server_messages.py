@@ -105,6 +105,11 @@ def looks_like(payload: bytes) -> bytes:
     return bytes((0x82, 0x80 + len(payload), 0, 0, 0, 0)) + payload
 
 
+def ping_of(payload: bytes) -> bytes:
+    """Return a ping masked with zeros."""
+    return bytes((0x89, 0x80 + len(payload), 0, 0, 0, 0)) + payload
+
+
 TEXT = one(Opcode.TEXT, b"hello")
 
 
@@ -116,6 +121,7 @@ TEXT = one(Opcode.TEXT, b"hello")
         pytest.param(one(Opcode.TEXT, b"he", fin=False) + TEXT, id="a message between fragments"),
         pytest.param(fragments([b"he", TEXT, b"lo"], one(Opcode.PING, b"?")) + TEXT, id="fragments"),
         pytest.param(TEXT + one(Opcode.CLOSE, b"\x03\xe8") + TEXT, id="a message after the close"),
+        pytest.param(TEXT + ping_of(one(Opcode.TEXT, b"")) + TEXT, id="a message in a ping"),
         pytest.param(TEXT + one(Opcode.TEXT, b"\xff") + TEXT, id="no UTF-8"),
         pytest.param(TEXT + b"\x81\x05hello" + TEXT, id="no mask"),
     ],
