@@ -111,7 +111,7 @@ class Tar:
         if self._open is None or self._open[0] != number:
             self.close()
             try:
-                self._open = number, open(self._members[number].path, "rb")  # noqa: SIM115 - closed by close()
+                self._open = number, open(self._members[number].path, "rb")  # noqa: SIM115 - open between two reads; close() closes it
             except FileNotFoundError as error:
                 raise Changed(f"{error.filename} was deleted") from None
         return self._open[1]

@@ -79,7 +79,7 @@ def _built(export: Export, report: Report) -> dict[str, Any]:
     make_folder(export.folder.parent)
     try:
         return build(Manifest.from_json(export.manifest), export.folder, _reporting(export, report))
-    except Exception as error:  # a request that deletes the export deletes the folder in which this writes
+    except Exception as error:  # any library fails if a request deletes the export, and so the folder, meanwhile
         if not isinstance(error, Deleted) and not _row_of(export).exists():
             raise Deleted from error
         raise

@@ -195,7 +195,7 @@ def _in_order(name: str, entries: list[SessionEntry], options: Options) -> tuple
 
 
 def _validation(name: str, entries: list[SessionEntry], share: float) -> list[int]:
-    """Return the ids with the least hashes: the same for the same name, and no session has a say in it.
+    """Return the ids with the least hashes of name and id: a choice like a random one, and the same every time.
 
     At least one session is for validation if a share is asked for, and at least one is for training.
     """

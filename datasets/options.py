@@ -1,4 +1,4 @@
-"""What an export is asked for, checked. The command line, REST and a manifest all give the same names."""
+"""Check the options of an export. The command line, REST and a manifest use the same names."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -14,7 +14,7 @@ MAX_FPS, MIN_GAP_S, MAX_GAP_S = 1000, 0.001, 60.0
 
 
 class OptionError(ValueError):
-    """An option has an unusable value; `field` is its name, and the message says what was expected."""
+    """An option has an unusable value. `field` is its name; the message has the value and the expected ones."""
 
     def __init__(self, field: str, value: Any, expected: str):
         self.field = field

@@ -1,4 +1,4 @@
-"""Report what a dataset contains, what was left out of it and why, and what its verification compared.
+"""Report the content of a dataset, the parts that were left out with the reasons, and the counts of its verification.
 
 The same manifest gives the same report: it has no present time and no path of this machine.
 """

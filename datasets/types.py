@@ -77,7 +77,7 @@ class CameraFeature(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """What all sessions of a dataset have in common; `differences` in datasets/recording/layout.py compares two."""
+    """The features, cameras and units of a dataset; all its sessions have the same (datasets/recording/layout.py)."""
 
     features: tuple[Feature, ...]
     cameras: tuple[CameraFeature, ...]

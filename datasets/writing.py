@@ -31,7 +31,7 @@ RECORDING_WRITERS = {"mcap": McapWriter, "parquet": ParquetWriter}
 
 
 class Written(NamedTuple):
-    """The result: sessions with the hashes of their frames, their plans, and the films of each episode.
+    """The sessions with the hashes of their frames, their plans, and the films of each episode.
 
     The episodes of the plans are without `samples` and `pictures`, whose arrays are as large as the dataset.
     """

@@ -74,7 +74,7 @@ class Form:
 
 
 class Header:
-    """What all encoders for pictures of one form have in common: a stream, and the sets that decoders have to know."""
+    """The stream and the parameter sets (SPS, PPS) that are the same for all encoders of pictures of one form."""
 
     def __init__(self, codec: str, fps: int, form: Form):
         file = BytesIO()

@@ -19,7 +19,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class EpisodeNotes:
-    """What is found in the pictures of the rows of one episode. Pictures are RGB for the statistics only."""
+    """Statistics and frozen stretches of one episode's pictures. Only the statistics convert a picture to RGB."""
 
     def __init__(self, camera: Camera, positions: np.ndarray):
         self._camera, self._positions = camera, positions

@@ -1,4 +1,4 @@
-"""Where the pictures of an episode are in the films of a dataset. This module imports nothing of FFmpeg."""
+"""Name the place of an episode's pictures in the films of a dataset. This module does not import FFmpeg."""
 
 from typing import NamedTuple
 

@@ -17,7 +17,7 @@ from datasets.films.span import FilmSpan
 from datasets.types import Camera
 
 __all__ = ["FilmSpan", "FilmWriter"]
-ROWS_AT_ONCE = 300  # that `on_rows` is told of
+ROWS_AT_ONCE = 300  # the most that one call of `on_rows` reports
 
 
 class FilmWriter:

@@ -32,7 +32,7 @@ def is_vector(feature: Feature) -> bool:
 
 
 def info_features(layout: Layout, videos: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return `features` of info.json. `videos` has what is known of each camera's films, by key."""
+    """Return `features` of info.json. `videos` maps the key of a camera to its video_info."""
     robot = {
         feature.key: {
             "dtype": feature.dtype,

@@ -1,4 +1,4 @@
-"""What info.json has in both versions of the format."""
+"""Make the parts of info.json that both versions of the format have."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ def splits(is_validation: Sequence[bool]) -> dict[str, str]:
 
 
 def video_info(path: Path, fps: int, depth_key: str) -> dict[str, Any]:
-    """Return what a reader is told of a camera's films, by the first one. Films of depth are never exported."""
+    """Return `info` of a camera's feature, read from its first film. Films of depth are never exported."""
     import av
 
     with av.open(str(path)) as film:

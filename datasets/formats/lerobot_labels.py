@@ -27,7 +27,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def labels_of(entry: SessionEntry, episode: Episode) -> dict[str, Any]:
-    """Return the columns; what is unknown is null. `start_time` is that of the episode, not of its session."""
+    """Return the columns; an unknown value is null. `start_time` is that of the episode, not of its session."""
     return {
         "session_id": entry.session_id,
         "session_key": entry.key,

@@ -1,4 +1,4 @@
-"""Say what is remarkable about the frames of a session, or refuse the session for it, as the options ask."""
+"""Report clock steps, missing frames and unusual rates of a session, or refuse the session if the options do."""
 
 from collections.abc import Sequence
 

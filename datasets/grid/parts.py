@@ -34,7 +34,7 @@ class Bounds(NamedTuple):
 
 
 def parts_of(streams: Sequence[Stream], steps: Sequence[ClockStep], bounds: Bounds, trims: TrimList) -> list[Part]:
-    """Return the parts in the order of time, and add to `trims` what is in none of them."""
+    """Return the parts in the order of time, and add the rest of the session to `trims`."""
     covered = _covered(streams, steps, bounds, trims)
     is_short = covered.ends_us - covered.begins_us < bounds.row_us - 2 * bounds.half_us
     trims.add(Spans(covered.begins_us[is_short], covered.ends_us[is_short]), TOO_SHORT)

@@ -48,13 +48,13 @@ def find_runs(times_us: np.ndarray, max_gap_us: int | None, sides: np.ndarray | 
 
 
 def intersect(spans: Spans, others: Spans) -> Spans:
-    """Return what is in both; each of the two has spans that do not overlap, in the order of time."""
+    """Return the intersection. The spans of each argument are in the order of time and do not overlap."""
     low = np.searchsorted(others.ends_us, spans.begins_us, "left")
     counts = np.maximum(np.searchsorted(others.begins_us, spans.ends_us, "right") - low, 0)
-    mine = np.repeat(np.arange(len(counts)), counts)
-    theirs = np.arange(len(mine)) + np.repeat(low - np.cumsum(counts) + counts, counts)
-    begins = np.maximum(spans.begins_us[mine], others.begins_us[theirs])
-    ends = np.minimum(spans.ends_us[mine], others.ends_us[theirs])
+    first = np.repeat(np.arange(len(counts)), counts)
+    second = np.arange(len(first)) + np.repeat(low - np.cumsum(counts) + counts, counts)
+    begins = np.maximum(spans.begins_us[first], others.begins_us[second])
+    ends = np.minimum(spans.ends_us[first], others.ends_us[second])
     return Spans(begins, ends)
 
 

@@ -3,17 +3,17 @@
 A column is of numbers, of true and false, or of texts. Numbers beside true and false make it a column of numbers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import NoneType
 from typing import Any
 
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from datasets.types import Refused
 from teleop.frames.columns import MAX_COLUMNS, pieces
+from teleop.frames.columns import leaves as arrow_leaves
 from teleop.frames.fields import HEAD
 
 MAX_VALUES = 2**27  # 1 GiB of a session: a million frames of 134 columns
@@ -60,7 +60,7 @@ class Columns:
         self.times_us[rows] = _microseconds(frames["timestamp"].to_numpy())
         for top in frames.column_names:
             if top not in HEAD:
-                for name, values in _arrow_leaves(top, frames[top].chunk(0)):
+                for name, values in arrow_leaves(top, frames[top].chunk(0)):
                     self._add_arrow(name, values, rows)
 
     def _add_arrow(self, name: str, values: pa.Array, rows: slice) -> None:
@@ -170,20 +170,6 @@ def _flatten(part: dict | list, prefix: str, names: list[str], values: list[Any]
         else:
             names.append(f"{prefix}{key}")
             values.append(value)
-
-
-def _arrow_leaves(name: str, values: pa.Array) -> Iterator[tuple[str, pa.Array]]:
-    kind = values.type
-    if pa.types.is_struct(kind):
-        for position in range(kind.num_fields):
-            part = pc.struct_field(values, [position])
-            yield from _arrow_leaves(f"{name}.{kind.field(position).name}", part)
-    elif pa.types.is_list(kind):
-        for position in range(pc.max(pc.list_value_length(values)).as_py() or 0):
-            item = pc.list_slice(values, position, position + 1, return_fixed_size_list=True)
-            yield from _arrow_leaves(f"{name}.{position}", pc.list_element(item, 0))
-    else:
-        yield name, values
 
 
 def _microseconds(seconds: Any) -> Any:

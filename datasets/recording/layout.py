@@ -18,7 +18,7 @@ MAX_SESSIONS_NAMED = 3
 
 
 class Common(NamedTuple):
-    """What all sessions of a dataset share."""
+    """The layout and the rate that all sessions of a dataset share."""
 
     layout: Layout
     fps: int

@@ -8,7 +8,7 @@ from datasets.types import Refused, SessionEntry
 
 
 def common_fps(entries: Sequence[SessionEntry], options: Options) -> int:
-    """Return the rate of the dataset; raises Refused if sessions have different rates, or less than what is asked."""
+    """Return the rate of the dataset; raises Refused if rates differ, or if a session is slower than options.fps."""
     first_of_rate: dict[int, SessionEntry] = {}
     for entry in entries:
         first_of_rate.setdefault(entry.fps, entry)
@@ -16,7 +16,7 @@ def common_fps(entries: Sequence[SessionEntry], options: Options) -> int:
 
 
 def common_rate(names: Mapping[int, str], options: Options) -> int:
-    """Return the same of the rates and, of each, the name of a session."""
+    """Return the same; `names` maps each rate to the name of a session that has it."""
     slowest = min(names)
     if options.fps is None and len(names) > 1:
         listed = list_of([f"{fps} in {name}" for fps, name in sorted(names.items())])

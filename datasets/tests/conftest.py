@@ -20,3 +20,10 @@ def export(_exports: Any, db: None, settings: Any, tmp_path: Path) -> Callable[.
     """Return a function: `export("copied", format="lerobot-v2.1")` makes an export that is right."""
     settings.MEDIA_ROOT = _exports.media
     return lambda kind, **options: _exports.make(kind, tmp_path / "export", **options)
+
+
+@pytest.fixture
+def media(settings: Any, tmp_path: Path) -> Path:
+    settings.MEDIA_ROOT = tmp_path / "media"
+    settings.MEDIA_ROOT.mkdir()
+    return settings.MEDIA_ROOT

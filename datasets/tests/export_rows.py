@@ -7,8 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from datasets.models import Export
 from teleop.models import TeleopSession
 from teleop.tests.recordings import T0, make_session
@@ -53,13 +51,6 @@ def done(name: str = "towels", **fields: Any) -> Export:
     return export
 
 
-@pytest.fixture
-def media(settings, tmp_path) -> Path:
-    settings.MEDIA_ROOT = tmp_path / "media"
-    settings.MEDIA_ROOT.mkdir()
-    return settings.MEDIA_ROOT
-
-
 def builds(does: Callable[[Path], None] = lambda partial: None) -> Callable[..., dict[str, Any]]:
     """Return a stand-in for build(): it writes FILES into the partial folder, then calls `does`, and renames it.
 
@@ -72,7 +63,7 @@ def builds(does: Callable[[Path], None] = lambda partial: None) -> Callable[...,
         try:
             report(0.5)
             does(partial)
-        except Exception:
+        except Exception:  # of `does`, which raises what its test wants
             shutil.rmtree(partial)
             raise
         partial.rename(target)

@@ -44,7 +44,7 @@ def messages(path: Path, topic: str) -> list[tuple[int, int, Any]]:
 
 
 def findings(folder: Path, *entries: SessionEntry) -> str:
-    """Return what is wrong, one sentence a line."""
+    """Return the findings of the verification, a line each."""
     with pytest.raises(VerificationFailed) as failure:
         verify(folder, manifest_of(entries, format="mcap"))
     return "\n".join(failure.value.findings)

@@ -132,7 +132,7 @@ def test_a_dry_run_writes_nothing(session, tmp_path, capsys):
         ({"modality": True}, "modality is True; false, or format lerobot-v2.1, expected"),
     ],
 )
-def test_it_refuses_what_it_cannot_export(session, tmp_path, options: dict, problem: str):
+def test_it_refuses_a_bad_selection_or_option(session, tmp_path, options: dict, problem: str):
     with pytest.raises(CommandError, match=problem):
         call_command("export", tmp_path / "out", **{"sessions": options.pop("session_ids", None)} | options)
     assert not list(tmp_path.glob("out*"))

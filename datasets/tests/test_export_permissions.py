@@ -3,7 +3,7 @@
 import pytest
 from django.contrib.auth.models import Permission, User
 
-from datasets.tests.export_rows import done, media, recorded  # noqa: F401 - a fixture
+from datasets.tests.export_rows import done, recorded
 from robots.tests.api_clients import person
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media")]

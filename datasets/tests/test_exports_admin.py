@@ -3,7 +3,7 @@
 import pytest
 
 from datasets.models import Export
-from datasets.tests.export_rows import created, done, media  # noqa: F401 - a fixture
+from datasets.tests.export_rows import created, done
 from robots.models import AuditEntry
 from robots.tests.admin_clients import shown
 from teleop.background.models import Job

@@ -5,7 +5,7 @@ from unittest.mock import Mock
 import pytest
 
 from datasets.models import Export
-from datasets.tests.export_rows import created, done, media, recorded, write  # noqa: F401 - a fixture
+from datasets.tests.export_rows import created, done, recorded, write
 from robots.models import AuditEntry
 from teleop.background.models import Job
 from teleop.models import TeleopSession

@@ -11,13 +11,16 @@ import pytest
 from datasets import background
 from datasets.background import EXPORT, MAX_REPORT_BYTES, shortened
 from datasets.models import Export
-from datasets.tests.export_rows import FILES, REPORT, builds, created, done, media, recorded, write  # noqa: F401 - a fixture
+from datasets.tests.export_rows import FILES, REPORT, builds, created, done, recorded, write
 from datasets.types import Refused
 from datasets.verification import VerificationFailed
 from teleop.background.kinds import KINDS, Postponed, Unusable
 from videos.models import VideoChunk
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media")]
+
+
+BUILT = builds()
 
 
 def nothing(progress: float) -> None:
@@ -28,7 +31,7 @@ def nothing(progress: float) -> None:
 def make(monkeypatch):
     """Return a function that makes an export with a stand-in for build()."""
 
-    def run(export: Export, build=builds(), report=nothing) -> Export | None:  # noqa: B008 - it keeps no state
+    def run(export: Export, build=BUILT, report=nothing) -> Export | None:
         monkeypatch.setitem(sys.modules, "datasets.build", SimpleNamespace(build=build))
         manifest = SimpleNamespace(from_json=lambda given: given)
         monkeypatch.setitem(sys.modules, "datasets.manifest", SimpleNamespace(Manifest=manifest))
@@ -120,7 +123,7 @@ def test_another_error_is_an_attempt(make):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_deleting_it_stops_the_work_and_leaves_nothing(make, media):  # noqa: F811
+def test_deleting_it_stops_the_work_and_leaves_nothing(make, media):
     export = created()
     assert make(export, builds(lambda partial: Export.objects.get().delete())) is None
     assert list((media / "exports").iterdir()) == []
@@ -185,7 +188,7 @@ def test_a_restarted_export_can_be_done(make):
     assert (made.state, made.error) == ("done", "")
 
 
-def test_it_waits_while_media_root_is_not_mounted(make, media, session_with_film):  # noqa: F811
+def test_it_waits_while_media_root_is_not_mounted(make, media, session_with_film):
     assert "has no folder videos; is its disk mounted?" in EXPORT.blocked()
     with pytest.raises(Postponed, match="is its disk mounted"):
         make(created(), raises(Refused("a film is missing")))

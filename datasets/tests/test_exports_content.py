@@ -6,7 +6,7 @@ import tarfile
 
 import pytest
 
-from datasets.tests.export_rows import FILES, created, done, media  # noqa: F401 - a fixture
+from datasets.tests.export_rows import FILES, created, done
 
 pytestmark = [
     pytest.mark.django_db,

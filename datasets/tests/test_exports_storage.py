@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from django.db.models.functions import Now
 
 from datasets.models import Export
-from datasets.tests.export_rows import created, done, media, recorded  # noqa: F401 - a fixture
+from datasets.tests.export_rows import created, done, recorded
 from robots.models import AuditEntry
 from robots.tests.admin_clients import shown
 from teleop.background.models import Job
@@ -34,7 +34,7 @@ def aged(folder) -> str:
 
 
 @pytest.fixture
-def folders(media):  # noqa: F811
+def folders(media):
     """Make an export that is done, one in work, one whose work was killed, and the folders of deleted ones."""
     kept, working, killed = done("kept"), created("working"), created("killed")
     Job.objects.create(kind="export", object_id=working.pk, attempts=1, holder="host:1")
@@ -51,7 +51,7 @@ def test_clean_media_lists_folders_without_a_row_or_a_running_job(folders):
     ]  # fmt: skip
 
 
-def test_clean_media_deletes_these_folders_alone(folders, media):  # noqa: F811
+def test_clean_media_deletes_these_folders_alone(folders, media):
     before = {path.name for path in (media / "exports").iterdir()}
     assert run("clean_media", "--delete")[-1] == "3 files and folders deleted, 0 are missing"
     assert {f"exports/{name}" for name in before - {path.name for path in (media / "exports").iterdir()}} == {*folders}

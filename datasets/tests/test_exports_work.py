@@ -10,7 +10,6 @@ from importlib import import_module
 import pytest
 
 from datasets.models import Export
-from datasets.tests.export_rows import media  # noqa: F401 - a fixture
 from teleop.background.kinds import KINDS
 from teleop.background.worker import Worker
 from teleop.models import Job, TeleopSession

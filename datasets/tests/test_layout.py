@@ -22,6 +22,7 @@ from datasets.types import CameraFeature, Feature, Layout, Recording, Refused
 
 FRONT = CameraFeature("observation.images.front", 480, 640)
 ENTRY = entry()
+DEFAULTS = Options()
 OTHER = replace(ENTRY, session_id=18, robot="leg")
 
 
@@ -34,7 +35,7 @@ def recording_of(**given) -> Recording:
     return Recording(17, np.arange(4), np.arange(4) * 33_333, columns)
 
 
-def features(session=ENTRY, options=Options(), **given) -> dict[str, Feature]:  # noqa: B008 - it is frozen
+def features(session=ENTRY, options=DEFAULTS, **given) -> dict[str, Feature]:
     return {feature.key: feature for feature in layout_of(recording_of(**given), [], session, options).features}
 
 

@@ -24,7 +24,6 @@ from datasets.verification.mcap import verify
 from teleop.models import TeleopSession
 from teleop.tests.recordings import T0_S, make_session
 from videos.tests.film_files import encoded, number_of
-from videos.tests.video_files import media  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]
 FRONT = "/observation/images/front"

@@ -16,7 +16,6 @@ from datasets.tests.film_chunks import chunk_of, grid_us
 from datasets.types import Camera, CameraFeature, Refused
 from videos.models import VideoChunk
 from videos.tests.film_files import FILMS, encoded
-from videos.tests.video_files import media  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media")]
 

@@ -22,7 +22,13 @@ def verify(folder: Path, manifest, report: Callable[[float], None] = lambda prog
     `report` gets the progress, 0 to 1.
     """
     module = import_module(f"{__name__}.{MODULES[manifest.options.format]}")
-    verified, findings = module.verify(folder, manifest, report), Findings()
+    _check_sessions(manifest)
+    verified = module.verify(folder, manifest, report)
+    _check_sessions(manifest)  # again: it may have taken an hour
+    return verified
+
+
+def _check_sessions(manifest) -> None:
+    findings = Findings()
     check_sessions(manifest.sessions, findings)
     findings.conclude()
-    return verified

@@ -20,7 +20,6 @@ from datasets.verification.films import CameraFilms, FilmEpisode
 from datasets.verification.findings import Findings, VerificationFailed, Verified
 from datasets.verification.layout import INDEXES, VECTORS, expected_features
 from datasets.verification.rules import Rows, expected_episodes, has_steps
-from datasets.verification.sessions import check_sessions
 from datasets.verification.source_films import SourceCamera, source_cameras
 from datasets.verification.statistics import ColumnStatistics, TotalStatistics
 from datasets.verification.totals import Totals, check_episode, check_files, check_info, check_modality, check_tasks
@@ -75,8 +74,6 @@ class _Verification:
 
     def check(self, entry: SessionEntry) -> None:
         """Check all episodes of a session, which are the next ones of the dataset."""
-        check_sessions([entry], self._findings)
-        self._findings.conclude()
         cameras = source_cameras(entry, self._options, self._findings)
         self._findings.compare(f"session {entry.session_id}: its cameras", sorted(cameras), sorted(self._films))
         self._findings.conclude()

@@ -208,24 +208,26 @@ def _arrow_type(kind: Any) -> pa.DataType:
 def _columns_of(frames: pa.Table, fields: Iterable[str]) -> pa.Table:
     columns: dict[str, pa.Array] = {}
     for name in frames.column_names:
-        for leaf, numbers in _leaves(name, frames[name].chunk(0)):
-            if leaf in HEAD or is_selected(leaf, fields):
-                columns.setdefault(leaf, numbers)
+        for leaf, values in leaves(name, frames[name].chunk(0)):
+            is_number = pa.types.is_floating(values.type) or pa.types.is_boolean(values.type)
+            if leaf in HEAD:
+                columns[leaf] = values
+            elif is_number and is_selected(leaf, fields):
+                columns.setdefault(leaf, values.cast(pa.float64()))
                 check_count(columns)
     return pa.table(columns)
 
 
-def _leaves(name: str, values: pa.Array) -> Iterator[tuple[str, pa.Array]]:
+def leaves(name: str, values: pa.Array) -> Iterator[tuple[str, pa.Array]]:
+    """Yield the values inside objects and lists, each under its dotted name."""
     kind = values.type
     if pa.types.is_struct(kind):
         for position in range(kind.num_fields):
             part = pc.struct_field(values, [position])
-            yield from _leaves(f"{name}.{kind.field(position).name}", part)
+            yield from leaves(f"{name}.{kind.field(position).name}", part)
     elif pa.types.is_list(kind):
         for position in range(pc.max(pc.list_value_length(values)).as_py() or 0):
             item = pc.list_slice(values, position, position + 1, return_fixed_size_list=True)
-            yield from _leaves(f"{name}.{position}", pc.list_element(item, 0))
-    elif name in HEAD:
+            yield from leaves(f"{name}.{position}", pc.list_element(item, 0))
+    else:
         yield name, values
-    elif pa.types.is_floating(kind) or pa.types.is_boolean(kind):
-        yield name, values.cast(pa.float64())

@@ -5,7 +5,7 @@ import { bars, COLOURS, count, dateOf, daysBetween, groupedBy, hours, labelled, 
 
 const GROUPS = ["task", "operator", "robot"];
 const DEFAULT_DAYS = 30;
-const MOST_ROWS = 60; // of the table of days, until somebody asks for all
+const MOST_ROWS = 60; // of the table of days, until a button shows all
 const TYPING_MS = 400;
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 const page = document.querySelector(".hours");
