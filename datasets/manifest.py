@@ -94,7 +94,8 @@ def check_unchanged(entry: SessionEntry) -> None:
 
     Films that were uploaded later change nothing: an export has those of its manifest.
     """
-    session = TeleopSession.objects.filter(pk=entry.session_id).select_related("robot").first()
+    columns = ("key", "robot", "frame_count", "end_time", "fps")  # its meta_info may have 64 KiB
+    session = TeleopSession.objects.filter(pk=entry.session_id).only(*columns).first()
     if session is None or (session.key, session.robot_id) != (entry.key, entry.robot):
         raise Refused(f"{name_of(entry)} was deleted since it was selected")
     if session.is_live:
@@ -107,6 +108,8 @@ def check_unchanged(entry: SessionEntry) -> None:
         )
     if entry.event_count is not None and (count := session.events.count()) != entry.event_count:
         raise Refused(f"{name_of(entry)} has {count} events of its robot, and had {entry.event_count}")
+    if not entry.films:
+        return
     stored = dict(VideoChunk.objects.filter(session=entry.session_id).values_list("pk", "sha256"))
     if lost := [film for film in entry.films if stored.get(film.video_id) != film.sha256]:
         names = list_of([f"{film.video_id} of camera {film.camera}" for film in lost])

@@ -40,6 +40,7 @@ class LoadedServer(NamedTuple):
     token: str
 
 
+Prepare = Callable[[str], None]  # fills the database of this URL before the load begins
 # The yielded dict is filled when the block ends, and goes into the result.
 SideLoad = Callable[[LoadedServer], AbstractContextManager[dict]]
 
@@ -68,7 +69,13 @@ def superuser(env: dict[str, str]) -> tuple[str, str]:
     return sessionid, token
 
 
-def run(side_load: SideLoad, seconds: int, service: Postgres, robots: int = CASE.robots) -> dict:
+def nothing(url: str) -> None:
+    """Leave the database as it is."""
+
+
+def run(
+    side_load: SideLoad, seconds: int, service: Postgres, robots: int = CASE.robots, prepare: Prepare = nothing
+) -> dict:
     port = free_port()
     name = f"bench_{port}"
     with ExitStack() as stack:
@@ -77,6 +84,7 @@ def run(side_load: SideLoad, seconds: int, service: Postgres, robots: int = CASE
         settings = {"DATABASE_URL": url, "SECRET_KEY": "bench", "ROBOT_AUTH": "open", "DEBUG": "0", "REDIS_URL": ""}
         env = os.environ | settings
         migrate(env)
+        prepare(url)
         process, limits = stack.enter_context(serving(CASE, port, env))
         credentials = superuser(env)
         load = [sys.executable, "-m", "tests.bench.load", str(port), str(robots), str(seconds), "1"]
@@ -94,13 +102,20 @@ def run(side_load: SideLoad, seconds: int, service: Postgres, robots: int = CASE
         return {**result, **answers, "server_cpu": round(used / seconds, 2), "rss_mb": rss_mb, "limits": limits}
 
 
-def compare(name: str, side_load: SideLoad, options: Namespace, service: Postgres, robots: int = CASE.robots) -> None:
+def compare(
+    name: str,
+    side_load: SideLoad,
+    options: Namespace,
+    service: Postgres,
+    robots: int = CASE.robots,
+    prepare: Prepare = nothing,
+) -> None:
     """Print each run without and with the side load, in turns, and the ratio of the medians of ack p95."""
     loads = {"no side load": no_side_load, name: side_load}
     p95: dict[str, list[float]] = {load: [] for load in loads}
     for turn in range(options.runs):
         for load, begin in loads.items():
-            result = run(begin, options.seconds, service, robots)
+            result = run(begin, options.seconds, service, robots, prepare)
             p95[load].append(result["p95_ms"])
             print(turn + 1, load, json.dumps(result), flush=True)
     alone, loaded = (statistics.median(measured) for measured in p95.values())
