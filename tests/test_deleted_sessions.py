@@ -93,6 +93,18 @@ def test_a_robot_that_expects_nothing_begins_the_deleted_session_again(server: S
         assert (robot.greeting["session_id"] > session_id, robot.greeting["next_frame_index"]) == (True, 0)
 
 
+def test_a_robot_that_expects_any_session_brings_no_deleted_one_back(server: Server):
+    session_id = record(server)
+    with robot_socket(server, f"{HERE}&expect=any") as robot:
+        assert (robot.greeting["session_id"], robot.greeting["last_timestamp"]) == (session_id, 1703318400)
+        robot.send({"type": "end"})
+        assert robot.receive_until_close()[0] == 1000
+    TeleopSession.objects.all().delete()
+    assert refusal(server, f"{HERE}&expect=any")[0] == 410
+    with robot_socket(server, "arm?session=evening-run-0001&expect=any") as robot:
+        assert (robot.greeting["next_frame_index"], robot.greeting["last_timestamp"]) == (0, None)
+
+
 @pytest.mark.once
 @pytest.mark.parametrize("expected", ["", "one", "1.0", "-1", "+1", "1" * 19, "1%00", "%D9%A1"])
 def test_it_refuses_an_invalid_expected_id(server: Server, expected: str):

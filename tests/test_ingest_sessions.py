@@ -46,7 +46,11 @@ def test_the_greeting_names_the_session(server: Server):
     with robot_socket(server, HERE) as robot:
         expected = {"type": "session", "session_id": the_session().pk, "session": KEY, "next_frame_index": 0}
         assert abs(robot.greeting.pop("time") - time.time()) < 5
-        assert robot.greeting == expected | {"max_unacked": 6000, "accepts": ["event", "preview"]}
+        assert robot.greeting == expected | {
+            "last_timestamp": None,
+            "max_unacked": 6000,
+            "accepts": ["event", "preview"],
+        }
 
 
 def test_it_opens_a_session_per_connection_without_a_session_key(server: Server):

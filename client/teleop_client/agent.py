@@ -3,8 +3,6 @@
 import argparse
 import asyncio
 import logging
-import os
-import stat
 import sys
 import time
 from collections import Counter
@@ -15,6 +13,7 @@ from . import errors
 from .connection import Link
 from .drain import SET_ASIDE, Outcome, drain_leftovers, folders, is_in_use, spools
 from .encoding import ROBOT_ID
+from .keys import Keys
 from .spool.session_spool import Spool, default_folder
 
 
@@ -27,31 +26,6 @@ class Found(NamedTuple):
     frames: int | None  # that may wait, at most; None while a process has the spool
     bytes: int
     changed_s: float  # unix time of the last change
-
-
-class Keys:
-    """The robots' keys: TELEOP_KEY for all, or a file with lines of a robot's id and its key."""
-
-    def __init__(self, file: Path | None) -> None:
-        self._all = os.environ.get("TELEOP_KEY")
-        self._of = {} if file is None else self._read(file)
-
-    @staticmethod
-    def _read(file: Path) -> dict[str, str]:
-        """Read the file. Raises ValueError without showing a key."""
-        if os.name == "posix" and (mode := stat.S_IMODE(file.stat().st_mode)) & 0o077:
-            raise ValueError(f"{file} has the mode {mode:04o}; 0600 expected, as it holds keys: chmod 600 {file}")
-        keys = {}
-        for number, line in enumerate(file.read_text().splitlines(), 1):
-            words = line.split()
-            if words and not words[0].startswith("#"):
-                if len(words) != 2:
-                    raise ValueError(f"{file}, line {number} has {len(words)} words; a robot's id and its key expected")
-                keys[words[0]] = words[1]
-        return keys
-
-    def of(self, robot_id: str) -> str | None:
-        return self._of.get(robot_id, self._all)
 
 
 def robots(folder: Path) -> list[Path]:

@@ -54,6 +54,7 @@ class AsyncRobotClient:
 
     `session` names the session to resume after the process has restarted; without it a new one is begun. Frames are
     kept on disk in `spool_dir` until they are acknowledged; None keeps them in memory, and they die with the process.
+    With `recreate_deleted=False` a session that was deleted on the server stops the client (SessionDeleted).
     `on_ack` gets the seconds from `send` to acknowledgement of each acknowledged frame, `on_error` every TeleopError;
     both are called from the event loop and must be quick. With `strict=True`, for tests of a robot's program, `send`
     raises FrameInvalid and ClientClosed; without it `send` raises nothing.
@@ -77,6 +78,7 @@ class AsyncRobotClient:
         max_held_frames: int = 100_000,
         max_held_bytes: int = 64 << 20,
         linger_s: float = 0.05,
+        recreate_deleted: bool = True,
         cameras: bool = True,
         upload_kbit_s: float | None = None,
         compression: str | None = "deflate",
@@ -128,6 +130,7 @@ class AsyncRobotClient:
             "batch_from": 2 if linger_s else BATCH_FROM_FRAMES,
             "reporter": self._reporter,
         }
+        self._query = "" if recreate_deleted else "&expect=any"
         self._spool_dir = self._find_folder(spool_dir)
         self._limits: dict[str, Any] = {"quota_bytes": max_spool_bytes, "min_free_bytes": min_free_bytes}
         self._process = 0  # the process that has the tasks; 0: not started
@@ -156,7 +159,7 @@ class AsyncRobotClient:
         protocol = ClientProtocol(meta_info=meta_info, **self._options)
         if self._cameras:
             protocol.on_preview = self._cameras.previews.request
-        return SessionConnection(self._link, str(uuid.uuid4()) if session is None else session, protocol)
+        return SessionConnection(self._link, str(uuid.uuid4()) if session is None else session, protocol, self._query)
 
     def _open_spool(self, connection: SessionConnection, wait_s: float = 0) -> None:
         """Keep the frames of a session on disk, if that is possible. Raises SpoolInUse."""
@@ -333,6 +336,11 @@ class AsyncRobotClient:
     def session_id(self) -> int | None:
         """Return the session's id in the REST interface; None before the first greeting."""
         return self.protocol.session_id
+
+    @property
+    def last_timestamp(self) -> float | None:
+        """Return the time of the last frame that was stored when the client connected, in unix seconds, or None."""
+        return self.protocol.last_timestamp
 
     @property
     def next_frame_index(self) -> int:

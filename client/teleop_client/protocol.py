@@ -56,6 +56,7 @@ class ClientProtocol:
         rng: random.Random | None = None,
     ) -> None:
         self.session_id: int | None = None
+        self.last_timestamp: float | None = None  # of the last frame that was stored when the client connected
         self.frame_count: int | None = None
         self.error: errors.Fatal | None = None
         self.greeted = False
@@ -498,6 +499,7 @@ class ClientProtocol:
             self._stop(errors.SessionDeleted(f"session {self.session_id} was deleted on the server"))
             return
         self.session_id = message["session_id"]
+        self.last_timestamp = encoding.unix_seconds(message.get("last_timestamp"))
         self._accepts = list(message.get("accepts") or ())
         if next_frame_index <= self._last_stored:
             self._alarm(self._last_stored + 1 - next_frame_index, next_frame_index)

@@ -100,6 +100,10 @@ class RobotClient:
         return self._client.session_id
 
     @property
+    def last_timestamp(self) -> float | None:
+        return self._client.last_timestamp
+
+    @property
     def next_frame_index(self) -> int:
         return self._client.next_frame_index
 

@@ -12,6 +12,7 @@ from teleop_client import (
     Delays,
     HandshakeRefused,
     RobotClient,
+    SessionDeleted,
     SessionTaken,
     TeleopTimeout,
 )
@@ -268,3 +269,28 @@ async def test_many_threads_can_send():
             await asyncio.to_thread(client.end, 10)
             assert stored(server) == list(range(1000))
         assert not [t for t in threading.enumerate() if t.name.startswith("teleop ")]
+
+
+@on_loop
+async def test_it_knows_the_time_of_the_last_stored_frame(connect):
+    async with FakeServer() as server, connect(server) as client:
+        await client.wait_connected(10)
+        assert client.last_timestamp is None
+        client.send({"x": 1.0}, timestamp=1703318400.25)
+        await client.end(10)
+        async with connect(server) as again:
+            await again.wait_connected(10)
+            assert (again.next_frame_index, again.last_timestamp) == (1, 1703318400.25)
+
+
+@on_loop
+async def test_it_does_not_begin_a_deleted_session_again(connect):
+    seen = []
+    async with FakeServer() as server:
+        server.status = 410
+        client = connect(server, recreate_deleted=False, on_error=seen.append)
+        await asyncio.to_thread(client.client.start) if isinstance(client, ThreadedClient) else client.start()
+        await until(lambda: seen)
+        await client.close()
+        assert [type(error) for error in seen] == [SessionDeleted]
+        assert server.paths == [f"/ws/log/robot_A?session={SESSION}&expect=any"]

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 import django_filters
 from django import forms
 from django.core.exceptions import ValidationError as Invalid
+from drf_spectacular.utils import extend_schema_field
 from rest_framework.exceptions import ValidationError
 
 from datasets.fleet_statistics.query import GROUPS
@@ -52,13 +53,20 @@ class GroupsField(forms.CharField):
         return names
 
 
+@extend_schema_field(
+    {
+        "type": "string",
+        "pattern": "^({0})(,({0}))*$".format("|".join(GROUPS)),
+        "description": f"Comma-separated: {', '.join(GROUPS)}. The default is day.",
+    }
+)
 class GroupsFilter(django_filters.CharFilter):
     field_class = GroupsField
 
 
 class StatisticsFilter(SessionFilter):
     live = None  # live sessions do not count
-    by = GroupsFilter(method="no_filter", help_text=f"Comma-separated: {', '.join(GROUPS)}. The default is day.")
+    by = GroupsFilter(method="no_filter")
     time_zone = ZoneFilter(
         method="no_filter", max_length=64, help_text="Time zone of the days, such as Europe/Berlin. The default is UTC."
     )

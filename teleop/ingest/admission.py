@@ -10,7 +10,7 @@ from robots.models import Robot
 from robots.querysets import HandshakeRefused
 from teleop.asgi.connection_limits import LimitExceeded, new_robots
 from teleop.ingest.transactions import bounded_transaction, wait_for_standby
-from teleop.ingest.types import EPOCH, Claim, Handshake, SessionLease
+from teleop.ingest.types import ANY_ID, EPOCH, Claim, Handshake, SessionLease
 from teleop.models import DeletedSession, TeleopFrame, TeleopSession
 
 SESSION_HELD = "session_held"
@@ -112,7 +112,7 @@ def _gone(
     deleted = DeletedSession.objects.with_keys(missing).values_list("robot_id", "key")
     details = dict.fromkeys(deleted, "was deleted")
     for key, session_id in expected.items():
-        if existing.get(key, session_id) != session_id:
+        if existing.get(key, session_id) != session_id != ANY_ID:
             details[key] = f"has the id {existing[key]}; {session_id} expected"
     return {key: LimitExceeded(410, SESSION_GONE, f"session {key[1]} {detail}") for key, detail in details.items()}
 

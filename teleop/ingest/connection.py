@@ -101,6 +101,7 @@ class RobotConnection:
             session_id=self.session_id,
             session=self.lease.session_key,
             next_frame_index=self.lease.next_frame_index,
+            last_timestamp=self.lease.last_timestamp,
             max_unacked=MAX_UNACKED,
             accepts=ACCEPTS,
             time=round(time.time(), 3),

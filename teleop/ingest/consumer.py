@@ -12,6 +12,7 @@ from teleop.asgi.origins import check_origin
 from teleop.asgi.refusals import report
 from teleop.ingest.handshakes import Abandoned, DatabaseUnavailable, ServerRestarting
 from teleop.ingest.transports import AsgiTransport, DaphneTransport, NullTransport
+from teleop.ingest.types import ANY_ID
 from teleop.ingest.worker import running_worker
 from teleop.protocol import SESSION_KEY, SUBPROTOCOL
 
@@ -109,8 +110,10 @@ def _session_key(robot_id: str, query: dict[str, list[str]]) -> str | None:
 
 def _expected_id(query: dict[str, list[str]]) -> int | None:
     session_id = query.get("expect", [None])[0]
+    if session_id == "any":
+        return ANY_ID
     if session_id is not None and not SESSION_ID.fullmatch(session_id):
-        raise HandshakeRefused("invalid_expect", f"the expected session id must match {SESSION_ID.pattern}")
+        raise HandshakeRefused("invalid_expect", f"the expected session id must be 'any' or match {SESSION_ID.pattern}")
     return None if session_id is None else int(session_id)
 
 

@@ -9,6 +9,7 @@ from teleop.ingest.parse import Event
 from teleop.protocol import DEFAULT_FPS, Code
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+ANY_ID = 0  # no session has this id
 
 
 class Row(NamedTuple):
@@ -68,7 +69,7 @@ class Handshake(NamedTuple):
     """Request of a robot that connects; `holder` names the connection.
 
     Without `takes_over` it is refused if a live connection holds the session. With `expected_id` it is refused if the
-    session was deleted, or has another id.
+    session was deleted, or has another id; ANY_ID is every id.
     """
 
     robot_id: str
@@ -96,6 +97,10 @@ class SessionLease(NamedTuple):
     @property
     def next_frame_index(self) -> int:
         return self.last_frame[0] + 1 if self.last_frame else 0
+
+    @property
+    def last_timestamp(self) -> float | None:
+        return self.last_frame[1] / 10**6 if self.last_frame else None
 
 
 class Claim(NamedTuple):

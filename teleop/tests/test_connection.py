@@ -24,8 +24,15 @@ def test_it_greets_with_the_session_and_the_next_frame_index(robot):
     robot.connection.greet()
     (answer,) = robot.transport.answers
     assert abs(answer.pop("time") - time.time()) < 5
-    greeting = {"type": "session", "session_id": 17, "session": "session-key", "next_frame_index": 40}
-    assert answer == greeting | {"max_unacked": MAX_UNACKED, "accepts": ["event", "preview"]}
+    assert answer == {
+        "type": "session",
+        "session_id": 17,
+        "session": "session-key",
+        "next_frame_index": 40,
+        "last_timestamp": 1703318400.65,
+        "max_unacked": MAX_UNACKED,
+        "accepts": ["event", "preview"],
+    }
 
 
 def test_it_offers_frames_in_order_without_a_reply(robot):
