@@ -93,6 +93,21 @@ async def parts(options: argparse.Namespace) -> None:
     await show_loops([*memory, *lingers, Case("NaN", "nan"), Case("two cameras", "cameras")], options)
 
 
+async def cameras(options: argparse.Namespace) -> None:
+    """Show what two cameras cost the loop's periods."""
+    cases = [Case("none", part="none"), Case("without cameras", "float32"), Case("with two cameras", "cameras")]
+    found: dict[str, list[dict[str, Any]]] = {case.name: [] for case in cases}
+    for _ in range(options.turns):
+        for case in cases:
+            found[case.name].append(await run_loop(case, options.seconds))
+    rows = [
+        [name, *(f"{statistics.median(turn[key] for turn in turns) / 1e3:.2f}" for key in ("period_p99", "p50", "p99"))]
+        for name, turns in found.items()
+    ]
+    title = f"Loop at 60 Hz, two cameras 640x480 at 30 pictures a second, medians of {options.turns} turns, ms:"
+    show(title, "client", "period p99", "`send` p50", "`send` p99", rows=rows)
+
+
 async def show_loops(cases: list[Case], options: argparse.Namespace) -> None:
     values = sorted({case.values for case in cases})
     references = [Case("none", part="none"), *(Case(f"encoding, {each}", each, "encode") for each in values)]
@@ -229,12 +244,12 @@ async def kill(_: argparse.Namespace) -> None:
     show(f"{KILLS} SIGKILL at random moments, without a server half of the time:", *columns, rows=[row])
 
 
-TABLES = {table.__name__: table for table in (loop, wire, slow, offline, kill, parts)}
+TABLES = {table.__name__: table for table in (loop, wire, slow, offline, kill, parts, cameras)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the client, and print Markdown tables.")
-    parser.add_argument("table", nargs="*", metavar="TABLE", help=f"{', '.join(TABLES)}; all but the last by default")
+    parser.add_argument("table", nargs="*", metavar="TABLE", help=f"{', '.join(TABLES)}; default: all but the last two")
     parser.add_argument("--tree", type=Path, action="append", default=[], help="another version: folder of its package")
     parser.add_argument("--seconds", type=float, default=10, help="length of a loop")
     parser.add_argument("--turns", type=int, default=5, help="turns of the loops")
@@ -245,7 +260,7 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := set(options.table) - TABLES.keys():
         parser.error(f"unknown table: {', '.join(unknown)}")
-    for name in options.table or list(TABLES)[:-1]:
+    for name in options.table or list(TABLES)[:-2]:
         asyncio.run(TABLES[name](options))
 
 

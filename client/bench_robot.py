@@ -4,6 +4,7 @@ PYTHONPATH has the version of teleop_client. The arguments and the results are J
 """
 
 import inspect
+import itertools
 import json
 import logging
 import math
@@ -25,6 +26,7 @@ JOINTS = [
     f"{joint}.pos" for joint in ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 ]
 ENCODER_STEPS = 2422  # of a joint's range, which LeRobot calls -100 to 100; the gripper's is 0 to 100
+CAMERAS, PICTURES = ("front", "wrist"), 16
 LAG_S = 0.05  # of the follower behind the leader
 MEMORY = [float(number) for number in range(100_000)]  # 3 MB, which the loop's own work reads: caches are cold
 
@@ -34,6 +36,7 @@ class Arm:
 
     def __init__(self, values: str) -> None:
         self._values, self._noise = values, random.Random(1)
+        self._pictures = textured_pictures() if values == "cameras" else []
 
     def _positions(self, at_s: float) -> dict[str, Any]:
         positions: dict[str, Any] = {}
@@ -47,14 +50,28 @@ class Arm:
             positions = {joint: numpy.float32(value) for joint, value in positions.items()}
             if self._values == "nan":
                 positions[JOINTS[-1]] = numpy.float32("nan")
-            if self._values == "cameras":
-                positions |= {camera: numpy.zeros((480, 640, 3), numpy.uint8) for camera in ("front", "wrist")}
         return positions
 
     def frame(self, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the observation and the action of a tick."""
-        action = self._positions(number / FPS)
-        return self._positions(number / FPS - LAG_S), {joint: action[joint] for joint in JOINTS}
+        observation = self._positions(number / FPS - LAG_S)
+        if self._pictures:  # 30 a second: the loop sees each twice
+            turn = number // 2
+            observation |= {camera: self._pictures[(turn + place) % PICTURES] for place, camera in enumerate(CAMERAS)}
+        return observation, self._positions(number / FPS)
+
+
+def textured_pictures() -> list[Any]:
+    """Return pictures of 640x480 with a moving pattern and noise."""
+    import numpy
+
+    noise, (rows, columns) = numpy.random.default_rng(1), numpy.indices((480, 640))
+    pictures = []
+    for number in range(PICTURES):
+        pattern = 128 + 80 * numpy.sin((rows + columns + 16 * number) / 40)
+        picture = pattern[:, :, None] + noise.normal(0, 4, (480, 640, 3))
+        pictures.append(picture.clip(0, 255).astype(numpy.uint8))
+    return pictures
 
 
 def compute(seconds: float) -> None:
@@ -90,7 +107,7 @@ def memory_mb(line: str) -> float:
 def loop(url: str, part: str, values: str, seconds: float, options: dict[str, Any]) -> None:
     """Run a robot's loop: 5 ms of Python code and 2 ms of I/O a tick, and this `part` of the client's work.
 
-    Show the times of this part and the CPU per frame, in microseconds.
+    Show the times of this part, the loop's periods and the CPU per frame, in microseconds.
     """
     streamer = None
     if part == "send":
@@ -98,11 +115,13 @@ def loop(url: str, part: str, values: str, seconds: float, options: dict[str, An
         streamer.wait_connected(10)
     if part == "encode":
         from teleop_client.encoding import encode_frame, frame_message
-    frames, took = round(seconds * FPS), []
-    ticks = [Arm(values).frame(number) for number in range(min(frames, 600))]
+    frames, took, starts = round(seconds * FPS), [], []
+    arm = Arm(values)
+    ticks = [arm.frame(number) for number in range(min(frames, 600))]
     before_us, begin = cpu_us(), time.perf_counter()
     for number in range(frames):
         time.sleep(max(0.0, begin + number / FPS - time.perf_counter()))
+        starts.append(time.perf_counter())
         compute(0.002)
         time.sleep(0.002)
         compute(0.002)
@@ -117,8 +136,9 @@ def loop(url: str, part: str, values: str, seconds: float, options: dict[str, An
     cpu = {name: (us - before_us.get(name, 0.0)) / frames for name, us in cpu_us().items()}
     if streamer:
         streamer.close()
-    *_, p99 = statistics.quantiles(took, n=100)
-    show(p50=1e6 * statistics.median(took), p99=1e6 * p99, cpu=cpu)
+    periods = [later - earlier for earlier, later in itertools.pairwise(starts)]
+    p99, period_p99 = (1e6 * statistics.quantiles(times, n=100)[-1] for times in (took, periods))
+    show(p50=1e6 * statistics.median(took), p99=p99, period_p99=period_p99, cpu=cpu)
 
 
 def stream(url: str, values: str, seconds: float, options: dict[str, Any]) -> None:

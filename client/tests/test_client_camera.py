@@ -571,6 +571,36 @@ def test_a_stop_is_not_slow(stage):
     assert stage.reports == [("fault", "stopped")]
 
 
+def pause(stage, seconds):
+    for _ in range(round(seconds / 0.5)):
+        stage.now += 0.5
+        stage.recorder.look(stage.recording, is_idle=True, is_paused=True)
+
+
+def test_it_expects_no_pictures_while_no_frames_are_sent(stage):
+    stage.run(6)
+    pause(stage, 10)
+    stage.run(6)
+    assert stage.reports == []
+
+
+def test_it_reports_a_camera_that_does_not_come_back_with_the_frames(stage):
+    stage.run(1)
+    pause(stage, 10)
+    stage.look(2.4)
+    assert stage.reports == []
+    stage.look(0.2)
+    assert stage.reports == [("fault", "stopped")]
+
+
+@pytest.mark.parametrize(("moment", "is_paused"), [((0.0, None), True), (None, False)], ids=["of a frame", "own"])
+def test_images_of_frames_pause_with_the_frames(camera, monkeypatch, moment, is_paused):
+    one, seen = camera(frame_s=lambda: 0.0), []
+    monkeypatch.setattr(one._recorder, "look", lambda *arguments: seen.append(arguments[2]))
+    one.write_at(moment, picture(1))
+    until(lambda: seen[-1:] == [is_paused])
+
+
 def test_another_size_begins_another_film(stage):
     stage.run(2)
     stage.run(2, image=lambda number: picture(number, (80, 60)))

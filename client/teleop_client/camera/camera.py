@@ -5,6 +5,7 @@ import os
 import queue
 import re
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 QUEUE = 2  # pictures
 LOOK_S = 0.5  # between looks for faults
+FRAMES_PAUSE_S = 0.5  # without frames: the robot's program does something else, and its cameras are not at fault
 MAX_NAME = 100
 _NAME = re.compile(r"[\w-]+(?:\.[\w-]+)*", re.ASCII)
 
@@ -40,6 +42,8 @@ class Camera:
     quality: lower is better. `channels` is the order of the colours, "rgb" or "bgr". Raise ValueError for unusable
     options, and ImportError without PyAV.
 
+    `frame_s` returns the time of the last frame by the steady clock: images that come with frames pause with them.
+
     `report` gets "fault" or "error", and a dict: the camera's name, the fault or error in a word, and a sentence in
     `text`. It is called from the camera's thread.
     """
@@ -54,6 +58,7 @@ class Camera:
         crf: int = 23,
         channels: str = "rgb",
         strict: bool = False,
+        frame_s: Callable[[], float] = time.monotonic,
     ) -> None:
         from . import film_recorder  # it imports PyAV, which is optional
 
@@ -67,6 +72,7 @@ class Camera:
         self._recorder = film_recorder.Recorder(name, report, fps=fps, encoder=encoder, crf=crf, channels=channels)
         self._picture, self._recording_of = film_recorder.Picture, film_recorder.Recording
         self._recording: Recording | None = None
+        self._frame_s, self._comes_with_frames = frame_s, False
         self._checked: tuple[Any, ...] = ()  # type, shape and dtype of the last image
         self._process = 0  # that of the thread; 0: there is no thread
         self._thread: threading.Thread | None = None
@@ -110,6 +116,7 @@ class Camera:
         if recording is None or os.getpid() != self._process:
             self._counts["not_running"] += 1
             return False
+        self._comes_with_frames = moment is not None
         time_s, base = moment or recording.moment()
         if timestamp is not None:
             if (unix_s := unix_seconds(timestamp)) is not None:
@@ -220,6 +227,7 @@ class Camera:
         # The queue holds the pictures that were written before a flush. The end of a session is handled below.
         flushed = [self._flushed.get() for _ in range(self._flushed.qsize())]
         is_idle = self._queue.empty()
-        self._recorder.look(self._recording, is_idle)
+        is_paused = self._comes_with_frames and time.monotonic() - self._frame_s() > FRAMES_PAUSE_S
+        self._recorder.look(self._recording, is_idle, is_paused)
         for each in flushed:
             each.set() if is_idle else self._flushed.put(each)

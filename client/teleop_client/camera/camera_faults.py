@@ -50,6 +50,13 @@ class Faults:
         text = "its pictures were {}x{} and are {}x{}".format(*before, *after)
         self._judge("resized", True, now, text, {"before": list(before), "after": list(after)})
 
+    def pause(self, now: float) -> None:
+        """Expect no pictures until now: what comes after it is judged anew."""
+        if self._last_s is not None:
+            self._last_s = self._changed_s = now
+            self._since_s = None
+            self._recent.clear()
+
     def look(self, now: float) -> None:
         """Report faults that have begun."""
         if self._last_s is None or self._changed_s is None:

@@ -43,6 +43,7 @@ class Cameras:
     ) -> None:
         self._reporter, self._current, self._strict = reporter, current, strict
         self._cameras: dict[str, Camera] = {}
+        self._frame_s = 0.0  # of the last frame, by the steady clock
         self._recorded: SessionConnection | None = None
         self._uploader = link.film_uploader(kbit_s, may_upload=self._may_upload, report=self._report)
         self._is_uploading = False
@@ -53,13 +54,16 @@ class Cameras:
         if name not in self._cameras:
             from .camera import Camera
 
-            self._cameras[name] = Camera(name, self._report, strict=self._strict, **options)
+            self._cameras[name] = Camera(
+                name, self._report, strict=self._strict, frame_s=lambda: self._frame_s, **options
+            )
             if self._recorded:
                 self._begin(self._cameras[name], self._recorded)
         return self._cameras[name]
 
     def take_images(self, observation: Any, timestamp: float | None, moment: tuple[float, Any]) -> Any:
         """Hand the images of an observation of this moment to the cameras of their keys; return the rest of it."""
+        self._frame_s = time.monotonic()
         if type(observation) is not dict or _SCALARS.issuperset(map(type, observation.values())):
             return observation
         images = {}

@@ -34,6 +34,7 @@ _FRAGMENTED = {
 }
 _PLAIN = {"movflags": "faststart", "fflags": "bitexact"}  # bitexact: two repacks have the same bytes
 _BT709 = 1
+_REFORMATS_IN_THREADS = int(av.__version__.partition(".")[0]) >= 17  # by default in as many as there are cores
 
 
 class EncoderFailed(Exception):
@@ -94,6 +95,7 @@ class Chunk:
         self._muxed = self._kept = 0
         self._reformatter = VideoReformatter()
         self._threads = 1 if size[0] * size[1] <= LARGE_PIXELS else _THREADS_LARGE
+        self._reformat_options = {"threads": self._threads} if _REFORMATS_IN_THREADS else {}
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._file = _PartFile(self._part)
         try:
@@ -108,6 +110,7 @@ class Chunk:
     def _open(self, name: str, crf: int) -> tuple[av.container.OutputContainer, av.VideoStream]:
         width, height = self.size
         options, bit_rate = {}, round(width * height * self._fps * _BITS_PER_PIXEL)
+        hardware = {"hwaccel": HWAccel("vaapi")} if name.endswith("_vaapi") else {}
         if name == SOFTWARE:
             options = {"preset": "ultrafast", "tune": "zerolatency", "crf": str(crf), "forced-idr": "1"}
             bit_rate = 0
@@ -117,7 +120,7 @@ class Chunk:
                 name,
                 rate=Fraction(self._fps).limit_denominator(1000),
                 options=options,
-                hwaccel=HWAccel("vaapi") if name.endswith("_vaapi") else None,
+                **hardware,
                 width=width,
                 height=height,
                 bit_rate=bit_rate,
@@ -156,7 +159,7 @@ class Chunk:
             interpolation=Interpolation.BILINEAR,
             dst_colorspace=Colorspace.ITU709,
             dst_color_range=ColorRange.MPEG,
-            threads=self._threads,
+            **self._reformat_options,
         )
         frame.pts, frame.time_base = pts, Fraction(1, TICKS)
         frame.pict_type = PictureType.I if pts - self._key_pts >= KEY_S * TICKS else PictureType.NONE

@@ -88,11 +88,11 @@ class Recorder:
         text = f"camera {self._name}: {facts['text']}"
         self._report(what, {"camera": self._name, what: kind} | facts | {"text": text})
 
-    def look(self, current: Recording | None, is_idle: bool) -> None:
+    def look(self, current: Recording | None, is_idle: bool, is_paused: bool = False) -> None:
         """Find faults, and finish a film whose camera has stopped, or whose session is not the `current` one."""
         now = self._clock()
         if current and current is self._recording:
-            self._faults.look(now)
+            (self._faults.pause if is_paused else self._faults.look)(now)
         if (
             self._chunk
             and is_idle
