@@ -416,7 +416,7 @@ class AsyncRobotClient:
                 await asyncio.wait([task])
             if self._cameras:
                 await self._cameras.previews.close()
-                timeout_s = FILMS_S if self.protocol.greeted else 0.0
+                timeout_s = FILMS_S if self._cameras.is_server_there else 0.0
                 await in_thread(partial(self._cameras.finish, self._connection, timeout_s))
                 await in_thread(self._cameras.close)
             await self._leave(self._connection)

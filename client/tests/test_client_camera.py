@@ -293,7 +293,8 @@ def test_it_survives_an_image_that_is_changed_after_write(camera):
 # The queue and the thread
 
 
-def test_a_full_queue_drops_the_oldest_pictures(camera):
+def test_a_full_queue_drops_the_oldest_pictures(camera, monkeypatch):
+    monkeypatch.setattr("teleop_client.camera.camera.QUEUE", 2)
     front, may_go_on, taken = camera(), threading.Event(), []
     take = front._recorder.take
 

@@ -6,6 +6,7 @@ import struct
 import numpy as np
 import pytest
 from fake_server import FakeServer, until
+from teleop_client.aio import FILMS_S
 from test_client_sockets import on_loop
 from test_client_spool import client
 
@@ -89,3 +90,17 @@ async def test_it_waits_after_the_server_has_refused_a_picture():
         robot.send({"a": 1.0})
         await robot.flush(5)
         assert len(server.paths) == paths
+
+
+@on_loop
+async def test_it_waits_for_the_last_films_after_the_server_has_closed_the_connection(monkeypatch):
+    waited = []
+    async with FakeServer() as server:
+        robot = client(server.url).start()
+        monkeypatch.setattr(robot._cameras, "finish", lambda connection, timeout_s: waited.append(timeout_s))
+        robot.send({"a": 1.0})
+        robot.protocol.end(b'{"type":"end"}')
+        robot.wake()
+        await until(lambda: robot.protocol.frame_count is not None and not robot.protocol.greeted)
+        await robot.close()
+    assert waited == [FILMS_S]

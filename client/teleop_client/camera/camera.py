@@ -20,7 +20,7 @@ from .film_image import ImageInvalid
 if TYPE_CHECKING:
     from .film_recorder import Recording, Report
 
-QUEUE = 2  # pictures
+QUEUE = 8  # pictures: opening an encoder takes the time of two or three of them
 LOOK_S = 0.5  # between looks for faults
 FRAMES_PAUSE_S = 0.5  # without frames: the robot's program does something else, and its cameras are not at fault
 MAX_NAME = 100

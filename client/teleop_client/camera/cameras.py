@@ -18,6 +18,8 @@ from .previews import Previews
 if TYPE_CHECKING:
     from .camera import Camera
 
+logger = logging.getLogger("teleop_client")
+
 SHARE = 0.9  # of the spool's quota is for films and frames; the rest is for frames alone
 FEW_FRAMES = 600  # films are uploaded while fewer frames wait
 POLL_S = 0.05
@@ -128,6 +130,8 @@ class Cameras:
             folder = connection.protocol.folder / FOLDER
             self._uploader.remove(folder)
             film_file.fix_times(folder, connection.protocol.time_of)
+            if waiting := len(film_file.films(folder)):
+                logger.warning("%d films wait in %s: the next client or teleop-agent uploads them", waiting, folder)
 
     def close(self) -> None:
         """Stop the threads."""
@@ -140,9 +144,14 @@ class Cameras:
         cameras = {name: camera.counts() for name, camera in list(self._cameras.items())}
         return {"cameras": cameras, "films": dict(self._uploader.counts) | {"waiting": self._uploader.waiting()}}
 
-    def _may_upload(self) -> bool:
+    @property
+    def is_server_there(self) -> bool:
+        """Return whether the server has answered: it greets the connection, or has ended the session and closed it."""
         protocol = self._current().protocol
-        return (protocol.greeted or protocol.frame_count is not None) and protocol.pending < FEW_FRAMES
+        return protocol.greeted or protocol.frame_count is not None
+
+    def _may_upload(self) -> bool:
+        return self.is_server_there and self._current().protocol.pending < FEW_FRAMES
 
     def _report(self, what: str, facts: dict[str, Any]) -> None:
         """Report a fault of a camera, also as an event of the session, or an error of a film."""
