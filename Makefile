@@ -5,8 +5,7 @@ SHELL := bash
 PYTHON ?= python3
 PORT ?= 8000
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-# All tests of a file in one process, so that they share its servers. A process takes 7 s of CPU for itself: four where
-# many tests wait, else one for each core.
+# All tests of a file in one process, so that they share its servers. A process takes 7 s of CPU for itself.
 PARALLEL := --dist loadfile --no-loadscope-reorder
 unexport PYTHONDONTWRITEBYTECODE  # it would make each process of pytest rewrite all tests: 6 s of CPU
 PRODUCTION := DEBUG=0 HTTPS=1 SECRET_KEY=$$(python -c 'import secrets; print(secrets.token_urlsafe(64))')
@@ -15,7 +14,7 @@ WHEEL := robots/static/client
 COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes --only-binary :all: \
 	--emit-build-options --custom-compile-command 'make lock' $(LOCK)
 
-.PHONY: demo dev test lint audit lock schema pages films datasets-check chaos attack bench soak
+.PHONY: demo dev test lint audit lock schema pages films datasets-check lerobot-check chaos attack bench soak
 
 demo: .venv/demo $(WHEEL)
 	@PORT=$(PORT) deploy/demo.sh
@@ -24,12 +23,19 @@ dev: .venv/demo $(WHEEL)
 	DEBUG=1 python manage.py migrate --verbosity 0
 	DEBUG=1 exec python manage.py serve --reload --port $(PORT)
 
-# What touches the database runs on both, if it may differ; the second run is everything else too.
+# What touches the database runs on both, if it may differ; the second run is everything else too. Both run at once, as
+# many tests wait: one after the other left a third of two cores idle.
+.PHONY: test-sqlite test-services
 test: .venv/dev .venv/services $(WHEEL)
-	env -u DATABASE_URL -u REDIS_URL pytest -n 2 $(PARALLEL) -m "database and not postgresql and not redis and not once"
+	$(MAKE) --jobs 2 --no-print-directory test-sqlite test-services
+
+test-sqlite:
+	env -u DATABASE_URL -u REDIS_URL pytest -m "database and not postgresql and not redis and not once"
+
+test-services:
 	python -m tests.services pytest -n 4 $(PARALLEL) -m "not sqlite"
 
-# Every endpoint of /schema asked 150 times, and stories of several (`make test` asks five times, and
+# Every endpoint of /schema asked 150 times, and stories of several (`make test` asks three times, and
 # not for the limits of each parameter).
 schema: .venv/dev .venv/services
 	SCHEMA_CASES=150 python -m tests.services pytest tests/test_schema.py
@@ -47,10 +53,17 @@ datasets-check: .venv/dev
 	tests/datasets_check/install.sh .venv-lerobot
 	python -m tests.datasets_check .venv-lerobot/bin/python
 
+# The unmodified scripts of lerobot 0.4.4 (Python 3.11) and 0.6.1 (Python 3.12) with the plugin and mock devices, and
+# `teleop push` of what they recorded (8 minutes, and 4 to 8 GB from PyPI at the first time).
+lerobot-check: .venv/dev
+	tests/datasets_check/install.sh .venv-lerobot 0.6.1
+	tests/datasets_check/install.sh .venv-lerobot-0.4.4 0.4.4
+	python -m tests.lerobot_check .venv-lerobot/bin/python .venv-lerobot-0.4.4/bin/python
+
 # Everything killed longer than a test may take (18 minutes; mounts small disks, so as root).
 chaos: .venv/dev .venv/services
-	EXPORT_KILLS=20 pytest -n 2 tests/chaos/long_form.py tests/chaos/long_form_databases.py tests/chaos/deployed.py \
-		tests/test_export_kills.py
+	EXPORT_KILLS=20 pytest -n 2 tests/chaos/long_form.py tests/chaos/long_form_databases.py \
+		tests/chaos/long_form_cameras.py tests/chaos/deployed.py tests/test_export_kills.py
 
 # Attacks as hard as they can be made, beside a robot whose acks and a /health/live whose answers are timed (10 minutes).
 attack: .venv/dev .venv/services
@@ -90,7 +103,7 @@ lock: .venv/dev
 	@touch $@
 
 # Robots download it. The time of a folder of modules changes when one is added or deleted.
-$(WHEEL): deploy/build-client.sh $(wildcard client/*.* client/teleop_client client/teleop_client/*.* client/teleop_client/*/*.*) | .venv/demo
+$(WHEEL): deploy/build-client.sh $(wildcard client/*.* client/teleop_client client/teleop_client/*.* client/teleop_client/*/*.* client/lerobot_plugin/*.* client/lerobot_plugin/lerobot_robot_teleop/*.*) | .venv/demo
 	deploy/build-client.sh
 
 .venv:

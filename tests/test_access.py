@@ -20,6 +20,7 @@ from django.contrib.auth.models import Group, Permission, User
 from django.core.cache import cache
 from django.core.files.base import ContentFile
 from django.db import transaction
+from django.template.response import SimpleTemplateResponse, TemplateResponse
 from django.test import Client
 from django.urls import URLPattern, get_resolver, resolve
 from rest_framework.authtoken.models import Token
@@ -59,17 +60,27 @@ POST   /robots/spare/key                           401 403 403  403    403      
 GET    /robots/spare/status                        401 403 403  403    403      403    200     200   200    401
 GET    /robots/spare/frames                        401 403 403  403    403      403    200     200   200    401
 GET    /sessions                                   401 403 403  403    403      200    200     200   200    401
+GET    /sessions/facets                            401 403 403  403    403      200    200     200   200    401
+POST   /sessions/bulk                              401 403 403  403    403      403    403     400   400    401
 GET    /sessions/{ended}                           401 403 403  403    403      200    200     200   200    401
 PATCH  /sessions/{ended}                           401 200 404  403    403      403    403     200   200    401
 DELETE /sessions/{ended}                           401 403 403  403    403      403    403     204   204    401
 DELETE /sessions/{live}                            401 403 403  403    403      403    403     409   409    401
 POST   /sessions/{live}/end                        401 403 403  403    403      403    403     202   202    401
+POST   /sessions/{ended}/trash                     401 403 403  403    403      403    403     200   200    401
+POST   /sessions/{live}/trash                      401 403 403  403    403      403    403     409   409    401
+POST   /sessions/{ended}/restore                   401 403 403  403    403      403    403     200   200    401
+GET    /sessions/{ended}/position                  401 403 403  403    403      200    200     200   200    401
 GET    /sessions/{ended}/marks                     401 403 403  403    403      200    200     200   200    401
 POST   /sessions/{ended}/marks                     401 403 403  403    403      403    403     201   201    401
 DELETE /sessions/{marked}/marks/1795362003.5       401 403 403  403    403      403    403     200   200    401
 GET    /sessions/{ended}/events                    401 403 403  403    403      200    200     200   200    401
 GET    /sessions/{ended}/frames                    401 403 403  403    403      403    200     200   200    401
 GET    /sessions/{ended}/series                    401 403 403  403    403      403    200     200   200    401
+GET    /filters                                    401 403 403  403    403      200    200     200   200    401
+POST   /filters                                    401 403 403  403    403      400    400     400   400    401
+PATCH  /filters/1                                  401 403 403  403    403      404    404     404   404    401
+DELETE /filters/1                                  401 403 403  403    403      404    404     404   404    401
 GET    /statistics                                 401 403 403  403    403      200    200     200   200    401
 GET    /exports                                    401 403 403  403    403      403    200     200   200    401
 POST   /exports                                    401 403 403  403    403      403    403     202   202    401
@@ -236,6 +247,7 @@ BODIES = {
     ("POST", "/admin/auth/user/{user}/delete/"): {"post": "yes"},
 }
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+RENDERED = {"viewer", "admin"}
 
 
 class Undo(Exception):
@@ -250,6 +262,17 @@ async def notify_none(**notice: object) -> None:
 def _without_log(monkeypatch) -> None:
     """Turn logging off: Django logs each refusal with a traceback, which takes as long as the request."""
     monkeypatch.setattr(logging.root.manager, "disable", logging.CRITICAL)
+
+
+@pytest.fixture(autouse=True)
+def _rendered_for_two(monkeypatch) -> None:
+    """Render pages for two identities only: rendering takes most of a request, and does not change its status."""
+    render = SimpleTemplateResponse.rendered_content.fget
+
+    def rendered(response: TemplateResponse) -> str:
+        return render(response) if response._request.user.username in RENDERED else ""
+
+    monkeypatch.setattr(SimpleTemplateResponse, "rendered_content", property(rendered))
 
 
 @pytest.fixture

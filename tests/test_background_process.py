@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import psutil
 import pytest
@@ -41,20 +42,25 @@ def process_of(server: Server) -> psutil.Process | None:
     return next((child for child in children if child.cmdline()[:4] == COMMAND[-4:]), None)
 
 
-def test_it_computes_quality_after_a_session_ends_and_after_it_resumed(start_server):
-    server = start_server(BACKGROUND_WORK="serve")
-    records(server, 0, 60)
+@pytest.fixture(scope="module")
+def working(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Yield a server shared by the first two tests."""
+    with Server(tmp_path_factory.mktemp("working"), DATABASE_URL=database_url, BACKGROUND_WORK="serve") as server:
+        yield server
+
+
+def test_it_computes_quality_after_a_session_ends_and_after_it_resumed(working: Server):
+    records(working, 0, 60)
     assert wait_until(duration_s, what="quality") == 1.0
-    records(server, 120)
+    records(working, 120)
     wait_until(lambda: duration_s() == 2.0, what="quality of all of it")
 
 
-def test_it_runs_at_the_lowest_priority_and_exits_with_its_worker(start_server):
-    server = start_server(BACKGROUND_WORK="serve")
-    records(server, 0)
-    process = wait_until(lambda: process_of(server), what="a process")
+def test_it_runs_at_the_lowest_priority_and_exits_with_its_worker(working: Server):
+    records(working, 0)
+    process = wait_until(lambda: process_of(working), what="a process")
     wait_until(lambda: process.nice() == 19, what="its priority")
-    os.kill(server.pid, signal.SIGKILL)
+    os.kill(working.pid, signal.SIGKILL)
     wait_until(lambda: not is_running(process), what="its end")
 
 
@@ -73,8 +79,8 @@ def test_it_logs_a_failed_process_and_ingest_continues(start_server, tmp_path):
     records(server, 60)
 
 
-def test_another_server_does_the_work_if_the_setting_says_separate(start_server):
-    server = start_server(BACKGROUND_WORK="separate")
+def test_another_server_does_the_work_if_the_setting_says_separate(server: Server):
+    assert server.settings["BACKGROUND_WORK"] == "separate"
     records(server, 0, 60)
     assert process_of(server) is None
     subprocess.run(

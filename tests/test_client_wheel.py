@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tomllib
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -47,8 +46,7 @@ def test_a_build_elsewhere_makes_the_same_bytes_and_removes_older_wheels(wheel: 
     assert {file.name for file in (tmp_path / "client").iterdir()} == {"teleop_client", "pyproject.toml", "README.md"}
 
 
-def test_a_robot_installs_the_client_without_a_login(wheel: Path, start_server: Callable[..., Server], tmp_path: Path):
-    server = start_server(TRUSTED_PROXIES="127.0.0.1")
+def test_a_robot_installs_the_client_without_a_login(wheel: Path, server: Server, tmp_path: Path):
     path, target = f"/static/client/{NAME}", tmp_path / "robot"
     with Nginx(tmp_path, server, tmp_path) as nginx, urllib.request.urlopen(nginx.url + path, timeout=10) as answer:
         assert answer.read() == wheel.read_bytes()

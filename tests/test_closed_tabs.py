@@ -5,7 +5,6 @@ import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -15,7 +14,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from rest_framework.authtoken.models import Token
 
-from tests.patched_server import PatchedServer
+from tests.chaos.environment import serving
 from tests.robot_socket import bystander, register
 from tests.services import Server, wait_until
 
@@ -28,15 +27,11 @@ def database_url() -> str:
     return f"{os.environ['DATABASE_URL'].rpartition('/')[0]}/{connection.settings_dict['NAME']}"
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+@pytest.fixture(scope="module")
+def server(django_db_setup: None) -> Iterator[Server]:
     url = f"{database_url()}?options=-c%20statement_timeout%3D{STATEMENT_TIMEOUT_MS}ms"
-    server = PatchedServer("kill_applications_soon", tmp_path, DATABASE_URL=url)
-    try:
-        yield server.start()
-    finally:
-        server.stop()
-        print(server.output())  # noqa: T201 - pytest shows it if the test failed
+    with serving(url, how="kill_applications_soon", REDIS_URL=settings.REDIS_URL, ROBOT_AUTH="key") as server:
+        yield server
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ def send_300(robot: RobotSocket) -> None:
 
 
 @pytest.mark.parametrize("no_context", [False, True], ids=["context", "no context"])
-@pytest.mark.parametrize("bits", range(9, 16))
+@pytest.mark.parametrize("bits", [9, 15])
 def test_it_stores_compressed_frames(inflating: Server, bits: int, no_context: bool):
     parameters = {"client_max_window_bits": bits, "client_no_context_takeover": no_context}
     with robot_socket(inflating, **offer(**parameters)) as robot:

@@ -40,6 +40,7 @@ def start(target: Path, environment: dict[str, str], *options: str) -> subproces
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
 
 
+@pytest.mark.once
 @pytest.mark.timeout(600)
 def test_a_killed_export_leaves_nothing_visible_and_the_next_one_completes(environment, tmp_path: Path):
     began = time.monotonic()

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.once
 
 @pytest.fixture(autouse=True)
 def _robots(transactional_db):
-    register("arm", "leg", "hand", "bystander")
+    register("arm", "leg", "hand", "foot", "bystander")
 
 
 def log_lines(server: Server, since: int) -> list[str]:
@@ -44,17 +44,16 @@ def test_it_acknowledges_all_frames_of_a_flooding_client(server: Server):
     assert TeleopFrame.objects.filter(robot="arm").count() == 6000
 
 
-def test_it_closes_only_the_client_over_the_pending_limit_with_1013(start_server):
-    server = start_server(INGEST_MAX_PENDING_BYTES=str(2**20), INGEST_FLUSH_INTERVAL_MS="200")
-    with bystander(server), robot_socket(server, "arm?session=morning-run") as robot:
+def test_it_closes_only_the_client_over_the_pending_limit_with_1013(strict: Server):
+    with bystander(strict), robot_socket(strict, "foot?session=morning-run") as robot:
         with suppress(ConnectionClosed):
             for index in range(100):
                 robot.send(frame(index, observation={"a": "x" * 60_000}))
         code, _ = robot.receive_until_close()
     assert code == 1013
-    with robot_socket(server, "arm?session=morning-run") as robot:
-        assert robot.greeting["next_frame_index"] == len(stored())
-    assert stored() == list(range(len(stored())))  # the stored frames are a prefix of the sent ones
+    with robot_socket(strict, "foot?session=morning-run") as robot:
+        assert robot.greeting["next_frame_index"] == len(stored("foot"))
+    assert stored("foot") == list(range(len(stored("foot"))))  # the stored frames are a prefix of the sent ones
 
 
 def test_a_connection_lost_with_pending_frames_delays_no_other_robot(server: Server):
@@ -104,8 +103,12 @@ def test_it_pauses_reading_from_an_abusive_client(server: Server, reason: str, f
 
 @pytest.fixture(scope="module")
 def strict(_server: Server) -> Iterator[Server]:
-    """Yield a server on which a robot may connect 20 times, then once a minute, and begin 3 sessions a minute."""
+    """Yield a server on which 1 MiB may be pending.
+
+    A robot may connect 20 times, then once a minute, and begin 3 sessions a minute.
+    """
     limits = {"HANDSHAKES_PER_ROBOT": "1", "NEW_SESSIONS_PER_ROBOT": "3"}
+    limits |= {"INGEST_MAX_PENDING_BYTES": str(2**20), "INGEST_FLUSH_INTERVAL_MS": "200"}
     with Server(_server.folder, DATABASE_URL=_server.settings["DATABASE_URL"], **limits) as server:
         yield server
 

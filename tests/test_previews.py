@@ -246,14 +246,6 @@ def test_the_end_of_a_session_does_not_close_the_connection(server: Server, head
         first_picture(page, camera)
 
 
-def test_it_closes_with_1012_when_the_server_stops(start_server):
-    server = start_server()
-    with preview_socket(server) as camera:
-        server.terminate()
-        assert camera.receive_until_close() == Close.RESTARTING
-        assert server.stop() == 0
-
-
 @pytest.mark.parametrize("robots", [["a/b"], [7], "arm", ["arm"] * 101, None])
 def test_it_closes_a_page_that_wants_no_robots(server: Server, headers, robots):
     with watching(server, "fleet", headers) as page:

@@ -26,7 +26,7 @@ from teleop.monitoring.health import database_connection
 from videos.models import VideoChunk
 from videos.tests.video_files import film
 
-CASES_AN_ENDPOINT = int(os.environ.get("SCHEMA_CASES", 5))
+CASES_AN_ENDPOINT = int(os.environ.get("SCHEMA_CASES", 3))
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)
 TOKEN = "a" * 40
 ACCEPTED = ["2xx", "401", "403", "404", "409", "429", "503"]
@@ -51,8 +51,13 @@ CONFIG = {
             "/robots",
             "/exports",
             "/exports/{id}/content",
+            "/filters",
+            "/filters/{id}",
             "/jobs",
             "/sessions",
+            "/sessions/bulk",
+            "/sessions/facets",
+            "/sessions/{id}/position",
             "/robots/{id}/frames",
             "/sessions/{id}/events",
             "/sessions/{id}/frames",

@@ -5,10 +5,10 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from socket import create_connection, create_server
+from typing import Self
 
 import psutil
 import pytest
@@ -24,10 +24,29 @@ pytestmark = pytest.mark.once
 REDIS = "redis://127.0.0.1:1/0"  # a server that does not start never connects to it
 
 
+class Announced(Server):
+    """A server that counts as up once it has logged so."""
+
+    listening = 0  # workers that listened then
+
+    def answers(self) -> bool:
+        return "serving on" in self.output()
+
+    def start(self) -> Self:
+        super().start()
+        sockets = [each for worker in workers(self) for each in worker.net_connections("tcp")]
+        self.listening = [each.status for each in sockets if each.laddr.port == self.port].count(psutil.CONN_LISTEN)
+        return self
+
+
 @pytest.fixture(scope="module")
-def lasting(url: str, channels: Redis) -> Iterator[Server]:
-    """Yield a server shared by the tests that do not end it."""
-    with serving(url, "--workers", "2", redis_url=channels.url) as server:
+def lasting(url: str, channels: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Announced]:
+    """Yield a server shared by the tests that do not end it, and by the last one, which does.
+
+    It does not limit an address, as the tests make hundreds of connections within a second.
+    """
+    settings = {"DATABASE_URL": url, "REDIS_URL": channels.url, "ROBOT_AUTH": "open", "CONNECTIONS_PER_ADDRESS": "0"}
+    with Announced(tmp_path_factory.mktemp("lasting"), "--workers", "2", **settings) as server:
         yield server
 
 
@@ -44,13 +63,15 @@ def refused(*options: str) -> str:
     return str(refusal.value)
 
 
-def test_it_reports_a_port_in_use_in_one_line_and_exits_with_1():
+def test_it_prints_that_it_serves_once_all_workers_listen(lasting: Announced):
+    assert lasting.listening == 2
+
+
+@pytest.mark.django_db
+def test_it_refuses_a_port_in_use():
     with create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        command = [sys.executable, "manage.py", "serve", "--port", str(port)]
-        end = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
-    printed = f"CommandError: cannot serve on 127.0.0.1, port {port}: Address already in use\n"
-    assert (end.returncode, end.stdout, end.stderr) == (1, "", printed)
+        assert refused("--port", str(port)) == f"cannot serve on 127.0.0.1, port {port}: Address already in use"
 
 
 @pytest.mark.django_db
@@ -83,22 +104,9 @@ def test_workers_are_the_parents_only_children_and_in_its_session(lasting: Serve
     assert {os.getsid(child.pid) for child in children} == {os.getsid(lasting.pid)}
 
 
-class Announced(Server):
-    """A server that counts as up once it has logged so."""
-
-    def answers(self) -> bool:
-        return "serving on" in self.output()
-
-
-def test_it_prints_that_it_serves_once_all_workers_listen(url: str, channels: Redis, tmp_path: Path):
-    with Announced(tmp_path, "--workers", "3", DATABASE_URL=url, REDIS_URL=channels.url) as server:
-        sockets = [each for worker in workers(server) for each in worker.net_connections("tcp")]
-        assert [each.status for each in sockets if each.laddr.port == server.port].count(psutil.CONN_LISTEN) == 3
-
-
-@pytest.mark.parametrize("options", [[], ["--reload"]])
-def test_it_prints_its_address_once_it_listens(url: str, options: list[str]):
-    command = [sys.executable, "manage.py", "serve", "--port", "0", *options]
+def test_it_prints_its_address_once_it_listens(url: str):
+    """With `--reload` the parent serves nothing, and its child serves as without it."""
+    command = [sys.executable, "manage.py", "serve", "--port", "0", "--reload"]
     environment = {**os.environ, "DATABASE_URL": url, "REDIS_URL": "", "DEBUG": "0"}
     pipes = {"stdout": subprocess.PIPE, "text": True, "start_new_session": True}
     with subprocess.Popen(command, cwd=ROOT, env=environment, **pipes) as process:
@@ -123,36 +131,30 @@ def test_a_killed_worker_is_replaced(lasting: Server):
 def test_connections_spread_over_the_workers(lasting: Server):
     """The kernel hashes the ports: 400 connections split worse than 40 : 60 once in 20,000 runs."""
     wait_until(lambda: len(dealt(lasting)) == 2, what="both take connections")
-    assert min(dealt(lasting, 400).values()) > 0.4 * 400
+    with connected(lasting, 400) as taken:
+        wait_until(lambda: len(both := taken()) == 2 and min(both.values()) > 0.4 * 400, what="160 at each worker")
 
 
-def dealt(server: Server, connections: int = 20) -> Counter[int]:
-    """Count how many of the new connections each worker has."""
-    with ExitStack() as stack:
-        ends = [stack.enter_context(create_connection(("127.0.0.1", server.port))) for _ in range(connections)]
-        ports = {end.getsockname()[1] for end in ends}
-
-        def taken() -> Counter[int]:
-            return Counter(
-                worker.pid
-                for worker in workers(server)
-                for each in worker.net_connections("tcp")
-                if each.raddr and each.raddr.port in ports
-            )
-
+def dealt(server: Server) -> Counter[int]:
+    """Count how many of 20 new connections each worker has."""
+    with connected(server, 20) as taken:
         with suppress(AssertionError):  # one may have been at a worker that was just killed
-            wait_until(lambda: taken().total() == connections, 3)
+            wait_until(lambda: taken().total() == 20, 3)
         return taken()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_to_the_parent_stops_all_workers(server: Server, number: signal.Signals):
-    both = workers(server)
+@contextmanager
+def connected(server: Server, connections: int) -> Iterator[Callable[[], Counter[int]]]:
+    """Open connections; yield a function that counts how many of them each worker has taken."""
     with ExitStack() as stack:
-        robots = [stack.enter_context(robot_socket(server, key=None)) for _ in range(4)]
-        assert server.stop(number) == 0
-        assert [robot.receive_until_close()[0] for robot in robots] == [1012] * 4
-    assert not any(map(psutil.Process.is_running, both))
+        ends = [stack.enter_context(create_connection(("127.0.0.1", server.port))) for _ in range(connections)]
+        ports = {end.getsockname()[1] for end in ends}
+        yield lambda: Counter(
+            worker.pid
+            for worker in workers(server)
+            for each in worker.net_connections("tcp")
+            if each.raddr and each.raddr.port in ports
+        )
 
 
 def test_a_killed_parent_leaves_no_worker(server: Server):
@@ -160,3 +162,14 @@ def test_a_killed_parent_leaves_no_worker(server: Server):
     both = workers(server)
     psutil.Process(server.pid).kill()
     wait_until(lambda: not any(map(is_running, both)), what="the workers' end")
+
+
+@pytest.mark.parametrize(("name", "number"), [("server", signal.SIGTERM), ("lasting", signal.SIGINT)])
+def test_a_signal_to_the_parent_stops_all_workers(request: pytest.FixtureRequest, name: str, number: signal.Signals):
+    server: Server = request.getfixturevalue(name)
+    both = workers(server)
+    with ExitStack() as stack:
+        robots = [stack.enter_context(robot_socket(server, key=None)) for _ in range(4)]
+        assert server.stop(number) == 0
+        assert [robot.receive_until_close()[0] for robot in robots] == [1012] * 4
+    assert not any(map(psutil.Process.is_running, both))

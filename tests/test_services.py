@@ -5,16 +5,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 
 import psutil
 import psycopg
 import pytest
-from websockets.sync.client import connect
 
-from teleop.models import TeleopFrame
 from tests.chaos.environment import postgres_database
-from tests.services import Postgres, Server, wait_until
+from tests.services import Postgres, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -69,12 +66,3 @@ def test_services_end_with_the_test_run(end: signal.Signals, public_folder: str)
     assert [service.name() for service in services] == ["postgres", "redis-server"]
     os.killpg(run.pid, end)  # like Ctrl-C: the whole group at once
     wait_until(lambda: not any(map(psutil.Process.is_running, services)), what="their end")
-
-
-def test_a_server_uses_the_database_of_its_test(start_server: Callable[..., Server]):
-    server = start_server(ROBOT_AUTH="open")
-    with connect(f"{server.ws_url}/ws/log/robot_A") as robot:
-        robot.send('{"frame_index": 0, "timestamp": 1703318400, "observation": {"joint_positions": [0.5]}}')
-        wait_until(TeleopFrame.objects.exists)
-    assert server.stop() == 0
-    assert server.pids == []

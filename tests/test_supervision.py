@@ -20,7 +20,7 @@ def test_it_restarts_when_a_task_of_a_worker_ends(channels: Redis, tmp_path: Pat
     with (
         sqlite_file() as url,
         serving(url, *options, **settings) as server,
-        Fleet(server.url, Ledger(), count=4) as fleet,
+        Fleet(server.url, Ledger(), count=2) as fleet,
     ):
         wait_until(lambda: fleet.reconnects, what="robots reconnect")
         wait_until_settled(fleet)

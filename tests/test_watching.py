@@ -10,6 +10,7 @@ from websockets.exceptions import InvalidStatus
 from robots.api.permissions import WATCH
 from robots.models import Robot
 from tests.chaos.environment import serving
+from tests.preview_socket import preview_socket
 from tests.robot_socket import frame, register, robot_socket
 from tests.services import Server, wait_until
 from tests.watch_connection import login, watching
@@ -185,12 +186,16 @@ def test_it_closes_with_4401_when_a_user_loses_access(asking_often: Server, head
         assert page.receive_until_close() == 4401
 
 
-def test_it_closes_with_1012_when_the_server_stops(start_server, headers):
+def test_it_closes_pages_and_pictures_with_1012_when_the_server_stops(start_server, headers):
     server = start_server()
-    with watching(server, "fleet", headers) as fleet, watching(server, "live/arm", headers) as page:
+    with (
+        watching(server, "fleet", headers) as fleet,
+        watching(server, "live/arm", headers) as page,
+        preview_socket(server) as camera,
+    ):
         fleet.next()
         begun = time.monotonic()
         server.terminate()
-        assert (fleet.receive_until_close(), page.receive_until_close()) == (1012, 1012)
+        assert [each.receive_until_close() for each in (fleet, page, camera)] == [1012, 1012, 1012]
         assert server.stop() == 0
         assert time.monotonic() - begun < 5

@@ -28,8 +28,8 @@ def get(server: Server, transactional_db):
 
 @pytest.fixture
 def large() -> TeleopSession:
-    """Return a session of 48 MB: more than the server and the sockets buffer for a reader."""
-    return make_session(range(800), data=lambda _: LARGE)
+    """Return a session of 24 MB: more than the server and the sockets buffer for a reader."""
+    return make_session(range(400), data=lambda _: LARGE)
 
 
 def test_a_follower_receives_new_frames(get):
@@ -82,10 +82,10 @@ def test_thirty_followers_do_not_delay_other_requests(get):
         assert not any(answer.done() for answer in answers)
 
 
-@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+@pytest.mark.parametrize("kind", ["jsonl", pytest.param("parquet", marks=pytest.mark.once)])
 def test_a_stream_arrives_complete(get, large, kind):
     body = get(f"/sessions/{large.pk}/frames?format={kind}").content
-    assert body.count(b"\n") == 800 if kind == "jsonl" else body[-4:] == b"PAR1"
+    assert body.count(b"\n") == 400 if kind == "jsonl" else body[-4:] == b"PAR1"
 
 
 def stalled(get, session, kind="jsonl"):
@@ -96,6 +96,7 @@ def stalled(get, session, kind="jsonl"):
     return rest
 
 
+@pytest.mark.once
 def test_stalled_readers_use_bounded_memory_and_no_connections(get, server, large):
     def rss():
         return psutil.Process(server.pid).memory_info().rss
@@ -107,7 +108,7 @@ def test_stalled_readers_use_bounded_memory_and_no_connections(get, server, larg
     assert get("/sessions").status_code == 200
     assert time.monotonic() - begin < 2
     assert rss() - before < 150 * 2**20  # four times two blocks of 4 MiB, in two or three copies
-    assert sum(map(len, readers[0])) > 40 * 2**20
+    assert sum(map(len, readers[0])) > 20 * 2**20
 
 
 @pytest.mark.once

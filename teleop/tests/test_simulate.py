@@ -82,10 +82,11 @@ def test_it_sends_flat_frames_at_a_steady_rate(server):
 
 
 @pytest.mark.parametrize("auth", ["required", "open"])
-def test_the_first_robot_records_its_cameras(server, start_server, auth):
+@pytest.mark.django_db(transaction=True)
+def test_the_first_robot_records_its_cameras(server, open_server, auth):
     videos = apps.get_model("videos", "VideoChunk")
-    url = server.url if auth == "required" else start_server(ROBOT_AUTH="open").url
-    simulate(robots=2, cameras=2, duration=2, url=url, issue_keys=auth == "required")
+    url = server.url if auth == "required" else open_server.url
+    simulate(robots=2, cameras=2, duration=1, url=url, issue_keys=auth == "required")
     assert sorted(videos.objects.values_list("robot", "camera_key")) == [
         ("robot_001", "front"),
         ("robot_001", "wrist"),

@@ -1,7 +1,7 @@
-"""Kill each process while ten robots stream. `make chaos` is the long form."""
+"""Kill each process while a few robots stream. `make chaos` is the long form."""
 
 from tests.chaos.database_faults import every_row_rejected
-from tests.chaos.environment import database_of_a_role, postgres_database, serving, sqlite_file
+from tests.chaos.environment import postgres_database, serving, sqlite_file
 from tests.chaos.failover import fail_over
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Ledger
@@ -21,21 +21,24 @@ from tests.chaos.uploaders import Uploaders, all_are_stored, kill_during_uploads
 from tests.services import redis, wait_until
 from tests.standby import postgres_pair, url_of_both
 
-ROBOTS = 10
+ROBOTS = 4  # each costs 0.1 s of CPU a second
 
 
 def test_it_loses_no_frame_on_sqlite():
     with sqlite_file() as url, serving(url) as server, Fleet(server.url, Ledger(), ROBOTS) as fleet:
         terminate(fleet, server, times=1)
-        kill(fleet, server, times=2)
+        kill(fleet, server, times=1)
         all_end(fleet, url)
 
 
 def test_it_loses_no_frame_on_postgresql():
+    """One server has all these faults: its start and that of its database take as much CPU as a fault."""
     with postgres_database() as (service, url), serving(url) as server, Fleet(server.url, Ledger(), ROBOTS) as fleet:
-        terminate(fleet, server, times=1)
+        outlast(fleet, every_row_rejected(service), seconds=2)
+        lock_rows(fleet, url, seconds=3)
         restart(fleet, service, times=1)
-        kill(fleet, server, times=2)
+        terminate(fleet, server, times=1)
+        kill(fleet, server, times=1)
         all_end(fleet, url)
 
 
@@ -49,18 +52,6 @@ def test_it_loses_no_frame_with_two_workers():
         kill_a_worker(fleet, server, times=1)
         restart(fleet, channels, times=1)
         terminate(fleet, server, times=1)
-        all_end(fleet, url)
-
-
-def test_it_loses_no_frame_while_the_database_rejects_inserts():
-    with database_of_a_role() as (service, url), serving(url) as server, Fleet(server.url, Ledger(), ROBOTS) as fleet:
-        outlast(fleet, every_row_rejected(service), seconds=2)
-        all_end(fleet, url)
-
-
-def test_a_locked_row_delays_only_its_own_robot():
-    with postgres_database() as (_, url), serving(url) as server, Fleet(server.url, Ledger(), ROBOTS) as fleet:
-        lock_rows(fleet, url, seconds=3)
         all_end(fleet, url)
 
 
@@ -87,7 +78,7 @@ def test_it_loses_no_film_that_it_answered(tmp_path):
     with (
         sqlite_file() as url,
         serving(url, MEDIA_ROOT=str(tmp_path)) as server,
-        Uploaders(server, tmp_path) as uploaders,
+        Uploaders(server, tmp_path, count=3) as uploaders,
     ):
-        kill_during_uploads(uploaders, server, times=2)
+        kill_during_uploads(uploaders, server, times=1)
         all_are_stored(uploaders, server, url)

@@ -90,6 +90,7 @@ def test_filters_find_every_frame_by_time_and_the_session_by_duration(get: Answe
     assert get("/sessions", min_duration=1.9, max_duration=2.1)["count"] == 1
 
 
+@pytest.mark.once
 @each_clock
 def test_frames_come_by_index_and_plots_give_each_frame_room(get: Answer, session: dict, robot_id: str):
     frames = get(f"/sessions/{session['id']}/frames", limit=1000)["results"]
@@ -102,6 +103,7 @@ def test_frames_come_by_index_and_plots_give_each_frame_room(get: Answer, sessio
     assert part["series"][0]["timestamps"] == times[STEP_AT:]
 
 
+@pytest.mark.once
 @each_clock
 def test_quality_reports_the_step_and_finds_the_same_times(get: Answer, session: dict):
     call_command("quality", session=[session["id"]])
