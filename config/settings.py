@@ -48,6 +48,7 @@ VIDEO_MAX_BYTES = env.number("VIDEO_MAX_BYTES", 2 * 2**30, least=2**10, most=2**
 DISK_RESERVE_BYTES = env.number("DISK_RESERVE_BYTES", None, most=2**60)
 DATABASE_DISK_BYTES = env.number("DATABASE_DISK_BYTES", 0, most=2**60)
 EXPORT_DAYS = env.number("EXPORT_DAYS", 30, most=36_500)
+TRASH_DAYS = env.number("TRASH_DAYS", 7, most=36_500)
 BACKGROUND_WORK = env.text("BACKGROUND_WORK", "serve", choices=("serve", "separate"))
 LOG_FORMAT = env.text("LOG_FORMAT", "text", choices=("text", "json"))
 METRICS_TOKEN = env.secret("METRICS_TOKEN")

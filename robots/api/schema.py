@@ -4,6 +4,7 @@ import hashlib
 import threading
 from functools import cache
 
+from drf_spectacular.contrib.django_filters import DjangoFilterExtension
 from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
@@ -86,6 +87,8 @@ class StrictFieldsExtension(OpenApiSerializerExtension):
         schema = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
         return schema | {"additionalProperties": False} if direction == "request" else schema
 
+
+DjangoFilterExtension._has_gis = False  # to find out would start a compiler, as it looks for GDAL: 25 processes
 
 _rendering = threading.Lock()
 

@@ -106,7 +106,8 @@ def test_issuing_a_key_returns_404_for_an_unknown_robot(staff_admin):
 
 
 def test_a_new_key_comes_with_the_installation_of_the_client(staff_admin, arm, closed, monkeypatch, settings):
-    monkeypatch.setattr(client_wheel, "NAME", "teleop_client-1.2-py3-none-any.whl")
+    wheels = {"wheel_url": "teleop_client-1.2-py3-none-any.whl", "plugin_url": "lerobot_robot_teleop-0.3.whl"}
+    monkeypatch.setattr(client_wheel, "NAMES", wheels)
     settings.TRUSTED_PROXIES = [ip_network("10.0.0.1")]
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     settings.ALLOWED_HOSTS = ["robots.example.org"]
@@ -116,18 +117,21 @@ def test_a_new_key_comes_with_the_installation_of_the_client(staff_admin, arm, c
     assert f'pip install "teleop-client @ {url}/static/client/teleop_client-1.2-py3-none-any.whl"' in page
     key = page.partition('<code class="key">')[2].partition("<")[0]
     assert f'key = "{key}"\nwith RobotClient("{url}", "arm", key=key) as client:' in page
+    assert f'"lerobot_robot_teleop @ {url}/static/client/lerobot_robot_teleop-0.3.whl"\nexport TELEOP_KEY={key}\n' in page
+    assert f"--robot.stream.url={url} --robot.stream.robot_id=arm" in page
 
 
 def test_the_page_of_a_robot_shows_viewers_how_to_connect_it(staff_viewer, staff_outsider, arm, monkeypatch):
-    monkeypatch.setattr(client_wheel, "NAME", "client.whl")
+    monkeypatch.setattr(client_wheel, "NAMES", {"wheel_url": "client.whl", "plugin_url": None})
     page = unescape(shown(staff_viewer.get(f"{LIST}arm/change/", HTTP_HOST="localhost:8001")))
     assert 'pip install "teleop-client @ http://localhost:8001/static/client/client.whl"' in page
     assert 'key = "..."\nwith RobotClient("http://localhost:8001", "arm", key=key) as client:' in page
+    assert "lerobot" not in page.partition("RobotClient(")[2]
     assert staff_outsider.get(f"{LIST}arm/change/").status_code == 403
 
 
 def test_the_page_of_a_robot_says_how_to_build_a_missing_wheel(staff_viewer, arm, monkeypatch):
-    monkeypatch.setattr(client_wheel, "NAME", None)
+    monkeypatch.setattr(client_wheel, "NAMES", {"wheel_url": None, "plugin_url": None})
     page = shown(staff_viewer.get(f"{LIST}arm/change/"))
     assert "deploy/build-client.sh" in page and "pip install" not in page
 
