@@ -206,7 +206,7 @@ async def stopped_server(name: str) -> AsyncIterator[tuple[str, Callable[[], Awa
             yield server.url, server.start
         return
     sys.path.insert(0, str(HERE.parent))
-    os.environ["SECRET_KEY"] = "bench"
+    os.environ |= {"SECRET_KEY": "bench", "TESTS_FOLDER": tempfile.gettempdir()}
     from tests.chaos.environment import postgres_database, sqlite_file
     from tests.services import Server as RealServer
 

@@ -1,0 +1,184 @@
+"""Send one episode: its rows as the frames of a session, its films, and the end."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from ..camera.film_file import FilmUnusable
+from ..errors import (
+    Fatal,
+    FrameInvalid,
+    FrameRefused,
+    HandshakeRefused,
+    KeyRevoked,
+    SessionDeleted,
+    SessionTaken,
+    TeleopError,
+    TeleopTimeout,
+)
+from ..threaded import RobotClient
+from . import films
+from .dataset import Dataset, Episode
+from .film_sender import FilmRefused, FilmSender
+from .recording_time import RecordingTime, offset_us
+from .rows import frames
+from .target import AGAIN, PATIENCE_S, Pace, PushStopped, Target
+
+MAX_UNACKNOWLEDGED = 3000  # frames in memory
+MAX_FAULTS = 20  # named one by one
+
+_STOPS = (HandshakeRefused, KeyRevoked, SessionTaken, TeleopTimeout)
+
+
+@dataclass
+class EpisodeResult:
+    """What became of an episode. `faults` are sentences about what is not on the server as it is in the dataset."""
+
+    session: str
+    frames_sent: int = 0
+    frames_known: int = 0  # to the server before
+    frames_refused: int = 0
+    films_sent: int = 0
+    films_known: int = 0
+    film_bytes: int = 0
+    is_deleted: bool = False
+    faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class EpisodeSender:
+    """Sends episodes of one dataset, one at a time. `progress` gets what it does, in some words."""
+
+    def __init__(self, target: Target, dataset: Dataset, time: RecordingTime, progress: Callable[[str], None]) -> None:
+        self._target, self._dataset, self._time, self._progress = target, dataset, time, progress
+        self._films = FilmSender(target)
+        self._pace = Pace(target.upload_kbit_s)
+
+    def send(self, episode: Episode, session: str) -> EpisodeResult:
+        """Send an episode as the session of this key. Raise PushStopped, or DatasetUnusable for its rows."""
+        result = EpisodeResult(session)
+        try:
+            client = self._client(episode, result)
+        except ValueError as error:  # for example, the labels are too large
+            result.faults.append(str(error))
+            return result
+        try:
+            with closing(client.start()):
+                client.wait_connected(PATIENCE_S)
+                result.frames_known = client.next_frame_index
+                start_us = self._start_us(client, episode)
+                self._send_frames(client, episode, start_us, result)
+                self._send_films(episode, start_us, result)
+                self._check_count(client.end(PATIENCE_S), episode, result)
+        except SessionDeleted:
+            result.is_deleted = True
+        except _STOPS as error:
+            raise PushStopped(f"episode {episode.index}: {error}; {AGAIN}") from error
+        except Fatal as error:  # staff have ended the session meanwhile
+            result.faults.append(str(error))
+        return result
+
+    def _client(self, episode: Episode, result: EpisodeResult) -> RobotClient:
+        def note(error: TeleopError) -> None:
+            if isinstance(error, FrameRefused):
+                result.frames_refused += 1
+                if len(result.faults) < MAX_FAULTS:
+                    result.faults.append(str(error))
+            elif isinstance(error, FrameInvalid):
+                result.notes.append(str(error))
+
+        return RobotClient(
+            self._target.url,
+            self._target.robot_id,
+            self._target.key,
+            result.session,
+            fps=self._dataset.fps,
+            meta_info=meta_info(self._dataset, episode, self._time),
+            spool_dir=None,
+            cameras=False,
+            recreate_deleted=self._target.recreate_deleted,
+            ca_file=self._target.ca_file and str(self._target.ca_file),
+            on_error=note,
+        )
+
+    def _start_us(self, client: RobotClient, episode: Episode) -> int:
+        """Return the time of row 0. If the server has rows of the episode, the others go on in their time."""
+        if not client.next_frame_index:
+            return self._time.start_us(episode)
+        if client.last_timestamp is None:
+            raise PushStopped(
+                f"the server has {client.next_frame_index} frames of episode {episode.index}, and does not say their "
+                "time: it is older than this client; update it first"
+            )
+        return round(client.last_timestamp * 1e6) - offset_us(client.next_frame_index - 1, self._dataset.fps)
+
+    def _send_frames(self, client: RobotClient, episode: Episode, start_us: int, result: EpisodeResult) -> None:
+        """Send the rows that the server does not have."""
+        size = 0
+        for index, row in self._rows(episode, result.frames_known):
+            time_s = (start_us + offset_us(index, self._dataset.fps)) / 1e6
+            client.send(**row, timestamp=time_s, frame_index=index)
+            result.frames_sent += 1
+            if self._target.upload_kbit_s:
+                size = size or len(json.dumps(row, default=float))
+                self._pace.spend(size)
+            if result.frames_sent % MAX_UNACKNOWLEDGED == 0:
+                client.flush(PATIENCE_S)
+                self._progress(f"{index + 1}/{episode.length} frames")
+        client.flush(PATIENCE_S)
+        result.frames_sent -= result.frames_refused
+
+    def _rows(self, episode: Episode, first: int) -> Iterator[tuple[int, dict[str, Any]]]:
+        if first < episode.length:
+            yield from islice(enumerate(frames(self._dataset, episode)), first, None)
+
+    def _send_films(self, episode: Episode, start_us: int, result: EpisodeResult) -> None:
+        for camera, span in episode.films.items():
+            with TemporaryDirectory(prefix="teleop-push-") as folder:
+                try:
+                    for piece, path in films.cut(span, episode.length, self._dataset.fps, Path(folder)):
+                        self._send_film(path, camera, piece, start_us, result)
+                        path.unlink()
+                        self._progress(f"{piece.end}/{episode.length} pictures of {camera}")
+                except FilmUnusable as error:
+                    result.faults.append(f"camera {camera}: {error}")
+
+    def _send_film(self, path: Path, camera: str, piece: films.Piece, start_us: int, result: EpisodeResult) -> None:
+        begin_us, end_us = (start_us + offset_us(row, self._dataset.fps) for row in (piece.first, piece.end))
+        try:
+            is_new = self._films.send(path, result.session, camera, begin_us, end_us)
+        except FilmRefused as error:
+            result.faults.append(
+                f"camera {camera}, rows {piece.first} to {piece.end - 1}: the film was refused: {error}"
+            )
+            return
+        result.film_bytes += path.stat().st_size
+        result.films_sent += is_new
+        result.films_known += not is_new
+
+    @staticmethod
+    def _check_count(count: int, episode: Episode, result: EpisodeResult) -> None:
+        if count != episode.length and not result.frames_refused:
+            result.faults.append(f"the session has {count} frames on the server; {episode.length} expected")
+
+
+def meta_info(dataset: Dataset, episode: Episode, time: RecordingTime) -> dict[str, Any]:
+    """Return the labels and the origin of an episode's session."""
+    labels = {name: value for name, value in episode.labels.items() if name != "start_time"}
+    tasks = [task for task in episode.tasks if task]
+    source = {"dataset": dataset.name, "episode": episode.index, "version": dataset.version}
+    found: dict[str, Any] = {
+        "task": tasks[0] if tasks else None,
+        "tasks": tasks if len(tasks) > 1 else None,
+        "robot_type": dataset.robot_type,
+        "time_is_guessed": time.is_guessed(episode) or None,
+        **labels,
+        "joint_names": {part: list(names) for part, names in dataset.joint_names.items()},
+        "source": source,
+    }
+    return {name: value for name, value in found.items() if value is not None}
