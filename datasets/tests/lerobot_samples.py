@@ -16,7 +16,7 @@ from datasets.options import Options
 from datasets.statistics import KEYS
 from datasets.types import CameraFeature, Episode, Feature, Layout, SessionEntry
 
-SAMPLES = Path(__file__).parent / "data"
+SAMPLES = Path(__file__).parents[2] / "client/tests/data"
 V3, V21 = SAMPLES / "lerobot-v3.0-h264", SAMPLES / "lerobot-v2.1-av1"
 FILM = V3 / "videos/observation.images.front/chunk-000/file-000.mp4"
 NAMES = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")

@@ -6,7 +6,7 @@ from django.contrib.auth.models import Permission, User
 from datasets.tests.export_rows import done, recorded
 from robots.tests.api_clients import person
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media")]
+pytestmark = [pytest.mark.django_db, pytest.mark.once, pytest.mark.usefixtures("media")]
 NEEDED = ["view_export", "view_teleopsession", "view_teleopframe", "view_videochunk"]
 
 

@@ -8,7 +8,7 @@ from robots.models import AuditEntry
 from robots.tests.admin_clients import shown
 from teleop.background.models import Job
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media")]
+pytestmark = [pytest.mark.django_db, pytest.mark.once, pytest.mark.usefixtures("media")]
 LIST = "/admin/datasets/export/"
 
 

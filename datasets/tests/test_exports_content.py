@@ -10,6 +10,7 @@ from datasets.tests.export_rows import FILES, created, done
 
 pytestmark = [
     pytest.mark.django_db,
+    pytest.mark.once,
     pytest.mark.usefixtures("media"),
     pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume"),
 ]

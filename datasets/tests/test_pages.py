@@ -8,7 +8,7 @@ from teleop.admin import sessions as sessions_admin
 from teleop.models import TeleopSession
 from teleop.tests.recordings import make_session
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 SESSIONS = "/admin/teleop/teleopsession/"
 NEW = "/exports/new"
 

@@ -17,7 +17,7 @@ from datasets.types import Camera, CameraFeature, Refused
 from videos.models import VideoChunk
 from videos.tests.film_files import FILMS, encoded
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media")]
+pytestmark = [pytest.mark.django_db, pytest.mark.once, pytest.mark.usefixtures("media")]
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 from datasets.tests.verified_exports import PICTURES, SESSIONS
 from tests.services import ROOT
 
+pytestmark = pytest.mark.once
 MAKERS = ("grid", "films", "formats", "statistics", "recording", "manifest", "selection", "build", "writing", "report")
 
 

@@ -14,6 +14,7 @@ from datasets.tests.verified_exports import FIRST_PK, Export, store_session
 from datasets.writing import write_lerobot
 from teleop.models import TeleopFrame, TeleopSession
 
+pytestmark = pytest.mark.once
 DATA = "data/chunk-000/file-000.parquet"
 ROW = 3 + 40  # row 3 of episode 1
 WHERE = f"{DATA}: episode 1 (session {FIRST_PK + 1}), row 3: "

@@ -1,8 +1,10 @@
-"""Sabotage `manage.py serve`, to test that a load test notices: `python -m loadtest.tests.faulty_server MODE --port N`.
+"""Sabotage `manage.py serve`, to test that a load test notices: `python -m loadtest.tests.faulty_server MODES`.
 
 drop    acknowledges every frame and stores all but one of a hundred
 early   acknowledges frames long before it commits them, and is killed once
 slow    takes 250 ms longer for every commit
+
+MODES are one of them, or several with commas between them.
 """
 
 import os
@@ -51,7 +53,10 @@ def slow(write):
     return slowly
 
 
-def serve(mode: str, arguments: list[str]) -> None:
+SABOTAGE = {"drop": drop, "early": early, "slow": slow, "honest": lambda write: write}
+
+
+def serve(modes: str, arguments: list[str]) -> None:
     import django
 
     django.setup()
@@ -59,8 +64,8 @@ def serve(mode: str, arguments: list[str]) -> None:
 
     from teleop.ingest import store
 
-    if mode in ("drop", "early", "slow"):
-        store.write = globals()[mode](store.write)
+    for mode in modes.split(","):
+        store.write = SABOTAGE[mode](store.write)
     execute_from_command_line(["manage.py", "serve", *arguments])
 
 

@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, expect, sync_playwright
 
-from tests.browser.users import User, admin, curator, viewer  # noqa: F401 - fixtures
+from tests.browser.users import BLANK, User, admin, curator, viewer  # noqa: F401 - fixtures
 from tests.services import Server
 
 CHROMIUM = "/usr/bin/chromium-headless-shell"  # of Debian; a page takes two thirds of the CPU of chromium's
-FULL_HD = {"width": 1920, "height": 1080}
-BLANK = "/static/teleop/icon.svg"  # not about:blank, as Chromium would start a process for the next page
+WINDOW = {"width": 1280, "height": 720}  # drawing 1920 x 1080 takes a twentieth more CPU
 
 expect.set_options(timeout=30_000)  # like wait_until
 
@@ -42,7 +41,21 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="package")
 def tab(browser: Browser, _server: Server) -> Page:
     """Return the page that `visit` uses again: a new one takes 0.4 s of CPU, with a process and an empty cache."""
-    return browser.new_page(base_url=_server.url, viewport=FULL_HD)
+    return new_page(browser, _server)
+
+
+@pytest.fixture(scope="package")
+def blank(browser: Browser, _server: Server) -> Page:
+    """Return a page for tests of modules, which keep no state: they import them, and need no database."""
+    page = new_page(browser, _server)
+    page.goto(BLANK)
+    return page
+
+
+def new_page(browser: Browser, server: Server, **options) -> Page:
+    """Open a page with its own cookies and cache, in Berlin, so that local times differ from UTC."""
+    options = {"viewport": WINDOW, "timezone_id": "Europe/Berlin"} | options
+    return browser.new_context(base_url=server.url, **options).new_page()
 
 
 @pytest.fixture(autouse=True)
@@ -66,24 +79,28 @@ def visit(browser: Browser, tab: Page, server: Server, console: Console) -> Iter
     """Yield a function: `visit("/", user)` opens a page with this user's login, `visit("/")` without one.
 
     The first page of a test is the tab that all tests share, without cookies, storage, routes and scripts of earlier
-    tests. A new page is one with `is_new`, on another server (`at`), or with options of the browser
-    (`color_scheme="dark"`); a test that changes the page's clock, or its WebSockets, needs one.
+    tests. `is_new` opens another page with the same cookies, for a test that changes its WebSockets or its scripts. A
+    page with its own clock (`is_timed`), with options of the browser (`is_mobile=True`), or after the first one has its
+    own cookies too.
     """
-    contexts: list[BrowserContext] = []
+    opened: list[Page] = []
 
-    def visit(path: str, user: User | None = None, at: Server = server, is_new=False, **options) -> Page:
-        if contexts or options or is_new or at is not server:
-            page = browser.new_page(base_url=at.url, **{"viewport": FULL_HD} | options)
+    def visit(path: str, user: User | None = None, is_new=False, is_timed=False, viewport=None, **options) -> Page:
+        color_scheme = options.pop("color_scheme", "light")
+        if opened or options or is_timed:
+            page = new_page(browser, server, **options)
         else:
-            page = tab
-        contexts.append(page.context)
+            page = tab.context.new_page() if is_new else tab
+        opened.append(page)
+        if page.viewport_size != (viewport or WINDOW):
+            page.set_viewport_size(viewport or WINDOW)
+        page.emulate_media(color_scheme=color_scheme)
         if user:
-            client = Client()
-            client.force_login(user)
-            value = client.cookies["sessionid"].value
-            page.context.add_cookies([{"name": "sessionid", "value": value, "url": at.url}])
+            log_in(page, user, server)
         page.on("console", note_message)
         page.on("pageerror", note_error)
+        if is_timed:
+            page.clock.install()  # time goes on, and a test can let it jump
         page.goto(path)
         return page
 
@@ -95,14 +112,29 @@ def visit(browser: Browser, tab: Page, server: Server, console: Console) -> Iter
         console.append(str(error))
 
     yield visit
-    for context in contexts:
-        if context is not tab.context:
-            context.close()
-            continue
-        tab.remove_listener("console", note_message)
-        tab.remove_listener("pageerror", note_error)
-        tab.evaluate("localStorage.clear(), sessionStorage.clear()")
-        tab.unroute_all(behavior="ignoreErrors")
-        tab.goto(BLANK)
-        context.clear_cookies()
-        tab.mouse.move(0, 0)
+    for page in opened:
+        if page is tab:
+            page.remove_listener("console", note_message)
+            page.remove_listener("pageerror", note_error)
+            clear(page)
+        elif page.context is tab.context:
+            clear(page)
+            page.close()
+        else:
+            page.context.close()
+
+
+def log_in(page: Page, user: User, server: Server) -> None:
+    client = Client()
+    client.force_login(user)
+    value = client.cookies["sessionid"].value
+    page.context.add_cookies([{"name": "sessionid", "value": value, "url": server.url}])
+
+
+def clear(page: Page) -> None:
+    """End the page, and forget what it and its test have left in the browser."""
+    page.evaluate("localStorage.clear(), sessionStorage.clear()")
+    page.unroute_all(behavior="ignoreErrors")
+    page.goto(BLANK)
+    page.context.clear_cookies()
+    page.mouse.move(0, 0)

@@ -10,14 +10,28 @@ import pytest
 from playwright.sync_api import expect
 
 from teleop.tests.recordings import make_session
-from tests.browser.film_replay import FOLDER, Film, check_replay, open_replay, post_film, settle
+from tests.browser.film_replay import FOLDER, Film, check_replay, open_replay, post_film, settle, twice
 from tests.browser.test_films import FILMS
-from tests.browser.test_replay_cameras import WAITS
 from tests.browser.video_fixtures import BITS, upload
 
 FPS, SECONDS = 30, 4
 QUICK = {"preset": "ultrafast"}
 pytestmark = [pytest.mark.postgresql, pytest.mark.timeout(300)]
+
+# Seconds and times of waiting until the session's end, which is played to.
+WAITS = """() => new Promise((done) => {
+  const { dataset } = document.querySelector(".replay");
+  let [waited, times, last, was] = [0, 0, performance.now(), ""];
+  const look = () => {
+    const now = performance.now();
+    if (dataset.state === "waiting") waited += now - last;
+    if (dataset.state === "waiting" && was !== "waiting") times++;
+    [last, was] = [now, dataset.state];
+    if (dataset.state === "paused") done([waited / 1000, times]);
+    else requestAnimationFrame(look);
+  };
+  look();
+})"""
 
 
 def write_film(
@@ -134,7 +148,7 @@ MATRIX = [
 
 @pytest.mark.parametrize("film", [*FILMS, *MATRIX], ids=lambda film: film.name)
 def test_the_picture_is_that_of_the_cursor(film: Film, server, visit, viewer, tmp_path):
-    check_replay(film, server, visit, viewer, tmp_path)
+    check_replay(twice(film), server, visit, viewer, tmp_path)
 
 
 def cut(path: Path, **options) -> None:

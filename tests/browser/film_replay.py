@@ -18,7 +18,6 @@ from tests.browser.video_fixtures import READ
 from tests.services import ROOT, Server, wait_until
 
 FOLDER = ROOT / "tests" / "films"
-CAMERAS = {"front": 0, "late": 5}  # and when the film begins in the session, in seconds
 DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 INEXACT_S = 0.004  # the time on the page has milliseconds, and a phone's pictures are up to 2 ms late
 # The cursor's time and each camera's number, read at every drawing of the page for half a second.
@@ -61,6 +60,9 @@ class Film:
         return folder / self.name
 
 
+Films = dict[str, tuple[Film, float]]  # a camera's film, and when it begins in the session, in seconds
+
+
 def post_film(server: Server, session: TeleopSession, path: Path, seconds: float, begin_s=0.0, camera="front") -> dict:
     """Upload the file as the session's robot; return the answer, or the fields of a refusal."""
     start = T0_S + begin_s
@@ -71,12 +73,17 @@ def post_film(server: Server, session: TeleopSession, path: Path, seconds: float
     return answer.json()
 
 
-def upload_twice(server: Server, film: Film, folder: Path) -> TeleopSession:
-    """Return a session with the film as both cameras."""
-    session = make_session([0, round(60 * (film.seconds + max(CAMERAS.values()) + 1))], key=film.name)
-    path = film.path(folder)
-    for camera, begin_s in CAMERAS.items():
-        answer = post_film(server, session, path, film.seconds, begin_s, camera)
+def twice(film: Film) -> Films:
+    """Return the film as two cameras, of which one begins later."""
+    return {"front": (film, 0), "late": (film, 5)}
+
+
+def upload(server: Server, films: Films, folder: Path) -> TeleopSession:
+    """Return a session with these films."""
+    seconds = max(begin_s + film.seconds for film, begin_s in films.values())
+    session = make_session([0, round(60 * (seconds + 1))])
+    for camera, (film, begin_s) in films.items():
+        answer = post_film(server, session, film.path(folder), film.seconds, begin_s, camera)
         assert answer["preview"] == ("pending" if film.preview == "proxy" else film.preview), answer
     return session
 
@@ -123,37 +130,42 @@ def seconds_of(text: str) -> float:
     return seconds
 
 
-def check_replay(film: Film, server: Server, visit: Callable[..., Page], user: User, folder: Path) -> None:
-    """Upload the film and compare its pictures with the cursor, paused and playing."""
-    session = upload_twice(server, film, folder)
-    if film.preview == "proxy":
+def check_replay(films: Films, server: Server, visit: Callable[..., Page], user: User, folder: Path) -> None:
+    """Upload the films and compare their pictures with the cursor, paused and playing."""
+    session = upload(server, films, folder)
+    if any(film.preview == "proxy" for film, _ in films.values()):
         make_previews(server)
     page = open_replay(visit, session, user)
-    check_paused(page, film)
-    check_playing(page, film)
+    check_paused(page, films)
+    check_playing(page, films)
 
 
-def check_paused(page: Page, film: Film) -> None:
+def check_paused(page: Page, films: Films) -> None:
     """Put the cursor on several moments, also backwards, and compare each camera's picture with it."""
-    late, edge = CAMERAS["late"], min(0.02, film.seconds / 3)
-    for moment in (film.seconds - edge, late + edge, late + film.seconds - edge, film.seconds * 0.7, edge):
+    ends, begins = [], []
+    for film, begin_s in films.values():
+        edge = min(0.02, film.seconds / 3)
+        ends.append(begin_s + film.seconds - edge)
+        begins.append(begin_s + edge)
+    for moment in dict.fromkeys([*ends, min(ends) * 0.7, *begins]):
         seek(page, moment)
         time = cursor_of(page)
-        for camera, begin_s in CAMERAS.items():
+        for camera, (film, begin_s) in films.items():
             possible = {film.number_at(time - begin_s + error) for error in (-INEXACT_S, INEXACT_S)}
             assert page.evaluate(READ, camera) in possible, f"{camera} at {time}"
 
 
-def check_playing(page: Page, film: Film) -> None:
+def check_playing(page: Page, films: Films) -> None:
     """Play: the pictures are within one of the cursor, save a few that are drawn late by a busy machine."""
-    seek(page, CAMERAS["late"] + min(film.seconds / 10, 500))
+    shortest = min(film.seconds for film, _ in films.values())
+    seek(page, max(begin_s for _, begin_s in films.values()) + min(shortest / 10, 500))
     page.keyboard.press("Space")
     expect(page.locator(".replay")).to_have_attribute("data-state", "playing")
 
     def agree() -> bool:
-        errors: dict[str, list[float]] = {camera: [] for camera in CAMERAS}
-        for text, numbers in page.evaluate(WATCH, list(CAMERAS)):
-            for (camera, begin_s), number in zip(CAMERAS.items(), numbers, strict=True):
+        errors: dict[str, list[float]] = {camera: [] for camera in films}
+        for text, numbers in page.evaluate(WATCH, list(films)):
+            for (camera, (film, begin_s)), number in zip(films.items(), numbers, strict=True):
                 expected = film.number_at(seconds_of(text) - begin_s)
                 late = 0 if number == expected else inf if None in (number, expected) else abs(number - expected)
                 errors[camera].append(late)

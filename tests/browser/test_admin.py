@@ -11,12 +11,11 @@ from tests.browser.video_fixtures import upload
 
 pytestmark = pytest.mark.postgresql  # once is enough
 SESSIONS = "/admin/teleop/teleopsession/"
-BERLIN = {"timezone_id": "Europe/Berlin"}
 
 
 def test_times_are_local_with_utc_on_hover(visit, viewer):
     make_session(range(3))
-    moment = visit(SESSIONS, viewer, **BERLIN).locator("#result_list time").first
+    moment = visit(SESSIONS, viewer).locator("#result_list time").first
     expect(moment).to_have_text("2023-12-23 09:00:00")
     expect(moment).to_have_attribute("title", "2023-12-23 08:00:00 UTC")
 
@@ -25,7 +24,7 @@ def test_a_heartbeat_shows_its_age_with_the_time_on_hover(visit, viewer):
     robot = make_session().robot
     robot.last_heartbeat = datetime(2023, 12, 23, 8, tzinfo=UTC)
     robot.save()
-    heartbeat = visit("/admin/robots/robot/", viewer, **BERLIN).locator("#result_list time")
+    heartbeat = visit("/admin/robots/robot/", viewer).locator("#result_list time")
     expect(heartbeat).to_contain_text("d ago")
     expect(heartbeat).to_have_attribute("title", "2023-12-23 09:00:00 (2023-12-23 08:00:00 UTC)")
 
@@ -33,7 +32,7 @@ def test_a_heartbeat_shows_its_age_with_the_time_on_hover(visit, viewer):
 def test_a_time_range_is_picked_in_local_time(visit, viewer):
     make_session(key="at-eight")
     make_session(start=T0.replace(hour=10), key="at-ten")
-    page = visit(SESSIONS, viewer, **BERLIN)
+    page = visit(SESSIONS, viewer)
     page.get_by_label("From").fill("2023-12-23T10:30")
     page.get_by_role("button", name="Filter").click()
     expect(page.locator("#result_list tbody tr")).to_have_count(1)
@@ -65,10 +64,8 @@ def test_it_escapes_a_script_in_a_robot_name(visit, admin):
     session.robot.name = "<script>alert(1)</script>"
     session.robot.save()
     TeleopSession.objects.update(meta_info={"task": session.robot.name, "success": "maybe", "note": [1]})
-    for path in (
-        "/admin/robots/robot/",
-        "/admin/robots/robot/arm/change/",
-        SESSIONS,
-        f"{SESSIONS}{session.pk}/change/",
-    ):
-        expect(visit(path, admin, color_scheme="dark").locator("#content")).to_be_visible()  # and the console is empty
+    page = visit("/admin/robots/robot/", admin, color_scheme="dark")
+    for path in ("/admin/robots/robot/arm/change/", SESSIONS, f"{SESSIONS}{session.pk}/change/"):
+        expect(page.locator("#content")).to_be_visible()  # and the console is empty
+        page.goto(path)
+    expect(page.locator("#content")).to_be_visible()

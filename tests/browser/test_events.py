@@ -8,11 +8,11 @@ from playwright.sync_api import Locator, Page, expect
 
 from teleop.models import TeleopEvent, TeleopSession
 from teleop.tests.recordings import T0_S, make_session
+from tests.browser.users import BLANK
 from tests.robot_socket import frame, register, robot_socket
 from tests.services import wait_until
 
 pytestmark = pytest.mark.postgresql  # once is enough
-BERLIN = {"timezone_id": "Europe/Berlin"}
 STEP = ("clock_step", 4, {"step_s": 3 * 86400})
 RESTART = ("restart", 6, {"from_index": 812, "to_index": 1200, "rebooted": True})
 DASH = "\N{EN DASH}"
@@ -38,8 +38,8 @@ def report(session: TeleopSession, *events: tuple, start: float = T0_S) -> None:
     )
 
 
-def replay(visit, user, session: TeleopSession, **options) -> Page:
-    page = visit(f"/sessions/{session.pk}/replay", user, **BERLIN | options)
+def replay(visit, user, session: TeleopSession) -> Page:
+    page = visit(f"/sessions/{session.pk}/replay", user)
     expect(page.locator(".replay[data-ready]")).to_be_visible()
     return page
 
@@ -120,7 +120,7 @@ def test_the_live_page_shows_events_and_marks_that_the_robot_sends_meanwhile(vis
         robot.receive_until_ack(59)
         session, now = TeleopSession.objects.get(), frame(59)["timestamp"]
         report(session, ("clock_step", 0, {"step_s": -7200}), start=now)
-        page = visit("/admin/", viewer, **BERLIN)
+        page = visit(BLANK, viewer, is_new=True)
         page.add_init_script(POLL_QUICKLY)
         page.goto("/robots/arm/live")
         lines = page.locator("#events li")
@@ -138,7 +138,7 @@ def test_the_live_page_shows_events_and_marks_that_the_robot_sends_meanwhile(vis
 
 def test_the_admin_shows_the_first_events_in_words_and_local_time(visit, viewer):
     session = make_session(range(3))
-    page = visit(f"/admin/teleop/teleopsession/{session.pk}/change/", viewer, **BERLIN)
+    page = visit(f"/admin/teleop/teleopsession/{session.pk}/change/", viewer)
     expect(page.locator("ul.events")).to_have_text("-")
     report(session, STEP, *(("camera", 5, {"camera": SCRIPT, "fault": "frozen"}) for _ in range(24)))
     page.reload()
@@ -150,26 +150,23 @@ def test_the_admin_shows_the_first_events_in_words_and_local_time(visit, viewer)
 
 
 @pytest.fixture(scope="module")
-def words(browser, _server):
-    """Return a function that puts an event into words, in a page of its own."""
-    page = browser.new_page(base_url=_server.url, timezone_id="UTC")
-    page.goto("/static/teleop/icon.svg")  # any URL of our origin
+def words(blank):
+    """Return a function that puts an event into words."""
     module = 'import("/static/teleop/events.js")'
     call = f"async ([kind, detail]) => (await {module}).inWords({{ kind, detail, timestamp: {T0_S} }})"
-    yield lambda kind, detail: page.evaluate(call, [kind, detail])
-    page.close()
+    return lambda kind, detail: blank.evaluate(call, [kind, detail])
 
 
 @pytest.mark.parametrize(
     "kind, detail, says",
     [
-        ("clock_step", {"step_s": -7200}, "clock was 2 h ahead until 08:00"),
-        ("clock_step", {"step_s": 365.25 * 86400}, "clock was 365 d behind until 08:00"),
-        ("clock_step", {"step_s": 0.0512}, "clock was 0.0512 s behind until 08:00"),
+        ("clock_step", {"step_s": -7200}, "clock was 2 h ahead until 09:00"),
+        ("clock_step", {"step_s": 365.25 * 86400}, "clock was 365 d behind until 09:00"),
+        ("clock_step", {"step_s": 0.0512}, "clock was 0.0512 s behind until 09:00"),
         (
             "clock_step",
             {"step_s": 90, "applied": True},
-            "clock was 1.5 min behind until 08:00; the timestamps are already right",
+            "clock was 1.5 min behind until 09:00; the timestamps are already right",
         ),
         ("restart", {"from_index": 7, "to_index": 7}, "the robot's program restarted"),
         ("restart", {"from_index": 7, "to_index": 8}, "the robot's program restarted; frame 7 was not used"),

@@ -10,6 +10,7 @@ from datasets.models import Export
 from datasets.options import Options
 from teleop.models import Job, TeleopSession
 from teleop.tests.recordings import make_session
+from tests.browser.users import cases
 
 pytestmark = pytest.mark.postgresql  # once is enough
 SESSIONS = "/admin/teleop/teleopsession/"
@@ -144,7 +145,7 @@ def test_the_list_shows_exports_and_follows_their_progress(visit, viewer):
     expect(page.locator("#nothing")).to_have_text("No export matches.")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", cases("light", "dark"))
 def test_they_fit_a_phone(visit, curator, scheme):
     recorded()
     name = "all-robots-of-the-kitchen-2026-10-with-a-long-name"
@@ -157,9 +158,8 @@ def test_they_fit_a_phone(visit, curator, scheme):
         assert page.evaluate("document.documentElement.scrollWidth") == 390, path
 
 
-def test_sizes_and_names_are_short(visit):
-    page = visit("/static/teleop/icon.svg")
-    assert run(page, "[0, 999, 1000, 63800, 1312480113, 1e18].map(words.size)") == [
+def test_sizes_and_names_are_short(blank):
+    assert run(blank, "[0, 999, 1000, 63800, 1312480113, 1e18].map(words.size)") == [
         "0 bytes",
         "999 bytes",
         "1 kB",
@@ -174,5 +174,5 @@ def test_sizes_and_names_are_short(visit):
         "": "sessions-1",
     }
     for query, name in names.items():
-        assert run(page, f"words.suggestedName(new URLSearchParams('{query}'), [], '1')") == name
-    assert run(page, "words.suggestedName(new URLSearchParams(), [17], '1')") == "session-17-1"
+        assert run(blank, f"words.suggestedName(new URLSearchParams('{query}'), [], '1')") == name
+    assert run(blank, "words.suggestedName(new URLSearchParams(), [17], '1')") == "session-17-1"

@@ -15,9 +15,10 @@ FILMS = [
 ]
 
 
-@pytest.mark.parametrize("film", FILMS, ids=lambda film: film.name)
-def test_the_picture_is_that_of_the_cursor(film: Film, server, visit, viewer, tmp_path):
-    check_replay(film, server, visit, viewer, tmp_path)
+def test_each_picture_is_that_of_the_cursor(server, visit, viewer, tmp_path):
+    """All films are cameras of one session, as a page takes seconds of CPU; while it plays, all four play."""
+    films = dict(zip(("front", "top", "left", "right"), zip(FILMS, (5, 3, 0, 5), strict=True), strict=True))
+    check_replay(films, server, visit, viewer, tmp_path)
 
 
 def test_a_truncated_film_is_refused(server, tmp_path):

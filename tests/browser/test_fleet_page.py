@@ -7,11 +7,13 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from robots.models import Robot
+from tests.browser.users import BLANK
 from tests.robot_socket import frame, register, robot_socket
 from tests.services import wait_until
 
 pytestmark = pytest.mark.postgresql  # once is enough
 
+FULL_HD = {"width": 1920, "height": 1080}
 SCRIPT = "<script>document.title = 'taken'</script>"
 
 
@@ -79,7 +81,7 @@ def test_it_sorts_robots_with_problems_first(visit, viewer):
         state("e-late", ack_lag_ms=2000),
         state("f-error", status="error", values=[]),
     ]
-    page = visit("/admin/", viewer, is_new=True)
+    page = visit(BLANK, viewer, is_new=True)
     answering(page, lambda n: robots)
     page.goto("/")
     expect(page.locator(".tile")).to_have_count(6)
@@ -90,7 +92,7 @@ def test_it_sorts_robots_with_problems_first(visit, viewer):
 
 
 def test_no_tile_moves_under_the_pointer(visit, viewer):
-    page = visit("/admin/", viewer, is_new=True)
+    page = visit(BLANK, viewer, is_new=True)
     leg = state("leg")
     answering(page, lambda n: [state("arm"), leg])
     page.goto("/")
@@ -129,35 +131,33 @@ def test_it_shows_a_message_without_robots(visit, viewer):
 
 def test_it_plots_extreme_values(visit, viewer):
     odd = [[1e30, -1e308, None], [1e308], [], [0.0, 0.0, 0.0, 5e-324]]
-    page = visit("/admin/", viewer, is_new=True)
+    page = visit(BLANK, viewer, is_new=True)
     answering(page, lambda n: [state("arm", values=odd[n % 4], frame_count=n)])
     page.goto("/")
     expect(tile(page, "arm").locator(".frames")).to_have_text(re.compile(r"^\d\d+ frames"))  # several rounds of them
 
 
-def test_it_reconnects_after_a_lost_connection(visit, viewer, server, start_server, console):
+def test_it_reconnects_after_a_lost_connection(visit, viewer, server, console):
     console.expect("WebSocket connection|ERR_CONNECTION_REFUSED")
     Robot.objects.create(pk="arm")
-    own = start_server()
-    page = visit("/", viewer, at=own)
+    page = visit("/", viewer)
     expect(tile(page, "arm")).to_be_visible()
-    own.stop()
+    server.stop()
     expect(page.get_by_text("connection to the server is lost")).to_be_visible()
     expect(page.locator("#tiles")).to_have_class(re.compile("stale"))
     expect(page.get_by_role("button", name="Reconnect now")).to_be_visible()
-    own.start()
+    server.start()
     page.evaluate("document.querySelector('#connection button')?.click()")  # the page may have reconnected by now
     expect(page.locator("#connection")).to_be_hidden()
     expect(page.locator("#tiles")).not_to_have_class(re.compile("stale"))
 
 
-def test_it_shows_a_message_after_logout(visit, viewer, start_server, console):
+def test_it_shows_a_message_after_logout(visit, viewer, server, console):
     console.expect("WebSocket connection|ERR_CONNECTION_REFUSED")
-    own = start_server()
-    page = visit("/", viewer, at=own)
+    page = visit("/", viewer)
     expect(page.get_by_text("no robots yet")).to_be_visible()
     page.context.clear_cookies()
-    own.restart()
+    server.restart()
     expect(page.get_by_text("You are logged out.")).to_be_visible()
 
 
@@ -167,7 +167,7 @@ def test_it_draws_only_the_visible_of_200_tiles(visit, viewer):
     def fleet(n: int) -> list[dict]:
         return [state(f"robot_{i:03}", values=[(n * 7 + i * j) % 50 for j in range(6)]) for i in range(200)]
 
-    page = visit("/admin/", viewer, is_new=True)
+    page = visit(BLANK, viewer, is_new=True, viewport=FULL_HD)
     answering(page, fleet)
     page.goto("/")
     tiles = page.locator(".tile")

@@ -8,10 +8,10 @@ from playwright.sync_api import Page, expect
 
 from teleop.models import TeleopSession
 from teleop.tests.recordings import make_session
+from tests.browser.users import cases
 
 pytestmark = pytest.mark.postgresql  # once is enough
 LATE = datetime(2026, 11, 22, 23, 30, tzinfo=UTC)  # the next day in Berlin
-BERLIN = {"timezone_id": "Europe/Berlin"}
 NOTHING = "\N{EN DASH}"
 NOVEMBER = "/hours?from=2026-11-01&to=2026-11-30"
 DAYS = "const days = await import('/static/datasets/days.js');"
@@ -39,7 +39,7 @@ def run(page: Page, code: str):
 
 
 def test_it_shows_hours_episodes_and_success_by_day_and_task(visit, viewer, sessions):
-    page = visit(NOVEMBER, viewer, **BERLIN)
+    page = visit(NOVEMBER, viewer)
     expect(page.locator("#hours")).to_have_text("2.50")
     expect(page.locator("#episodes")).to_have_text("3")
     expect(page.locator("#success")).to_have_text("50 % 1 of 2")
@@ -68,7 +68,7 @@ def test_a_group_narrows_the_page_and_the_address_keeps_it(visit, viewer, sessio
 
 
 def test_the_number_of_episodes_opens_the_list_of_these_sessions(visit, viewer, sessions):
-    page = visit(f"{NOVEMBER}&by=robot", viewer, **BERLIN)
+    page = visit(f"{NOVEMBER}&by=robot", viewer)
     page.locator("#days .day").filter(has_text="2026-11-23").get_by_role("link").click()
     expect(page.locator("#result_list tbody tr")).to_have_count(2)
 
@@ -87,18 +87,17 @@ def test_it_shows_why_the_server_refuses(visit, viewer, sessions, console):
     expect(notice).to_contain_text("to is 2026-11-01; from (2026-11-30) or a later day expected")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", cases("dark", "light"))
 def test_it_fits_a_phone(visit, viewer, sessions, scheme):
     page = visit(NOVEMBER, viewer, viewport={"width": 390, "height": 800}, color_scheme=scheme)
     expect(page.locator("#days tbody tr")).to_have_count(5)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
-def test_the_bars_of_a_long_range_are_weeks_or_months(visit):
-    page = visit("/static/teleop/icon.svg")
+def test_the_bars_of_a_long_range_are_weeks_or_months(blank):
     starts = "days.bars([], '{}', '{}')"
     short, weeks, months = (
-        run(page, starts.format("2026-01-01", last)) for last in ("2026-01-31", "2026-12-31", "2027-06-30")
+        run(blank, starts.format("2026-01-01", last)) for last in ("2026-01-31", "2026-12-31", "2027-06-30")
     )
     assert (short["unit"], len(short["bars"])) == ("day", 31)
     assert (weeks["unit"], weeks["bars"][0]["start"], len(weeks["bars"])) == ("week", "2025-12-29", 53)
@@ -108,6 +107,6 @@ def test_the_bars_of_a_long_range_are_weeks_or_months(visit):
 @pytest.mark.parametrize(
     "most, step, top", [(3.7, 1, 4), (0, 0.5, 1), (13.4, 5, 15), (200, 50, 200), (0.03, 0.01, 0.03)]
 )
-def test_the_scale_has_round_steps(visit, most, step, top):
-    scale = run(visit("/static/teleop/icon.svg"), f"days.scaleTo({most})")
+def test_the_scale_has_round_steps(blank, most, step, top):
+    scale = run(blank, f"days.scaleTo({most})")
     assert (scale["step"], scale["top"]) == pytest.approx((step, top))

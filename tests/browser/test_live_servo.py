@@ -11,8 +11,8 @@ from teleop.models import TeleopSession
 from teleop.servo import servo_name
 from teleop.tests.recordings import make_session
 from tests.browser.test_live_page import arm, stream  # noqa: F401 - a fixture
+from tests.browser.users import cases
 from tests.robot_socket import RobotSocket, frame
-from tests.services import Server
 
 pytestmark = pytest.mark.postgresql  # once is enough
 NORMAL = {"pan.temperature": 41, "pan.load": -12.5, "grip.Present_Voltage": 74, "grip.Present_Current": 100}
@@ -38,7 +38,7 @@ def test_it_shows_the_values_of_each_motor_and_no_plots_of_them(visit, viewer, a
     expect(page.get_by_text("41 °C")).to_have_attribute("title", "pan temperature, at most 65 °C")
 
 
-@pytest.mark.parametrize("options", [{}, {"color_scheme": "dark"}, PHONE])
+@pytest.mark.parametrize("options", cases(PHONE | {"color_scheme": "dark"}, {}, {"color_scheme": "dark"}, PHONE))
 def test_it_marks_values_over_their_limits_in_colour_and_words(visit, viewer, arm, options):  # noqa: F811
     page = visit("/robots/arm/live", viewer, **options)
     expect(page.locator("#status")).to_have_text("online")
@@ -86,12 +86,11 @@ def test_the_replay_shows_them_below_the_joints_and_in_the_quality(visit, viewer
     expect(quality.filter(has_text="Ignored")).to_contain_text("limits is 5; an object expected")
 
 
-def test_the_page_and_the_server_recognize_the_same_names(visit, server: Server):
+def test_the_page_and_the_server_recognize_the_same_names(blank):
     names = ["temperature", "a.Present_Load", "a/b_VOLTAGE", "present_current", "Error", "a.b.present.error"]
     names += ["overload", "a.temp", ".load", "load.", "a.temperature.pos", "a\nb.load", "", "pre\u017fent_load"]
-    page = visit("/docs", at=server)
     module = 'async (names) => names.map((await import("/static/teleop/servo.js")).servoName)'
-    found = page.evaluate(module, names)
+    found = blank.evaluate(module, names)
     expected = [servo_name(name) for name in names]
     assert [each and [each["motor"], each["kind"], each["isRegister"]] for each in found] == json.loads(
         json.dumps(expected)

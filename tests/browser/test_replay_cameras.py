@@ -9,14 +9,13 @@ from playwright.sync_api import Page, Route, expect
 from teleop.models import TeleopSession
 from teleop.tests.recordings import make_session
 from tests.browser.film_replay import settle
-from tests.browser.users import cases
+from tests.browser.users import BLANK, cases
 from tests.browser.video_fixtures import FPS, READ, upload
 from tests.services import wait_until
 
 PATIENCE_MS = 5000
 pytestmark = pytest.mark.postgresql  # once is enough
 
-# Seconds and times of waiting until the session's end, which is played to.
 COUNT_SEEKS = """() => {
   window.seeks = 0;
   for (const video of document.querySelectorAll("video")) video.addEventListener("seeking", () => window.seeks++);
@@ -30,9 +29,7 @@ def replay(visit, viewer) -> Callable[..., Page]:
     """Return a function that opens a replay: `edit` changes a video's fields, `content` handles requests for films."""
 
     def replay(session: TeleopSession, query="", edit: Edit | None = None, content=None, is_timed=False) -> Page:
-        page = visit("/static/teleop/icon.svg", viewer, is_new=is_timed)  # any URL of our origin
-        if is_timed:
-            page.clock.install()  # time goes on, and a test can let it jump
+        page = visit(BLANK, viewer, is_timed=is_timed)
         if edit:
             page.route("**/videos?*", lambda route: _answer_edited(route, edit))
         if content:

@@ -44,12 +44,8 @@ const seen = () => [view.from, view.to];
 
 
 @pytest.fixture(scope="module")
-def run(browser, _server):
-    """Return one page for all tests: the modules keep no state, and no database is needed."""
-    page = browser.new_page(base_url=_server.url)
-    page.goto("/static/teleop/icon.svg")  # any URL of our origin
-    yield lambda setting, expression: page.evaluate(f"async () => {{ {setting}; return {expression}; }}")
-    page.close()
+def run(blank):
+    return lambda setting, expression: blank.evaluate(f"async () => {{ {setting}; return {expression}; }}")
 
 
 @pytest.mark.parametrize(

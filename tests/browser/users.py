@@ -1,4 +1,4 @@
-"""Users of the pages: staff with the groups that the migrations make; and the cases that tests try of a page."""
+"""Users of the pages: staff with the groups that the migrations make; the cases that tests try of a page; no page."""
 
 import os
 
@@ -8,6 +8,9 @@ import pytest
 django.setup()  # pytest reads conftest.py files before pytest-django calls setup()
 
 from django.contrib.auth.models import Group, User  # noqa: E402
+
+# A URL of our origin without a page. At about:blank, Chromium would start a process for the next page.
+BLANK = "/static/teleop/icon.svg"
 
 
 def cases(first: object, *others: object) -> list:

@@ -11,7 +11,7 @@ from videos.background import POSTER, PROBE, PROXY
 from videos.models import VideoChunk
 from videos.tests.video_files import files, upload
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 
 def clean(*options: str) -> str:

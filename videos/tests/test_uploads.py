@@ -33,6 +33,7 @@ def test_it_returns_the_stored_chunk_and_its_content_url(admin, session):
     assert (answer["session"], answer["robot"], answer["size"]) == (session.pk, "arm", len(film()))
 
 
+@pytest.mark.once
 def test_it_describes_the_video(arm, session):
     answer = upload(arm, session, film(codec="libx264")).json()
     assert {name: answer[name] for name in ("codec", "pixel_format", "width", "height", "rate", "media_type")} == {
@@ -49,6 +50,7 @@ def test_it_describes_the_video(arm, session):
     assert "warning" not in answer
 
 
+@pytest.mark.once
 def test_it_warns_of_a_video_that_browsers_do_not_play(arm, session):
     answer = upload(arm, session, film(codec="mpeg4")).json()
     assert (answer["playable"], answer["preview"]) == (False, "pending")
@@ -59,6 +61,7 @@ def test_it_warns_of_a_video_that_browsers_do_not_play(arm, session):
     )
 
 
+@pytest.mark.once
 def test_it_stores_depth_without_a_preview(arm, session):
     answer = upload(arm, session, film(codec="libx265", pixels="gray12le")).json()
     assert answer["warning"] == "depth: stored, no preview (gray12le in hevc)"
@@ -66,12 +69,14 @@ def test_it_stores_depth_without_a_preview(arm, session):
     assert not any(kind.due() for kind in (PROBE, POSTER, PROXY))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("timing, seconds, stretch", [("", 1.5, 1.5), ("nominal", 1.5, 1.5), ("exact", 1.5, 1.0)])
 def test_the_uploader_says_which_times_are_right(arm, session, timing, seconds, stretch):
     answer = upload(arm, session, film(), seconds=seconds, timing=timing).json()
     assert (answer["timing"], answer["duration_s"], answer["stretch"]) == (timing, 1.0, pytest.approx(stretch))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "container, media_type",
     [
@@ -96,6 +101,7 @@ def test_it_stores_each_container_as_it_is(admin, session, media, container, med
     there.close()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", ["../../x", "/etc/passwd", "a" * 300 + ".mp4", "a." + "b" * 300, "x\0.mp4", "ü.mp4"])
 def test_it_ignores_the_file_name_of_the_client(arm, session, media, name):
     assert upload(arm, session, name=name).status_code == 201
@@ -166,22 +172,26 @@ def test_it_accepts_uploads_to_a_live_session(arm, session):
     assert upload(arm, session).status_code == 201
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("camera", ["front", "observation.images.front", "a" * 100, "0-_.x"])
 def test_it_accepts_camera_keys_of_lerobot(arm, session, camera):
     assert upload(arm, session, camera_key=camera).status_code == 201
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("printed", [0.2, 1.9])
 def test_it_tolerates_a_small_difference_from_the_video_duration(arm, session, printed):
     assert upload(arm, session, film(1.0), seconds=printed).status_code == 201
 
 
+@pytest.mark.once
 def test_what_an_edit_list_hides_does_not_count(arm, session):
     """`ffmpeg -ss 3.5 -c copy` keeps all pictures of 10 s and hides the first 3.5 s."""
     content = (FILMS / "cut_ss_copy.mp4").read_bytes()
     assert [upload(arm, session, content, seconds=seconds).status_code for seconds in (10, 6.5)] == [400, 201]
 
 
+@pytest.mark.once
 def test_the_tolerance_grows_with_the_video_duration(arm, session):
     assert [upload(arm, session, film(30.0), seconds=printed).status_code for printed in (31.6, 31.5)] == [400, 201]
 
