@@ -58,15 +58,18 @@ def test_it_labels_an_episode_that_ctrl_c_interrupts(record, make_arm, server):
     assert server.ends() == [{"tags": ["interrupted"]}]
 
 
-def test_it_streams_nothing_after_the_end_of_the_recording(run_of_lerobot, make_arm, server):
+@pytest.mark.parametrize(
+    ("announcements", "frames"), [(("Recording episode 7", "Stop recording"), [1]), (("Stop recording",), [])]
+)
+def test_it_streams_nothing_after_the_end_of_the_recording(run_of_lerobot, make_arm, server, announcements, frames):
     arm, events = make_arm(server), Events()
     arm.connect()
-    for announcement in ("Recording episode 7", "Stop recording"):
+    for announcement in announcements:
         run_of_lerobot.log_say(announcement)
         arm.send_action(events.teleop(arm.get_observation()))
     arm.disconnect()
-    assert [len(frames) for frames in server.frames()] == [1]
-    assert server.ends() == [{}]
+    assert [len(session) for session in server.frames()] == frames
+    assert server.ends() == [{}] * len(frames)
 
 
 def test_it_streams_a_run_without_episodes_as_one_session(run_of_lerobot, make_arm, server):
@@ -108,11 +111,60 @@ def test_it_gives_a_frame_the_time_of_its_observation(run_of_lerobot, make_arm, 
     )
 
 
+def test_it_reads_the_wall_clock_anew_for_each_episode(run_of_lerobot, record, make_arm, server, monkeypatch):
+    arm, clocks = make_arm(server), []
+
+    class SteppedClock:
+        def __init__(self):
+            clocks.append(self)
+            self.hour = len(clocks)
+
+        def now_s(self):
+            return 1_700_000_000.0 + 3600 * self.hour
+
+    monkeypatch.setattr(run_of_lerobot.stream, "Clock", SteppedClock)
+    record(arm)
+    first, second = [frames[0]["timestamp"] for frames in server.sessions.values()]
+    assert abs(second - first) == 3600
+
+
 def test_it_begins_a_new_stream_when_the_robot_connects_again(run_of_lerobot, make_arm, server):
     arm = make_arm(server)
     for _ in range(2):
         run_of_lerobot.teleoperate(arm, Events().teleop, frames=2)
     assert [len(frames) for frames in server.frames()] == [2, 2]
+
+
+def test_it_continues_the_session_if_a_connected_robot_is_connected(run_of_lerobot, make_arm, server):
+    arm, leader = make_arm(server), Events().teleop
+    for _ in range(2):
+        arm.connect()
+        arm.send_action(leader(arm.get_observation()))
+    arm.disconnect()
+    assert [len(frames) for frames in server.frames()] == [2]
+    assert server.ends() == [{}]
+
+
+def test_it_streams_two_robots_of_one_process(run_of_lerobot, record, make_arm, server, tmp_path):
+    (file := tmp_path / "keys").write_text("robot_A key-of-A\nrobot_B key-of-B\n")
+    file.chmod(0o600)
+    arm, other = (make_arm(server, robot_id=robot_id, key_file=file) for robot_id in ("robot_A", "robot_B"))
+    leader = Events().teleop
+
+    def move_other():
+        other.send_action(leader(other.get_observation()))
+
+    other.connect()
+    saved = record(arm, keys=dict.fromkeys(range(1, 4), move_other), episodes=1)
+    other.disconnect()
+    of_other, of_arm = sorted(server.frames(), key=len)
+    assert [observation["shoulder_pan.pos"] for observation, _ in of_other] == [1.0, 2.0, 3.0]
+    assert [of_arm] == saved
+    assert server.ends() == [{}, {}]
+    keys = {
+        path.split("?")[0]: header["Authorization"] for path, header in zip(server.paths, server.headers, strict=True)
+    }
+    assert keys == {"/ws/log/robot_A": "Bearer key-of-A", "/ws/log/robot_B": "Bearer key-of-B"}
 
 
 def test_it_sends_nothing_for_an_action_without_an_observation(run_of_lerobot, make_arm, server):

@@ -77,11 +77,13 @@ def test_it_refuses_a_key_file_that_others_may_read(record, make_arm, server, ca
     assert KEY not in caplog.text
 
 
-def test_it_reads_the_key_of_a_private_file(record, make_arm, server, monkeypatch, tmp_path):
+def test_it_reads_the_key_of_a_private_file_in_the_home(record, make_arm, server, monkeypatch, tmp_path):
     monkeypatch.delenv("TELEOP_KEY")
+    monkeypatch.setenv("HOME", str(tmp_path))
     (file := tmp_path / "keys").write_text(f"{ROBOT_ID} {KEY}")
     file.chmod(0o600)
-    record(make_arm(server, key_file=file))
+    record(make_arm(server, key_file="~/keys", spool_dir="~/spools"))
+    assert (tmp_path / "spools" / ROBOT_ID).is_dir()
     assert server.headers[0]["Authorization"].endswith(KEY)
 
 
@@ -92,10 +94,53 @@ def test_it_reports_a_key_that_the_server_refuses(record, make_arm, server, capl
     assert KEY not in caplog.text
 
 
+def test_it_keeps_the_frames_if_the_server_refuses_the_key_during_an_episode(
+    run_of_lerobot, make_arm, server, caplog, spool_dir
+):
+    def revoke_key():
+        server.wait(lambda: server.sessions)
+        server.status = 401
+        server.call(server.close_robots(4401, "key revoked"))
+
+    arm, events = make_arm(server), Events({2: revoke_key})
+    saved = run_of_lerobot.record(arm, events.teleop, events, episodes=2, frames=4, reset_frames=1)
+    assert "the robot's key was revoked" in caplog.text
+    assert f"the rest is in {spool_dir / ROBOT_ID}" in caplog.text
+    server.status = None
+    with teleop_client.RobotClient(server.url, ROBOT_ID, KEY) as next_run:
+        server.wait(lambda: [each.name for each in (spool_dir / ROBOT_ID).iterdir()] == [next_run.session])
+    assert server.frames() == saved
+
+
+def test_it_lets_ctrl_c_end_the_wait_for_the_server(run_of_lerobot, make_arm, server, caplog, spool_dir, monkeypatch):
+    wait, waiting = run_of_lerobot.clients.Clients.wait, []
+
+    def press_ctrl_c(*waits):
+        waiting.extend(waits)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_of_lerobot.clients.Clients, "wait", press_ctrl_c)
+    monkeypatch.setattr(run_of_lerobot.clients, "END_S", 0.1)
+    server.end = False
+    arm, leader = make_arm(server), Events({1: press_ctrl_c}).teleop
+    with pytest.raises(KeyboardInterrupt):
+        run_of_lerobot.teleoperate(arm, leader, frames=4)
+    assert arm.calls[-1] == "disconnect"
+    assert f"the rest is in {spool_dir / ROBOT_ID}" in caplog.text
+    wait(*waiting)
+
+
+def test_it_keeps_the_path_of_the_url(run_of_lerobot, make_arm, server):
+    url = server.url.replace("ws:", "http:") + "/teleop/"
+    run_of_lerobot.teleoperate(make_arm(url), Events().teleop, frames=1)
+    (path,) = server.paths
+    assert path.startswith("/teleop/ws/log/robot_A?session=")
+
+
 def test_it_keeps_the_frames_on_disk_while_the_server_is_away(
     run_of_lerobot, record, make_arm, server, caplog, spool_dir, monkeypatch
 ):
-    monkeypatch.setattr(run_of_lerobot.stream, "END_S", 0.1)
+    monkeypatch.setattr(run_of_lerobot.clients, "END_S", 0.1)
     server.kill_now()
     record(make_arm(server))
     assert f"the rest is in {spool_dir / ROBOT_ID}, and the next run or `teleop-agent drain` sends it" in caplog.text
@@ -109,7 +154,7 @@ def test_it_keeps_the_frames_on_disk_while_the_server_is_away(
 def test_it_says_how_many_frames_are_lost_without_a_disk(
     run_of_lerobot, record, make_arm, server, caplog, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr(run_of_lerobot.stream, "END_S", 0.1)
+    monkeypatch.setattr(run_of_lerobot.clients, "END_S", 0.1)
     server.kill_now()
     (no_folder := tmp_path / "file").touch()
     record(make_arm(server, spool_dir=no_folder))
@@ -128,14 +173,19 @@ def test_it_survives_an_exception_of_the_client(record, make_arm, server, caplog
     assert "the stream to the server had faults, counted by method: {" in caplog.text
 
 
-@pytest.mark.parametrize("name", ["describe", "image_names", "Clock", "Sender", "spools"])
-def test_it_survives_an_exception_of_its_own_parts(run_of_lerobot, record, make_arm, server, caplog, monkeypatch, name):
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("clients", "describe"), ("clients", "image_names"), ("stream", "Clock"), ("clients", "spools")],
+)
+def test_it_survives_an_exception_of_its_own_parts(
+    run_of_lerobot, record, make_arm, server, caplog, monkeypatch, module, name
+):
     arm = make_arm(server)
 
     def fail(*_, **__):
         raise RuntimeError("a fault of the test")
 
-    monkeypatch.setattr(run_of_lerobot.stream, name, fail)
+    monkeypatch.setattr(getattr(run_of_lerobot, module), name, fail)
     record(arm)
     assert "a fault of the test" in caplog.text
 

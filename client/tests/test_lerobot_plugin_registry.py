@@ -133,6 +133,9 @@ def test_it_leaves_out_what_a_robot_cannot_tell(run_of_lerobot, make_arm, server
     [
         (["--dataset.single_task=Fold", "--dataset.fps=25"], {}, "Fold", 25),
         (["--dataset.single_task", "Fold", "--dataset.repo_id=a/b"], {}, "Fold", 30),
+        (["--dataset.single_task='Fold \"it\"'", "--dataset.fps=25"], {}, 'Fold "it"', 25),
+        (["--dataset.single_task=Fold", "--dataset.single_task=12", "--dataset.fps=25"], {}, "12", 25),
+        (["--dataset.single_task=null", "--dataset.fps=25"], {}, None, 25),
         (["--fps", "50"], {}, None, 50),
         ([], {}, None, 60),
         (["--dataset.single_task=Fold", "--dataset.fps=25"], {"task": "Stack", "fps": 10}, "Stack", 10),

@@ -23,3 +23,6 @@ class StreamConfig:
     def __post_init__(self) -> None:
         if self.reset not in (DROP, STREAM):
             raise ValueError(f'robot.stream.reset is {self.reset!r}; "{DROP}" or "{STREAM}" expected')
+        # A shell does not expand the ~ in --robot.stream.key_file=~/keys.
+        self.key_file = self.key_file and Path(self.key_file).expanduser()
+        self.spool_dir = self.spool_dir and Path(self.spool_dir).expanduser()

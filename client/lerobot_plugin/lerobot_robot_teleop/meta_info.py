@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 import lerobot
+import yaml
 from lerobot.robots import Robot
 
 from .config import StreamConfig
@@ -31,14 +32,18 @@ def describe(robot: Robot, stream: StreamConfig) -> dict[str, Any]:
 
 
 def option(name: str) -> str | None:
-    """Return the value of a flag of lerobot's command line, `--name=value` or `--name value`."""
-    flag = f"--{name}"
-    for argument, after in itertools.pairwise([*sys.argv[1:], None]):
+    """Return the value of a flag of lerobot's command line, `--name=value` or `--name value`, as lerobot reads it.
+
+    The last one counts. lerobot reads each value as YAML: quotes are left out, and `null` is no value.
+    """
+    flag, text = f"--{name}", "null"
+    for argument, after in itertools.pairwise([*sys.argv[1:], "null"]):
         if argument.startswith(f"{flag}="):
-            return argument.removeprefix(f"{flag}=")
-        if argument == flag:
-            return after
-    return None
+            text = argument.removeprefix(f"{flag}=")
+        elif argument == flag:
+            text = after
+    value = yaml.safe_load(text)
+    return None if value is None else str(value)
 
 
 def fps_of_run(stream: StreamConfig) -> int:

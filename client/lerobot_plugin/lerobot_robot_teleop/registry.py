@@ -38,9 +38,9 @@ def _import_other_plugins() -> None:
 
 def _plugin_names() -> Iterator[str]:
     for distribution in metadata.distributions():
-        name = distribution.metadata.get("Name") or ""
-        if name.startswith(PREFIX) and name != __package__:
-            yield name
+        for name in distribution.metadata.get_all("Name", []):  # none, if the distribution is damaged
+            if name.startswith(PREFIX) and name != __package__:
+                yield name
 
 
 def _streamed_config(config_class: type[RobotConfig]) -> type[RobotConfig]:
@@ -58,7 +58,7 @@ def _streamed_config(config_class: type[RobotConfig]) -> type[RobotConfig]:
 
 def streamed_robot(config: Any) -> Robot:
     """Return the robot of the plain type, as lerobot makes it, which also streams."""
-    plain_class = type(config).__base__
+    plain_class: Any = type(config).__base__
     # A copy of the fields. The constructor would run __post_init__ again, which some robots are not made for.
     plain = plain_class.__new__(plain_class)
     vars(plain).update(vars(config))

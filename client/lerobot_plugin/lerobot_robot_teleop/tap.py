@@ -25,13 +25,13 @@ def tap(robot: Robot, stream: Stream) -> Robot:
 
     @functools.wraps(get_observation)
     def get_and_keep_observation() -> dict[str, Any]:
-        observation = get_observation()
+        observation: dict[str, Any] = get_observation()
         stream.observe(observation)
         return observation
 
     @functools.wraps(send_action)
-    def send_and_stream_action(action: dict[str, Any]) -> dict[str, Any]:
-        sent = send_action(action)
+    def send_and_stream_action(action: dict[str, Any]) -> dict[str, Any] | None:
+        sent: dict[str, Any] | None = send_action(action)
         stream.send(action if sent is None else sent)
         return sent
 

@@ -33,6 +33,7 @@ def lerobot():
             record=importlib.import_module("lerobot.scripts.lerobot_record").record,
             teleoperate=importlib.import_module("lerobot.scripts.lerobot_teleoperate").teleoperate,
             log_say=importlib.import_module("lerobot.utils.utils").log_say,
+            clients=importlib.import_module("lerobot_robot_teleop.clients"),
             config=importlib.import_module("lerobot_robot_teleop.config"),
             stream=importlib.import_module("lerobot_robot_teleop.stream"),
         )
