@@ -108,6 +108,7 @@ def _by_ids(session_ids: Sequence[int]) -> QuerySet[TeleopSession]:
     sessions = TeleopSession.objects.filter(pk__in=wanted)
     found = {pk: (end, count) for pk, end, count in sessions.values_list("pk", "end_time", "frame_count")}
     _refuse("there is no session", sorted(wanted - found.keys()))
+    _refuse("restore from the trash first: session", sorted(sessions.in_trash().values_list("pk", flat=True)))
     _refuse("end live sessions first:", sorted(pk for pk, (end, _) in found.items() if end is None))
     _refuse("there are no frames in session", sorted(pk for pk, (_, count) in found.items() if not count))
     return sessions

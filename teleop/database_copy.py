@@ -47,7 +47,8 @@ def copy_small_tables() -> None:
             rows = model._base_manager.using(SOURCE).order_by("pk").iterator(BATCH_ROWS)
             while batch := list(islice(rows, BATCH_ROWS)):
                 # Not bulk_create: it sets fields with auto_now_add (a token's `created`) to the time of the copy.
-                model._base_manager._insert(batch, model._meta.concrete_fields, using=TARGET, raw=True)
+                stored = [field for field in model._meta.concrete_fields if not field.generated]
+                model._base_manager._insert(batch, stored, using=TARGET, raw=True)
 
 
 def digest(model: type[models.Model], alias: str) -> int:

@@ -9,12 +9,21 @@ from robots import audit
 from robots.models import Robot
 from teleop.background.models import Job  # noqa: F401 - Django finds a model here
 from teleop.fields import OrderedJSONField
-from teleop.querysets import DeletedSessionQuerySet, TeleopFrameQuerySet, TeleopSessionQuerySet
+from teleop.label_columns import MAX_LABEL, LabelBoolean, LabelList, LabelText
+from teleop.quality.ranges import judge
+from teleop.querysets import DeletedSessionQuerySet, Films, TeleopFrameQuerySet, TeleopSessionQuerySet
+from teleop.review.models import SavedFilter, TaskRange  # noqa: F401 - Django finds models here
+from teleop.webhooks.models import AnnouncedStatus, Webhook, WebhookDelivery  # noqa: F401 - Django finds models here
 
 STAFF_LABELS = ("task", "success", "tags", "operator", "note")
 MARKS, MAX_MARKS = "marks", 1000  # in meta_info; only people change it
 TRIMS = ("trim_start", "trim_end")  # kinds of marks: where an export of the session begins, and where it ends
 PULSE_FRAMES = 300  # 5 s at 60 frames a second
+
+
+def label(expression, output_field: models.Field) -> models.GeneratedField:
+    """Return a column with a label of meta_info, which the database keeps equal to it."""
+    return models.GeneratedField(expression=expression, output_field=output_field, db_persist=True, null=True)
 
 
 class SessionIsLive(Exception):
@@ -73,6 +82,15 @@ class TeleopSession(models.Model):
     # Indexes that a robot's program reserved and did not use before it restarted, and events beyond MAX_EVENTS.
     skipped_frames = models.IntegerField(default=0, db_default=0, editable=False)
     events_dropped = models.IntegerField(default=0, db_default=0, editable=False)
+    # Labels of meta_info, for filters and facets. A value of another type is NULL, and a long text is cut.
+    label_task = label(LabelText("task"), models.CharField(max_length=MAX_LABEL))
+    label_success = label(LabelBoolean("success"), models.BooleanField())
+    label_operator = label(LabelText("operator"), models.CharField(max_length=MAX_LABEL))
+    label_tags = label(LabelList("tags"), models.JSONField())
+    # How fast the joints move over the session, in bytes (teleop/quality/sparkline.py). NULL: it is not computed yet.
+    sparkline = models.BinaryField(null=True, editable=False)
+    # When a person moved it to the trash. Lists and exports leave it out; after TRASH_DAYS it is deleted.
+    trashed_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects = TeleopSessionQuerySet.as_manager()
 
@@ -88,6 +106,13 @@ class TeleopSession(models.Model):
                 condition=models.Q(end_time__isnull=False, quality__isnull=True),
                 name="sessions_quality_due",
             ),
+            # Each facet of /review is counted in one index, without reading the sessions. trashed_at comes last: SQLite
+            # would use an index that begins with it for every list, and sort all sessions.
+            models.Index(fields=["label_task", "label_success", "trashed_at"], name="sessions_by_task"),
+            models.Index(fields=["label_success", "trashed_at"], name="sessions_by_success"),
+            models.Index(fields=["label_operator", "trashed_at"], name="sessions_by_operator"),
+            models.Index(fields=["robot", "trashed_at"], name="sessions_by_robot"),
+            models.Index(fields=["trashed_at"], condition=models.Q(trashed_at__isnull=False), name="sessions_in_trash"),
         ]
 
     def __str__(self) -> str:
@@ -128,7 +153,30 @@ class TeleopSession(models.Model):
 
     @cached_property
     def cameras(self) -> list[str]:
-        return list(self.videos.order_by("camera_key").values_list("camera_key", flat=True).distinct())
+        """Return the cameras with videos; a list reads them, and the posters, for all its sessions."""
+        return self.films.cameras
+
+    @property
+    def poster(self) -> str | None:
+        return self.films.poster
+
+    @cached_property
+    def films(self) -> Films:
+        return TeleopSession.objects.films([self.pk])[self.pk]
+
+    @cached_property
+    def task_range(self) -> TaskRange | None:
+        """Return the usual ranges of the task; a list reads them for all its sessions."""
+        return TaskRange.objects.filter(task=self.label_task).first() if self.label_task else None
+
+    @property
+    def judgement(self) -> dict[str, str | None]:
+        """Return each number of the quality compared with the usual range of the task."""
+        return judge(self.quality, self.usual_ranges)
+
+    @property
+    def usual_ranges(self) -> dict[str, list[float]]:
+        return self.task_range.ranges if self.task_range else {}
 
     def pulse(self) -> Pulse:
         moments = self.frames.newest_times(PULSE_FRAMES)
@@ -138,20 +186,28 @@ class TeleopSession(models.Model):
         seconds = (last - first).total_seconds()
         return Pulse((len(moments) - 1) / seconds if seconds > 0 else None, (last - now).total_seconds())
 
-    def keep_quality(self, quality: dict, ends: tuple[float, float] | None = None) -> bool:
+    def keep_quality(
+        self, quality: dict, ends: tuple[float, float] | None = None, sparkline: bytes | None = None
+    ) -> bool:
         """Save the quality, unless the session was resumed since it was read, which changed its end or its frames.
 
         `ends` are the least and the greatest timestamp of all its frames, in unix seconds. They correct the times that
         ingest has saved: it misses a step of the clock if its worker is killed before the next heartbeat.
         """
-        changes: dict[str, Any] = {"quality": quality, "updated_at": Now()}
+        changes: dict[str, Any] = {"quality": quality, "sparkline": sparkline, "updated_at": Now()}
         if ends:
             changes["start_time"], changes["end_time"] = (datetime.fromtimestamp(end, UTC) for end in ends)
             changes["clock_steps"] = quality["clock_steps"] or None
             duration = timedelta(seconds=quality["duration_s"])
             changes["steady_duration"] = duration if quality["clock_steps"] else None
         unchanged = TeleopSession.objects.filter(pk=self.pk, end_time=self.end_time, frame_count=self.frame_count)
-        return bool(unchanged.update(**changes))
+        with transaction.atomic():
+            is_kept = bool(unchanged.update(**changes))
+            if is_kept:
+                TaskRange.objects.note_changes([self.label_task])
+                if self.quality is None:  # it was due, so the session has ended since
+                    WebhookDelivery.objects.session_ended(self)
+        return is_kept
 
     def merge_meta(self, changes: dict, by_staff: bool = False) -> None:
         """Merge shallowly; null removes a key. Marks are not merged.
@@ -209,7 +265,19 @@ class TeleopSession(models.Model):
         """Save the merged meta_info; the new updated_at lets clients find the change."""
         self.updated_at = Now()
         self.save(update_fields=["meta_info", "staff_labels", "updated_at"])
-        self.refresh_from_db(fields=["updated_at"])
+        self.refresh_from_db(fields=["updated_at", "label_task"])
+
+    def set_trashed(self, is_trashed: bool, actor: audit.Actor) -> None:
+        """Move the session to the trash or back; the caller holds the row's lock. Raises SessionIsLive."""
+        if is_trashed == (self.trashed_at is not None):
+            return
+        if is_trashed:
+            self.check_not_live()
+        before, self.trashed_at, self.updated_at = self.trashed_at, Now() if is_trashed else None, Now()
+        self.save(update_fields=["trashed_at", "updated_at"])
+        self.refresh_from_db(fields=["trashed_at", "updated_at"])
+        TaskRange.objects.note_changes([self.label_task])
+        audit.record(actor, audit.Action.CHANGED, [self], {"trashed_at": [before, self.trashed_at]})
 
     def check_not_live(self) -> None:
         if self.is_live:

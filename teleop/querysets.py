@@ -1,10 +1,11 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 from django.apps import apps
 from django.db import connections, models, transaction
-from django.db.models import Count, Exists, ExpressionWrapper, F, Max, OuterRef, Q, Subquery
+from django.db.models import Count, Exists, ExpressionWrapper, F, Max, Min, OuterRef, Q, Subquery
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce, Now
 
@@ -12,6 +13,7 @@ from robots import audit
 from robots.querysets import STALE_AFTER
 from robots.row_locks import RowLockQuerySet
 from teleop.clock_steps import span
+from teleop.label_columns import MAX_LABEL
 
 DELETE_BATCH = 5_000
 MAX_DURATIONS = 500
@@ -22,6 +24,30 @@ DURATION = Coalesce(
     ExpressionWrapper(F("end_time") - F("start_time"), models.DurationField()),
     output_field=models.DurationField(),
 )
+# The orders of lists of sessions; a live session has no duration, and comes after all others.
+LENGTH = Coalesce(DURATION, timedelta(), output_field=models.DurationField())
+ORDERS = {
+    "newest": ("start_time", True),
+    "oldest": ("start_time", False),
+    "longest": ("length", True),
+    "shortest": ("length", False),
+}
+
+
+class Films(NamedTuple):
+    """The cameras with videos of a session, and the address of the first camera's poster."""
+
+    cameras: list[str]
+    poster: str | None
+
+
+class Position(NamedTuple):
+    """The place of a session in a list, from 1 on; None if the list does not have it. The neighbours are ids."""
+
+    position: int | None
+    total: int
+    previous: int | None
+    next: int | None
 
 
 class SessionKeyQuerySet(models.QuerySet):
@@ -76,15 +102,20 @@ class TeleopSessionQuerySet(SessionKeyQuerySet, RowLockQuerySet):
         """Read frame_span with these sessions: two lookups in the unique key each, in place of a query each."""
         return self.annotate(frame_span=apps.get_model("teleop", "TeleopFrame").objects.span_of_outer_session())
 
+    def films(self, session_ids: Iterable[int]) -> dict[int, Films]:
+        """Return the cameras and the poster of each of these sessions; one query."""
+        chunks = apps.get_model("videos", "VideoChunk").objects.filter(session__in=list(session_ids))
+        cameras = chunks.order_by("session", "camera_key").values_list("session_id", "camera_key")
+        found = defaultdict(list)
+        for session_id, *camera in cameras.annotate(poster=Min("pk", filter=Q(poster_size__gt=0))):
+            found[session_id].append(camera)
+        return {session_id: _films(found[session_id]) for session_id in session_ids}
+
     def with_cameras(self) -> list:
-        """Return these sessions, and read the cameras of all of them in one query."""
-        chunks = apps.get_model("videos", "VideoChunk").objects.filter(session__in=list(self)).order_by("camera_key")
-        cameras = defaultdict(list)
-        for session_id, camera in chunks.values_list("session_id", "camera_key").distinct():
-            cameras[session_id].append(camera)
-        for session in self:
-            session.cameras = cameras[session.pk]
-        return list(self)
+        """Return these sessions, and read the cameras and posters of all of them in one query."""
+        sessions = list(self)
+        read_films(sessions)
+        return sessions
 
     def seen_by(self, camera: str):
         """Select sessions that have a video of this camera."""
@@ -93,10 +124,21 @@ class TeleopSessionQuerySet(SessionKeyQuerySet, RowLockQuerySet):
 
     def with_tag(self, tag: str):
         if connections[self.db].features.supports_json_field_contains:
-            return self.filter(meta_info__tags__contains=[tag])
-        # SQLite has no containment operator; its json_each also reads a single tag as a list with one element.
-        has_tag = "EXISTS (SELECT 1 FROM json_each(teleop_teleopsession.meta_info, '$.tags') WHERE value = %s)"
+            return self.filter(label_tags__contains=[tag])
+        # SQLite has no containment operator.
+        has_tag = "EXISTS (SELECT 1 FROM json_each(label_tags) WHERE type = 'text' AND value = %s)"
         return self.filter(RawSQL(has_tag, [tag], models.BooleanField()))  # nosec B611 # the tag is a parameter
+
+    def with_label(self, name: str, value: str):
+        """Select by exactly this task or operator; its column has the first MAX_LABEL characters of it."""
+        found = self.filter(**{f"label_{name}": value[:MAX_LABEL]})
+        return found if len(value) <= MAX_LABEL else found.filter(**{f"meta_info__{name}": value})
+
+    def not_trashed(self):
+        return self.filter(trashed_at=None)
+
+    def in_trash(self):
+        return self.filter(trashed_at__isnull=False)
 
     def with_quality(self, name: str, **bounds: float):
         """Select by `with_quality("jerk", lte=1000)`, without null, which PostgreSQL orders before any number."""
@@ -108,20 +150,33 @@ class TeleopSessionQuerySet(SessionKeyQuerySet, RowLockQuerySet):
 
     def durations_s(self, task: str) -> list[float]:
         """Return the durations of the newest ended sessions of this task that have frames."""
-        ended = self.filter(end_time__isnull=False, frame_count__gt=0, meta_info__task=task)
+        ended = self.not_trashed().with_label("task", task).filter(end_time__isnull=False, frame_count__gt=0)
         durations = ended.order_by("-start_time", "-id").values_list(DURATION, flat=True)[:MAX_DURATIONS]
         return [duration.total_seconds() for duration in durations]
 
-    def neighbours(self, session):
-        """Return the sessions before and after it in the order of the lists, newest first; None if there is none."""
+    def ordered(self, order: str = "newest"):
+        """Order by one of ORDERS; of equal sessions the one with the higher id comes first if it is descending."""
+        column, descends = ORDERS[order]
+        sessions = self.alias(length=LENGTH) if column == "length" else self
+        return sessions.order_by(*(f"-{name}" if descends else name for name in (column, "pk")))
+
+    def beside(self, session, order: str = "newest") -> tuple:
+        """Return the sessions before and after this one in this order, as two querysets, the nearest first."""
+        column, descends = ORDERS[order]
+        sessions = self.alias(length=LENGTH)
+        at = session.start_time if column == "start_time" else timedelta(seconds=session.duration_s or 0)
         # Not `newer OR as new and ...`: the database would read the index from its end.
-        newer = self.filter(start_time__gte=session.start_time).exclude(
-            start_time=session.start_time, pk__lte=session.pk
-        )
-        older = self.filter(start_time__lte=session.start_time).exclude(
-            start_time=session.start_time, pk__gte=session.pk
-        )
-        return newer.order_by("start_time", "pk").first(), older.order_by("-start_time", "-pk").first()
+        greater = sessions.filter(**{f"{column}__gte": at}).exclude(**{column: at, "pk__lte": session.pk})
+        less = sessions.filter(**{f"{column}__lte": at}).exclude(**{column: at, "pk__gte": session.pk})
+        greater, less = greater.order_by(column, "pk"), less.order_by(f"-{column}", "-pk")
+        return (greater, less) if descends else (less, greater)
+
+    def position(self, session, order: str = "newest") -> Position:
+        """Return the place of this session among the selected ones, and its neighbours."""
+        before, after = self.beside(session, order)
+        is_selected = self.filter(pk=session.pk).exists()
+        nearest = (sessions.values_list("pk", flat=True).first() for sessions in (before, after))
+        return Position(before.count() + 1 if is_selected else None, self.count(), *nearest)
 
     def finish(self, bounds: Mapping[int, tuple] | None = None) -> int:
         """End these sessions with the values from their stored frames; return the number of ended sessions.
@@ -157,6 +212,18 @@ class TeleopSessionQuerySet(SessionKeyQuerySet, RowLockQuerySet):
 
     delete.alters_data = True
     delete.queryset_only = True
+
+
+def read_films(sessions: Sequence[Any]) -> None:
+    """Set the cameras and posters of these sessions, with one query for all of them."""
+    found = sessions[0].__class__.objects.films([session.pk for session in sessions]) if sessions else {}
+    for session in sessions:
+        session.films = found[session.pk]
+
+
+def _films(cameras: Sequence[tuple[str, int | None]]) -> Films:
+    posters = [poster for _, poster in cameras if poster is not None]
+    return Films([camera for camera, _ in cameras], f"/videos/{posters[0]}/poster" if posters else None)
 
 
 class TeleopFrameQuerySet(models.QuerySet):

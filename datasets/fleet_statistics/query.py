@@ -5,7 +5,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db import connections, transaction
-from django.db.models import CharField, Count, F, Func, Q, QuerySet, Sum
+from django.db.models import Count, F, Q, QuerySet, Sum
 from django.db.models.functions import TruncDate
 
 from teleop.querysets import DURATION
@@ -13,31 +13,10 @@ from teleop.querysets import DURATION
 GROUPS = ("day", "task", "operator", "robot")
 MAX_ROWS = 10_000
 NO_SORT = "SELECT set_config('enable_sort', 'off', true)"  # until the transaction ends
-MAX_NAME = 500  # characters; a robot may have sent a longer text
 
 
 class TooManyRows(Exception):
     """The groups have more than MAX_ROWS rows."""
-
-
-class TextOf(Func):
-    """The text of one key of meta_info; NULL if it is missing, empty, or not a text."""
-
-    output_field = CharField()
-    template = (
-        "CASE WHEN jsonb_typeof(%(expressions)s -> '%(key)s') = 'string' "
-        f"THEN NULLIF(left(%(expressions)s ->> '%(key)s', {MAX_NAME}), '') END"
-    )
-
-    def __init__(self, key: str):
-        super().__init__("meta_info", key=key)  # a constant: it is part of the statement
-
-    def as_sqlite(self, compiler, connection, **extra):
-        template = (
-            "CASE WHEN json_type(%(expressions)s, '$.%(key)s') = 'text' "
-            f"THEN NULLIF(substr(json_extract(%(expressions)s, '$.%(key)s'), 1, {MAX_NAME}), '') END"
-        )
-        return self.as_sql(compiler, connection, template=template)
 
 
 def statistics(sessions: QuerySet, by: Sequence[str], zone: ZoneInfo) -> list[dict[str, Any]]:
@@ -48,16 +27,16 @@ def statistics(sessions: QuerySet, by: Sequence[str], zone: ZoneInfo) -> list[di
     """
     columns = {
         "day": TruncDate("start_time", tzinfo=zone),
-        "task": TextOf("task"),
-        "operator": TextOf("operator"),
+        "task": F("label_task"),
+        "operator": F("label_operator"),
         "robot": F("robot_id"),
     }
     recorded = sessions.filter(end_time__isnull=False, frame_count__gt=0).order_by()
     grouped = recorded.values(**{f"by_{name}": columns[name] for name in by}).annotate(
         seconds=Sum(DURATION),
         episodes=Count("pk"),
-        succeeded=Count("pk", filter=Q(meta_info__success=True)),
-        failed=Count("pk", filter=Q(meta_info__success=False)),
+        succeeded=Count("pk", filter=Q(label_success=True)),
+        failed=Count("pk", filter=Q(label_success=False)),
     )
     found = _fetch(grouped)
     if len(found) > MAX_ROWS:

@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from django.db import DEFAULT_DB_ALIAS, connections
-from django.db.models import Func, Model, QuerySet, Subquery
+from django.db.models import Func, IntegerField, Model, QuerySet, Subquery
 from django.db.models.base import ModelState
 from django.db.models.sql.compiler import SQLCompiler
 
@@ -68,7 +68,8 @@ class CompiledList(CompiledQuery):
     """All rows of a list. Each row has the number of all rows as `total`, which saves a second query."""
 
     def __init__(self, queryset: QuerySet):
-        count = queryset.model.objects.order_by().annotate(total=Func("pk", function="COUNT")).values("total")
+        count = queryset.order_by().annotate(total=Func(template="COUNT(*)", output_field=IntegerField()))
+        count = count.values("total")
         super().__init__(queryset.annotate(total=Subquery(count)))
         self._all = queryset
 

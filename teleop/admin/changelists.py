@@ -10,11 +10,16 @@ class SessionChangeList(ChangeList):
         """Read the cameras of the page's sessions in one query; the property would take one query per session."""
         super().get_results(request)
         self.result_list = self.result_list.with_cameras()
-        self.export_url = None if self.query or not may_export(request) else export_url(filters_of(request))
+        is_exportable = not self.query and not shows_trash(request) and may_export(request)
+        self.export_url = export_url(filters_of(request)) if is_exportable else None
 
 
 def may_export(request) -> bool:
     return request.user.has_perm("datasets.add_export")
+
+
+def shows_trash(request) -> bool:
+    return request.GET.get("trash") == "true"
 
 
 def filters_of(request) -> dict[str, str]:

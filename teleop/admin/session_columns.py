@@ -109,3 +109,7 @@ class SessionColumns(admin.ModelAdmin):
 
     def updated(self, session):
         return display.moment(session.updated_at)
+
+    @admin.display(description="in the trash since")
+    def trashed(self, session):
+        return display.moment(session.trashed_at)

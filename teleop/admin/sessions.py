@@ -15,12 +15,13 @@ from robots.admin_tools import display
 from robots.admin_tools.sidebar import Sidebar
 from robots.close_codes import Close
 from robots.worker_messages import close_connections
-from teleop.admin.changelists import SessionChangeList, export_url, filters_of, may_export
+from teleop.admin.changelists import SessionChangeList, export_url, filters_of, may_export, shows_trash
 from teleop.admin.forms import LabelForm, TaskForm
 from teleop.admin.session_columns import SessionColumns
-from teleop.api.filters import SessionFilter
+from teleop.api.filters import TrashFilter
 from teleop.api.serializers import SessionChangeSerializer
 from teleop.models import STAFF_LABELS, SessionIsLive, TeleopSession
+from teleop.review.bulk import change_all
 
 MOST_NAMED = 100
 MOST_EXPORTED = 1000  # by their ids, in an address of at most 16 KiB
@@ -28,7 +29,7 @@ MOST_EXPORTED = 1000  # by their ids, in an address of at most 16 KiB
 
 @admin.register(TeleopSession)
 class TeleopSessionAdmin(SessionColumns):
-    filterset_class = SessionFilter
+    filterset_class = TrashFilter
     form = LabelForm
     list_display = [
         *("id", "pages", "of_robot", "started", "duration", "task", "success", "operator", "recorded"),
@@ -43,12 +44,12 @@ class TeleopSessionAdmin(SessionColumns):
     ordering = ["-start_time", "-id"]
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    actions = ["mark_success", "mark_failure", "set_task", "export", "end"]
+    actions = ["mark_success", "mark_failure", "set_task", "export", "end", "trash", "restore"]
     recording = [
         *("of_robot", "started", "ended", "duration", "stepped", "recorded", "fps", "effective_fps", "missing"),
         *("cameras", "reported"),
     ]
-    metadata = ["meta", "staff_labels", "key", "updated"]
+    metadata = ["meta", "staff_labels", "key", "updated", "trashed"]
     readonly_fields = [*recording, "quality_in_words", *metadata]
     fieldsets = [
         ("Labels", {"fields": STAFF_LABELS}),
@@ -121,7 +122,8 @@ class TeleopSessionAdmin(SessionColumns):
     @admin.action(description="Export…", permissions=["export"])
     def export(self, request, queryset):
         """Open the page of a new export; all sessions of a list without a search are exported by its filters."""
-        if request.POST.get("select_across") == "1" and not request.GET.get(SEARCH_VAR):
+        is_by_filters = request.POST.get("select_across") == "1" and not request.GET.get(SEARCH_VAR)
+        if is_by_filters and not shows_trash(request):
             return HttpResponseRedirect(export_url(filters_of(request)))
         chosen = [str(pk) for pk in queryset.order_by("pk").values_list("pk", flat=True)]
         if len(chosen) > MOST_EXPORTED:
@@ -137,6 +139,21 @@ class TeleopSessionAdmin(SessionColumns):
         for session in live:
             close_connections(int(Close.ENDED), session_id=session.pk)
         self.message_user(request, f"Ending {display.count(len(live), 'live session')}.", messages.SUCCESS)
+
+    @admin.action(description="Move to the trash", permissions=["delete"])
+    def trash(self, request, queryset):
+        self._set_trashed(request, queryset, True, "Moved {} to the trash.")
+
+    @admin.action(description="Restore from the trash", permissions=["delete"])
+    def restore(self, request, queryset):
+        self._set_trashed(request, queryset, False, "Restored {} from the trash.")
+
+    def _set_trashed(self, request, queryset, is_trashed: bool, message: str) -> None:
+        changes = {"ids": list(queryset.values_list("pk", flat=True)), "trash": is_trashed}
+        answer = change_all(changes, audit.actor_of(request))
+        for sentence in answer["refused"].values():
+            self.message_user(request, sentence, messages.ERROR)
+        self.message_user(request, message.format(display.count(len(answer["changed"]), "session")), messages.SUCCESS)
 
     def get_deleted_objects(self, objs, request):
         """Return counts; Django would collect all frames to list them."""

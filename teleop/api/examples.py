@@ -23,20 +23,36 @@ SESSION_FIELDS = {
         "duration_ratio": 1.12,
         "clock_steps": [],
     },
+    "trashed_at": None,
     "updated_at": "2026-11-22T15:50:00.500000Z",
+}
+REVIEW_FIELDS = {
+    "judgement": {
+        "idle_share": "usual",
+        "jerk": "high",
+        "fps_jitter": "usual",
+        "missing_frames": "usual",
+        "duration_s": "usual",
+        "overall": "unusual",
+    },
+    "sparkline": [12, 80, 255, 190, 66, 3],
+    "cameras": ["front", "wrist"],
+    "poster": "/videos/42/poster",
 }
 LISTED_FIELDS = SESSION_FIELDS | {"meta_info_left_out": False}
 SESSION = OpenApiExample("A session", LISTED_FIELDS, response_only=True)
+REVIEWED_SESSION = OpenApiExample("A session", LISTED_FIELDS | REVIEW_FIELDS, response_only=True)
 SESSION_DETAIL = OpenApiExample(
     "One session",
     SESSION_FIELDS
+    | REVIEW_FIELDS
     | {
         "effective_fps": 59.983,
         "missing_frames": 2,
         "skipped_frames": 0,
         "events_dropped": 0,
         "joints": {"observation": ["shoulder_pan.pos", "gripper.pos"], "action": ["shoulder_pan.pos", "gripper.pos"]},
-        "cameras": ["front", "wrist"],
+        "usual_ranges": {"jerk": [310.5, 1890.0], "duration_s": [80.1, 145.0]},
         "staff_labels": ["success", "tags"],
     },
     response_only=True,
@@ -128,4 +144,31 @@ RESTARTED_JOB = OpenApiExample(
     JOB_FIELDS | {"state": "waiting", "attempts": 0, "progress": None},
     response_only=True,
     status_codes=["200"],
+)
+FACETS = OpenApiExample(
+    "Facets",
+    {
+        "total": 60,
+        "task": [{"value": "Fold the towel", "count": 41}, {"value": None, "count": 19}],
+        "success": [{"value": True, "count": 30}, {"value": None, "count": 21}, {"value": False, "count": 9}],
+        "robot": [{"value": "robot_A", "count": 60, "name": "Left bench"}],
+        "operator": [{"value": "ada", "count": 60}],
+        "tag": [{"value": "towel", "count": 12}],
+        "camera": [{"value": "front", "count": 60}],
+    },
+    response_only=True,
+)
+POSITION = OpenApiExample(
+    "The third of eight", {"position": 3, "total": 8, "previous": 79, "next": 62}, response_only=True
+)
+BULK = OpenApiExample(
+    "Labels and tags", {"ids": [17, 18], "meta_info": {"success": False}, "add_tags": ["slip"]}, request_only=True
+)
+BULK_ANSWER = OpenApiExample(
+    "One of two", {"changed": [17], "refused": {"18": "session 18 is live; end it first"}}, response_only=True
+)
+SAVED_FILTER = OpenApiExample(
+    "Failures of yesterday",
+    {"id": 3, "name": "Failures of yesterday", "query": "task=Fold+the+towel&success=false&days=yesterday"},
+    response_only=True,
 )

@@ -9,10 +9,13 @@ from rest_framework.exceptions import ValidationError
 from robots.api.fields import check_range
 from teleop.models import TeleopSession
 from teleop.protocol import MAX_FRAME_INDEX, MAX_TIMESTAMP, MIN_TIMESTAMP
+from teleop.querysets import ORDERS
+from teleop.review.search import MAX_WORDS, search
 
 EARLIEST, LATEST = (datetime.fromtimestamp(limit, UTC) for limit in (MIN_TIMESTAMP, MAX_TIMESTAMP))
 MAX_DURATION_S = 10**9
 MAX_ID = 2**31 - 1
+MAX_IDS = 1000
 MAX_JERK, MAX_RATIO = 10**15, 10**9
 RATIO = "ratio of the duration to the median of the task's other sessions"
 BOOLEANS = [("true", "true"), ("false", "false")]
@@ -64,6 +67,23 @@ class IdFilter(WholeFilter):
         super().__init__(min_value=1, max_value=MAX_ID, **kwargs)
 
 
+class IdsField(forms.CharField):
+    def clean(self, value):
+        """Return the ids as a list; None if there are none."""
+        text = super().clean(value)
+        ids = text.split(",") if text else []
+        if wrong := [item for item in ids if not (item.isascii() and item.isdecimal() and 0 < int(item) <= MAX_ID)]:
+            raise forms.ValidationError(f"ids has {wrong[0][:40]!r}; integers between 1 and {MAX_ID} expected")
+        if len(ids) > MAX_IDS:
+            raise forms.ValidationError(f"ids has {len(ids)} ids; at most {MAX_IDS} expected")
+        return list(map(int, ids)) or None
+
+
+@extend_schema_field({"type": "string", "pattern": "^[1-9][0-9]{0,8}(,[1-9][0-9]{0,8})*$"})
+class IdsFilter(django_filters.Filter):
+    field_class = IdsField
+
+
 class FrameFilter(django_filters.FilterSet):
     """Filters of the admin's list; an index serves each of them."""
 
@@ -84,12 +104,24 @@ class FrameFilter(django_filters.FilterSet):
 class SessionFilter(django_filters.FilterSet):
     robot = django_filters.CharFilter(field_name="robot_id", max_length=64, help_text="The robot's id.")
     live = BooleanFilter(method="by_live", help_text="true: sessions being recorded; false: ended sessions.")
-    task = django_filters.CharFilter(field_name="meta_info__task", help_text="Exact task.")
+    task = django_filters.CharFilter(method="by_label", help_text="Exact task.")
     success = BooleanFilter(
-        field_name="meta_info__success", help_text="Success label. A session without the label matches neither value."
+        field_name="label_success", help_text="Success label. A session without the label matches neither value."
+    )
+    unlabelled = BooleanFilter(
+        field_name="label_success",
+        lookup_expr="isnull",
+        help_text="true: sessions without the label `success`; false: sessions with it.",
     )
     tag = django_filters.CharFilter(method="by_tag", help_text="Sessions with this tag.")
-    operator = django_filters.CharFilter(field_name="meta_info__operator", help_text="Exact operator.")
+    operator = django_filters.CharFilter(method="by_label", help_text="Exact operator.")
+    search = django_filters.CharFilter(
+        method="by_search",
+        max_length=200,
+        help_text="Words of which each is a part of the task, a tag, the operator, the note, or the robot's id or "
+        f"name, in upper or lower case. The first {MAX_WORDS} words count.",
+    )
+    ids = IdsFilter(field_name="pk", lookup_expr="in", help_text=f"Ids, separated by commas; at most {MAX_IDS}.")
     min_duration = django_filters.NumberFilter(
         method="by_duration",
         min_value=0,
@@ -139,14 +171,27 @@ class SessionFilter(django_filters.FilterSet):
             ),
         }
 
-    def filter_queryset(self, queryset):
+    @property
+    def chosen(self) -> dict:
+        """Return the values of the given filters by name."""
+        return {name: value for name, value in self.form.cleaned_data.items() if value not in (None, "")}
+
+    def filter_queryset(self, queryset, without=()):
+        """Select by all filters but those `without`. Sessions in the trash are never selected."""
         given = self.form.cleaned_data
         self.check_times(given)
         least, most = given.get("min_duration_ratio"), given.get("max_duration_ratio")
         if least is not None and most is not None and least > most:
             message = f"max_duration_ratio is {most}; at least min_duration_ratio ({least}) expected"
             raise ValidationError({"max_duration_ratio": [message]})
-        return super().filter_queryset(queryset)
+        queryset = self.of_list(queryset)
+        for name, value in given.items():
+            if name not in without:
+                queryset = self.filters[name].filter(queryset, value)
+        return queryset
+
+    def of_list(self, queryset):
+        return queryset.not_trashed()
 
     def by_from(self, queryset, name, value):
         return queryset.overlapping(begin=value)
@@ -156,6 +201,12 @@ class SessionFilter(django_filters.FilterSet):
 
     def by_live(self, queryset, name, value):
         return queryset.filter(end_time__isnull=value)
+
+    def by_label(self, queryset, name, value):
+        return queryset.with_label(name, value)
+
+    def by_search(self, queryset, name, value):
+        return search(queryset, value)
 
     def by_tag(self, queryset, name, value):
         return queryset.with_tag(value)
@@ -168,3 +219,32 @@ class SessionFilter(django_filters.FilterSet):
 
     def by_camera(self, queryset, name, value):
         return queryset.seen_by(value)
+
+
+class TrashFilter(SessionFilter):
+    """Filters of a list that can show the trash, in place of all other sessions."""
+
+    trash = BooleanFilter(method="by_trash", help_text="true: the sessions in the trash; false or omitted: all others.")
+
+    def of_list(self, queryset):
+        return queryset.in_trash() if self.form.cleaned_data.get("trash") else queryset.not_trashed()
+
+    def by_trash(self, queryset, name, value):
+        return queryset  # of_list has selected
+
+
+class SessionListFilter(TrashFilter):
+    """Filters of GET /sessions; their order is one of them."""
+
+    ordering = django_filters.ChoiceFilter(
+        method="by_ordering",
+        choices=[(order, order) for order in ORDERS],
+        help_text="newest (the default) or oldest first; longest or shortest first.",
+    )
+
+    @property
+    def order(self) -> str:
+        return self.form.cleaned_data.get("ordering") or "newest"
+
+    def by_ordering(self, queryset, name, value):
+        return queryset.ordered(value)

@@ -17,7 +17,9 @@ from teleop.background.restart import restart
 
 
 class JobFilter(django_filters.FilterSet):
-    kind = django_filters.CharFilter(max_length=20, help_text="Kind of work: quality, probe, poster, proxy or export.")
+    kind = django_filters.CharFilter(
+        max_length=20, help_text="Kind of work: quality, webhook, ranges, trash, probe, poster, proxy or export."
+    )
     state = django_filters.ChoiceFilter(
         choices=[(state, state) for state in STATES], method="by_state", help_text="running, waiting or failed."
     )
@@ -35,7 +37,8 @@ class JobSerializer(serializers.ModelSerializer):
     attempts = serializers.IntegerField(read_only=True, help_text="Attempts so far; the third is the last.")
     object_id = serializers.IntegerField(
         read_only=True,
-        help_text="The id of the session (quality), of the video (probe, poster, proxy), or of the export.",
+        help_text="The id of the session (quality, trash), of the webhook, of the task's ranges, of the video (probe, "
+        "poster, proxy), or of the export.",
     )
 
     class Meta:

@@ -32,6 +32,9 @@ ROBOTS_MARK = OpenApiExample(
     response_only=True,
     status_codes=["200"],
 )
+RENAMED = OpenApiExample(
+    "Another note", {"note": "the gripper lets go", "seen_note": "the gripper slips"}, request_only=True
+)
 TIMESTAMP = OpenApiParameter(
     "timestamp", float, OpenApiParameter.PATH, description="Time of the mark, in unix seconds."
 )
@@ -64,6 +67,19 @@ class MarkSerializer(StrictFields, serializers.Serializer):
     by = serializers.CharField(read_only=True, help_text="Username of the person, or the robot's id.")
 
 
+class MarkChangeSerializer(StrictFields, serializers.Serializer):
+    """A change of a mark; what is omitted stays."""
+
+    timestamp = UnixSecondsField(required=False, help_text="New time of the mark in unix seconds.")
+    note = StrictCharField(required=False, max_length=MAX_NOTE, allow_blank=True)
+    seen_note = StrictCharField(
+        required=False,
+        max_length=MAX_NOTE,
+        allow_blank=True,
+        help_text="Change only marks with this note; 409 if none has it. Somebody else may have changed it.",
+    )
+
+
 class ListedMarkSerializer(MarkSerializer):
     """A mark of a person or of the robot."""
 
@@ -91,6 +107,13 @@ def _note_of(event: TeleopEvent) -> str:
     """Return the note as text; a robot may have sent a value of any type."""
     note = event.detail.get("note", "") if isinstance(event.detail, dict) else event.detail
     return note if isinstance(note, str) else json.dumps(note, ensure_ascii=False)
+
+
+def _people_marked(marks: list[dict], pk: str, timestamp: str) -> list[dict]:
+    """Return the marks of people at exactly this time; raise NotFound if there are none."""
+    if not (found := [mark for mark in marks if mark["timestamp"] == float(timestamp)]):
+        raise NotFound(f"session {pk} has no mark of a person at {timestamp}")
+    return found
 
 
 class MarksMixin:
@@ -147,12 +170,39 @@ class MarksMixin:
     )
     def unmark(self, request, pk, timestamp):
         def of_this_moment(marks: list[dict]) -> tuple[list[dict], list[dict]]:
-            removed = [mark for mark in marks if mark["timestamp"] == float(timestamp)]
-            if not removed:
-                raise NotFound(f"session {pk} has no mark of a person at {timestamp}")
-            return removed, []
+            return _people_marked(marks, pk, timestamp), []
 
         return self._change_marks(of_this_moment, 200)
+
+    @extend_schema(
+        summary="Change a mark",
+        description="Changes the note or the time of the marks that people added at exactly this time, and returns all "
+        "marks. A robot's mark cannot be changed.",
+        parameters=[TIMESTAMP],
+        request=MarkChangeSerializer,
+        responses={
+            200: ListedMarkSerializer(many=True),
+            409: problem("No mark at this time has the note `seen_note`."),
+        },
+        examples=[RENAMED, MARKS],
+        filters=False,
+    )
+    @unmark.mapping.patch
+    def change_mark(self, request, pk, timestamp):
+        change = MarkChangeSerializer(data=request.data)
+        change.is_valid(raise_exception=True)
+        changes = dict(change.validated_data)
+        seen = changes.pop("seen_note", None)
+
+        def changed(marks: list[dict]) -> tuple[list[dict], list[dict]]:
+            of_moment = _people_marked(marks, pk, timestamp)
+            found = [mark for mark in of_moment if seen is None or mark["note"] == seen]
+            if not found:
+                note = of_moment[0]["note"][:100]
+                raise Conflict(f"the mark at {timestamp} has the note {note!r} now; read it again")
+            return found, [mark | changes for mark in found]
+
+        return self._change_marks(changed, 200)
 
     @transaction.atomic
     def _change_marks(self, change, status: int) -> Response:

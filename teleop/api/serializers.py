@@ -1,3 +1,6 @@
+from collections.abc import Sequence
+
+from django.db import transaction
 from django.db.models import BooleanField, Case, F, Func, IntegerField, JSONField, QuerySet, When
 from django.db.models.lookups import GreaterThan, LessThanOrEqual
 from drf_spectacular.utils import extend_schema_field
@@ -7,12 +10,15 @@ from rest_framework.exceptions import ValidationError
 from robots import audit
 from robots.api.fields import SharedFields, StrictBooleanField, StrictCharField, StrictFields, check_meta
 from robots.api.serializers import LastErrorSerializer
+from teleop.background.process import work_is_due
 from teleop.frames.data import joints_of
 from teleop.frames.serializers import ClockStepSerializer
-from teleop.models import MARKS, STAFF_LABELS, TeleopSession
+from teleop.models import MARKS, STAFF_LABELS, TaskRange, TeleopSession
 from teleop.protocol import MAX_EVENTS
+from teleop.quality.ranges import NUMBERS, judge
+from teleop.querysets import read_films
 
-MAX_TAGS, MAX_OPERATOR = 50, 150
+MAX_TAGS, MAX_TAG, MAX_OPERATOR = 50, 100, 150
 LABEL_FIELDS = ("meta_info", "staff_labels")
 MAX_LISTED_META = 4096  # bytes; with up to 64 KiB each, a page of a thousand sessions was 59 MB and took 400 MB
 
@@ -34,12 +40,19 @@ def as_listed(sessions: QuerySet) -> QuerySet:
     """Leave large meta_info in the database: then `listed_meta_info` is null and `meta_info_left_out` is true."""
     size = StoredBytes("meta_info")
     short = When(LessThanOrEqual(size, MAX_LISTED_META), then=F("meta_info"))
-    return sessions.defer("meta_info").annotate(
+    return sessions.defer("meta_info", "label_success", "label_operator", "label_tags").annotate(
         listed_meta_info=Case(short, output_field=JSONField()),
         meta_info_left_out=Case(
             When(GreaterThan(size, MAX_LISTED_META), then=True), default=False, output_field=BooleanField()
         ),
     )
+
+
+def read_related(sessions: Sequence[TeleopSession]) -> Sequence[TeleopSession]:
+    """Read what a review shows of these sessions from other tables: a query a table, not one a session."""
+    read_films(sessions)
+    TaskRange.objects.read_for(sessions)
+    return sessions
 
 
 class ServoHealthSerializer(serializers.Serializer):
@@ -94,6 +107,32 @@ class QualitySerializer(serializers.Serializer):
     )
 
 
+def _nullable(*words: str) -> dict:
+    return {"type": "string", "nullable": True, "enum": [*words, None]}
+
+
+@extend_schema_field(
+    {
+        "type": "object",
+        "description": "Each number of the quality compared with the usual range of the session's task; null if the "
+        "session has no such number, or fewer than eight sessions of the task have it. `overall` is unusual if one of "
+        "the numbers is low or high, and null if all are null.",
+        "properties": dict.fromkeys(NUMBERS, _nullable("low", "usual", "high"))
+        | {"overall": _nullable("usual", "unusual")},
+        "required": [*NUMBERS, "overall"],
+    }
+)
+class JudgementField(serializers.Field):
+    def to_representation(self, judgement):
+        return judgement  # the dictionary of judge(), as it is
+
+
+@extend_schema_field(serializers.ListField(child=serializers.IntegerField(min_value=0, max_value=255), max_length=64))
+class SparklineField(serializers.Field):
+    def to_representation(self, stored):
+        return list(stored)
+
+
 class SessionSerializer(SharedFields):
     """A session in a list."""
 
@@ -110,6 +149,9 @@ class SessionSerializer(SharedFields):
     )
     quality = QualitySerializer(
         read_only=True, allow_null=True, help_text="Computed some seconds after the session ended; null until then."
+    )
+    trashed_at = serializers.DateTimeField(
+        read_only=True, allow_null=True, help_text="When it was moved to the trash; null if it is not in the trash."
     )
     meta_info = serializers.JSONField(
         source="listed_meta_info",
@@ -137,6 +179,7 @@ class SessionSerializer(SharedFields):
             "meta_info",
             "meta_info_left_out",
             "quality",
+            "trashed_at",
             "updated_at",
         ]
         read_only_fields = fields
@@ -144,6 +187,30 @@ class SessionSerializer(SharedFields):
     @extend_schema_field(ClockStepSerializer(many=True))
     def get_clock_steps(self, session):
         return session.clock_steps or []
+
+
+class ReviewedSessionSerializer(SessionSerializer):
+    """A session in a list for people: `read_related` reads what it shows from other tables."""
+
+    judgement = JudgementField(read_only=True)
+    sparkline = SparklineField(
+        read_only=True,
+        allow_null=True,
+        help_text="How fast the joints move, from the begin of the session to its end, as shares of the fastest part "
+        "(255). Computed with the quality; null until then.",
+    )
+    cameras = serializers.ListField(
+        child=serializers.CharField(), read_only=True, help_text="The cameras with videos of the session."
+    )
+    poster = serializers.CharField(
+        read_only=True,
+        allow_null=True,
+        help_text="Path of a picture of the first camera, `/videos/{id}/poster`; null until there is one.",
+    )
+
+    class Meta(SessionSerializer.Meta):
+        fields = [*SessionSerializer.Meta.fields, "judgement", "sparkline", "cameras", "poster"]
+        read_only_fields = fields
 
 
 class JointsSerializer(serializers.Serializer):
@@ -155,7 +222,7 @@ class JointsSerializer(serializers.Serializer):
         return joints_of(instance)
 
 
-class SessionDetailSerializer(SessionSerializer):
+class SessionDetailSerializer(ReviewedSessionSerializer):
     """A session with the values that are read from its frames and videos."""
 
     effective_fps = serializers.FloatField(
@@ -175,19 +242,24 @@ class SessionDetailSerializer(SessionSerializer):
     joints = JointsSerializer(
         read_only=True, help_text="Names of the joints in the first frame, in the order of the vector."
     )
-    cameras = serializers.ListField(child=serializers.CharField(), read_only=True)
+    usual_ranges = serializers.DictField(
+        child=serializers.ListField(child=serializers.FloatField(), min_length=2, max_length=2),
+        read_only=True,
+        help_text="Usual range of each number of the quality in sessions of this task, `[low, high]`; {} if it has too "
+        "few sessions.",
+    )
     meta_info = serializers.JSONField(read_only=True, allow_null=True)
     meta_info_left_out = None
 
-    class Meta(SessionSerializer.Meta):
+    class Meta(ReviewedSessionSerializer.Meta):
         fields = [
-            *(name for name in SessionSerializer.Meta.fields if name != "meta_info_left_out"),
+            *(name for name in ReviewedSessionSerializer.Meta.fields if name != "meta_info_left_out"),
             "effective_fps",
             "missing_frames",
             "skipped_frames",
             "events_dropped",
             "joints",
-            "cameras",
+            "usual_ranges",
             "staff_labels",
         ]
         read_only_fields = fields
@@ -201,7 +273,8 @@ class OwnSessionSerializer(SessionDetailSerializer):
 
     def to_representation(self, session):
         shown = super().to_representation(session)
-        return shown | {"meta_info": session.meta_of_robot, "staff_labels": [], "quality": None}
+        hidden = {"staff_labels": [], "quality": None, "judgement": judge(None, {}), "usual_ranges": {}}
+        return shown | {"meta_info": session.meta_of_robot} | hidden
 
 
 class MetaChangesSerializer(serializers.Serializer):
@@ -210,7 +283,7 @@ class MetaChangesSerializer(serializers.Serializer):
     task = StrictCharField(max_length=500, required=False, allow_null=True)
     success = StrictBooleanField(required=False, allow_null=True)
     tags = serializers.ListField(
-        child=StrictCharField(max_length=100), max_length=MAX_TAGS, required=False, allow_null=True
+        child=StrictCharField(max_length=MAX_TAG), max_length=MAX_TAGS, required=False, allow_null=True
     )
     operator = StrictCharField(
         max_length=MAX_OPERATOR, required=False, allow_null=True, help_text="The person who operated the robot."
@@ -241,10 +314,14 @@ class SessionChangeSerializer(StrictFields, serializers.Serializer):
             seen = {name: value for name, value in seen.items() if name not in session.peoples_meta}
         session.check_meta_is(seen)
         if "meta_info" in validated_data:
+            task_before = session.label_task
             before = audit.values_of(session, LABEL_FIELDS)
             session.merge_meta(validated_data["meta_info"], by_staff=actor.type != audit.ActorType.ROBOT)
             check_meta(session.meta_info)
             session.save_meta()
+            if session.label_task != task_before:
+                TaskRange.objects.note_changes([task_before, session.label_task])
+                transaction.on_commit(work_is_due)
             if changes := audit.difference(before, audit.values_of(session, LABEL_FIELDS)):
                 audit.record(actor, audit.Action.CHANGED, [session], changes)
         return session

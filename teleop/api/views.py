@@ -3,6 +3,7 @@ import secrets
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
@@ -25,20 +26,23 @@ from robots.close_codes import Close
 from robots.models import Robot
 from robots.worker_messages import close_connections
 from teleop.api import examples
-from teleop.api.filters import SessionFilter
+from teleop.api.filters import SessionListFilter
 from teleop.api.marks import MarksMixin
 from teleop.api.serializers import (
     HealthSerializer,
     LiveSerializer,
     OwnSessionSerializer,
+    ReviewedSessionSerializer,
     RobotStatusSerializer,
     SessionChangeSerializer,
     SessionDetailSerializer,
     SessionSerializer,
     as_listed,
+    read_related,
 )
 from teleop.models import LabelChanged, SessionIsLive, TeleopSession
 from teleop.monitoring import health
+from teleop.review.views import ReviewMixin
 
 NEWEST_SESSIONS = 10
 
@@ -124,9 +128,13 @@ class RobotStatusView(RetrieveAPIView):
             "clock_skew_s": skew_s,
             "last_error": robot if robot.last_error_code else None,
             "live_session": live and _pulse_of(live, pulse),
-            "last_sessions": as_listed(robot.sessions.order_by("-start_time", "-id"))[:NEWEST_SESSIONS],
+            "last_sessions": _listed(robot.sessions.all())[:NEWEST_SESSIONS],
         }
         return Response(self.get_serializer(status).data)
+
+
+def _listed(sessions: QuerySet) -> QuerySet:
+    return as_listed(sessions.not_trashed().ordered())
 
 
 def _pulse_of(session: TeleopSession, pulse) -> dict:
@@ -144,7 +152,8 @@ def _pulse_of(session: TeleopSession, pulse) -> dict:
 @extend_schema_view(
     list=extend_schema(
         summary="List sessions",
-        description="Returns the sessions that match all filters, newest first. Large meta_info is left out.",
+        description="Returns the sessions that match all filters, newest first, without those in the trash. Large "
+        "meta_info is left out.",
         examples=[examples.SESSION],
     ),
     retrieve=extend_schema(
@@ -168,34 +177,49 @@ def _pulse_of(session: TeleopSession, pulse) -> dict:
     ),
 )
 class SessionViewSet(
-    MarksMixin, mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.DestroyModelMixin, GenericViewSet
+    MarksMixin,
+    ReviewMixin,
+    mixins.ListModelMixin,
+    mixins.RetrieveModelMixin,
+    mixins.DestroyModelMixin,
+    GenericViewSet,
 ):
     queryset = TeleopSession.objects.order_by("-start_time", "-id")
-    listed = CompiledList(as_listed(queryset))
-    filterset_class = SessionFilter
+    listed = CompiledList(_listed(queryset))
+    filterset_class = SessionListFilter
     lookup_value_regex = "[0-9]{1,18}"
-    robot_methods = ("PATCH",)
+
+    @property
+    def robot_methods(self) -> tuple[str, ...]:
+        """Return the methods for a robot's key: it labels its session, and does not change people's marks."""
+        return ("PATCH",) if self.action == "partial_update" else ()
 
     def get_serializer_class(self):
         if self._is_robots_change:
             return OwnSessionSerializer
-        return SessionSerializer if self.action == "list" else SessionDetailSerializer
+        lists = {"list": SessionSerializer, "review": ReviewedSessionSerializer}
+        return lists.get(self.action, SessionDetailSerializer)
 
     @property
     def _is_robots_change(self) -> bool:
         return self.action == "partial_update" and isinstance(getattr(self.request, "auth", None), Robot)
 
     def get_queryset(self):
-        if self.action == "list":
-            return self.listed.queryset()
+        if self.action in ("list", "review"):
+            is_filtered = self.request.query_params.keys() & self.filterset_class.base_filters
+            return as_listed(self.queryset) if is_filtered else self.listed.queryset()  # filters decide about the trash
         queryset = super().get_queryset()
         if self._is_robots_change:
             # Another robot's session gets the same answer as a missing one, so a robot cannot learn which ids exist.
             queryset = queryset.filter(robot=self.request.auth)
-        if self.action not in ("partial_update", "marks", "unmark"):
+        if self.action not in ("partial_update", "marks", "unmark", "change_mark", "trash", "restore"):
             return queryset
         # no_key: a plain FOR UPDATE would block the session's frames, as their foreign key locks this row too.
         return queryset.select_for_update(no_key=True)
+
+    def paginate_queryset(self, queryset):
+        page = super().paginate_queryset(queryset)
+        return read_related(page) if self.action == "review" else page
 
     @transaction.atomic
     def partial_update(self, request, pk):

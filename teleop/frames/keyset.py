@@ -44,8 +44,8 @@ def read_page(ranges: Iterable[FrameRange], limit: int) -> Page:
 
 
 def ranges_of(robot: Robot, begin: datetime | None, end: datetime | None, cursor: str = "") -> Iterator[FrameRange]:
-    """Yield the robot's sessions that overlap the times, oldest first, from the cursor's position."""
-    sessions = robot.sessions.overlapping(begin, end).order_by("start_time", "pk")
+    """Yield the robot's sessions that overlap the times, oldest first, from the cursor on; none in the trash."""
+    sessions = robot.sessions.not_trashed().overlapping(begin, end).order_by("start_time", "pk")
     start = 0
     if cursor:
         session_id, index = map(int, cursor.split("."))

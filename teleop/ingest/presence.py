@@ -41,7 +41,9 @@ def heartbeat(heartbeats: Sequence[Heartbeat]) -> HeartbeatResult:
             (pk, by_holder[holder].frame_count, by_holder[holder].first_timestamp) for pk, holder in saved.items()
         ]
         TeleopSession.objects.update_each(
-            ("frame_count", "start_time"), counts, also="end_time = NULL, quality = NULL, updated_at = {now}"
+            ("frame_count", "start_time"),
+            counts,
+            also="end_time = NULL, quality = NULL, trashed_at = NULL, updated_at = {now}",
         )
         TeleopSession.objects.update_each(("fps", "meta_info"), [(pk, *values) for pk, values in changes.items()])
         _save_clock_steps([by_holder[holder] for holder in saved.values()])
@@ -54,8 +56,10 @@ def heartbeat(heartbeats: Sequence[Heartbeat]) -> HeartbeatResult:
         holders = set(saved.values())
         if len(saved) < len(heartbeats):
             holders = set(held.values_list("holder", flat=True))
-        key_hashes = dict(Robot.objects.filter(pk__in=robot_ids).values_list("pk", "key_hash"))
-    return HeartbeatResult(set(saved.values()), by_holder.keys() - holders, key_hashes, refused)
+        robots = list(Robot.objects.filter(pk__in=robot_ids).values_list("pk", "key_hash", "disabled"))
+    key_hashes = {pk: key_hash for pk, key_hash, _ in robots}
+    disabled = {pk for pk, _, is_disabled in robots if is_disabled}
+    return HeartbeatResult(set(saved.values()), by_holder.keys() - holders, key_hashes, refused, disabled)
 
 
 def holders(session_ids: Collection[int]) -> dict[int, str]:

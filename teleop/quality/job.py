@@ -21,7 +21,8 @@ def compute(session: TeleopSession, report: Report = lambda progress: None) -> N
     from teleop.frames.fields import TooManyColumns
     from teleop.quality.camera_faults import camera_faults
     from teleop.quality.motion import read_motion
-    from teleop.quality.scores import quality
+    from teleop.quality.scores import quality, steady_times
+    from teleop.quality.sparkline import sparkline
 
     pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own pool reserves 1 GB, which counts as used
     try:
@@ -32,7 +33,8 @@ def compute(session: TeleopSession, report: Report = lambda progress: None) -> N
     ends = (motion.timestamps.min(), motion.timestamps.max()) if len(motion.timestamps) else None
     scores = quality(motion, session.fps, _others_s(session), session.skipped_frames)
     faults = camera_faults(session)
-    session.keep_quality(scores | ({"camera_faults": faults} if faults else {}), ends)
+    line = sparkline(steady_times(motion, session.fps)[0], motion.positions)
+    session.keep_quality(scores | ({"camera_faults": faults} if faults else {}), ends, line)
 
 
 def give_up(session: TeleopSession, reason: str) -> None:

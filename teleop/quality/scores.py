@@ -37,8 +37,7 @@ def quality(motion: Motion, fps: int, others_s: Sequence[float], skipped_frames:
     All but clock_steps are computed from times in which the robot's clock does not step.
     """
     indexes, positions = motion.indexes, motion.positions
-    sizes = step_sizes(indexes, motion.timestamps, fps)
-    timestamps = motion.timestamps - np.cumsum(sizes)
+    timestamps, sizes = steady_times(motion, fps)
     duration_s = float(np.ptp(timestamps)) if len(timestamps) else None
     return {
         "idle_share": idle_share(timestamps, positions),
@@ -50,6 +49,12 @@ def quality(motion: Motion, fps: int, others_s: Sequence[float], skipped_frames:
         "clock_steps": clock_steps(indexes, motion.timestamps, sizes),
         **motion.servo_scores,
     }
+
+
+def steady_times(motion: Motion, fps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the timestamps without the steps of the robot's clock, and the size of the step before each frame."""
+    sizes = step_sizes(motion.indexes, motion.timestamps, fps)
+    return motion.timestamps - np.cumsum(sizes), sizes
 
 
 def idle_share(timestamps: np.ndarray, positions: np.ndarray) -> float | None:
@@ -78,7 +83,7 @@ def idle_steps(timestamps: np.ndarray, joints: Sequence[np.ndarray]) -> np.ndarr
         return None
     still = np.ones(len(steps) - window + 1, bool)
     with np.errstate(over="ignore", invalid="ignore"):
-        for joint, range_ in zip(joints, _ranges(joints), strict=True):
+        for joint, range_ in zip(joints, joint_ranges(joints), strict=True):
             # Written so that NaN is no movement: a missing joint leaves the result to the others.
             still &= ~(_window_ranges(joint, window + 1) > IDLE_BAND * range_)
     return np.convolve(still, np.ones(window)) > 0.5  # all steps of a still window
@@ -133,7 +138,8 @@ def _window_ranges(values: np.ndarray, size: int) -> np.ndarray:
     return high - low
 
 
-def _ranges(joints: Sequence[np.ndarray]) -> np.ndarray:
+def joint_ranges(joints: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the range of each joint, from the 1st to the 99th percentile, but at least a tenth of the widest."""
     ranges = np.zeros(len(joints))
     for number, joint in enumerate(joints):
         if len(there := joint[~np.isnan(joint)]):

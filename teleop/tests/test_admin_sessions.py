@@ -77,6 +77,7 @@ ODD = [
 ]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("meta", ODD)
 def test_it_escapes_text_from_a_robot(staff_viewer, staff_curator, meta):
     Robot.objects.create(pk="arm", name=SCRIPT)

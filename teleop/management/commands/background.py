@@ -6,7 +6,7 @@ from teleop.ingest.transactions import use_dedicated_connection
 
 
 class Command(FormatCheckedCommand):
-    help = """Does background work: quality, posters, proxies and exports.
+    help = """Does background work: quality, webhooks, the trash, posters, proxies and exports.
 
     `serve` runs it when there is work (BACKGROUND_WORK)."""
     requires_system_checks = []

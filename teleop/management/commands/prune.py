@@ -10,6 +10,7 @@ from django.utils import timezone
 from robots import audit
 from robots.management.base import FormatCheckedCommand
 from teleop.models import DeletedSession, SessionIsLive, TeleopSession
+from teleop.review import trash
 
 UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 MAX_AGE = timedelta(days=100 * 366)
@@ -24,7 +25,7 @@ def age(text: str) -> timedelta:
 
 
 class Command(FormatCheckedCommand):
-    help = """Deletes sessions that ended long ago, with their frames and videos, and exports that have expired.
+    help = """Deletes sessions that ended long ago or were in the trash for TRASH_DAYS, and exports that have expired.
 
     It may run while robots stream, as it deletes frames in short transactions. After an interruption run it again: it
     begins with sessions that are deleted in part. PostgreSQL reuses the space and does not return it to the disk
@@ -33,14 +34,25 @@ class Command(FormatCheckedCommand):
     def add_arguments(self, parser):
         what = parser.add_mutually_exclusive_group(required=True)
         what.add_argument("--older-than", type=age, metavar="30d", help="sessions by end_time; units: h, d, w")
-        what.add_argument("--expired-exports", action="store_true", help="no sessions, only exports")
+        what.add_argument("--expired-exports", action="store_true", help="only exports, and the trash")
         parser.add_argument("--keep-labelled", action="store_true", help="keep sessions labelled or marked by staff")
         parser.add_argument("--dry-run", action="store_true", help="delete nothing; print what would be deleted")
 
     def handle(self, *args, older_than, keep_labelled, dry_run, **options):
         if older_than:
             self._prune_sessions(older_than, keep_labelled, dry_run)
+        self._prune_trash(dry_run)
         self._prune_exports(dry_run)
+
+    def _prune_trash(self, dry_run: bool) -> None:
+        expired = trash.expired()
+        if dry_run and (count := expired.count()):
+            self.stdout.write(f"{count} sessions in the trash would be deleted")
+        if dry_run:
+            return
+        for session in expired:
+            if trash.delete(session, actor="prune"):
+                self.stdout.write(f"deleted session {session.pk} of {session.robot_id} from the trash")
 
     def _prune_exports(self, dry_run: bool) -> None:
         """Delete exports one by one: each has a large folder."""

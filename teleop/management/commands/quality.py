@@ -12,11 +12,15 @@ class Command(FormatCheckedCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser):
+        parser.add_argument(
+            "--sparklines", action="store_true", help="also sessions without a sparkline, which older versions left out"
+        )
         parser.add_argument("--session", type=int, nargs="+", metavar="ID", help="these, even if they have a quality")
 
-    def handle(self, *args, session, **options):
+    def handle(self, *args, session, sparklines, **options):
         ended = TeleopSession.objects.filter(end_time__isnull=False)
-        due = ended.filter(pk__in=session) if session else job.due()
+        without_line = ended.filter(sparkline=None).ordered() if sparklines else job.due()
+        due = ended.filter(pk__in=session) if session else without_line
         failed = 0
         for session_id in list(due.values_list("pk", flat=True)):
             each = due.filter(pk=session_id).first()
