@@ -1,16 +1,14 @@
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
-from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Count, OuterRef, Subquery
-from django.shortcuts import get_object_or_404
+from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
-from django.utils.decorators import method_decorator
 
 from robots import audit
+from robots.accounts import admin as people_admin  # noqa: F401 - registers people and tokens
 from robots.admin_tools import client_wheel, display
 from robots.admin_tools.forms import RobotForm
 from robots.admin_tools.read_only import ReadOnlyAdmin
@@ -48,12 +46,17 @@ class RobotAdmin(admin.ModelAdmin):
     def get_readonly_fields(self, request, obj=None):
         return [*self.readonly_fields, "id"] if obj else self.readonly_fields  # a robot keeps its id
 
+    def response_add(self, request, obj, post_url_continue=None):
+        if "_issue_key" in request.POST and self.has_change_permission(request, obj):
+            return self._key_page(request, obj, self._issue_key(request, obj))
+        return super().response_add(request, obj, post_url_continue)
+
     def get_fieldsets(self, request, obj=None):
         return self.fieldsets if obj else self.fieldsets[:1]
 
     @admin.display(description="status", ordering="status")
     def presence(self, robot):
-        return display.status(robot.status)
+        return display.status("offline", "disabled") if robot.disabled else display.status(robot.status)
 
     @admin.display(description="last heartbeat", ordering="last_heartbeat")
     def heartbeat(self, robot):
@@ -101,31 +104,50 @@ class RobotAdmin(admin.ModelAdmin):
         return list(robots), {"robots": len(robots)}, set(), protected
 
     def get_urls(self):
-        key = path("<path:object_id>/key/", self.admin_site.admin_view(self.issue_key), name="robots_robot_key")
-        return [key, *super().get_urls()]
+        view = self.admin_site.admin_view
+        key = path("<path:object_id>/key/", view(self.issue_key), name="robots_robot_key")
+        disabled = path("<path:object_id>/disabled/", view(self.set_disabled), name="robots_robot_disabled")
+        return [key, disabled, *super().get_urls()]
 
     def issue_key(self, request, object_id):
         """Ask, then issue a key and show it once, so that no cache may store the page (admin_view forbids it)."""
+        robot = self._changeable(request, object_id)
+        return self._key_page(request, robot, self._issue_key(request, robot) if request.method == "POST" else None)
+
+    def set_disabled(self, request, object_id):
+        """Ask, then disable the robot, or enable it if it is disabled."""
+        robot = self._changeable(request, object_id)
+        if request.method != "POST":
+            context = self.admin_site.each_context(request) | {"title": f"Disable {robot}", "robot": robot}
+            return TemplateResponse(request, "admin/robots/robot/disable.html", context)
+        disabled = request.POST.get("disabled") == "1"
+        with transaction.atomic():
+            changed = Robot.objects.filter(pk=robot.pk, disabled=not disabled).update(disabled=disabled)
+            robot.disabled = disabled
+            robot.close_if_disabled()
+            if changed:
+                changes = {"disabled": [not disabled, disabled]}
+                audit.record(audit.actor_of(request), audit.Action.CHANGED, [robot], changes)
+        result = "disabled" if disabled else "enabled. Its client asks again within 11 minutes, or when it is restarted"
+        self.message_user(request, f"Robot {robot} is {result}.", messages.SUCCESS)
+        return redirect("admin:robots_robot_change", robot.pk)
+
+    def _changeable(self, request, object_id) -> Robot:
         robot = get_object_or_404(Robot, pk=unquote(object_id))
         if not self.has_change_permission(request, robot):
             raise PermissionDenied
-        key = None
-        if request.method == "POST":
-            with transaction.atomic():
-                key = robot.issue_key()
-                audit.record(audit.actor_of(request), audit.Action.KEY_ISSUED, [robot])
+        return robot
+
+    def _issue_key(self, request, robot) -> str:
+        with transaction.atomic():
+            key = robot.issue_key()
+            audit.record(audit.actor_of(request), audit.Action.KEY_ISSUED, [robot])
+        return key
+
+    def _key_page(self, request, robot, key: str | None):
         context = {"title": f"Key of {robot}", "robot": robot, "key": key, **client_wheel.urls(request)}
         context |= self.admin_site.each_context(request)
         return TemplateResponse(request, "admin/robots/robot/issue_key.html", context)
-
-
-admin.site.unregister(User)
-
-
-@admin.register(User)
-class AuditedUserAdmin(UserAdmin):
-    # Django saves the password and records it in two transactions.
-    user_change_password = method_decorator(transaction.atomic)(UserAdmin.user_change_password)
 
 
 @admin.register(AuditEntry)

@@ -15,6 +15,7 @@ class Close(IntEnum):
     KEY_REVOKED = 4401
     DISCONNECTED = 4403
     TAKEN_OVER = 4409
+    DISABLED = 4410
 
 
 class WatchClose(IntEnum):

@@ -7,6 +7,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.core.validators import RegexValidator
 from django.db import models, transaction
 from django.db.models.functions import Now
+from rest_framework.authtoken.models import TokenProxy
 
 from robots import worker_messages
 from robots.close_codes import Close
@@ -14,6 +15,11 @@ from robots.querysets import RobotQuerySet, hash_key
 from robots.row_locks import RowLockQuerySet
 
 ROBOT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+# %.80s cuts a long value.
+WRONG_ID = (
+    'id is "%(value).80s"; 1 to 64 of the characters a-z, A-Z, 0-9, "_", "." and "-" expected, '
+    "the first a letter or digit"
+)
 
 
 class Robot(models.Model):
@@ -27,7 +33,7 @@ class Robot(models.Model):
     id = models.CharField(
         max_length=64,
         primary_key=True,
-        validators=[RegexValidator(rf"\A{ROBOT_ID.pattern}\Z", f"id must match {ROBOT_ID.pattern}")],
+        validators=[RegexValidator(rf"\A{ROBOT_ID.pattern}\Z", WRONG_ID)],
     )
     name = models.CharField(max_length=200, null=True, blank=True)
     robot_type = models.CharField(max_length=100, null=True, blank=True)
@@ -35,6 +41,9 @@ class Robot(models.Model):
     last_heartbeat = models.DateTimeField(null=True, blank=True)
     ip_address = models.GenericIPAddressField(null=True, blank=True)
     meta_info = models.JSONField(null=True, blank=True)
+    disabled = models.BooleanField(
+        db_default=False, default=False, help_text="A disabled robot cannot connect; its sessions stay."
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     key_hash = models.CharField(max_length=64, blank=True, default="", editable=False)
     last_error_code = models.CharField(max_length=40, blank=True, default="")
@@ -63,8 +72,25 @@ class Robot(models.Model):
             transaction.on_commit(lambda: worker_messages.close_connections(Close.KEY_REVOKED, **of))
         return key
 
+    def close_if_disabled(self) -> None:
+        """After the commit, close the robot's connections if it is disabled."""
+        if self.disabled:
+            transaction.on_commit(lambda: worker_messages.close_connections(Close.DISABLED, robot_id=self.pk))
+
     def has_key(self, key: str) -> bool:
         return bool(self.key_hash) and secrets.compare_digest(self.key_hash, hash_key(key))
+
+
+class ApiToken(TokenProxy):
+    """Token of a person for REST, without its secret in its text: the admin shows the text on pages and in messages."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ()  # those of authtoken's own model count
+        verbose_name = "API token"
+
+    def __str__(self) -> str:
+        return f"token of {self.user}"
 
 
 class StorageFormat(models.Model):
@@ -101,6 +127,7 @@ class AuditEntry(models.Model):
         ENDED = "ended"
         DISCONNECTED = "disconnected"
         KEY_ISSUED = "key issued"
+        LINK_ISSUED = "link issued"
         ERASED = "erased"
 
     id = models.BigAutoField(primary_key=True)

@@ -8,6 +8,7 @@ from django.db.models.functions import Now
 from robots.row_locks import RowLockQuerySet
 
 STALE_AFTER = timedelta(seconds=30)
+ROBOT_DISABLED = "robot_disabled"
 
 
 def hash_key(key: str) -> str:
@@ -24,6 +25,13 @@ class HandshakeRefused(Exception):
         super().__init__(code, detail)
         self.code = code
         self.detail = detail
+
+
+class RobotDisabled(HandshakeRefused):
+    """Refusal of a robot that staff have disabled; its answer has the code and the sentence."""
+
+    def __init__(self, robot_id: str):
+        super().__init__(ROBOT_DISABLED, f"robot {robot_id} is disabled; staff can enable it on its page in the admin")
 
 
 class RobotQuerySet(RowLockQuerySet):
@@ -70,4 +78,4 @@ def _authenticated(robot, robot_id: str, key: str | None):
         return HandshakeRefused("missing_key", "no key was sent; Authorization: Bearer KEY expected")
     if not robot.has_key(key):
         return HandshakeRefused("wrong_key", "the key is not valid for this robot; it may have been replaced")
-    return robot
+    return RobotDisabled(robot_id) if robot.disabled else robot

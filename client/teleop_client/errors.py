@@ -72,6 +72,10 @@ class DisconnectedByStaff(TeleopError):
     """Reported only: staff disconnected the robot (4403); the client reconnects after a minute."""
 
 
+class RobotDisabled(TeleopError):
+    """Reported only, once: staff disabled the robot (4410). The client keeps its frames and asks every 10 minutes."""
+
+
 class MessageRefused(TeleopError):
     """Reported only: the server refused a message that is not a frame, or closed because of such a message."""
 

@@ -1,5 +1,6 @@
 """When to reconnect: the action for each close code, and the seconds to wait."""
 
+import json
 import random
 from dataclasses import dataclass
 
@@ -8,6 +9,8 @@ from .errors import Fatal, KeyRevoked, SessionDeleted, SessionTaken
 CODE_NETWORK = 1006
 CODE_TOO_BIG = 1009
 CODE_STAFF = 4403
+CODE_DISABLED = 4410
+REFUSAL_DISABLED = "robot_disabled"  # in the body of a 403 at the handshake
 CODES_AT_FAULT = {1007, CODE_TOO_BIG, 4400}
 CODES_STOP: dict[int, tuple[type[Fatal], str]] = {
     4401: (KeyRevoked, "the robot's key was revoked"),
@@ -26,7 +29,7 @@ STATUS_LATER = {408, 425, 429}
 class Delays:
     """Seconds before the next connection; the jitter keeps a fleet from reconnecting at the same time.
 
-    Up to a tenth is added to `staff`; up to half is cut from the others.
+    Up to a tenth is added to `staff` and `disabled`; up to half is cut from the others.
     """
 
     first: float = 0.5  # doubles with every failure ...
@@ -34,9 +37,19 @@ class Delays:
     most_local: float = 10.0  # ... or this, if the robot's own network is down: then no fleet returns at once
     slow: float = 30.0  # after a message at fault, or a refused handshake
     staff: float = 60.0  # after staff disconnected the robot
+    disabled: float = 600.0  # after staff disabled the robot
 
 
 DEFAULT_DELAYS = Delays()
+
+
+def is_disabled(status: int, body: bytes | bytearray | None) -> bool:
+    """Return whether a refused handshake says that staff have disabled the robot."""
+    try:
+        answer = json.loads(body or b"null")
+    except ValueError:  # of a proxy
+        return False
+    return status == 403 and isinstance(answer, dict) and answer.get("code") == REFUSAL_DISABLED
 
 
 class Backoff:
@@ -61,6 +74,9 @@ class Backoff:
 
     def staff(self) -> float:
         return self._delays.staff * self._rng.uniform(1.0, 1.1)
+
+    def disabled(self) -> float:
+        return self._delays.disabled * self._rng.uniform(1.0, 1.1)
 
     def _jitter(self, delay: float) -> float:
         return delay * self._rng.uniform(0.5, 1.0)

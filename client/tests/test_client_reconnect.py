@@ -12,6 +12,7 @@ from teleop_client import (
     HandshakeRefused,
     KeyRevoked,
     MessageRefused,
+    RobotDisabled,
     SessionTaken,
 )
 
@@ -198,3 +199,33 @@ def test_it_retries_if_the_server_is_not_ready(status):
     core = Core()
     assert core.refused(status) < 1
     assert core.error is None
+
+
+DISABLED = b'{"detail":"robot arm is disabled","code":"robot_disabled"}'
+
+
+@pytest.mark.parametrize("greetings", [0, 1])
+def test_it_keeps_its_frames_and_asks_every_10_minutes_while_disabled(greetings):
+    core = Core()
+    core.put(2)
+    for _ in range(greetings):
+        core.greet()
+    delays = [core.refused(403, DISABLED), core.refused(403, DISABLED)]
+    assert all(600 <= delay <= 660 for delay in delays)
+    assert (core.error, core.pending, [type(error) for error in core.errors]) == (None, 2, [RobotDisabled])
+    assert core.greet().write_frames() == [[0], [1]]
+
+
+def test_it_reports_a_second_disabling_after_the_robot_was_enabled(core):
+    assert 600 <= core.closed(4410) <= 660
+    core.refused(403, DISABLED)
+    core.greet(2)
+    core.closed(4410)
+    assert [type(error) for error in core.errors] == [RobotDisabled, RobotDisabled]
+
+
+@pytest.mark.parametrize("body", [None, b"", b"<html>", b"[]", b'{"code":"not_tls"}', b"\xff"])
+def test_another_403_is_not_taken_for_a_disabled_robot(body):
+    core = Core()
+    assert core.refused(403, body) is None
+    assert isinstance(core.error, HandshakeRefused)

@@ -25,6 +25,10 @@ class RobotForm(forms.ModelForm):
     class Meta:
         model = Robot
         fields = ["id", "name", "robot_type", "meta_info"]
+        help_texts = {
+            "id": "For addresses and programs, such as so101-left. It cannot be changed later.",
+            "name": "For people; it may be empty.",
+        }
 
     def clean_meta_info(self):
         value = self.cleaned_data["meta_info"]

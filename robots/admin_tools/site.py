@@ -4,10 +4,14 @@ from django.contrib import messages
 from django.contrib.admin import AdminSite, FieldListFilter, ListFilter
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.admin.utils import get_fields_from_path
+from django.contrib.auth import REDIRECT_FIELD_NAME
+from django.contrib.auth.forms import AuthenticationForm
 from django.core.exceptions import ValidationError
+from django.urls import reverse
 from django.utils.text import smart_split
 
 from robots.admin_tools.audit import AuditedAdmin
+from robots.api.permissions import may_use_pages
 from robots.api.throttling import LOGIN_WINDOW_S, LoginAttempts, count_refused
 
 MAX_SEARCH_LENGTH, MAX_SEARCH_WORDS = 200, 10
@@ -51,6 +55,8 @@ class OfferedQueries:
 
 
 class LoginForm(AdminAuthenticationForm):
+    error_messages = AuthenticationForm.error_messages  # the admin's speak of a staff account
+
     def clean(self):
         """Give the reason for a refused login, as Django's message could only report the failure."""
         if LoginAttempts(self.request, self.cleaned_data.get("username") or "").are_too_many:
@@ -59,11 +65,21 @@ class LoginForm(AdminAuthenticationForm):
             raise ValidationError(f"Too many failed logins; try again in {LOGIN_WINDOW_S // 60} minutes.")
         return super().clean()
 
+    def confirm_login_allowed(self, user):
+        """Let people with a role log in; the admin's own form lets only staff."""
+        AuthenticationForm.confirm_login_allowed(self, user)
+        if not may_use_pages(user):
+            raise ValidationError("Your account has no role. An administrator can give it one.")
+
 
 class Site(AdminSite):
     site_header = site_title = "LeRobot Backend"
     enable_nav_sidebar = False  # the header links the pages, and wide tables need the room
     login_form = LoginForm
+
+    def has_permission(self, request):
+        """Admit people with a role to the pages; each page checks its own permission."""
+        return may_use_pages(request.user)
 
     def register(self, model_or_iterable, admin_class=None, **options):
         """Register a subclass in place of `admin_class`, so that every ModelAdmin has the bounds and the audit log."""
@@ -74,7 +90,10 @@ class Site(AdminSite):
         super().register(model_or_iterable, bounded, **options)
 
     def login(self, request, extra_context=None):
-        response = super().login(request, extra_context)
+        """Lead a person who asked for no page, or only for the site, to the review of sessions."""
+        asked = request.POST.get(REDIRECT_FIELD_NAME) or request.GET.get(REDIRECT_FIELD_NAME)
+        landing = {REDIRECT_FIELD_NAME: reverse("review")} if asked in (None, "", "/") else {}
+        response = super().login(request, landing | (extra_context or {}))
         if getattr(request, "has_too_many_logins", False):
             response.status_code = 429
             response["Retry-After"] = str(LOGIN_WINDOW_S)

@@ -9,11 +9,13 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import authentication
 from rest_framework.authtoken.models import Token
 from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import PermissionDenied as Forbidden
 
 from robots.api import tokens
 from robots.api.compiled import CompiledQuery
 from robots.api.throttling import LoginAttempts
 from robots.models import Robot
+from robots.querysets import RobotDisabled
 
 # The user of a token, by its key.
 OWNER = CompiledQuery(User.objects.filter(auth_token__key="").annotate(token_created=F("auth_token__created")))
@@ -31,6 +33,9 @@ class RobotKeyAuthentication(authentication.BaseAuthentication):
             return None
         robot = Robot.objects.with_key(key.strip())
         if robot is not None:
+            if robot.disabled:
+                refusal = RobotDisabled(robot.pk)
+                raise Forbidden({"detail": refusal.detail, "code": refusal.code})
             return AnonymousUser(), robot
         if settings.ROBOT_AUTH == "open":  # no key is required, so a wrong key counts as none
             return None

@@ -16,6 +16,7 @@ ROBOT = OpenApiExample(
         "last_heartbeat": "2026-11-22T15:47:03.120000Z",
         "ip_address": "10.0.0.7",
         "meta_info": {"site": "lab 2"},
+        "disabled": False,
         "last_error": {
             "code": "wrong_key",
             "detail": "the key is not valid for this robot; it may have been replaced",

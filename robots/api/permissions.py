@@ -47,6 +47,11 @@ class MayChange(Permissions):
     perms_map = {**Permissions.perms_map, "POST": CHANGE, "DELETE": CHANGE}
 
 
+def may_use_pages(user) -> bool:
+    """Return True for staff, and for people whose role or permissions let them see something."""
+    return user.is_active and (user.is_staff or bool(user.get_all_permissions()))
+
+
 def check_origin(request) -> None:
     """Refuse a request without credentials from another site's page, as a browser lets every page post a form."""
     if request.method in SAFE_METHODS or request.auth or request.user.is_authenticated:

@@ -36,6 +36,7 @@ class RobotSerializer(StrictFields, SharedFields, serializers.ModelSerializer):
             "last_heartbeat",
             "ip_address",
             "meta_info",
+            "disabled",
             "last_error",
             "created_at",
         ]
@@ -54,6 +55,8 @@ class RobotSerializer(StrictFields, SharedFields, serializers.ModelSerializer):
         for name, value in given.items():
             setattr(robot, name, value)
         robot.save(update_fields=list(given))
+        if "disabled" in given:
+            robot.close_if_disabled()
         return robot
 
     def validate_id(self, value):

@@ -1,6 +1,6 @@
 """Limit a token's lifetime to TOKEN_AGE_DAYS, and to the lifetime of its person's password and account."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.contrib.auth.hashers import check_password
@@ -14,8 +14,13 @@ from robots import audit
 from robots.api.exceptions import WrongLogin
 
 
+def expiry_of(token: Token) -> datetime | None:
+    return token.created + timedelta(days=settings.TOKEN_AGE_DAYS) if settings.TOKEN_AGE_DAYS else None
+
+
 def is_too_old(token: Token) -> bool:
-    return bool(settings.TOKEN_AGE_DAYS) and token.created < timezone.now() - timedelta(days=settings.TOKEN_AGE_DAYS)
+    expiry = expiry_of(token)
+    return expiry is not None and expiry < timezone.now()
 
 
 @transaction.atomic
@@ -36,6 +41,23 @@ def token_of(user: User, password: str) -> Token:
     if is_new:
         audit.record(audit.person(user), audit.Action.ADDED, [token])
     return token
+
+
+@transaction.atomic
+def replace_token(user: User, with_new: bool = True) -> None:
+    """Delete the user's token, and issue a new one.
+
+    Raises WrongLogin if the password has changed since the user logged in, as in token_of.
+    """
+    rows = User.objects.select_for_update().filter(pk=user.pk, is_active=True)
+    if rows.values_list("password", flat=True).first() != user.password:
+        raise WrongLogin
+    for token in Token.objects.filter(user=user):
+        audit.record(audit.person(user), audit.Action.DELETED, [token])
+        token.delete()
+    if with_new:
+        token = Token.objects.create(user=user)
+        audit.record(audit.person(user), audit.Action.ADDED, [token])
 
 
 def end_tokens_with_password() -> None:

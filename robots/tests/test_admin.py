@@ -117,7 +117,9 @@ def test_a_new_key_comes_with_the_installation_of_the_client(staff_admin, arm, c
     assert f'pip install "teleop-client @ {url}/static/client/teleop_client-1.2-py3-none-any.whl"' in page
     key = page.partition('<code class="key">')[2].partition("<")[0]
     assert f'key = "{key}"\nwith RobotClient("{url}", "arm", key=key) as client:' in page
-    assert f'"lerobot_robot_teleop @ {url}/static/client/lerobot_robot_teleop-0.3.whl"\nexport TELEOP_KEY={key}\n' in page
+    assert (
+        f'"lerobot_robot_teleop @ {url}/static/client/lerobot_robot_teleop-0.3.whl"\nexport TELEOP_KEY={key}\n' in page
+    )
     assert f"--robot.stream.url={url} --robot.stream.robot_id=arm" in page
 
 
@@ -136,6 +138,38 @@ def test_the_page_of_a_robot_says_how_to_build_a_missing_wheel(staff_viewer, arm
     assert "deploy/build-client.sh" in page and "pip install" not in page
 
 
+def test_it_adds_a_robot_and_issues_its_key_in_one_form(staff_admin):
+    assert 'name="_issue_key"' in shown(staff_admin.get(f"{LIST}add/"))
+    answer = staff_admin.post(f"{LIST}add/", {"id": "leg", "meta_info": "null", "_issue_key": "1"})
+    key = shown(answer).partition('<code class="key">')[2].partition("<")[0]
+    assert Robot.objects.get().has_key(key) and "no-store" in answer["Cache-Control"]
+    assert list(AuditEntry.objects.order_by("pk").values_list("action", flat=True)) == ["added", "key issued"]
+
+
+@pytest.mark.parametrize("wrong", ["Küche 1", "-arm"])
+def test_it_refuses_an_id_in_a_sentence(staff_admin, wrong):
+    page = unescape(shown(staff_admin.post(f"{LIST}add/", {"id": wrong, "meta_info": "null", "_issue_key": "1"})))
+    assert f'id is "{wrong}"; 1 to 64 of the characters a-z, A-Z, 0-9, "_", "." and "-" expected' in page
+    assert not Robot.objects.exists()
+
+
+def test_disabling_a_robot_asks_first_and_closes_its_connections(
+    staff_admin, arm, closed, django_capture_on_commit_callbacks
+):
+    path = f"{LIST}arm/disabled/"
+    assert "refuses it until somebody enables the robot" in shown(staff_admin.get(path))
+    with django_capture_on_commit_callbacks(execute=True):
+        for _ in range(2):  # two people at the same time
+            assert "Robot arm is disabled." in shown(staff_admin.post(path, {"disabled": "1"}, follow=True))
+    assert Robot.objects.get().disabled and set(map(str, closed)) == {"(<Close.DISABLED: 4410>, {'robot_id': 'arm'})"}
+    assert ">disabled<" in shown(staff_admin.get(LIST)) and "may connect again" in shown(staff_admin.get(path))
+    assert "Robot arm is enabled." in shown(staff_admin.post(path, {"disabled": "0"}, follow=True))
+    assert [entry.changes for entry in AuditEntry.objects.order_by("pk")] == [
+        {"disabled": [False, True]},
+        {"disabled": [True, False]},
+    ]
+
+
 def test_the_disconnect_action_notifies_the_workers(staff_admin, arm, closed):
     answer = staff_admin.post(LIST, {"action": "disconnect", "_selected_action": ["arm"]}, follow=True)
     assert "Disconnecting 1 robot." in shown(answer)
@@ -145,7 +179,10 @@ def test_the_disconnect_action_notifies_the_workers(staff_admin, arm, closed):
 def test_it_hides_change_controls_without_change_permission(staff_viewer, staff_curator, arm, closed):
     for client in (staff_viewer, staff_curator):
         page = shown(client.get(LIST)) + shown(client.get(f"{LIST}arm/change/"))
-        assert not [word for word in ("disconnect", "Issue key", "/key/", "_save", "Add robot") if word in page]
+        assert not [
+            word for word in ("disconnect", "Issue key", "/key/", "/disabled/", "_save", "Add robot") if word in page
+        ]
+        assert client.post(f"{LIST}arm/disabled/", {"disabled": "1"}).status_code == 403
         client.post(LIST, {"action": "disconnect", "_selected_action": ["arm"]})
         assert client.post(f"{LIST}arm/change/", {"name": "x"}).status_code == 403
     assert not closed

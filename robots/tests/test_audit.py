@@ -276,10 +276,7 @@ def test_it_records_deletions_of_sessions_in_the_admin(staff_curator, path, data
 
 
 def test_it_records_account_changes_without_passwords(staff_admin):
-    staff_admin.post(
-        "/admin/auth/user/add/",
-        {"username": "ada", "password1": "a long 1", "password2": "a long 1", "usable_password": "true"},
-    )
+    staff_admin.post("/admin/auth/user/add/", {"username": "ada", "role": "curator"})
     ada = User.objects.get(username="ada")
     viewers = Group.objects.get_or_create(name="viewer")[0]
     form = {
@@ -293,17 +290,18 @@ def test_it_records_account_changes_without_passwords(staff_admin):
     new = {"password1": "another 1", "password2": "another 1", "usable_password": "true"}
     staff_admin.post(f"/admin/auth/user/{ada.pk}/password/", new | {"set-password": "1"})
     assert [entry[1:4] for entry in entries()] == [
-        (action, "auth.user", str(ada.pk)) for action in ("added", "changed", "changed")
+        (action, "auth.user", str(ada.pk)) for action in ("added", "link issued", "changed", "changed")
     ]
-    added, changed, password = (entry[-1] for entry in entries())
-    assert added["username"] == [None, "ada"] and changed["groups"] == [[], ["viewer"]]
+    added, _, changed, password = (entry[-1] for entry in entries())
+    assert added == {"username": [None, "ada"], "role": [None, "curator"]}
+    assert changed["groups"] == [["curator"], ["viewer"]]
     assert password == {"password": ["***", "***"]}
-    assert "long 1" not in str(entries()) and "another 1" not in str(entries()) and "pbkdf2" not in str(entries())
+    assert "another 1" not in str(entries()) and "pbkdf2" not in str(entries())
 
 
 def test_it_records_a_deleted_token_without_its_value(staff_admin):
     token = Token.objects.create(user=User.objects.create_user("ada"))
-    staff_admin.post(f"/admin/authtoken/tokenproxy/{token.user_id}/delete/", {"post": "yes"})
+    staff_admin.post(f"/admin/robots/apitoken/{token.user_id}/delete/", {"post": "yes"})
     [entry] = AuditEntry.objects.all()
     assert (entry.action, entry.object_repr, entry.object_id) == ("deleted", "token of ada", str(token.user_id))
     assert not Token.objects.exists() and token.key not in str(list(AuditEntry.objects.values()))

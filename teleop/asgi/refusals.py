@@ -9,7 +9,7 @@ import orjson
 from django.conf import settings
 
 from robots.client_address import is_secure, joined
-from robots.querysets import HandshakeRefused
+from robots.querysets import HandshakeRefused, RobotDisabled
 from teleop.asgi import connection_limits
 from teleop.asgi.connection_limits import LimitExceeded, address_of
 from teleop.ingest.worker import worker_if_any
@@ -56,15 +56,16 @@ def report(refusal: HandshakeRefused, address: str, path: str) -> None:
 
 
 async def answer(refusal: HandshakeRefused, scope: dict, send: Callable) -> None:
-    """Answer before accept: 403 without a reason to a stranger, or the status and reason of LimitExceeded.
+    """Answer before accept: 403 without a reason to a stranger, or the reason of LimitExceeded or RobotDisabled.
 
     An ASGI server without the extension would answer 403 to all, after which a robot never reconnects.
     """
     has_extension = "websocket.http.response" in scope.get("extensions", {})
-    if isinstance(refusal, LimitExceeded) and has_extension:
+    if isinstance(refusal, LimitExceeded | RobotDisabled) and has_extension:
         headers = [(b"content-type", b"application/json")]
+        body = {"detail": refusal.detail} | ({"code": refusal.code} if isinstance(refusal, RobotDisabled) else {})
         await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})
-        await send({"type": "websocket.http.response.body", "body": orjson.dumps({"detail": refusal.detail})})
+        await send({"type": "websocket.http.response.body", "body": orjson.dumps(body)})
     elif refusal.status == HTTPStatus.FORBIDDEN:
         await send({"type": "websocket.close"})
     else:

@@ -7,7 +7,7 @@ from django.conf import settings
 
 from robots.client_address import counted_address
 from robots.models import Robot
-from robots.querysets import HandshakeRefused
+from robots.querysets import HandshakeRefused, RobotDisabled
 from teleop.asgi.connection_limits import LimitExceeded, new_robots
 from teleop.ingest.transactions import bounded_transaction, wait_for_standby
 from teleop.ingest.types import ANY_ID, EPOCH, Claim, Handshake, SessionLease
@@ -15,6 +15,7 @@ from teleop.models import DeletedSession, TeleopFrame, TeleopSession
 
 SESSION_HELD = "session_held"
 SESSION_GONE = "session_gone"
+CLAIMED = ("robot_id", "key", "holder", "end_time", "frame_count", "fps")  # the columns that a claim reads
 LOCK_TIMEOUT_MS = 500
 STATEMENT_TIMEOUT_MS = 5_000
 
@@ -29,10 +30,10 @@ def authenticate(handshakes: Sequence[Handshake]) -> list[str | HandshakeRefused
 
 
 def _bound_new_robots(handshakes: Sequence[Handshake]) -> list[str | HandshakeRefused]:
-    """In open mode, refuse new robots of an address that has registered too many within the minute."""
+    """In open mode, refuse disabled robots, and new ones of an address that registered too many within the minute."""
     robot_ids = {handshake.robot_id for handshake in handshakes}
     with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, writes=False):
-        known = set(Robot.objects.filter(pk__in=robot_ids).values_list("pk", flat=True))
+        known = dict(Robot.objects.filter(pk__in=robot_ids).values_list("pk", "disabled"))
     results: list[str | HandshakeRefused] = []
     for handshake in handshakes:
         address = counted_address(handshake.address)
@@ -40,8 +41,8 @@ def _bound_new_robots(handshakes: Sequence[Handshake]) -> list[str | HandshakeRe
             if handshake.robot_id not in known:
                 new_robots.check(address)
                 new_robots.note(address)
-                known.add(handshake.robot_id)
-            results.append("")
+                known[handshake.robot_id] = False
+            results.append(RobotDisabled(handshake.robot_id) if known[handshake.robot_id] else "")
         except LimitExceeded as refusal:
             results.append(refusal)
     return results
@@ -68,13 +69,13 @@ def claim(handshakes: Sequence[Handshake], key_hashes: Sequence[str]) -> list[Cl
         )
         found = {
             (session.robot_id, session.key): session
-            for session in TeleopSession.objects.with_keys(list(keys)).lock_available().defer("meta_info", "quality")
+            for session in TeleopSession.objects.with_keys(list(keys)).lock_available().only(*CLAIMED)
         }
         resumed = {key: session for key, session in found.items() if not _is_new(session, keys[key])}
         held = _held([session for key, session in resumed.items() if not keys[key].takes_over])
         taken = [(session.pk, keys[key].holder) for key, session in resumed.items() if session.pk not in held]
         TeleopSession.objects.update_each(
-            ("holder",), taken, also="end_time = NULL, quality = NULL, updated_at = {now}"
+            ("holder",), taken, also="end_time = NULL, quality = NULL, trashed_at = NULL, updated_at = {now}"
         )
         addresses = {handshake.robot_id: handshake.address for handshake in handshakes}
         Robot.objects.mark_seen(dict.fromkeys(sorted(robot_ids), Robot.Status.ONLINE), addresses)

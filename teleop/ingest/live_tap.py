@@ -5,13 +5,14 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from itertools import islice
 from typing import NamedTuple
 
 import orjson
 
 from teleop.ingest.connection import RobotConnection
 from teleop.ingest.parse import Frame
-from teleop.joints import joint_values, part_of
+from teleop.joints import joint_values, other_values, part_of
 
 logger = logging.getLogger(__name__)
 
@@ -184,6 +185,12 @@ class LiveSampler:
     def _newest_values(self) -> bytes:
         if self._newest is not None:
             observation = part_of(orjson.loads(self._newest.data), "observation")
-            self._values = orjson.dumps(joint_values(observation)[:VALUES])
+            values = joint_values(observation) or other_values(observation)
+            self._values = orjson.dumps(rounded(islice(values, VALUES)))
             self._newest = None
         return self._values
+
+
+def rounded(values: Iterable[float | None]) -> list[float | None]:
+    """Keep four digits, which is more than a small graph shows: a value in full takes up to 18 bytes."""
+    return [float(f"{value:.4g}") if type(value) is float else value for value in values]

@@ -8,7 +8,7 @@ from django.conf import settings
 
 from robots.client_address import client_address, counted_address, joined
 from robots.close_codes import Close
-from robots.querysets import HandshakeRefused
+from robots.querysets import HandshakeRefused, RobotDisabled
 from teleop.asgi import connection_limits
 from teleop.asgi.budgets import Budgets
 from teleop.asgi.connection_limits import ConnectionLimit, LimitExceeded
@@ -69,7 +69,7 @@ class PreviewConsumer:
 
 
 async def _check_again(preview, authenticate) -> None:
-    """Close the connection within half a minute if its key is not valid any more and the worker was not notified."""
+    """Close the connection within half a minute of a replaced key or a disabled robot if no message told the worker."""
     while True:
         await asyncio.sleep(KEY_AGAIN_S)
         with suppress(DatabaseUnavailable, ServerRestarting):
@@ -77,5 +77,7 @@ async def _check_again(preview, authenticate) -> None:
                 await authenticate()
             except LimitExceeded:  # of the address, which says nothing about the key
                 pass
+            except RobotDisabled:
+                preview.close(Close.DISABLED)
             except HandshakeRefused:
                 preview.close(Close.KEY_REVOKED)

@@ -136,13 +136,14 @@ class HeartbeatResult(NamedTuple):
 
     `saved` are holders with a written heartbeat; `lost` are holders that lost their session to another. The rows of
     all other holders were locked, so the next turn writes their heartbeats. `key_hashes` is by robot. `refused` gives
-    by holder the reason why its meta_info was refused.
+    by holder the reason why its meta_info was refused. `disabled` are robots.
     """
 
     saved: set[str]
     lost: set[str]
     key_hashes: dict[str, str]
     refused: dict[str, str]
+    disabled: set[str]
 
 
 class Release(NamedTuple):

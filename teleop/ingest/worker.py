@@ -214,6 +214,8 @@ class Worker:
             # A handshake that takes the session for good asks this connection to release it.
             if connection.is_lost and was_lost:
                 connection.close(Close.TAKEN_OVER)
+            elif connection.robot_id in found.disabled:
+                connection.close(Close.DISABLED)
             elif connection.key_hash and found.key_hashes.get(connection.robot_id) != connection.key_hash:
                 connection.close(Close.KEY_REVOKED)
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 from .. import network
 from ..encoding import key_header
 from ..network import ProxyOption
-from ..reconnect import Backoff, Delays
+from ..reconnect import REFUSAL_DISABLED, Backoff, Delays
 from . import film_file
 from .film_file import TEMPORARY, FilmUnusable, TimeOf
 from .film_request import Answer, FilmRequest, Stopped
@@ -26,6 +26,7 @@ Report = Callable[[str, dict[str, Any]], None]
 
 LOOK_S = 1.0  # between looks for films
 KEY_S = 60.0  # after the server refused the key
+DISABLED_S = 600.0  # after staff disabled the robot
 MOST_RETRY_AFTER_S = 600.0
 PAUSE_S, MOST_PAUSE_S = 0.1, 10.0  # of a film, while frames wait: the server closes a connection that is too slow
 DELAYS = Delays(first=1.0, most=60.0)
@@ -238,6 +239,9 @@ class FilmUploader:
             return Outcome.GONE, 0.0
         if answer.status == 409 and answer.code == SESSION_UNKNOWN:
             return Outcome.WAITS, source.backoff.next()
+        if answer.code == REFUSAL_DISABLED:
+            self._error("disabled", "staff have disabled this robot on the server; its films wait")
+            return Outcome.LATER, DISABLED_S
         if answer.status in _KEY:
             self._error("key", f"the server refuses the robot's key for films: {said}")
             return Outcome.LATER, KEY_S

@@ -2,6 +2,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+from urllib.parse import quote_plus
 
 from django.apps import apps
 from django.contrib.admin.models import LogEntry
@@ -66,6 +67,7 @@ class Command(FormatCheckedCommand):
             ("robots", Robot.objects.filter(_contains("meta_info", texts) | _contains("name", texts))),
             ("audit entries", AuditEntry.objects.filter(_contains("changes", texts))),
             ("exports", _exports().filter(_contains("manifest", texts) | _contains("where", texts))),
+            ("saved filters", _saved_filters().filter(_contains("name", texts) | _queries_for(texts))),
         ):
             ids = list(map(str, rows.order_by("pk").values_list("pk", flat=True)[: MOST_NAMED + 1]))
             if ids:
@@ -201,6 +203,7 @@ class Erasure:
             {
                 "accounts": User.objects.filter(pk=self.user_id).count(),
                 "tokens": Token.objects.filter(user=self.user_id).count(),
+                "saved filters": _saved_filters().filter(user=self.user_id).count(),
                 "entries of the admin's earlier log": log.count() + about.exclude(object_repr=REMOVED).count(),
             }
         )
@@ -212,7 +215,7 @@ class Erasure:
         if not dry:
             about.update(object_repr=REMOVED, change_message="")
             for user in User.objects.filter(pk=self.user_id):
-                user.delete()  # with tokens and `log`; audit entries lose their link to the user
+                user.delete()  # with tokens, saved filters and `log`; audit entries lose their link to the user
         return +counts
 
 
@@ -222,6 +225,18 @@ def _sessions() -> models.QuerySet:
 
 def _exports() -> models.QuerySet:
     return apps.get_model("datasets", "Export").objects.all()
+
+
+def _saved_filters() -> models.QuerySet:
+    return apps.get_model("teleop", "SavedFilter").objects.all()
+
+
+def _queries_for(texts: Iterable[str]) -> Q:
+    """Match saved filters that have one of these texts, as it is written in an address."""
+    found = Q(pk__in=[])
+    for text in texts:
+        found |= Q(query__icontains=quote_plus(text))
+    return found
 
 
 def _batches(rows: models.QuerySet) -> Iterator[list]:
