@@ -1,6 +1,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from teleop.servo import servo_name
+
 VECTORS = ("joint_positions", "state")
 
 
@@ -24,6 +26,19 @@ def joint_names(part: Any) -> list[str]:
 def joint_values(part: Any) -> list[float | None]:
     """Return the positions of the joints in the same order; None if a position is not a number."""
     return [value if type(value) in (int, float) else None for _, value in _joints(part)]
+
+
+def other_values(part: Any, name: str = "") -> Iterator[float | None]:
+    """Yield the values that are not of motors: true is 1, false is 0, and None takes the place of a text.
+
+    For robots whose names do not tell which numbers are positions. The order is that of the live page.
+    """
+    if isinstance(part, Mapping | list):
+        children = part.items() if isinstance(part, Mapping) else enumerate(part)
+        for key, child in children:
+            yield from other_values(child, f"{name}.{key}" if name else str(key))
+    elif part is not None and not servo_name(name):
+        yield None if isinstance(part, str) else part if type(part) is float else int(part)
 
 
 def _joints(part: Any) -> Iterator[tuple[str, Any]]:

@@ -7,13 +7,16 @@ from teleop.api import views as api
 from teleop.api.events import EventsView
 from teleop.api.jobs import JobViewSet
 from teleop.frames import views as frames
+from teleop.review.saved_filters import SavedFilterViewSet
 
 router = Router()
 router.register("sessions", api.SessionViewSet)
 router.register("jobs", JobViewSet)
+router.register("filters", SavedFilterViewSet, basename="saved-filter")
 
 urlpatterns = [
     path("", views.FleetPage.as_view(), name="fleet"),
+    re_path(r"^review/?$", views.ReviewPage.as_view(), name="review"),
     re_path(rf"^robots/(?P<pk>{ROBOT_ID.pattern})/live/?$", views.LivePage.as_view(), name="robot-live"),
     re_path(r"^sessions/(?P<pk>[0-9]{1,18})/replay/?$", views.ReplayPage.as_view(), name="session-replay"),
     re_path(r"^health/?$", api.HealthView.as_view()),

@@ -37,6 +37,7 @@ from teleop.ingest.types import Handshake
 from teleop.live.consumers import FleetConsumer, LiveConsumer
 from teleop.models import Job, TeleopFrame
 from teleop.tests.recordings import make_session
+from teleop.webhooks.models import Webhook
 from videos.models import VideoChunk
 
 pytestmark = pytest.mark.once
@@ -61,6 +62,7 @@ GET    /robots/spare/status                        401 403 403  403    403      
 GET    /robots/spare/frames                        401 403 403  403    403      403    200     200   200    401
 GET    /sessions                                   401 403 403  403    403      200    200     200   200    401
 GET    /sessions/facets                            401 403 403  403    403      200    200     200   200    401
+GET    /sessions/review                            401 403 403  403    403      200    200     200   200    401
 POST   /sessions/bulk                              401 403 403  403    403      403    403     400   400    401
 GET    /sessions/{ended}                           401 403 403  403    403      200    200     200   200    401
 PATCH  /sessions/{ended}                           401 200 404  403    403      403    403     200   200    401
@@ -73,6 +75,7 @@ POST   /sessions/{ended}/restore                   401 403 403  403    403      
 GET    /sessions/{ended}/position                  401 403 403  403    403      200    200     200   200    401
 GET    /sessions/{ended}/marks                     401 403 403  403    403      200    200     200   200    401
 POST   /sessions/{ended}/marks                     401 403 403  403    403      403    403     201   201    401
+PATCH  /sessions/{marked}/marks/1795362003.5       401 403 403  403    403      403    403     200   200    401
 DELETE /sessions/{marked}/marks/1795362003.5       401 403 403  403    403      403    403     200   200    401
 GET    /sessions/{ended}/events                    401 403 403  403    403      200    200     200   200    401
 GET    /sessions/{ended}/frames                    401 403 403  403    403      403    200     200   200    401
@@ -107,12 +110,17 @@ GET    /videos/{video}/proxy                       401 403 403  403    403      
 PAGES = """
 method path                                         anonymous arm leg none robots sessions viewer curator admin closed
 GET    /                                                  302 302 302  403    403      403    200     200   200    302
+GET    /review                                            302 302 302  403    403      200    200     200   200    302
 GET    /robots/arm/live                                   302 302 302  403    403      403    200     200   200    302
 GET    /sessions/{ended}/replay                           302 302 302  403    403      403    200     200   200    302
 GET    /hours                                             302 302 302  403    403      200    200     200   200    302
 GET    /exports/list                                      302 302 302  403    403      403    200     200   200    302
 GET    /exports/new                                       302 302 302  403    403      403    403     200   200    302
 GET    /exports/{export}/view                             302 302 302  403    403      403    200     200   200    302
+GET    /account                                           302 302 302  200    200      200    200     200   200    302
+POST   /account                                           302 302 302  302    302      302    302     302   302    302
+GET    /account/password/MQ/set-password                  200 200 200  200    200      200    200     200   200    200
+POST   /account/password/MQ/set-password                  200 200 200  200    200      200    200     200   200    200
 GET    /admin/                                            302 302 302  200    200      200    200     200   200    302
 GET    /admin/login/                                      200 200 200  302    302      302    302     302   302    200
 GET    /admin/password_change/                            302 302 302  200    200      200    200     200   200    302
@@ -134,6 +142,8 @@ GET    /admin/robots/robot/spare/delete/                  302 302 302  403    40
 POST   /admin/robots/robot/spare/delete/                  302 302 302  403    403      403    403     403   302    302
 GET    /admin/robots/robot/spare/history/                 302 302 302  403    200      403    200     200   200    302
 GET    /admin/robots/robot/spare/                         302 302 302  302    302      302    302     302   302    302
+GET    /admin/robots/robot/spare/disabled/                302 302 302  403    403      403    403     403   200    302
+POST   /admin/robots/robot/spare/disabled/                302 302 302  403    403      403    403     403   302    302
 GET    /admin/robots/robot/spare/key/                     302 302 302  403    403      403    403     403   200    302
 POST   /admin/robots/robot/spare/key/                     302 302 302  403    403      403    403     403   200    302
 GET    /admin/teleop/teleopsession/                       302 302 302  403    403      200    200     200   200    302
@@ -163,6 +173,24 @@ GET    /admin/teleop/job/{job}/delete/                    302 302 302  403    40
 POST   /admin/teleop/job/{job}/delete/                    302 302 302  403    403      403    403     403   403    302
 GET    /admin/teleop/job/{job}/history/                   302 302 302  403    403      403    200     200   200    302
 GET    /admin/teleop/job/{job}/                           302 302 302  302    302      302    302     302   302    302
+GET    /admin/teleop/webhook/                             302 302 302  403    403      403    403     403   200    302
+GET    /admin/teleop/webhook/add/                         302 302 302  403    403      403    403     403   200    302
+POST   /admin/teleop/webhook/add/                         302 302 302  403    403      403    403     403   200    302
+GET    /admin/teleop/webhook/{webhook}/change/            302 302 302  403    403      403    403     403   200    302
+POST   /admin/teleop/webhook/{webhook}/change/            302 302 302  403    403      403    403     403   200    302
+GET    /admin/teleop/webhook/{webhook}/delete/            302 302 302  403    403      403    403     403   200    302
+POST   /admin/teleop/webhook/{webhook}/delete/            302 302 302  403    403      403    403     403   302    302
+GET    /admin/teleop/webhook/{webhook}/history/           302 302 302  403    403      403    403     403   200    302
+GET    /admin/teleop/webhook/{webhook}/                   302 302 302  302    302      302    302     302   302    302
+GET    /admin/teleop/webhookdelivery/                     302 302 302  403    403      403    403     403   200    302
+GET    /admin/teleop/webhookdelivery/add/                 302 302 302  403    403      403    403     403   403    302
+POST   /admin/teleop/webhookdelivery/add/                 302 302 302  403    403      403    403     403   403    302
+GET    /admin/teleop/webhookdelivery/{delivery}/change/   302 302 302  403    403      403    403     403   200    302
+POST   /admin/teleop/webhookdelivery/{delivery}/change/   302 302 302  403    403      403    403     403   403    302
+GET    /admin/teleop/webhookdelivery/{delivery}/delete/   302 302 302  403    403      403    403     403   403    302
+POST   /admin/teleop/webhookdelivery/{delivery}/delete/   302 302 302  403    403      403    403     403   403    302
+GET    /admin/teleop/webhookdelivery/{delivery}/history/  302 302 302  403    403      403    403     403   200    302
+GET    /admin/teleop/webhookdelivery/{delivery}/          302 302 302  302    302      302    302     302   302    302
 GET    /admin/videos/videochunk/                          302 302 302  403    403      403    200     200   200    302
 GET    /admin/videos/videochunk/add/                      302 302 302  403    403      403    403     403   403    302
 POST   /admin/videos/videochunk/add/                      302 302 302  403    403      403    403     403   403    302
@@ -191,15 +219,15 @@ GET    /admin/robots/auditentry/{audit}/delete/           302 302 302  403    40
 POST   /admin/robots/auditentry/{audit}/delete/           302 302 302  403    403      403    403     403   403    302
 GET    /admin/robots/auditentry/{audit}/history/          302 302 302  403    403      403    403     403   200    302
 GET    /admin/robots/auditentry/{audit}/                  302 302 302  302    302      302    302     302   302    302
-GET    /admin/authtoken/tokenproxy/                       302 302 302  403    403      403    403     403   200    302
-GET    /admin/authtoken/tokenproxy/add/                   302 302 302  403    403      403    403     403   200    302
-POST   /admin/authtoken/tokenproxy/add/                   302 302 302  403    403      403    403     403   200    302
-GET    /admin/authtoken/tokenproxy/{user}/change/         302 302 302  403    403      403    403     403   200    302
-POST   /admin/authtoken/tokenproxy/{user}/change/         302 302 302  403    403      403    403     403   200    302
-GET    /admin/authtoken/tokenproxy/{user}/delete/         302 302 302  403    403      403    403     403   200    302
-POST   /admin/authtoken/tokenproxy/{user}/delete/         302 302 302  403    403      403    403     403   200    302
-GET    /admin/authtoken/tokenproxy/{user}/history/        302 302 302  403    403      403    403     403   200    302
-GET    /admin/authtoken/tokenproxy/{user}/                302 302 302  302    302      302    302     302   302    302
+GET    /admin/robots/apitoken/                            302 302 302  403    403      403    403     403   200    302
+GET    /admin/robots/apitoken/add/                        302 302 302  403    403      403    403     403   403    302
+POST   /admin/robots/apitoken/add/                        302 302 302  403    403      403    403     403   403    302
+GET    /admin/robots/apitoken/{user}/change/              302 302 302  403    403      403    403     403   200    302
+POST   /admin/robots/apitoken/{user}/change/              302 302 302  403    403      403    403     403   403    302
+GET    /admin/robots/apitoken/{user}/delete/              302 302 302  403    403      403    403     403   200    302
+POST   /admin/robots/apitoken/{user}/delete/              302 302 302  403    403      403    403     403   200    302
+GET    /admin/robots/apitoken/{user}/history/             302 302 302  403    403      403    403     403   200    302
+GET    /admin/robots/apitoken/{user}/                     302 302 302  302    302      302    302     302   302    302
 GET    /admin/auth/user/                                  302 302 302  403    403      403    403     403   200    302
 GET    /admin/auth/user/add/                              302 302 302  403    403      403    403     403   200    302
 POST   /admin/auth/user/add/                              302 302 302  403    403      403    403     403   200    302
@@ -209,6 +237,8 @@ GET    /admin/auth/user/{user}/delete/                    302 302 302  403    40
 POST   /admin/auth/user/{user}/delete/                    302 302 302  403    403      403    403     403   302    302
 GET    /admin/auth/user/{user}/history/                   302 302 302  403    403      403    403     403   200    302
 GET    /admin/auth/user/{user}/                           302 302 302  302    302      302    302     302   302    302
+GET    /admin/auth/user/{user}/link/                      302 302 302  403    403      403    403     403   200    302
+POST   /admin/auth/user/{user}/link/                      302 302 302  403    403      403    403     403   200    302
 GET    /admin/auth/user/{user}/password/                  302 302 302  403    403      403    403     403   200    302
 POST   /admin/auth/user/{user}/password/                  302 302 302  403    403      403    403     403   200    302
 GET    /admin/auth/group/                                 302 302 302  403    403      403    403     403   200    302
@@ -244,6 +274,7 @@ BODIES = {
     ("POST", "/admin/robots/robot/spare/delete/"): {"post": "yes"},
     ("POST", "/admin/teleop/teleopsession/{ended}/delete/"): {"post": "yes"},
     ("POST", "/admin/videos/videochunk/{video}/delete/"): {"post": "yes"},
+    ("POST", "/admin/teleop/webhook/{webhook}/delete/"): {"post": "yes"},
     ("POST", "/admin/auth/user/{user}/delete/"): {"post": "yes"},
 }
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -295,7 +326,10 @@ def places(settings, tmp_path, monkeypatch) -> dict[str, int]:
     video.file_path.save("1.mp4", ContentFile(b"x"))
     user = User.objects.create_user("somebody")
     Token.objects.create(user=user)
+    webhook = Webhook.objects.create(name="alarms", url="https://hooks.example.org")
     rows = {
+        "webhook": webhook,
+        "delivery": webhook.announce("test", "webhook", {}),
         "ended": ended,
         "live": live,
         "marked": marked,

@@ -50,7 +50,7 @@ class WatchConsumer:
                 async with connection_limits.checks.turn(address):
                     user = await watcher(scope)
                 if user is None:
-                    raise HandshakeRefused("no_login", "no login of a staff member who may view robots and sessions")
+                    raise HandshakeRefused("no_login", "no login of a person who may view robots and sessions")
                 places.enter_context(connection_limits.watchers.hold())
                 places.enter_context(connection_limits.addresses.hold(address))
                 places.enter_context(connection_limits.people.hold(str(user.pk)))
@@ -171,5 +171,5 @@ async def _restarting() -> WatchClose:
 async def watcher(scope) -> AbstractBaseUser | None:
     """Return the user of the cookie's session if the database grants this user the permission now, else None."""
     user = await get_user({"session": SessionStore(scope["session"].session_key)})
-    may_watch = user.is_active and user.is_staff and await database_sync_to_async(user.has_perms)(WATCH)
+    may_watch = user.is_active and await database_sync_to_async(user.has_perms)(WATCH)
     return user if may_watch else None

@@ -67,7 +67,6 @@ class Hub:
         self._latest: dict[str, TimedSnapshot] = {}
         self._pages: dict[str, RobotChannel] = {}
         self._fleet: set[FleetWatch] = set()
-        self._fleet_answers: dict[bool, str] = {}  # cached until there is news; the same for all watchers
         self._reads = 0
         self._watched, self._joined, self._roster_due = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._tasks: list[asyncio.Task] = []
@@ -134,20 +133,7 @@ class Hub:
         latest = self._latest.get(robot_id)
         return latest.report if latest and self._clock() - latest.received_at < STALE_S else None
 
-    def fleet_answer(self, full: bool) -> str:
-        if full not in self._fleet_answers:
-            robots = []
-            for robot_id, entry in self.roster.items():
-                if latest := self.latest(robot_id):
-                    robots.append(b'{%b,%b,"values":%b}' % (entry.tile, latest.state, latest.values))
-                elif full:
-                    robots.append(b'{%b,%b,"values":[]}' % (entry.tile, entry.idle))
-            answer = b'{"type":"fleet","full":%b,"robots":[%b]}' % (b"true" if full else b"false", b",".join(robots))
-            self._fleet_answers[full] = answer.decode()
-        return self._fleet_answers[full]
-
     def _fleet_updated(self) -> None:
-        self._fleet_answers.clear()
         if self.roster_version:
             for watch in self._fleet:
                 watch.updated.set()
@@ -219,17 +205,23 @@ class RobotWatch:
 
 
 class FleetWatch:
-    """One watcher of the fleet: gets all robots after each database read, otherwise the robots with live data."""
+    """One watcher of the fleet.
+
+    The first answer has all robots in full, and later ones those whose row of the database has changed. Live data come
+    four times a second for the robots that the page shows on its screen, and once a second for the others.
+    """
 
     interval_s = 0.25
     timeout_s = None
+    others_every = 4  # answers
 
     def __init__(self, hub: Hub):
         self.updated = asyncio.Event()
         if hub.roster_version:
             self.updated.set()
         self._hub = hub
-        self._seen_version = 0
+        self._sent: dict[str, tuple[bytes, object]] = {}  # of each robot, what the page has of it
+        self._answers = 0
         self.previews = PreviewWatch(hub.previews, is_tiled=True)
 
     def want_previews(self, robot_ids: Collection[str]) -> None:
@@ -237,9 +229,22 @@ class FleetWatch:
 
     def answer(self) -> str:
         self.updated.clear()
-        full = self._seen_version != self._hub.roster_version
-        self._seen_version = self._hub.roster_version
-        return self._hub.fleet_answer(full)
+        self._answers += 1
+        roster = self._hub.roster
+        is_full = not self._sent or not self._sent.keys() <= roster.keys()  # the page forgets robots that were deleted
+        before, self._sent = {} if is_full else self._sent, {}
+        robots, live = [], []
+        for place, (robot_id, entry) in enumerate(roster.items(), self._answers):
+            latest = self._hub.latest(robot_id)
+            # A heartbeat is news only of a robot without live data.
+            sent = self._sent[robot_id] = entry.tile, latest.session_id if latest else entry.heartbeat + entry.idle
+            if sent != before.get(robot_id):
+                state, values = (latest.state, latest.values) if latest else (entry.idle, b"[]")
+                robots.append(b'{%b,%b,%b,"values":%b}' % (entry.tile, entry.heartbeat, state, values))
+            elif latest and (robot_id in self.previews.robot_ids or place % self.others_every == 0):
+                live.append(b'{"id":"%b",%b,"values":%b}' % (robot_id.encode(), latest.state, latest.values))
+        full, *lists = b"true" if is_full else b"false", b",".join(robots), b",".join(live)
+        return (b'{"type":"fleet","full":%b,"robots":[%b],"live":[%b]}' % (full, *lists)).decode()
 
 
 async def _within(seconds: float, event: asyncio.Event) -> None:

@@ -20,6 +20,7 @@ class RobotSummary(NamedTuple):
 
     session_id: int | None
     tile: bytes  # of the fleet
+    heartbeat: bytes  # the tile's last one, which changes every 3 s
     page: bytes  # of the robot's own page
     idle: (
         bytes  # replaces a RobotSnapshot's `state` and `values` while no message about this robot reaches this process
@@ -61,13 +62,13 @@ def entry(
         "name": robot.name,
         "robot_type": robot.robot_type,
         **about,
-        "last_heartbeat": _iso(robot.last_heartbeat),
         "last_error": error if robot.last_error_code else None,
     }
+    heartbeat = {"last_heartbeat": _iso(robot.last_heartbeat)}
     servo_limits = limits_of(robot.meta_info, {"limits": limits})
     page = {"robot_id": robot.pk, **about, "limits": servo_limits.by_key, "limits_ignored": servo_limits.problems}
     idle = NOT_LIVE | {"session_id": session_id, "frame_count": frame_count}
-    return RobotSummary(session_id, members(tile), members(page), members(idle))
+    return RobotSummary(session_id, *map(members, (tile, heartbeat, page, idle)))
 
 
 def members(of: dict[str, Any]) -> bytes:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -21,8 +22,8 @@ class Clock:
         return self.now
 
 
-def entry(robot_id, session_id=17):
-    return roster.entry(Robot(pk=robot_id, status="online"), session_id, 40, 60, "Fold the towel")
+def entry(robot_id, session_id=17, **fields):
+    return roster.entry(Robot(pk=robot_id, status="online", **fields), session_id, 40, 60, "Fold the towel")
 
 
 def report(robot_id="arm", frames=(), numbered=None, session_id=17, holder="worker.1") -> RobotSnapshot:
@@ -39,6 +40,7 @@ class Heard:
         self.clock = Clock()
         self.hub = Hub(self.clock)
         monkeypatch.setattr(self.hub, "_join", self.hub._watched.set)
+        monkeypatch.setattr(self.hub.previews, "_join", lambda: None)
 
     def hears(self, *reports):
         self.hub.on_message({"type": "live", "robots": [list(report) for report in reports]})
@@ -158,24 +160,53 @@ def test_it_keeps_no_frames_of_unwatched_robots(heard):
     assert heard.hub._pages == {}
 
 
-def test_a_fleet_page_receives_all_robots_first_and_then_live_ones(heard):
+def test_a_fleet_page_receives_all_robots_first_and_then_live_data(heard):
     watch = heard.hub.watch_fleet()
     heard.has_read("arm", "leg")
     heard.hears(report("arm"))
+    watch.want_previews(["arm"])
     first, second = answer(watch), answer(watch)
-    assert (first["full"], [robot["id"] for robot in first["robots"]]) == (True, ["arm", "leg"])
-    assert (second["full"], [robot["id"] for robot in second["robots"]]) == (False, ["arm"])
-    assert first["robots"][0] == second["robots"][0]
+    assert (first["full"], [robot["id"] for robot in first["robots"]], first["live"]) == (True, ["arm", "leg"], [])
     assert [(robot["rate_hz"], robot["values"]) for robot in first["robots"]] == [(60.0, [0.5]), (None, [])]
+    live = {"id": "arm", "session_id": 17, "rate_hz": 60.0, "ack_lag_ms": 20.0, "frame_count": 99, "values": [0.5]}
+    assert (second["full"], second["robots"], second["live"]) == (False, [], [live])
 
 
-def test_a_fleet_page_receives_all_robots_after_a_new_roster(heard):
+def test_a_fleet_page_receives_live_data_of_other_robots_in_each_fourth_answer(heard):
     watch = heard.hub.watch_fleet()
-    heard.has_read("arm")
+    heard.has_read("arm", "hand", "leg")
+    heard.hears(report("arm"), report("hand"), report("leg"))
+    watch.want_previews(["leg"])
     watch.answer()
+    answers = [[robot["id"] for robot in answer(watch)["live"]] for _ in range(8)]
+    assert [sum(robot_id in ids for ids in answers) for robot_id in ("arm", "hand", "leg")] == [2, 2, 8]
+    assert not any({"arm", "hand"} <= set(ids) for ids in answers)  # the page has as much to do each time
+
+
+def test_a_fleet_page_receives_the_rows_that_have_changed(heard):
+    watch = heard.hub.watch_fleet()
     heard.has_read("arm", "leg")
+    heard.hears(report("arm"))
+    watch.answer()
+    later = datetime(2026, 1, 1, tzinfo=UTC)
+    heard.hub.take_roster({name: entry(name, last_heartbeat=later) for name in ("arm", "leg", "new")}, is_fleet=True)
     assert watch.updated.is_set()
-    assert answer(watch)["full"]
+    found = answer(watch)
+    assert (found["full"], [robot["id"] for robot in found["robots"]]) == (False, ["leg", "new"])
+    assert found["robots"][0]["last_heartbeat"] == "2026-01-01T00:00:00Z"
+    heard.clock.now += STALE_S
+    assert [(robot["id"], robot["rate_hz"]) for robot in answer(watch)["robots"]] == [("arm", None)]
+    heard.hears(report("arm", session_id=18))
+    assert [(robot["id"], robot["session_id"]) for robot in answer(watch)["robots"]] == [("arm", 18)]
+
+
+def test_a_fleet_page_receives_all_robots_after_one_was_deleted(heard):
+    watch = heard.hub.watch_fleet()
+    heard.has_read("arm", "leg")
+    watch.answer()
+    heard.has_read("leg")
+    found = answer(watch)
+    assert (found["full"], [robot["id"] for robot in found["robots"]]) == (True, ["leg"])
 
 
 def test_a_fleet_page_has_no_news_before_the_first_roster(heard):
@@ -184,15 +215,6 @@ def test_a_fleet_page_has_no_news_before_the_first_roster(heard):
     assert not watch.updated.is_set()
     heard.has_read("arm")
     assert watch.updated.is_set() and heard.hub.watch_fleet().updated.is_set()
-
-
-def test_fleet_pages_share_one_answer(heard):
-    one, other = heard.hub.watch_fleet(), heard.hub.watch_fleet()
-    heard.has_read("arm")
-    assert one.answer() is other.answer()
-    heard.hears(report("arm"))
-    answers = one.answer(), other.answer()
-    assert answers[0] is answers[1] and json.loads(answers[0])["robots"][0]["rate_hz"] == 60.0
 
 
 def test_an_unknown_session_requests_a_new_roster(heard):

@@ -14,7 +14,8 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def printed(entry: roster.RobotSummary) -> tuple[dict, dict, dict]:
-    return tuple(json.loads(b"{%b}" % each) for each in (entry.tile, entry.page, entry.idle))
+    members = (b"%b,%b" % (entry.tile, entry.heartbeat), entry.page, entry.idle)
+    return tuple(json.loads(b"{%b}" % each) for each in members)
 
 
 @pytest.fixture

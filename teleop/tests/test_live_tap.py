@@ -88,6 +88,8 @@ def test_it_sends_the_newest_values_without_frames_for_the_fleet(tapped):
         ({"observation.state": [1, 2.5], "action": [3]}, b"[1,2.5]"),
         ({"observation.pan.pos": 1.5, "observation.load": 7, "action.pan.pos": 3}, b"[1.5]"),
         ({"action": [3]}, b"[]"),
+        ({"observation.state": [-0.123456789, 123456.789, 12]}, b"[-0.1235,123500.0,12]"),
+        ({"observation": {"x": 1.5, "mode": "auto", "arm": {"closed": True, "load": 7}, "n": None}}, b"[1.5,null,1]"),
     ],
 )
 def test_it_sends_the_newest_values_of_rows(tapped, data, values):

@@ -45,7 +45,7 @@ def replay(visit, user, session: TeleopSession) -> Page:
 
 
 def rows(page: Page, kind: str) -> Locator:
-    return page.locator(f".about .{kind} li button")
+    return page.locator(f".about .{kind} li > button")
 
 
 def test_the_replay_shows_marks_of_the_robot_a_clock_step_and_a_restart(visit, curator):

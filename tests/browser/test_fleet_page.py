@@ -28,16 +28,17 @@ def state(robot_id: str, **changes) -> dict:
     return {"id": robot_id, "values": [1.0, 2.0]} | well | changes
 
 
-def answering(page: Page, robots) -> None:
-    """Answer in place of the server: `robots(n)` are the robots of the n-th answer."""
+def answering(page: Page, robots, live=lambda n: []) -> None:
+    """Answer in place of the server: the n-th has `robots(n)` and `live(n)`, and is full without the latter."""
 
     def attend(socket) -> None:
         answers = iter(range(1_000_000))
 
         def answer(message: str) -> None:
             if "next" in message:
-                robots_now = robots(next(answers))
-                socket.send(json.dumps({"type": "fleet", "full": True, "robots": robots_now}))
+                n = next(answers)
+                fleet = {"full": not (n and live(n)), "robots": robots(n), "live": live(n)}
+                socket.send(json.dumps({"type": "fleet"} | fleet))
 
         socket.on_message(answer)
 
@@ -87,8 +88,36 @@ def test_it_sorts_robots_with_problems_first(visit, viewer):
     expect(page.locator(".tile")).to_have_count(6)
     order = page.locator(".tile").evaluate_all("tiles => tiles.map((tile) => tile.dataset.robot)")
     assert order == ["f-error", "c-slow", "e-late", "b-online", "d-slow-by-intent", "a-offline"]
-    expect(tile(page, "c-slow").locator(".status")).to_have_text("low rate")
-    expect(tile(page, "e-late").locator(".status")).to_have_text("late acks")
+    expect(tile(page, "c-slow").locator(".status")).to_have_text("low rate, 30 of 60 Hz")
+    expect(tile(page, "e-late").locator(".status")).to_have_text("late acks, 2.0 s")
+
+
+def test_it_keeps_the_rate_that_caused_the_trouble_while_the_rate_recovers(visit, viewer):
+    """A session of another rate than 60 too: the words name both numbers."""
+
+    def live(n: int) -> list[dict]:
+        return [{"id": "arm", "session_id": 1, "rate_hz": 3.0 if n < 3 else 9.5, "values": [1.0]}] if n else []
+
+    page = visit(BLANK, viewer, is_new=True)
+    answering(page, lambda n: [] if n else [state("arm", fps=10, rate_hz=10.0, name="Left bench")], live)
+    page.goto("/")
+    expect(tile(page, "arm").locator(".rate")).to_have_text("9.5 Hz")
+    expect(tile(page, "arm").locator(".status")).to_have_text("low rate, 3 of 10 Hz")
+    expect(tile(page, "arm").locator(".name")).to_have_text("Left bench")
+    expect(page.get_by_label("Trouble 1")).to_have_count(1)
+
+
+def test_it_plots_numbers_without_names_of_positions(visit, viewer, server):
+    register("arm", "leg")
+    page = visit("/", viewer)
+    with robot_socket(server) as arm, robot_socket(server, "leg") as leg:
+        arm.send(*(frame(index, observation={"x": index / 60, "closed": index > 30}) for index in range(60)))
+        leg.send(*(frame(index, observation={"mode": "idle"}) for index in range(60)))
+        for robot in (arm, leg):
+            robot.receive_until_ack(59)
+        expect(tile(page, "leg").locator(".silent")).to_have_text("no numbers to plot")
+        expect(tile(page, "arm").locator(".frames")).to_have_text("60 frames")
+        expect(tile(page, "arm").locator(".silent")).to_have_text("")
 
 
 def test_no_tile_moves_under_the_pointer(visit, viewer):
@@ -177,3 +206,32 @@ def test_it_draws_only_the_visible_of_200_tiles(visit, viewer):
     drawn = "canvases => canvases.filter((canvas) => canvas.width !== 300).length"  # 300: the default of a canvas
     wait_until(lambda: page.locator(".tile canvas").evaluate_all(drawn) >= 30)
     assert page.locator(".tile canvas").evaluate_all(drawn) <= 60
+
+
+GRAPH = """async () => {
+  const { MiniGraph } = await import("/static/teleop/minigraph.js");
+  const canvas = document.body.appendChild(document.createElement("canvas"));
+  canvas.style = "width: 300px; height: 50px; --joint-0: red";
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const graph = new MiniGraph(canvas);
+  const columns = () => {
+    const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
+    const has = (x) => [...Array(canvas.height).keys()].some((y) => data[4 * (y * canvas.width + x) + 3]);
+    return [...Array(canvas.width).keys()].filter(has);
+  };
+  const found = [];
+  for (let at = 0; at <= 40_000; at += 250) {
+    if (at < 20_000 || at > 25_000) graph.add(at, [at % 500]);
+    graph.draw(false);
+    if (at % 10_000 === 0) found.push(columns());
+  }
+  canvas.remove();
+  return found.map((all) => [all[0], all.at(-1), all.filter((x, n) => n && x > all[n - 1] + 5).length]);
+}"""
+
+
+def test_a_graph_moves_to_the_left_and_shows_a_gap_of_the_data(visit, viewer):
+    """The window of 30 s has 300 pixels; the data have a gap of 5 s."""
+    _, early, *_, end = visit("/", viewer).evaluate(GRAPH)
+    assert early == [pytest.approx(200, abs=3), pytest.approx(299, abs=2), 0]
+    assert end == [pytest.approx(0, abs=3), pytest.approx(299, abs=2), 1]

@@ -70,7 +70,7 @@ def test_a_group_narrows_the_page_and_the_address_keeps_it(visit, viewer, sessio
 def test_the_number_of_episodes_opens_the_list_of_these_sessions(visit, viewer, sessions):
     page = visit(f"{NOVEMBER}&by=robot", viewer)
     page.locator("#days .day").filter(has_text="2026-11-23").get_by_role("link").click()
-    expect(page.locator("#result_list tbody tr")).to_have_count(2)
+    expect(page.locator("#sessions .session")).to_have_count(2)
 
 
 def test_a_range_is_chosen_and_an_empty_one_says_so(visit, viewer, sessions):

@@ -3,17 +3,21 @@
 import json
 import math
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from robots.models import Robot
 from teleop.models import TeleopSession
-from tests.browser.users import BLANK
+from teleop.tests.recordings import make_session
+from tests.browser.users import BLANK, cases
 from tests.robot_socket import RobotSocket, frame, register, robot_socket
 from tests.services import Server, wait_until
 
 pytestmark = pytest.mark.postgresql  # once is enough
+
+SCRIPT = "<script>document.title = 'taken'</script>"
 
 
 @pytest.fixture
@@ -121,11 +125,20 @@ def test_it_plots_extreme_values(visit, viewer, arm):
     expect(page.locator("[data-joint='pan.pos'] [data-part=observation]")).to_have_text("-1.0e+30")
 
 
-def test_it_shows_a_message_without_frames_or_numbers(visit, viewer, arm):
+def test_it_shows_a_message_without_frames_or_values(visit, viewer, arm):
     page = visit("/robots/arm/live", viewer)
     expect(page.get_by_text("Connected; no frames yet.")).to_be_visible()
-    stream(arm, range(3), lambda index: frame(index, observation={"state": "idle"}))
-    expect(page.get_by_text("The frames have no numbers")).to_be_visible()
+    stream(arm, range(3), lambda index: frame(index, observation={"state": None}))
+    expect(page.get_by_text("The frames have no values")).to_be_visible()
+
+
+def test_it_shows_booleans_and_texts_after_the_positions(visit, viewer, arm):
+    values = {"mode": "auto", "closed": True, "pan.pos": 1.5}
+    stream(arm, range(3), lambda index: frame(index, observation=values, action={"closed": False}))
+    page = visit("/robots/arm/live", viewer)
+    expect(page.locator(".row h2")).to_have_text(["pan", "mode", "closed"])
+    expect(page.locator(".row [data-part=observation]")).to_have_text(["1.500", "auto", "true"])
+    expect(page.locator(".row [data-part=action]")).to_contain_text(["", "", "false"])
 
 
 def test_it_follows_the_robot_status(visit, server, viewer):
@@ -181,11 +194,11 @@ def test_it_keeps_the_joint_selection_after_a_reload(visit, viewer, arm):
     stream(arm, range(60), lambda index: frame(index, **both))
     expect(page.locator(".row")).to_have_count(2)
     page.get_by_text("Joints", exact=True).click()
-    page.get_by_label("pan.pos").uncheck()
+    page.get_by_label("pan", exact=True).uncheck()
     expect(page.locator(".row")).to_have_count(1)
     page.reload()
     stream(arm, range(60, 120), lambda index: frame(index, **both))
-    expect(page.locator(".row h2")).to_have_text(["lift.pos"])
+    expect(page.locator(".row h2")).to_have_text(["lift"])
 
 
 def test_all_plots_have_one_time_axis(visit, viewer, arm):
@@ -266,11 +279,65 @@ def test_it_shows_why_a_mark_was_refused_and_keeps_the_note(visit, curator, cons
     expect(page.get_by_placeholder("Note")).to_have_value("the gripper slips")
 
 
-def test_it_escapes_a_script_in_a_robot_name(visit, viewer):
-    name = "<script>document.title = 'taken'</script>"
-    Robot.objects.create(pk="arm", name=name)
+def test_an_offline_robot_has_its_last_error_and_its_last_sessions(visit, viewer):
+    moment = datetime(2026, 1, 5, 8, tzinfo=UTC)
+    session = make_session(range(2), is_live=True)
+    TeleopSession.objects.update(meta_info={"task": SCRIPT, "success": False})
+    error = {"last_error_code": "index_reused", "last_error_detail": "frame 5 again", "last_error_at": moment}
+    Robot.objects.update(last_heartbeat=moment, **error)
+    TeleopSession.objects.all().finish()
     page = visit("/robots/arm/live", viewer)
-    expect(page.get_by_role("heading", name=name)).to_be_visible()
+    expect(page.locator("#last-error")).to_have_text("2026-01-05 09:00:00 frame 5 again")
+    expect(page.locator("#heartbeat")).to_have_text("2026-01-05 09:00:00")
+    expect(page.locator("#last-sessions li")).to_contain_text([SCRIPT])
+    expect(page.locator("#last-sessions li")).to_contain_text(["failure"])
+    expect(page.get_by_role("link", name=f"Session {session.pk}")).to_have_attribute(
+        "href", f"/sessions/{session.pk}/replay"
+    )
+
+
+@pytest.mark.parametrize("width", cases(390, 820, 1366))
+def test_buttons_are_on_the_screen_whatever_the_name(visit, curator, arm, width):
+    Robot.objects.update(name="A name that is much too long for the bar of the page " * 3)
+    page = visit("/robots/arm/live", curator, viewport={"width": width, "height": 844})
+    stream(arm, range(3), lambda index: frame(index, observation={f"joint_{n}.pos": n for n in range(12)}))
+    expect(page.locator(".u-over")).to_have_count(12)
+    for name in ("Mark", "Pause"):
+        box = page.get_by_role("button", name=name).bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width
+    assert page.locator("h1").bounding_box()["width"] > 200
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert min(plot["width"] for plot in (each.bounding_box() for each in page.locator(".u-over").all())) > 200
+
+
+@pytest.mark.parametrize("key", cases("ㅡ", "M"))
+def test_the_key_of_a_mark_is_that_of_its_place(visit, curator, arm, key):
+    """With a Korean layout, or with Caps Lock, the key has another letter."""
+    stream(arm, range(3))
+    page = visit("/robots/arm/live", curator)
+    wait_for(page, 3)
+    page.evaluate(
+        "key => document.body.dispatchEvent(new KeyboardEvent('keydown', {key, code: 'KeyM', bubbles: true}))", key
+    )
+    expect(page.get_by_placeholder("Note")).to_be_focused()
+
+
+def test_a_low_rate_is_shown_with_the_expected_one(visit, viewer):
+    register("arm")
+    page = visit(BLANK, viewer, is_new=True)
+    live = {"status": "online", "session_id": None, "task": None, "fps": 60, "rate_hz": 30.04, "ack_lag_ms": 20}
+    answer = json.dumps({"type": "live", "frame_count": 0, "missed": 0, "frames": []} | live)
+    page.route_web_socket(
+        "**/ws/live/arm", lambda socket: socket.on_message(lambda message: "next" in message and socket.send(answer))
+    )
+    page.goto("/robots/arm/live")
+    expect(page.locator("#rate.trouble")).to_have_text("30.0 of 60 Hz")
+
+
+def test_it_escapes_a_script_in_a_robot_name(visit, viewer):
+    Robot.objects.create(pk="arm", name=SCRIPT)
+    page = visit("/robots/arm/live", viewer)
+    expect(page.get_by_role("heading", name=SCRIPT)).to_be_visible()
     assert "live" in page.title()
 
 

@@ -33,7 +33,7 @@ def test_it_shows_the_values_of_each_motor_and_no_plots_of_them(visit, viewer, a
     report(arm, 0, NORMAL)
     expect(page.locator("#servo .status")).to_have_text("within limits")
     assert cells(page) == ["pan", "41 °C", "-12.5 %", "grip", "7.4 V", "0.65 A"]
-    expect(page.locator(".row h2")).to_have_text(["pan.pos"])
+    expect(page.locator(".row h2")).to_have_text(["pan"])
     assert list(page.evaluate("window.page.series().joints")) == ["pan.pos"]
     expect(page.get_by_text("41 °C")).to_have_attribute("title", "pan temperature, at most 65 °C")
 
@@ -68,7 +68,7 @@ def test_it_hides_the_panel_if_the_motors_report_nothing(visit, viewer, arm):  #
     page = visit("/robots/arm/live", viewer)
     expect(page.locator("#status")).to_have_text("online")
     report(arm, 0, {"action.load": None, "overload": 5})
-    expect(page.locator(".row h2")).to_have_text(["pan.pos", "overload"])
+    expect(page.locator(".row h2")).to_have_text(["pan", "overload"])
     expect(page.locator("#servo")).to_be_hidden()
 
 

@@ -31,7 +31,11 @@ def test_it_returns_403_without_permission(visit, console, path):
 
 def test_it_returns_404_for_an_unknown_robot(visit, viewer, console):
     console.expect("status of 404")
-    expect(visit("/robots/nobody/live", viewer).locator("body")).to_contain_text("Not found")
+    page = visit("/robots/nobody/live", viewer)
+    expect(page.get_by_role("heading")).to_have_text("Not found")
+    expect(page.get_by_text("There is no robot nobody; it may have been deleted.")).to_be_visible()
+    page.get_by_role("link", name="the fleet").click()
+    expect(page.get_by_role("heading", name="Fleet")).to_be_visible()
 
 
 @pytest.mark.parametrize("path", cases("/admin/robots/robot/add/", "/", "/admin/", "/admin/robots/robot/"))
@@ -44,6 +48,15 @@ def test_the_api_page_works_under_the_content_security_policy(visit):
     page = visit("/docs")
     expect(page.get_by_text("/robots/{id}/status")).to_be_visible()
     assert "script-src" not in page.request.get("/docs").headers["content-security-policy"]  # so default-src applies
+
+
+def test_the_api_page_has_the_theme_and_a_way_back(visit, viewer):
+    page = visit("/docs", viewer, color_scheme="dark")
+    expect(page.locator("html")).to_have_class("dark-mode")
+    page.get_by_role("link", name="Fleet").click()
+    page.evaluate("localStorage.theme = 'light'")
+    page.get_by_role("link", name="API").click()
+    expect(page.locator("html")).not_to_have_class("dark-mode")
 
 
 def test_the_pages_share_the_theme_of_the_admin(visit, admin):

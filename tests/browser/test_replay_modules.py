@@ -26,7 +26,8 @@ const after = (seconds) => { now += seconds; clock.tick(); return clock.time; };
 FRAMES = (
     TIMELINE
     + """
-const { Frames, numbersOf } = await import("/static/teleop/frames.js");
+const { Frames } = await import("/static/teleop/frames.js");
+const { valuesOf } = await import("/static/teleop/jointvalues.js");
 const stored = [...Array(100).keys(), ...Array.from({ length: 201 }, (_, n) => 400 + n)];
 const asked = [];
 const frames = new Frames(timeline, async (from, limit) => {
@@ -187,7 +188,7 @@ def test_the_clock_dispatches_change_events(run):
         "(await frames.step(0, -1)).index": 0,
         "await new Frames(new Timeline([], [], []), null).read(0)": None,
         "(await frames.read(1), await frames.read(1.2), asked)": [0],
-        "numbersOf({ a: [1, { b: true }], c: 'text', d: null })": {"a.0": 1, "a.1.b": 1},
+        "valuesOf({ a: [1, { b: true }], c: 'text', d: null })": {"a.0": 1, "a.1.b": True, "c": "text"},
     }.items(),
 )
 def test_it_finds_the_frame_for_a_time(run, expression, expected):
@@ -264,7 +265,7 @@ def test_it_pairs_the_vectors_of_lerobot(run):
 def test_live_frames_show_a_joint_in_every_shape(run, data):
     recent = 'const { Recent } = await import("/static/teleop/recent.js"); const recent = new Recent(10)'
     joints = run(recent, f"(recent.add(1, [[0, 5, {json.dumps(data)}]]), Object.fromEntries(recent.columns().joints))")
-    assert joints == {"pan.pos": {"observation": [1], "action": [2]}}
+    assert joints["pan.pos"] == {"observation": [1], "action": [2]}
 
 
 def test_live_frames_pair_the_vectors_of_lerobot(run):

@@ -191,12 +191,12 @@ function numbers(row, filters, from = form.elements.from.value, to = form.elemen
   return cells;
 }
 
-/** The admin's list of the sessions. Its days are moments, of the same time zone. */
+/** The review of the sessions. Its days are moments, of the same time zone. */
 function sessionsOf(filters, from, to) {
   const others = GROUPS.filter((name) => form.elements[name].value).map((name) => [name, form.elements[name].value]);
   const moments = { from: from && new Date(`${from}T00:00`).toISOString(), to: to && new Date(`${plus(to, 1)}T00:00`).toISOString() };
   const given = Object.entries({ ...Object.fromEntries(others), ...filters, ...moments, live: "false" }).filter(([, value]) => value);
-  return `/admin/teleop/teleopsession/?${new URLSearchParams(given)}`;
+  return `/review?${new URLSearchParams(given)}`;
 }
 
 /** The name of a group as a button that shows only this group, split by another. */

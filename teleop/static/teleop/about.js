@@ -10,14 +10,14 @@ const DAY = 86400;
 const MOST_STEPS = 3; // that the page describes
 const share = (value) => `${(100 * value).toFixed(1)} %`;
 
-/** Of the quality: its words, and how each number is told. */
+/** Of the quality: its words, how each number is told, what it means, and the name of its judgement if that differs. */
 const QUALITY = {
   idle_share: ["Idle", share, "Share of the time in which no joint moves"],
   jerk: ["Jerk", (value) => `${SHORT.format(value)} /s³`, "Root mean square of the third derivative; lower is smoother"],
   fps_jitter: ["Jitter", share, "Standard deviation of the frame interval, relative to the nominal interval"],
   missing_frames: ["Missing", (value) => NUMBER.format(value), "Number of frame indexes that are not stored"],
   clock_steps: ["Clock steps", (steps) => NUMBER.format(steps.length), "Steps of the robot's clock; the other values leave them out"],
-  duration_ratio: ["Duration", (value) => `${value.toFixed(2)} ×`, "Relative to the median of the task's other sessions"],
+  duration_ratio: ["Duration", (value) => `${value.toFixed(2)} ×`, "Relative to the median of the task's other sessions", "duration_s"],
 };
 
 export function showFacts(element, session) {
@@ -34,13 +34,17 @@ export function showFacts(element, session) {
   element.replaceChildren(...facts.filter(Boolean).map((fact) => part("span", fact)));
 }
 
-export function showQuality(element, quality) {
+/** Each number, and whether it is usual for the task: a word, a colour, and the usual range beside an unusual one. */
+export function showQuality(element, { quality, judgement = {}, usual_ranges = {} }) {
   element.querySelector(".unknown").hidden = Boolean(quality);
   const list = element.querySelector("dl");
   list.replaceChildren();
-  for (const [name, [label, inWords, help]] of Object.entries(quality ? QUALITY : {})) {
+  for (const [name, [label, inWords, help, judged = name]] of Object.entries(quality ? QUALITY : {})) {
     const value = quality[name];
-    list.append(fact(label, value === null || value === undefined ? "–" : inWords(value), help));
+    const row = fact(label, value === null || value === undefined ? "–" : inWords(value), help);
+    row.title = [help, usualRange(name, usual_ranges[judged], inWords)].filter(Boolean).join(". ");
+    if (["high", "low"].includes(judgement[judged])) judge(row, judgement[judged], usualRange(name, usual_ranges[judged], inWords));
+    list.append(row);
   }
   for (const kind of KINDS.filter((each) => quality?.servo_health?.[each])) {
     const { frames_over, min, max } = quality.servo_health[kind];
@@ -55,31 +59,38 @@ export function showQuality(element, quality) {
   for (const why of quality?.limits_ignored ?? []) list.append(fact("Ignored", why, "A limit in a meta_info that cannot be used"));
 }
 
+function judge(row, word, range) {
+  row.dataset.judgement = word;
+  const sign = part("b", word === "high" ? "▲ high" : "▼ low");
+  row.lastChild.prepend(sign, " ");
+  if (range) row.lastChild.append(part("small", range));
+}
+
+/** In the words of the number; a duration's range is in seconds, as ratios have none. */
+function usualRange(name, range, inWords) {
+  if (!range) return "";
+  const [low, high] = range.map(name === "duration_ratio" ? (value) => `${SHORT.format(value)} s` : inWords);
+  return `usual: ${low} to ${high}`;
+}
+
 function fact(label, value, help) {
   const row = part("div", part("dt", label), part("dd", value));
   row.title = help;
   return row;
 }
 
-/** A list of moments that seek: {timestamp, text}. One with a function `remove` has a button for it. */
+/** A list of moments that seek: {timestamp, text}. */
 export function showMoments(element, moments, timeline, seek) {
-  element.hidden = !moments.length && !element.querySelector(".trims");
+  element.hidden = !moments.length;
   element.querySelector("ul").replaceChildren(
-    ...moments.map(({ timestamp, text, remove }) => {
+    ...moments.map(({ timestamp, text }) => {
       const time = timeline.within(timestamp);
       const button = part("button", part("span", clockTime(time, 1)), ` ${text}`);
       Object.assign(button, { type: "button", title: text });
       button.addEventListener("click", () => seek(time));
-      return part("li", button, ...(remove ? [removal(text, remove)] : []));
+      return part("li", button);
     }),
   );
-}
-
-function removal(text, remove) {
-  const button = part("button", "×");
-  Object.assign(button, { type: "button", title: "Remove this mark", className: "remove", ariaLabel: `Remove ${text}` });
-  button.addEventListener("click", remove);
-  return button;
 }
 
 /** Sentences about the steps of the robot's clock. */

@@ -10,7 +10,7 @@ const list = document.querySelector("ul.events");
 try {
   const { count, results } = await get(`/sessions/${list.dataset.session}/events?limit=${MOST}`);
   list.replaceChildren(...results.map(entry));
-  if (!count) list.replaceChildren("-");
+  if (!count) list.replaceChildren(line("-"));
   if (count > MOST) list.append(line(`and ${count - MOST} more; the replay shows all`));
   showLocal(list);
 } catch (error) {

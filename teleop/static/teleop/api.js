@@ -1,5 +1,7 @@
 // REST with the login of the page. What goes wrong is an ApiError, whose message a person can read.
 
+const MOST_KEPT = 20_000; // characters, of up to three bytes
+
 export class ApiError extends Error {
   constructor(status, body) {
     super(inWords(body) || `the server answered with status ${status}`);
@@ -10,16 +12,19 @@ export class ApiError extends Error {
 
 export const get = (path) => request("GET", path);
 export const post = (path, body = {}) => request("POST", path, body);
-export const patch = (path, body) => request("PATCH", path, body);
+export const patch = (path, body) => request("PATCH", path, body, true);
 export const remove = (path) => request("DELETE", path);
 
-async function request(method, path, body) {
+/** A request that is `kept` ends also when its page is closed; browsers allow 64 KiB for these. */
+async function request(method, path, body, isKept = false) {
   const headers = { Accept: "application/json" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (method !== "GET") headers["X-CSRFToken"] = csrfToken();
+  const text = JSON.stringify(body);
+  const keepalive = isKept && text.length < MOST_KEPT;
   let answer;
   try {
-    answer = await fetch(path, { method, headers, body: JSON.stringify(body), credentials: "same-origin" });
+    answer = await fetch(path, { method, headers, body: text, credentials: "same-origin", keepalive });
   } catch {
     throw new ApiError(0, { detail: "the server does not answer" });
   }

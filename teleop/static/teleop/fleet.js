@@ -5,10 +5,12 @@ import { onTheme } from "./plot.js";
 import { Tile } from "./tile.js";
 
 const RANKS = ["error", "trouble", "online", "offline"];
-const TILES_A_FRAME = 8;
+const TILES_A_FRAME = 20; // a frame of few tiles costs the browser as much beside them as one of many
 const FEW = 8; // so many robots get larger tiles
 const MOST_PICTURES = 100;
 const SCROLL_MS = 300;
+const SORT_MS = 3000;
+const WRITE_MS = 900; // numbers that change faster cannot be read
 
 const bar = document.querySelector("#bar");
 const list = document.querySelector("#tiles");
@@ -17,6 +19,8 @@ const tiles = new Map();
 const visible = new Set();
 const byName = new Intl.Collator("en", { numeric: true }).compare; // robot_9 before robot_10
 let drawing = null;
+let isSorted = true;
+let toldAt = 0;
 let wanting;
 
 // Only tiles that are on the screen are drawn.
@@ -45,26 +49,40 @@ async function drawDue() {
     await new Promise(requestAnimationFrame);
     const due = [...visible].filter((tile) => !tile.isDrawn).slice(0, TILES_A_FRAME);
     if (!due.length) return;
-    for (const tile of due) tile.write();
+    const now = performance.now();
+    for (const tile of due) if (now - tile.writtenAt > WRITE_MS) tile.write();
     for (const tile of due) tile.draw(); // after all words: between them it would cost a layout for each tile
   }
 }
 
-function hear({ full, robots }) {
+function hear({ full, robots, live = [] }) {
   const now = performance.now();
   const isFirst = tiles.size === 0;
-  for (const robot of robots) {
-    if (!tiles.has(robot.id)) add(robot);
-    tiles.get(robot.id).hear(robot, now);
-  }
+  const statuses = new Map([...robots, ...live].map(({ id }) => [id, tiles.get(id)?.status]));
+  for (const robot of robots) take(robot, now).write();
+  for (const robot of live) take(robot, now);
   if (full) forgetAllBut(new Set(robots.map(({ id }) => id)));
   list.classList.remove("stale");
-  if (full) {
-    for (const tile of tiles.values()) tile.write();
-    filter();
-  }
-  if (isFirst || (full && !list.matches(":hover, :focus-within"))) sort(); // under the pointer nothing moves
+  const isChanged = [...statuses].some(([id, status]) => tiles.get(id)?.status !== status);
+  if (full || robots.length || isChanged) filter();
+  if (full || isChanged) isSorted = false;
+  if (now - toldAt > SORT_MS) tell(now);
+  if (isFirst) sort();
   return drawSoon();
+}
+
+function take(robot, now) {
+  if (!tiles.has(robot.id)) add(robot);
+  const tile = tiles.get(robot.id);
+  tile.hear(robot, now);
+  return tile;
+}
+
+/** Ages in words, and the order: nothing moves under the pointer or the focus. */
+function tell(now) {
+  toldAt = now;
+  for (const tile of visible) tile.isDrawn = false;
+  if (!isSorted && !list.matches(":hover, :focus-within")) sort();
 }
 
 function add(robot) {
@@ -89,6 +107,7 @@ function sort() {
   const sorted = [...tiles.values()].sort(
     (a, b) => RANKS.indexOf(a.status) - RANKS.indexOf(b.status) || byName(a.id, b.id),
   );
+  isSorted = true;
   let next = list.firstElementChild;
   for (const { element } of sorted) {
     if (element === next) next = next.nextElementSibling;
@@ -133,7 +152,7 @@ bar.addEventListener("input", () => {
   sort();
 });
 onTheme(() => {
-  for (const tile of tiles.values()) tile.isDrawn = false;
+  for (const tile of tiles.values()) tile.changeTheme();
   drawSoon();
 });
 const socket = follow("/ws/fleet", document.querySelector("#connection"), {

@@ -1,19 +1,12 @@
 // A session's frames as they were stored, read in pages around the moment that is looked at. No DOM.
 
+import { valuesOf } from "./jointvalues.js";
 import { lastUpTo } from "./timeline.js";
 
 export const PAGE_FRAMES = 300; // 5 s at 60 a second, 130 kB of six joints
 const MOST_PAGES = 40;
 const BEFORE_S = 1; // a page begins so long before the moment it was asked for
 const ROUNDED = 1e-6;
-
-/** All numbers in a frame by their dotted names, as the series have them. */
-export function numbersOf(value, name = "", found = {}) {
-  if (typeof value === "number" || typeof value === "boolean") found[name] = Number(value);
-  else if (value && typeof value === "object")
-    for (const key of Object.keys(value)) numbersOf(value[key], name ? `${name}.${key}` : key, found);
-  return found;
-}
 
 export class Frames {
   #pages = []; // the one that was used last is the last
@@ -74,7 +67,7 @@ export class Frames {
     let time = -Infinity; // frames that are a little out of order stand still
     const frames = stored.map(({ frame_index, timestamp, ...data }) => {
       time = Math.max(time, timeline.timeOfFrame(frame_index, timestamp));
-      return { index: frame_index, time, timestamp, values: numbersOf(data) };
+      return { index: frame_index, time, timestamp, values: valuesOf(data) };
     });
     if (!frames.length) return;
     const [isFirst, isLast] = [start <= timeline.anchors[0].index, frames.length < PAGE_FRAMES];

@@ -1,13 +1,22 @@
 // A row a joint, all on one time axis: its name, the values under the cursor, its plot; and one cursor through them all.
 
-import { action, axis, bands, observation, onTheme, plotIn, short, jointColour, uPlot } from "./plot.js";
+import { groupOf, labelOf } from "./jointvalues.js";
+import { Playhead } from "./playhead.js";
+import { action, axis, bands, flags, jointColour, observation, onTheme, plotIn, short, uPlot } from "./plot.js";
 import { swings, valueAt } from "./series.js";
 
 // Between two ticks of the time axis: parts of seconds, minutes and hours, where tens would give 16:40 and 33:20.
 const STEPS_S = [1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800]
   .concat([1, 2, 3, 6, 12, 24, 48, 96, 192].map((hours) => 3600 * hours));
 const MOST_SWINGS = 100;
-const AXIS = 52; // px that the values of every plot take, so that times stand below each other
+const AXIS = 52; // px that the values of every plot take, so that times stand below each other; --axis in replay.css
+const END = 16; // px after the time axis, for half of its last label; --end in replay.css
+const DIGIT = 3.2; // px, half the width of a digit of the time axis
+const ZERO_ROOM = 0.25; // of a plot's height, between the labels of its ends and that of zero
+const NEAR_PX = 200; // rows so near to what is seen are written too
+const MOST_TEXTS = 12;
+const MOST_CHARACTERS = 200;
+const CELLS = ["observation", "action", "difference"];
 
 /** 1:05.250, as exact as the room between two ticks asks for. */
 export function clockTime(exact, digits = 3) {
@@ -22,15 +31,29 @@ const digitsFor = (step) => Math.min(3, Math.max(0, -Math.floor(Math.log10(step)
 
 export class Joints {
   #rows = new Map();
+  #groups = new Map(); // name -> the element with its rows
+  #texts = new Map(); // name -> its element
+  #unseen = new Set(); // elements of rows that are scrolled away
+  marks = [];
 
-  /** In `element` a `.rows`, a `.ruler` and a `.playhead`. */
-  constructor(element, timeline, view) {
-    Object.assign(this, { element, timeline, view });
+  /** In `element` a `.rows`, a `.ruler`, a `.playhead` and a `.pointed`; `texts` is a list; `onResize` has to draw. */
+  constructor(element, texts, timeline, view, onResize) {
+    Object.assign(this, { element, texts, timeline, view });
     this.rows = element.querySelector(".rows");
-    this.playhead = element.querySelector(".playhead");
+    this.playhead = new Playhead(element.querySelector(".playhead"), onResize);
+    this.pointer = element.querySelector(".pointed");
+    const noteSeen = (entries) => {
+      for (const { target, isIntersecting } of entries) this.#unseen[isIntersecting ? "delete" : "add"](target);
+      onResize();
+    };
+    this.seen = new IntersectionObserver(noteSeen, { rootMargin: `${NEAR_PX}px` });
     this.ruler = plotIn(element.querySelector(".ruler"), this.#options([], { ruler: true }), [[0, view.whole], []]);
     view.addEventListener("change", () => this.#redraw());
     onTheme(() => this.#paintNames());
+  }
+
+  get names() {
+    return [...this.#rows.keys()];
   }
 
   /** The joints of a picture; those that an earlier one has shown keep their rows. */
@@ -41,37 +64,71 @@ export class Joints {
       this.#fit(row.plot, joint);
       row.plot.setData(tableOf(joint), false);
     }
+    for (const [name, group] of this.#groups) group.firstChild.hidden = !name || this.#groups.size < 2;
     this.#redraw();
   }
 
-  /** `frame` is the stored one; where it is not at hand yet (undefined), what the thinned series say, and paler. */
-  showValues(time, frame) {
-    const isGap = this.timeline.gapAt(time) !== null;
-    this.element.classList.toggle("approximate", frame === undefined);
-    for (const { joint, cells } of this.#rows.values())
-      for (const [part, cell] of Object.entries(cells)) {
-        const value = frame ? frame.values[joint.columns[part]] : valueAt(joint[part], time);
-        const text = isGap ? "–" : short(value);
-        if (cell.textContent !== text) cell.textContent = text;
-      }
+  /** Hides all rows of `hidden`, a Set of names. */
+  choose(hidden) {
+    for (const [name, { element }] of this.#rows) element.hidden = hidden.has(name);
+    for (const group of this.#groups.values()) group.classList.toggle("empty", !group.querySelector(".joint:not([hidden])"));
+    this.#redraw();
   }
 
-  showCursor(time) {
-    const { left, width } = this.#area();
-    const at = (time - this.view.from) / this.view.width;
-    this.playhead.hidden = at < 0 || at > 1;
-    this.playhead.style.transform = `translateX(${left + at * width}px)`;
+  showMarks(marks) {
+    this.marks = marks.map(({ timestamp }) => this.timeline.within(timestamp));
+    for (const { plot } of this.#rows.values()) plot.redraw(false);
+  }
+
+  /** `frame` is the stored one; where it is not at hand yet (undefined), what the thinned series say, and paler. While
+   *  the clock runs, rows that are scrolled away are left out. */
+  showValues(time, frame, isRunning = false) {
+    const isGap = this.timeline.gapAt(time) !== null;
+    this.element.classList.toggle("approximate", frame === undefined);
+    for (const { joint, cells, element } of this.#rows.values()) {
+      if (element.hidden || (isRunning && this.#unseen.has(element))) continue;
+      const [is, should] = ["observation", "action"].map((part) =>
+        isGap ? null : frame ? frame.values[joint.columns[part]] : valueAt(joint[part], time),
+      );
+      const difference = typeof is === "number" && typeof should === "number" ? is - should : null;
+      [is, should, difference].forEach((value, at) => write(cells[CELLS[at]], short(value)));
+    }
+    if (frame !== undefined) this.#showTexts(isGap ? {} : (frame?.values ?? {}));
+  }
+
+  /** At the time; with `seconds`, in which the clock goes to the right end of what is seen, it moves by itself. */
+  showCursor(time, seconds = null) {
+    this.playhead.show((time - this.view.from) / this.view.width, seconds);
+  }
+
+  /** A thin line where the pointer is; null: nowhere. */
+  showPointer(time) {
+    this.pointer.hidden = time === null;
+    if (time !== null) this.pointer.style.transform = `translateX(${((time - this.view.from) / this.view.width) * this.playhead.width}px)`;
   }
 
   /** The session time under a pointer. */
   timeAt(event) {
-    const { width } = this.#area();
-    const left = this.ruler.over.getBoundingClientRect().left;
+    const { left, width } = this.ruler.over.getBoundingClientRect();
     return this.view.from + Math.min(Math.max((event.clientX - left) / width, 0), 1) * this.view.width;
   }
 
-  #area() {
-    return { left: this.ruler.over.getBoundingClientRect().left - this.element.getBoundingClientRect().left, width: this.ruler.over.clientWidth };
+  /** Texts are told only, as of the frame; a name that has come stays. */
+  #showTexts(values) {
+    for (const [name, value] of Object.entries(values)) {
+      if (typeof value !== "string" || this.#texts.has(name) || this.#texts.size >= MOST_TEXTS) continue;
+      const [row, term, told] = ["div", "dt", "dd"].map((tag) => document.createElement(tag));
+      term.textContent = labelOf(name.replace(/^observation\./, ""));
+      term.title = name;
+      row.append(term, told);
+      this.texts.append(row);
+      this.#texts.set(name, told);
+    }
+    for (const [name, told] of this.#texts) {
+      const value = values[name];
+      write(told, short(typeof value === "string" ? value.slice(0, MOST_CHARACTERS) : value));
+      told.title = told.textContent;
+    }
   }
 
   /** A line of one pixel is drawn in 1 ms; a broader one, that goes up and down at every other pixel, in 100. */
@@ -82,7 +139,8 @@ export class Joints {
 
   #redraw() {
     const scale = { min: this.view.from, max: this.view.to };
-    for (const plot of [this.ruler, ...[...this.#rows.values()].map((row) => row.plot)]) plot.setScale("x", scale);
+    this.ruler.setScale("x", scale);
+    for (const { plot, element } of this.#rows.values()) if (!element.hidden) plot.setScale("x", scale);
   }
 
   #row(joint) {
@@ -91,20 +149,20 @@ export class Joints {
     element.className = "joint";
     element.dataset.joint = joint.name;
     const name = document.createElement("h3");
-    name.textContent = joint.name.replace(/\.pos$/, "");
+    name.append(...breakable(labelOf(joint.name)));
     name.title = joint.name;
     const cells = {};
     const values = document.createElement("p");
-    for (const part of ["observation", "action"]) {
+    for (const part of CELLS) {
       cells[part] = document.createElement("span");
-      cells[part].className = `number ${part}`;
-      cells[part].title = part;
+      Object.assign(cells[part], { className: `number ${part}`, title: part, textContent: "–" });
       values.append(cells[part]);
     }
     const area = document.createElement("div");
     area.className = "plot";
     element.append(name, values, area);
-    this.rows.append(element);
+    this.#groupOf(joint.name).append(element);
+    this.seen.observe(element);
     const series = [observation("observation", number), action("action", number)];
     const plot = plotIn(area, this.#options(series), [[], [], []]);
     const row = { element, name, cells, plot, joint, number };
@@ -113,36 +171,86 @@ export class Joints {
     return row;
   }
 
+  /** The element of a joint's group, which begins with its heading. */
+  #groupOf(joint) {
+    const name = groupOf(joint);
+    if (!this.#groups.has(name)) {
+      const [group, heading] = ["section", "h2"].map((tag) => document.createElement(tag));
+      group.className = "group";
+      heading.textContent = name;
+      group.append(heading);
+      this.rows.append(group);
+      this.#groups.set(name, group);
+    }
+    return this.#groups.get(name);
+  }
+
   #paintNames() {
     for (const { name, number } of this.#rows.values()) name.style.setProperty("--colour", jointColour(number));
   }
 
   #options(series, { ruler = false } = {}) {
     const times = ruler
-      ? axis({ size: 24, incrs: STEPS_S, values: (_, splits) => splits.map((time) => clockTime(time, digitsFor(splits[1] - splits[0]))) })
+      ? axis({ size: 24, incrs: STEPS_S, values: timeLabels })
       : axis({ size: 0, incrs: STEPS_S, values: (_, splits) => splits.map(() => ""), ticks: { show: false } });
     const values = ruler
       ? axis({ size: AXIS, values: () => [], grid: { show: false }, ticks: { show: false } })
-      : axis({ size: AXIS, space: 26, values: (_, splits) => splits.map(tick), ticks: { show: false } });
+      : axis({ size: AXIS, splits: ends, values: valueLabels, ticks: { show: false } });
     return {
       series: [{}, ...series.map((each) => ({ ...each, points: { size: 4 } }))],
       axes: [times, values],
       scales: { x: { time: false, auto: false, min: this.view.from, max: this.view.to }, y: { range: roomy } },
       cursor: { show: false },
-      padding: [6, 8, ruler ? 0 : 6, 0],
-      plugins: [bands(() => this.timeline.gaps)],
+      padding: [7, END, ruler ? 0 : 7, 0],
+      plugins: [bands(() => this.timeline.gaps), flags(() => this.marks)],
     };
   }
 }
 
-/** Ticks are round numbers: all their digits, and no more. */
-const tick = (value) => (Math.abs(value) >= 1e5 ? value.toExponential(0) : String(Number(value.toPrecision(6))));
+/** Of the last time only what fits: its middle is at the end of the axis. */
+function timeLabels(plot, splits) {
+  const right = plot.width - 1;
+  return splits.map((time) => {
+    const label = clockTime(time, digitsFor(splits[1] - splits[0]));
+    return AXIS + plot.valToPos(time, "x") + label.length * DIGIT > right ? "" : label;
+  });
+}
+
+/** A plot always has its least and greatest value as labels; and zero, where it has room. */
+function ends(plot) {
+  const seen = plot.series.slice(1).filter(({ min }) => min !== null && min !== undefined);
+  const [low, high] = [Math.min(...seen.map(({ min }) => min)), Math.max(...seen.map(({ max }) => max))];
+  if (!seen.length || !Number.isFinite(high - low)) return [];
+  if (low === high) return [low];
+  const zero = -low / (high - low);
+  return zero > ZERO_ROOM && zero < 1 - ZERO_ROOM ? [low, 0, high] : [low, high];
+}
+
+/** As many digits as tell both ends apart. */
+function valueLabels(_, splits) {
+  const size = Math.max(...splits.map(Math.abs));
+  const digits = Math.min(7, Math.max(3, Math.ceil(Math.log10(size / (splits.at(-1) - splits[0] || size))) + 2)) || 3;
+  const isExtreme = size >= 1e5 || size < 1e-3;
+  return splits.map((value) => (value && isExtreme ? value.toExponential(1) : String(Number(value.toPrecision(digits)))));
+}
 
 /** A joint that stands still is a line in the middle, not noise over the whole height. */
 function roomy(_, low, high) {
   if (low === null || high === null) return [-1, 1];
-  const room = Math.max((high - low) * 0.08, Math.abs(high) * 1e-3, 0.01);
+  const room = Math.max((high - low) * 0.08, Math.abs(high) * 1e-3) || 1;
   return [low - room, high + room];
+}
+
+/** A name that a narrow column may break after _ and . only. */
+function breakable(name) {
+  const parts = name.split(/(?<=[_./ ])/);
+  return parts.flatMap((part, at) => (at ? [document.createElement("wbr"), part] : [part]));
+}
+
+/** Changes the text that is there: a new one costs the style of its element too. */
+function write(element, text) {
+  if (!element.firstChild) element.append(text);
+  else if (element.firstChild.data !== text) element.firstChild.data = text;
 }
 
 function tableOf({ observation: seen, action: told }) {

@@ -5,9 +5,12 @@
 
 import * as api from "./api.js";
 import { inWords as eventInWords } from "./events.js";
+import { labelOf } from "./jointvalues.js";
+import { keyOf } from "./keys.js";
 import { Marks } from "./marks.js";
 import { Cameras } from "./previews.js";
 import { Recent } from "./recent.js";
+import { RobotStatus } from "./robotstatus.js";
 import { Rows, timeOfDay } from "./rows.js";
 import { Servo } from "./servo.js";
 import { follow } from "./socket.js";
@@ -26,6 +29,7 @@ const $ = (id) => document.getElementById(id);
 const robot = $("live").dataset.robot;
 const recent = new Recent(WINDOW_S);
 const servo = new Servo($("servo"));
+const away = new RobotStatus($("away"), robot);
 const hidden = new Set(new URLSearchParams(location.search).getAll("hide"));
 const rows = new Rows($("rows"), WINDOW_S, (time) => {
   pointed = time;
@@ -134,14 +138,16 @@ async function fill(of, start, stop) {
 function write({ status, session_id, task, fps, rate_hz, ack_lag_ms, frame_count }) {
   $("status").textContent = status;
   $("status").dataset.status = status;
-  $("task").textContent = task ?? "";
-  $("rate").textContent = rate_hz === null ? "–" : `${rate_hz.toFixed(1)} Hz`;
-  $("rate").classList.toggle("trouble", rate_hz !== null && rate_hz < LOW_SHARE * fps);
+  $("task").textContent = $("task").title = task ?? "";
+  const isSlow = rate_hz !== null && rate_hz < LOW_SHARE * fps;
+  $("rate").textContent = rate_hz === null ? "–" : `${rate_hz.toFixed(1)} ${isSlow ? `of ${fps} ` : ""}Hz`;
+  $("rate").classList.toggle("trouble", isSlow);
   $("lag").textContent = ack_lag_ms === null ? "–" : `${Math.round(ack_lag_ms)} ms`;
   $("lag").classList.toggle("trouble", ack_lag_ms > LATE_MS);
   $("frames").textContent = frame_count?.toLocaleString("en") ?? "–";
   if ($("mark")) $("mark").disabled = !session;
   $("nothing").textContent = inWords(status, session_id);
+  away.isShown = !session_id || status === "error";
   onlineSince = status === "offline" ? null : (onlineSince ?? performance.now());
   $("no-preview").textContent = cameras.size ? "" : whyNoPreview();
 }
@@ -156,7 +162,7 @@ function inWords(status, session_id) {
     if (status === "offline") return "The robot is offline. Its frames appear here when it reconnects.";
     return session_id ? "Connected; no frames yet." : "The robot has no live session.";
   }
-  if (!rows.shown.joints.size) return "The frames have no numbers in observation or action.";
+  if (!rows.shown.joints.size) return "The frames have no values.";
   return $("rows").childElementCount ? "" : "No joint is selected.";
 }
 
@@ -180,7 +186,7 @@ function listJoints(names) {
     const [item, label, box, line] = ["li", "label", "input", "i"].map((tag) => document.createElement(tag));
     Object.assign(box, { type: "checkbox", value: name, checked: !hidden.has(name) });
     line.style.setProperty("--joint", rows.colourOf(name));
-    label.append(box, line, name);
+    label.append(box, line, labelOf(name));
     item.append(label);
     return item;
   }));
@@ -211,9 +217,11 @@ document.addEventListener("click", ({ target }) => {
 });
 $("pause").addEventListener("click", pause);
 document.addEventListener("keydown", (event) => {
-  if (event.target.closest("input, textarea, button, summary, a") || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key === " ") pause();
-  else if (event.key === "m" && session) marks.begin();
+  const key = keyOf(event);
+  if (key === "Escape") $("joints").open = false;
+  if (event.target.closest("input, textarea, button, summary, a")) return;
+  if (key === " ") pause();
+  else if (key === "m" && session) marks.begin();
   else return;
   event.preventDefault();
 });

@@ -34,9 +34,10 @@ function changed() {
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
 new MutationObserver(changed).observe(document.documentElement, { attributeFilter: ["data-theme"] });
 
-// A number as short as it can be told: 12.34, 1.0e+30.
+// A number as short as it can be told: 12.34, 1.0e+30. True, false and texts are told as they are.
 export function short(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
+  if (typeof value !== "number") return String(value);
   const size = Math.abs(value);
   if (size !== 0 && (size >= 1e5 || size < 1e-3)) return value.toExponential(1);
   return value.toFixed(size < 10 ? 3 : size < 100 ? 2 : 1);
@@ -71,6 +72,19 @@ export function bands(pairs) {
     ctx.restore();
   };
   return { hooks: { drawClear } };
+}
+
+// A line at each of these x, as at a mark.
+export function flags(places) {
+  const draw = ({ ctx, bbox, valToPos, scales }) => {
+    ctx.save();
+    ctx.fillStyle = colour("plot-mark");
+    ctx.globalAlpha = 0.6;
+    for (const at of places())
+      if (at >= scales.x.min && at <= scales.x.max) ctx.fillRect(Math.round(valToPos(at, "x", true)) - 0.5, bbox.top, devicePixelRatio, bbox.height);
+    ctx.restore();
+  };
+  return { hooks: { draw } };
 }
 
 // A uPlot that fills `element`, follows its size and the theme; `destroy()` takes it away with its observers.

@@ -1,33 +1,18 @@
 // The newest frames of a robot, by joint, for plots that scroll. No DOM.
 
-import { jointOf } from "./series.js";
+import { placeOf, rankOf, valuesOf } from "./jointvalues.js";
 
 const STEP_BACK_S = 1; // a clock that jitters stands still; one that was set back begins a new picture
 const SILENCE_S = 1; // frames further apart are not joined by a line, though none may be missing between them
 const LARGEST = 1e300; // the difference of two such is finite
 
-const bounded = (value) => Math.min(Math.max(value, -LARGEST), LARGEST);
-
-/** All numbers in a frame's part by their dotted names: `shoulder_pan.pos`, `joint_positions.0`. True is 1, false 0. */
-export function numbersOf(value, name = "", found = new Map()) {
-  if (typeof value === "number" || typeof value === "boolean") found.set(jointOf(name), bounded(Number(value)));
-  else if (value && typeof value === "object")
-    for (const key of Object.keys(value)) numbersOf(value[key], name ? `${name}.${key}` : key, found);
-  return found;
-}
-
-/** A frame's observation or action; of LeRobot's flat keys (`observation.state`) without the prefix. */
-function partOf(data, part) {
-  if (part in data) return data[part];
-  const prefix = `${part}.`;
-  const flat = Object.entries(data).filter(([name]) => name.startsWith(prefix));
-  return Object.fromEntries(flat.map(([name, value]) => [name.slice(prefix.length), value]));
-}
+const bounded = (value) => (typeof value === "number" ? Math.min(Math.max(value, -LARGEST), LARGEST) : value);
 
 export class Recent {
   constructor(window_s) {
     this.window_s = window_s;
     this.frames = []; // by time: {session, index, time, observation, action}
+    this.ranks = new Map(); // joint -> its place among the joints
   }
 
   get last() {
@@ -45,8 +30,7 @@ export class Recent {
       if (index < this.nextIndex(session)) continue;
       if (timestamp < this.last?.time - STEP_BACK_S) this.frames = [];
       const time = Math.max(timestamp, this.last?.time ?? -Infinity);
-      const [observation, action] = ["observation", "action"].map((part) => numbersOf(partOf(data, part)));
-      this.frames.push({ session, index, time, observation, action });
+      this.frames.push({ session, index, time, ...this.#partsOf(data) });
     }
     this.#trim();
   }
@@ -57,7 +41,19 @@ export class Recent {
     const others = new Recent(Infinity);
     others.add(session, frames.filter(([index]) => !there.has(index)));
     this.frames = [...this.frames, ...others.frames].sort((a, b) => a.time - b.time || a.index - b.index);
+    this.ranks = new Map([...this.ranks, ...others.ranks]);
     this.#trim();
+  }
+
+  /** All values of a frame, each by its joint: {observation, action}. */
+  #partsOf(data) {
+    const parts = { observation: new Map(), action: new Map() };
+    for (const [name, value] of Object.entries(valuesOf(data))) {
+      const { part, joint, isBeside } = placeOf(name);
+      parts[part].set(joint, bounded(value));
+      if (!this.ranks.has(joint)) this.ranks.set(joint, rankOf(joint, isBeside));
+    }
+    return parts;
   }
 
   #trim() {
@@ -66,8 +62,8 @@ export class Recent {
     if (first > 0) this.frames.splice(0, first);
   }
 
-  /** {times, joints: name -> {observation, action}, gaps: [[from, to], ...]}: columns of one length, null where a frame
-   * has no such joint. A gap has a row of nulls of its own, so that no line is drawn over it. */
+  /** {times, joints: name -> {observation, action}, gaps: [[from, to], ...]}: columns of one length with numbers, booleans
+   * and texts, null where a frame has no such joint. A gap has a row of nulls, so that no line is drawn over it. */
   columns() {
     const [times, rows, gaps] = [[], [], []];
     for (const [at, frame] of this.frames.entries()) {
@@ -81,9 +77,10 @@ export class Recent {
       rows.push(frame);
     }
     const names = new Set(this.frames.flatMap(({ observation, action }) => [...observation.keys(), ...action.keys()]));
+    const sorted = [...names].sort((a, b) => this.ranks.get(a) - this.ranks.get(b));
     const column = (part, name) => rows.map((frame) => frame?.[part].get(name) ?? null);
     const joints = new Map();
-    for (const name of names) joints.set(name, { observation: column("observation", name), action: column("action", name) });
+    for (const name of sorted) joints.set(name, { observation: column("observation", name), action: column("action", name) });
     return { times, joints, gaps };
   }
 }

@@ -1,17 +1,20 @@
 // The replay of one session: videos of all cameras and plots of all joints on one clock.
 
-import { clockNotes, showFacts, showMoments, showQuality } from "./about.js";
+import { clockNotes, showMoments } from "./about.js";
 import { get } from "./api.js";
 import { Cameras } from "./cameras.js";
-import { Clock, RATES } from "./clock.js";
+import { Chooser } from "./chooser.js";
+import { Clock } from "./clock.js";
+import { controls, keys } from "./controls.js";
+import { Drawing } from "./drawing.js";
 import { inWords } from "./events.js";
 import { Frames } from "./frames.js";
-import { clockTime, Joints } from "./joints.js";
-import { Labels } from "./labels.js";
+import { Joints } from "./joints.js";
+import { MarkList } from "./marklist.js";
 import { jointsOf, View } from "./series.js";
+import { SessionActions } from "./sessionactions.js";
 import { Timeline } from "./timeline.js";
 import { Track } from "./track.js";
-import { Trims } from "./trims.js";
 
 const POINTS = 2000;
 const MOST_COLUMNS = 64;
@@ -29,42 +32,32 @@ async function start() {
   const timeline = new Timeline(picture.anchors, picture.gaps, videos, picture.clock_steps);
   const clock = new Clock(timeline.duration);
   const view = new View(timeline.duration, FEWEST_FRAMES / session.fps);
-  const track = new Track(find(".track"), timeline, view);
-  const joints = new Joints(find(".joints"), timeline, view);
   const frames = new Frames(timeline, async (from, limit) => (await get(`${path}/frames?start=${from}&limit=${limit}`)).results);
-  const draw = drawer({ clock, timeline, frames, joints, track, view });
-  const cameras = new Cameras(find(".cameras"), find(".shelf"), timeline, clock, session.fps, draw);
-  draw.cameras = cameras;
-  clock.addEventListener("change", draw);
-  view.addEventListener("change", draw);
+  const parts = { clock, view, timeline, frames };
+  const drawing = new Drawing(page, parts);
+  parts.track = new Track(find(".track"), timeline, view, drawing.change);
+  parts.joints = new Joints(find(".joints"), find(".texts"), timeline, view, drawing.change);
+  parts.cameras = new Cameras(find(".cameras"), find(".shelf"), timeline, clock, session.fps, drawing.change);
+  clock.addEventListener("change", drawing.change);
+  view.addEventListener("change", drawing.change);
 
-  const showMarks = (marks) => {
-    showMoments(find(".marks"), marks, timeline, (time) => clock.seek(time));
-    track.showMarks(marks);
-    track.showTrims(marks);
-  };
-  const trims = new Trims(find("section.marks"), path, { clock, frames, onChange: showMarks });
-  const showSession = (newest) => {
-    showFacts(find(".facts"), newest);
-    showQuality(find(".quality"), newest.quality);
-    trims.read().catch(() => {}); // the rest matters more
-  };
-  showSession(session);
-  showMoments(find("section.events"), events, timeline, (time) => clock.seek(time));
-  track.showEvents(events);
-  find(".dropped").hidden = !session.events_dropped;
-  find(".dropped").textContent = `${session.events_dropped} more were not stored.`;
-  const labels = new Labels(find(".labels"), session, showSession);
+  const marks = new MarkList(find("section.marks"), path, { ...parts, onChange: (all) => showMarks(parts, all) });
+  const actions = new SessionActions(page, session, marks);
   page.classList.toggle("without-video", !timeline.cameras.size);
+  showEvents(session, events, parts);
   tellWhatIsMissing(session, timeline, picture);
-  plots(joints, view, timeline, picture);
-  controls({ clock, view, joints, track, timeline, frames });
-  keys({ clock, view, labels, frames, cameras, trims });
-  page.addEventListener("click", (event) => leave(event.target.closest("a[rel]"), labels, event));
+  plots(parts.joints, view, timeline, picture);
+  new Chooser(find(".chooser"), parts.joints.names, (hidden) => {
+    parts.joints.choose(hidden);
+    drawing.change();
+  });
+  controls(page, { ...parts, drawing });
+  keys(page, parts, { ...actions.keys, ...marksKeys(marks), Escape: () => parts.cameras.enlarge(null) });
   clock.seek(Number(new URL(location).searchParams.get("t")) || 0);
   moment(clock);
   page.dataset.ready = "";
-  watchPreviews(timeline, track, draw);
+  actions.undo.tell();
+  watchPreviews(timeline, parts.track, drawing);
 }
 
 /** All columns; of a robot with very many, those that are joints. */
@@ -96,39 +89,25 @@ async function readEvents() {
   return results.filter(({ kind }) => kind !== "mark").map((event) => ({ ...event, text: inWords(event) }));
 }
 
-/** Draws once a picture of the screen while something moves, and rests when nothing does. */
-function drawer(parts) {
-  let isDue = false;
-  const draw = () => {
-    if (!isDue) requestAnimationFrame(paint);
-    isDue = true;
-  };
-  const paint = () => {
-    isDue = false;
-    const { clock, timeline, frames, joints, track, view } = parts;
-    clock.tick();
-    const { time } = clock;
-    if (clock.playing) view.follow(time);
-    draw.cameras.follow();
-    const frame = frames.at(time);
-    if (frame === undefined) frames.read(time).then(draw, () => {}); // until then the thinned values stand
-    joints.showCursor(time);
-    joints.showValues(time, frame);
-    track.showCursor(time);
-    find(".time").textContent = `${clockTime(time)} / ${clockTime(timeline.duration)}`;
-    const index = frame?.index ?? timeline.indexAt(time);
-    find(".frame").textContent = timeline.gapAt(time) ? "no frame at this time" : index === null ? "" : `frame ${index}`;
-    const isSettled = frame !== undefined && draw.cameras.isSettled;
-    page.dataset.state = clock.running ? "playing" : clock.playing ? "waiting" : isSettled ? "paused" : "seeking";
-    find("[name=play]").ariaLabel = clock.playing ? "Pause" : "Play";
-    find("[name=rate]").value = String(clock.rate);
-    if (clock.playing || !isSettled) draw();
-  };
-  return draw;
+function showEvents(session, events, { timeline, clock, track }) {
+  showMoments(find("section.events"), events, timeline, (time) => clock.seek(time));
+  track.showEvents(events);
+  find(".dropped").hidden = !session.events_dropped;
+  find(".dropped").textContent = `${session.events_dropped} more were not stored.`;
+}
+
+function showMarks({ track, joints }, marks) {
+  track.showMarks(marks);
+  track.showTrims(marks);
+  joints.showMarks(marks);
+}
+
+function marksKeys(marks) {
+  return { m: () => marks.add(), i: () => marks.set("trim_start"), o: () => marks.set("trim_end"), j: () => marks.step(1), k: () => marks.step(-1) };
 }
 
 /** Looks again until all previews are made, at most a twentieth of the time. */
-async function watchPreviews(timeline, track, draw) {
+async function watchPreviews(timeline, track, drawing) {
   for (let wait = PREVIEW_WAIT_MS; timeline.isPending; ) {
     await new Promise((done) => setTimeout(done, wait));
     if (document.hidden) continue;
@@ -137,7 +116,7 @@ async function watchPreviews(timeline, track, draw) {
     wait = Math.max(PREVIEW_WAIT_MS, 20 * (performance.now() - began));
     timeline.update(videos);
     track.showFilms();
-    draw();
+    drawing.change();
   }
 }
 
@@ -165,102 +144,6 @@ function plots(joints, view, timeline, whole) {
     joints.show(jointsOf(picture.series, timeline.origin));
     tell(picture);
   };
-}
-
-function controls({ clock, view, joints, track }) {
-  scrub(find(".joints"), (event) => joints.timeAt(event), clock, view);
-  scrub(find(".track .area"), (event) => track.timeAt(event), clock);
-  find(".joints").addEventListener("dblclick", () => view.show(0, view.whole));
-  find(".joints").addEventListener(
-    "wheel",
-    (event) => {
-      if (!event.ctrlKey && !event.metaKey && !event.altKey) return; // rows are scrolled
-      event.preventDefault();
-      view.zoom(2 ** (-event.deltaY / 200), joints.timeAt(event));
-    },
-    { passive: false },
-  );
-  find("[name=play]").addEventListener("click", () => clock.toggle());
-  const rates = find("[name=rate]");
-  rates.append(...RATES.map((rate) => new Option(`${rate}×`, rate)));
-  rates.addEventListener("change", () => (clock.rate = Number(rates.value)));
-  find("[name=in]").addEventListener("click", () => view.zoom(2, clock.time));
-  find("[name=out]").addEventListener("click", () => view.zoom(0.5, clock.time));
-  find("[name=all]").addEventListener("click", () => view.show(0, view.whole));
-  find("[name=keys]").addEventListener("click", () => find(".keys").showModal());
-}
-
-/** The pointer leads the clock; with shift it marks what to zoom into. Who was playing plays on afterwards. */
-function scrub(element, timeAt, clock, view) {
-  element.addEventListener("pointerdown", (down) => {
-    if (down.button || down.target.closest(".joint > :not(.plot)")) return;
-    down.preventDefault();
-    element.setPointerCapture(down.pointerId);
-    const begin = timeAt(down);
-    const wasPlaying = clock.playing;
-    const isZoom = view && down.shiftKey;
-    const move = (event) => !isZoom && clock.seek(timeAt(event));
-    clock.pause();
-    move(down);
-    element.addEventListener("pointermove", move);
-    element.addEventListener(
-      "lostpointercapture",
-      (up) => {
-        element.removeEventListener("pointermove", move);
-        const end = timeAt(up);
-        if (isZoom && begin !== end) view.show(Math.min(begin, end), Math.max(begin, end));
-        if (wasPlaying) clock.play();
-      },
-      { once: true },
-    );
-  });
-}
-
-function keys({ clock, view, labels, frames, cameras, trims }) {
-  const step = async (steps) => {
-    clock.pause();
-    const frame = await frames.step(clock.time, steps);
-    if (frame) clock.seek(frame.time);
-  };
-  const faster = (by) => (clock.rate = RATES[Math.min(Math.max(RATES.indexOf(clock.rate) + by, 0), RATES.length - 1)]);
-  const does = {
-    " ": () => clock.toggle(),
-    ArrowLeft: (event) => clock.seek(clock.time - (event.shiftKey ? 10 : 1)),
-    ArrowRight: (event) => clock.seek(clock.time + (event.shiftKey ? 10 : 1)),
-    Home: () => clock.seek(0),
-    End: () => clock.seek(clock.duration),
-    ",": () => step(-1),
-    ".": () => step(1),
-    "[": () => faster(-1),
-    "]": () => faster(1),
-    "+": () => view.zoom(2, clock.time),
-    "-": () => view.zoom(0.5, clock.time),
-    0: () => view.show(0, view.whole),
-    s: () => labels.set("success", true),
-    f: () => labels.set("success", false),
-    i: () => trims.set("trim_start"),
-    o: () => trims.set("trim_end"),
-    n: () => find("a[rel=next]")?.click(),
-    p: () => find("a[rel=prev]")?.click(),
-    "?": () => find(".keys").showModal(),
-    Escape: () => cameras.enlarge(null),
-  };
-  addEventListener("keydown", (event) => {
-    const isTyping = event.target.closest("input:not([type=radio]), textarea, select, dialog");
-    const isPressing = event.key === " " && event.target.closest("button, a");
-    if (isTyping || isPressing || event.ctrlKey || event.metaKey || event.altKey || !does[event.key]) return;
-    event.preventDefault();
-    does[event.key](event);
-  });
-}
-
-/** To the neighbour once the labels are saved: a request under way would end with the page. */
-async function leave(link, labels, event) {
-  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
-  event.preventDefault();
-  document.activeElement?.blur(); // a field that was edited says so only then
-  await labels.saved;
-  location.assign(link.href);
 }
 
 /** The address has the moment, so that a link opens at it: rounded up, as a frame begins at its time. */

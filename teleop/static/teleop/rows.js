@@ -1,8 +1,12 @@
 // A row a joint: its values and its plot, all on one time axis with one cursor.
 
+import { labelOf } from "./jointvalues.js";
 import { action, axis, bands, colour, jointVariable, observation, plotIn, short } from "./plot.js";
 
 const AXIS_HEIGHT = 24;
+const LABEL_HEIGHT = 14;
+const LABEL_WIDTH = 52; // of a time
+const RIGHT = 8; // of the plot
 const template = document.querySelector("#row");
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium", hourCycle: "h23" });
 
@@ -30,8 +34,7 @@ export class Rows {
     const names = [...columns.joints.keys()].filter(isChosen);
     if (names.join() !== [...this._rows.keys()].join()) this._rebuild(names);
     for (const [name, { plot }] of this._rows) {
-      const { observation, action } = columns.joints.get(name);
-      plot.setData([columns.times, observation, action]);
+      plot.setData(plotted(columns, name));
     }
     this.tell();
   }
@@ -52,9 +55,9 @@ export class Rows {
     const at = cursor ? cursor.posToIdx(cursor.cursor.left) : times.length - 1;
     for (const [name, { parts }] of this._rows) {
       const [is, should] = [joints.get(name).observation[at], joints.get(name).action[at]];
-      parts.observation.textContent = short(is);
-      parts.action.textContent = short(should);
-      parts.difference.textContent = is === null || should === null ? "–" : short(is - should);
+      write(parts.observation, short(is));
+      write(parts.action, short(should));
+      write(parts.difference, typeof is === "number" && typeof should === "number" ? short(is - should) : "–");
     }
     this._onCursor(cursor ? times[at] : null);
   }
@@ -77,14 +80,12 @@ export class Rows {
     const row = template.content.firstElementChild.cloneNode(true);
     row.dataset.joint = name;
     const parts = Object.fromEntries([...row.querySelectorAll("[data-part]")].map((each) => [each.dataset.part, each]));
-    parts.name.textContent = name;
+    parts.name.textContent = labelOf(name);
     parts.name.title = name;
     row.style.setProperty("--joint", this.colourOf(name));
     row.classList.toggle("has-axis", hasAxis);
     this.element.append(row);
-    const { times, joints } = this.shown;
-    const { observation, action } = joints.get(name);
-    const plot = plotIn(parts.plot, this._options(this._numbers.get(name), hasAxis), [times, observation, action]);
+    const plot = plotIn(parts.plot, this._options(this._numbers.get(name), hasAxis), plotted(this.shown, name));
     return { parts, plot };
   }
 
@@ -94,10 +95,10 @@ export class Rows {
       series: [{}, observation("observation", number), action("action", number)],
       scales: { x: { range: () => [latest() - this._window_s, latest()] }, y: { range: (_, low, high) => around(low, high) } },
       axes: [
-        axis({ size: hasAxis ? AXIS_HEIGHT : 0, gap: 3, space: 90, values: (_, splits) => splits.map((at) => (hasAxis ? timeOfDay(at) : "")) }),
-        axis({ size: 58, splits: (_, __, low, high) => between(low, high), values: (_, splits) => splits.map(label) }),
+        axis({ size: hasAxis ? AXIS_HEIGHT : 0, gap: 3, space: 90, values: (plot, splits) => splits.map((at) => (hasAxis && fits(plot, at) ? timeOfDay(at) : "")) }),
+        axis({ size: 58, splits: (plot, _, low, high) => between(low, high, plot.bbox.height / devicePixelRatio), values: (plot, splits) => splits.map(hasNumbers(plot) ? label : () => "") }),
       ],
-      padding: [6, 8, hasAxis ? 0 : 6, 0],
+      padding: [6, RIGHT, hasAxis ? 0 : 6, 0],
       cursor: { drag: { x: false, y: false }, y: false, points: { size: 6 }, sync: { key: "rows", setSeries: false, scales: ["x", null] } },
       hooks: { setCursor: [() => (this._telling ||= requestAnimationFrame(() => this._told()))], draw: [(plot) => this._drawFlags(plot)] },
       plugins: [bands(() => this.shown.gaps)],
@@ -140,11 +141,29 @@ function around(low, high) {
   return [Math.floor(low / size) * size, Math.ceil(high / size) * size];
 }
 
-function between(low, high) {
+/** The lowest and the highest value always, and the steps between them if there is room. */
+function between(low, high, height) {
   const size = step(low, high);
   const splits = [];
   for (let n = Math.ceil(low / size - 1e-6); n * size <= high + size * 1e-6 && splits.length < 8; n++) splits.push(n * size);
-  return splits;
+  return splits.length * LABEL_HEIGHT <= height ? splits : [low, high];
+}
+
+/** The columns of a plot. True is 1, false 0; texts have no line. */
+function plotted({ times, joints }, name) {
+  const { observation, action } = joints.get(name);
+  return [times, ...[observation, action].map((column) => (column.every(isNumber) ? column : column.map(numberOf)))];
+}
+
+/** The label of this time is not cut off at the right edge. */
+const fits = (plot, at) => plot.valToPos(at, "x") + LABEL_WIDTH / 2 <= plot.over.clientWidth + RIGHT;
+const hasNumbers = ({ data: [, ...columns] }) => columns.some((column) => column.some((value) => value !== null));
+
+const isNumber = (value) => value === null || typeof value === "number";
+const numberOf = (value) => (value === null || typeof value === "string" ? null : Number(value));
+
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
 }
 
 const label = (value) => (Math.abs(value) >= 1e5 ? value.toExponential(0) : String(+value.toPrecision(4)));

@@ -1,28 +1,21 @@
 // What /sessions/{id}/series answers, as joints to plot. No DOM.
 
-import { servoName } from "./servo.js";
+import { placeOf, rankOf } from "./jointvalues.js";
 import { lastUpTo } from "./timeline.js";
 
-const PARTS = ["observation", "action"];
-
-/** A joint by its name in the observation or action: LeRobot's `observation.state.0` and `action.0` are the same one. */
-export const jointOf = (name) => name.replace(/^state\.(?=\d+$)/, "");
-
-/** {name, observation, action} in the order in which they appear; each part a {times, values}, or missing. What is in
- *  neither part is plotted like an observation, under its whole name. What motors report comes after the joints. */
+/** {name, observation, action, columns} of each joint, ordered by rank, then as they appear in the observation; each
+ *  part is {times, values}, or missing. */
 export function jointsOf(columns, origin) {
   const joints = new Map();
-  for (const { name, timestamps, values } of columns) {
-    const part = PARTS.find((each) => name.startsWith(`${each}.`));
-    const joint = part ? jointOf(name.slice(part.length + 1)) : name;
-    if (!joints.has(joint)) joints.set(joint, { name: joint, columns: {} });
-    joints.get(joint)[part ?? "observation"] = ascending(timestamps, values, origin);
-    joints.get(joint).columns[part ?? "observation"] = name;
+  const places = columns.map((column) => ({ ...column, ...placeOf(column.name) }));
+  places.sort((a, b) => (a.part === "action") - (b.part === "action"));
+  for (const { name, part, joint, isBeside, timestamps, values } of places) {
+    if (!joints.has(joint)) joints.set(joint, { name: joint, rank: rankOf(joint, isBeside), columns: {} });
+    joints.get(joint)[part] = ascending(timestamps, values, origin);
+    joints.get(joint).columns[part] = name;
   }
-  return [...joints.values()].sort((a, b) => isServo(a.name) - isServo(b.name));
+  return [...joints.values()].sort((a, b) => a.rank - b.rank);
 }
-
-const isServo = (name) => Number(Boolean(servoName(name)));
 
 /** A frame that is out of order is left out: time goes one way in a plot. */
 function ascending(timestamps, values, origin) {

@@ -56,7 +56,7 @@ export class Servo {
     const [joints, motors] = [new Map(), new Map()];
     for (const [name, column] of columns.joints) {
       const parts = servoName(name);
-      const value = parts && column.observation.findLast((each) => each !== null);
+      const value = parts && numberOf(column.observation.findLast((each) => each !== null));
       if (typeof value !== "number") {
         joints.set(name, column);
         continue;
@@ -108,6 +108,8 @@ export class Servo {
     );
   }
 }
+
+const numberOf = (value) => (typeof value === "boolean" ? Number(value) : value); // of an error
 
 function range(kind, [lower, upper]) {
   if (lower === null && upper === null) return "no limit";

@@ -2,17 +2,19 @@
 // reported, what the plots show.
 
 import { nameOf } from "./films.js";
+import { Playhead } from "./playhead.js";
 
 const PREVIEWS = { pending: "a preview is being made", none: "no preview" };
 const SLOTS = 400; // for flags along the track
 const MOST_TEXTS = 5; // of flags that are one
 
 export class Track {
-  constructor(element, timeline, view) {
+  /** `onResize` has to draw the cursor again. */
+  constructor(element, timeline, view, onResize) {
     Object.assign(this, { element, timeline, view });
     this.lanes = element.querySelector(".lanes");
     this.window = element.querySelector(".window");
-    this.playhead = element.querySelector(".playhead");
+    this.playhead = new Playhead(element.querySelector(".playhead"), onResize);
     const frames = this.#lane("frames", "frames");
     if (timeline.anchors.length) this.#piece(frames, 0, view.whole);
     for (const [from, to] of timeline.gaps) this.#piece(frames, from, to, "gap");
@@ -55,8 +57,9 @@ export class Track {
     if (events.length) this.#flags(this.#lane("events", "events"), "event", events);
   }
 
-  showCursor(time) {
-    this.playhead.style.left = this.#percent(time);
+  /** At the time; with `seconds`, in which the clock goes to the end of the session, it moves by itself. */
+  showCursor(time, seconds = null) {
+    this.playhead.show(time / this.view.whole, seconds);
   }
 
   /** The time under the pointer, or that of the flag which it presses. */
