@@ -158,7 +158,7 @@ class SessionConnection:
             finally:
                 await self._close(connection)
         except InvalidStatus as error:
-            return self.protocol.refused(error.response.status_code)
+            return self.protocol.refused(error.response.status_code, error.response.body)
         except network.ERRORS as error:
             return self.protocol.not_connected(*network.explain(error, self._link.url, self._link.proxy))
         except Exception as error:

@@ -83,6 +83,7 @@ class ClientProtocol:
         self._joints: dict[str, list[str]] = {}
         self._connections = 0
         self._dropping = False
+        self._is_disabled = False  # by staff, and reported
         self._last_stored = -1
         self._careful_through = -1
         self._batch_bytes = encoding.MAX_MESSAGE_BYTES - 64
@@ -507,6 +508,7 @@ class ClientProtocol:
             self._first_greeting(next_frame_index, encoding.unix_seconds(message.get("time")))
         self._connections += 1
         self.greeted = True
+        self._is_disabled = False
         self._acknowledge(self._buffer.pop_stored(next_frame_index))
 
     def _first_greeting(self, next_frame_index: int, server_time_s: float | None) -> None:
@@ -583,6 +585,8 @@ class ClientProtocol:
         if code == reconnect.CODE_STAFF:
             self._reporter.report(errors.DisconnectedByStaff("disconnected by staff; reconnecting later"))
             return self._backoff.staff()
+        if code == reconnect.CODE_DISABLED:
+            return self._wait_until_enabled()
         return self._back_off(f"connection closed: {code} {reason}", is_local)
 
     def not_connected(self, why: str, is_local: bool) -> float | None:
@@ -592,8 +596,10 @@ class ClientProtocol:
         self._reporter.last_error = why
         return None if self.done else self._back_off(why, is_local)
 
-    def refused(self, status: int) -> float | None:
+    def refused(self, status: int, body: bytes | bytearray | None = None) -> float | None:
         """Handle a handshake that was answered with an HTTP error."""
+        if reconnect.is_disabled(status, body):
+            return self._wait_until_enabled()
         if status in reconnect.STATUSES_STOP:
             kind, text = reconnect.STATUSES_STOP[status]
             self._stop(kind(f"{text} (HTTP {status})"))
@@ -609,6 +615,14 @@ class ClientProtocol:
             return self._backoff.slow()
         self._stop(error)
         return None
+
+    def _wait_until_enabled(self) -> float:
+        """Report once that staff disabled the robot; return the long delay. The frames stay in the spool."""
+        if not self._is_disabled:
+            self._is_disabled = True
+            text = "staff have disabled this robot on the server; the client keeps its frames and asks every 10 minutes"
+            self._reporter.report(errors.RobotDisabled(text))
+        return self._backoff.disabled()
 
     def _find_fault(self, code: int, reason: str) -> None:
         """Find the message in flight that was at fault, which the code does not name: send them again one by one."""
