@@ -605,9 +605,9 @@ class ClientProtocol:
             self._stop(kind(f"{text} (HTTP {status})"))
             return None
         if status >= 500 or status in reconnect.STATUS_LATER:
-            return self._back_off(f"HTTP {status} at the handshake")
+            return self._back_off(reconnect.reason(status, body))
         error = errors.HandshakeRefused(
-            f"HTTP {status} at the handshake: check the key, the robot's id and the address"
+            f"{reconnect.reason(status, body)}: check the key, the robot's id and the address"
         )
         if self._connections:
             # An earlier handshake succeeded, so the setup may be repaired while this client still holds the frames.

@@ -3,6 +3,7 @@
 import json
 import random
 from dataclasses import dataclass
+from typing import Any
 
 from .errors import Fatal, KeyRevoked, SessionDeleted, SessionTaken
 
@@ -45,11 +46,21 @@ DEFAULT_DELAYS = Delays()
 
 def is_disabled(status: int, body: bytes | bytearray | None) -> bool:
     """Return whether a refused handshake says that staff have disabled the robot."""
+    return status == 403 and _answer(body).get("code") == REFUSAL_DISABLED
+
+
+def reason(status: int, body: bytes | bytearray | None) -> str:
+    """Return why a handshake was refused, in the server's words if it gave some."""
+    detail = _answer(body).get("detail")
+    return f"HTTP {status} at the handshake" + (f": {detail}" if isinstance(detail, str) else "")
+
+
+def _answer(body: bytes | bytearray | None) -> dict[str, Any]:
     try:
         answer = json.loads(body or b"null")
     except ValueError:  # of a proxy
-        return False
-    return status == 403 and isinstance(answer, dict) and answer.get("code") == REFUSAL_DISABLED
+        return {}
+    return answer if isinstance(answer, dict) else {}
 
 
 class Backoff:

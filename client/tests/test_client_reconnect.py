@@ -229,3 +229,12 @@ def test_another_403_is_not_taken_for_a_disabled_robot(body):
     core = Core()
     assert core.refused(403, body) is None
     assert isinstance(core.error, HandshakeRefused)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [(b'{"detail":"60 connections a minute"}', ": 60 connections a minute"), (b"<html>", ""), (b'{"detail":5}', "")],
+)
+def test_it_repeats_why_the_server_refuses_a_handshake(core, body, said):
+    core.refused(429, body)
+    assert core.stats.last_error == f"HTTP 429 at the handshake{said}"

@@ -21,6 +21,7 @@ CHROMIUM = "/usr/bin/chromium-headless-shell"
 IMAGES = ROOT / "docs" / "images"
 MAX_BYTES = 300_000
 SIZE = {"width": 1600, "height": 900}
+PHONE = {"width": 390, "height": 844}
 LOGIN = {"username": "admin", "password": "for the pictures"}
 RECORDED_S, CHUNK_S = 30, 10
 STRIDE = 60 // synthetic_video.FPS  # frames a picture
@@ -119,11 +120,17 @@ def pages(browser: Browser, server: Server, scheme: str, session_id: int) -> Ite
     page.goto("/")
     page.wait_for_timeout(18_000)  # full small graphs make a file over the bound
     yield "fleet", page
-    page.goto("/admin/teleop/teleopsession/")
-    yield "sessions", page
+    page.goto("/review")
+    page.locator(".session img").first.wait_for()
+    yield "review", page
     page.goto(f"/sessions/{session_id}/replay?t=14.2")
     page.locator(".replay[data-state=paused]").wait_for()
     yield "replay", page
+    if scheme == "light":
+        page.set_viewport_size(PHONE)
+        page.goto("/review")
+        page.locator(".session img").first.wait_for()
+        yield "review-phone", page
     context.close()
 
 
@@ -152,7 +159,7 @@ def main() -> None:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=os.geteuid() != 0)
             for scheme in ("dark", "light"):
                 for name, page in pages(browser, server, scheme, session_id):
-                    take(page, IMAGES / f"{name}-{scheme}.png")
+                    take(page, IMAGES / (f"{name}.png" if name.endswith("phone") else f"{name}-{scheme}.png"))
 
 
 if __name__ == "__main__":
