@@ -126,6 +126,7 @@ def test_it_pushes_every_value_and_picture_once(server: Server, key: str, datase
     before = stored()
     assert push(server, dataset) == 0  # without the time: the server knows it
     assert stored() == before
+    assert not any("time_is_guessed" in session.meta_info for session in TeleopSession.objects.all())
     assert "Frames: 0 sent, 225 known, 0 refused. Films: 0 sent, 6 known" in capsys.readouterr().err
 
 

@@ -31,5 +31,8 @@ class Keys:
 
 
 def read_key(robot_id: str, file: Path | None = None) -> str | None:
-    """Return the key of one robot, or None. Raise OSError, or ValueError without showing a key."""
-    return Keys(file).of(robot_id)
+    """Return the key of one robot, or None without a file. Raise OSError, or ValueError without showing a key."""
+    key = Keys(file).of(robot_id)
+    if file and key is None:
+        raise ValueError(f"{file} has no key of the robot {robot_id}")
+    return key

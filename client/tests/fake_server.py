@@ -103,7 +103,7 @@ class FakeServer:
         if not self.read:
             connection.transport.pause_reading()
         greeting = {"session_id": self.session_id, "session": key, "next_frame_index": max(stored, default=-1) + 1}
-        greeting["last_timestamp"] = stored[max(stored)]["timestamp"] if stored else None
+        greeting["last_timestamp"] = stored[max(stored)].get("timestamp") if stored else None
         greeting |= {"max_unacked": self.max_unacked, "accepts": self.accepts, "time": self.time}
         await self._say(connection, {"type": "session"} | greeting)
         try:

@@ -193,6 +193,15 @@ def test_it_tries_again_later(uploader, server, folder, add_film, status, header
     assert f"HTTP {status}" in one.last_error
 
 
+def test_films_of_a_disabled_robot_wait(uploader, server, folder, add_film, monkeypatch):
+    monkeypatch.setattr(film_upload, "DISABLED_S", 0.01)
+    add_film()
+    server.answers = [(403, {}, {"detail": "why", "code": "robot_disabled"})] * 2
+    one = run(uploader(), folder)
+    until(lambda: one.counts["uploaded"])
+    assert uploader.reports == [("error", "disabled")]
+
+
 def test_it_waits_as_long_as_the_server_asks_for_and_stops_at_once(uploader, server, folder, add_film):
     add_film()
     server.answers = [(429, {"Retry-After": "30"}, {})] * 2

@@ -56,6 +56,24 @@ def test_it_needs_the_address_of_the_server(monkeypatch, capsys):
     assert "--url or TELEOP_URL is required" in capsys.readouterr().err
 
 
+def test_it_says_that_the_key_file_has_no_key_of_the_robot(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("TELEOP_KEY", raising=False)
+    (keys := tmp_path / "keys").touch(mode=0o600)
+    with pytest.raises(SystemExit):
+        push(V3_H264, "--key-file", keys, "--dry-run")
+    assert "keys has no key of the robot arm" in capsys.readouterr().err
+
+
+def test_it_says_which_time_it_guesses(tmp_path, capsys):
+    dataset = shutil.copytree(V3_H264, tmp_path / "towels")
+    os.utime(dataset / "meta/info.json", (1779019200, 1779019200))
+    push(dataset, "--dry-run")
+    guess = "note: the time of row 0 is guessed from that of meta/info.json: 2026-05-17 11:59:52 UTC"
+    assert guess in capsys.readouterr().err
+    push(dataset, "--dry-run", "--recorded-at", "2026-05-17")
+    assert "guessed" not in capsys.readouterr().err
+
+
 def test_it_names_the_extra_that_it_needs():
     program = "import sys; sys.modules['pyarrow'] = None; from teleop_client import commands; commands.main()"
     options = ["push", V3_H264, "--url", NOWHERE, "--robot", "arm"]
@@ -68,6 +86,11 @@ def test_it_says_that_a_dataset_cannot_be_used(tmp_path, capsys):
     assert push(tmp_path) == 2
     assert f"{tmp_path} cannot be pushed: " in (shown := capsys.readouterr().err)
     assert "has no meta/info.json" in shown
+
+
+def test_it_says_that_a_folder_cannot_be_read(capsys):
+    assert push("x" * 300) == 2
+    assert "cannot be pushed: [Errno 36] File name too long" in capsys.readouterr().err
 
 
 def test_it_says_that_no_episode_is_chosen(capsys):
@@ -98,6 +121,15 @@ def test_it_names_broken_episodes_and_sends_nothing(tmp_path, capsys):
     assert "0 of 3 episodes are on the server" in shown
     assert push(dataset, "--dry-run", "--skip-broken") == 0
     assert "left out: episode 1: wrist: " in capsys.readouterr().err
+
+
+def test_it_pushes_the_complete_episodes_of_a_killed_recording_by_option(tmp_path, capsys):
+    dataset = shutil.copytree(V21_AV1, tmp_path / "towels")
+    os.truncate(dataset / "data/chunk-000/episode_000002.parquet", 1000)
+    assert push(dataset, "--dry-run") == 2
+    assert "its recording was killed (then --skip-broken sends the complete episodes): data" in capsys.readouterr().err
+    assert push(dataset, "--dry-run", "--skip-broken") == 0
+    assert "left out: episode 2: data/chunk-000/episode_000002.parquet has no Parquet footer" in capsys.readouterr().err
 
 
 def test_it_needs_the_time_of_a_recording_whose_files_have_none(tmp_path, capsys):

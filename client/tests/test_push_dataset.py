@@ -134,6 +134,7 @@ def test_it_names_what_it_leaves_out(v3):
         observation__velocity=feature("complex64"),
         observation__gripper=feature("float32"),
         frames=feature("int64"),
+        self=feature("int64"),
     )
     edit_features(v3, **{"observation.gripper.pos": feature(), "observation.images.a b": feature("video", **picture)})
     reasons = {
@@ -146,6 +147,7 @@ def test_it_names_what_it_leaves_out(v3):
         "observation.velocity": "type 'complex64'",
         "observation.gripper.pos": "name of another value",
         "frames": "a name that a frame uses itself",
+        "self": "a name that a frame uses itself",
     }
     left_out = open_dataset(v3).left_out
     assert left_out.keys() == reasons.keys()

@@ -1,16 +1,22 @@
 """The frames of one episode, sent to a server: faults, bounds and labels. The datasets' films are left out here."""
 
 import asyncio
+import errno
+import inspect
+import math
+import re
 from dataclasses import replace
 
 import pytest
 from fake_server import FakeServer
 from push_fixtures import FPS, LENGTHS, V3_H264
+from teleop_client.encoding import MAX_FRAME_BYTES
+from teleop_client.protocol import ClientProtocol
 from teleop_client.push import episode as sending
 from teleop_client.push.dataset import open_dataset
 from teleop_client.push.episode import EpisodeSender, meta_info
 from teleop_client.push.recording_time import RecordingTime, offset_us
-from teleop_client.push.target import PushStopped, Target
+from teleop_client.push.target import Target
 
 SESSION, BEGIN_S = "session-of-the-tests", 1779019200.0
 
@@ -24,16 +30,13 @@ def dataset():
 def send(dataset):
     """Return a function that sends an episode to a server with these switches; it returns the result and the server."""
 
-    def send(number=0, server=None, turns=1, **labels):
+    def send(number=0, server=None, is_time_given=True, **labels):
         async def run():
             async with server or FakeServer() as running:
-                sender = EpisodeSender(
-                    Target(running.url, "arm"), dataset, RecordingTime.of(dataset, BEGIN_S), lambda text: None
-                )
+                time = RecordingTime.of(dataset, BEGIN_S if is_time_given else None)
+                sender = EpisodeSender(Target(running.url, "arm"), dataset, time)
                 episode = replace(dataset.episodes[number], films={}, labels=labels)
-                for _ in range(turns):
-                    result = await asyncio.to_thread(sender.send, episode, SESSION)
-                return result, running
+                return await asyncio.to_thread(sender.send, episode, SESSION, lambda text: None), running
 
         return asyncio.run(run())
 
@@ -106,21 +109,62 @@ def test_it_keeps_few_frames_in_memory(send, monkeypatch):
 def test_it_needs_a_server_that_knows_the_time_of_its_frames(send):
     server = FakeServer()
     server.sessions[SESSION] = {0: {"timestamp": None}}
-    with pytest.raises(PushStopped, match="has 1 frames of episode 0, and does not say their time: it is older"):
-        send(server=server)
+    result, _ = send(server=server)
+    assert result.is_stopped
+    assert "the server has 1 frames, and does not say their time: it is older than this client" in result.faults[0]
 
 
 def test_it_stops_if_the_server_is_away(dataset, monkeypatch):
     monkeypatch.setattr(sending, "PATIENCE_S", 0.1)
-    sender = EpisodeSender(Target("ws://127.0.0.1:9", "arm"), dataset, RecordingTime.of(dataset, None), print)
-    with pytest.raises(PushStopped, match=r"episode 0: .*127\.0\.0\.1:9 refused the connection.*; push again"):
-        sender.send(dataset.episodes[0], SESSION)
+    monkeypatch.setattr(sending, "WAIT_SHOWN_S", 0.05)
+    sender, shown = EpisodeSender(Target("ws://127.0.0.1:9", "arm"), dataset, RecordingTime.of(dataset, None)), []
+    result = sender.send(dataset.episodes[0], SESSION, shown.append)
+    assert result.is_stopped
+    assert re.match(r"the server did not answer within 0 s: 127\.0\.0\.1:9 refused .*; push again", result.faults[0])
+    assert shown[0].startswith("waiting for the server: 127.0.0.1:9 refused the connection")
+
+
+def test_it_counts_the_frames_that_were_sent_before_the_disk_failed(send, monkeypatch):
+    def fail(sender, episode, start_us, result):
+        raise OSError(errno.ENOSPC, "No space left on device", "film.mp4")
+
+    monkeypatch.setattr(EpisodeSender, "_send_films", fail)
+    result, server = send()
+    assert (result.frames_sent, len(server.sessions[SESSION])) == (LENGTHS[0], LENGTHS[0])
+    assert result.faults == ["[Errno 28] No space left on device: 'film.mp4'"]
+    assert not result.is_stopped
+
+
+def test_it_holds_no_more_than_the_client_does_without_dropping_frames():
+    most = inspect.signature(ClientProtocol).parameters["max_held_bytes"].default
+    assert most >= sending.MAX_UNACKNOWLEDGED * MAX_FRAME_BYTES
+
+
+def test_it_names_values_that_the_server_cannot_store_with_their_count(send, monkeypatch):
+    rows = [{"observation": {"a": math.nan if row < 3 else 1.0}} for row in range(LENGTHS[0])]
+    monkeypatch.setattr(sending, "frames", lambda *_: iter(rows))
+    result, _ = send()
+    assert result.notes == ["observation.a is nan; a finite number expected (3 frames)"]
+
+
+def test_it_marks_a_guessed_time_unless_an_earlier_push_has_set_the_time(send):
+    def marks(server):
+        return [message.get("meta_info", {}).get("time_is_guessed") for message in server.messages if "type" in message]
+
+    assert marks(send(is_time_given=False)[1]) == [None, True]  # of `start` and `end`
+    server = FakeServer()
+    send(server=server)
+    send(server=server, is_time_given=False)
+    assert marks(server) == [None] * 4
+    server = FakeServer()
+    server.sessions[SESSION] = {0: {"timestamp": BEGIN_S}}  # of a push that was interrupted
+    assert marks(send(server=server, is_time_given=False)[1]) == [None, True]
 
 
 def test_it_keeps_the_labels_of_an_episode(dataset):
     labels = {"success": False, "tags": ["night"], "operator": "ada", "start_time": 1700000000.25}
     episode = replace(dataset.episodes[0], tasks=("Fold", "Unfold"), labels=labels)
-    found = meta_info(dataset, episode, RecordingTime.of(dataset, None))
+    found = meta_info(dataset, episode)
     assert {name: found[name] for name in ("task", "tasks", "success", "operator")} == {
         "task": "Fold",
         "tasks": ["Fold", "Unfold"],
@@ -128,5 +172,3 @@ def test_it_keeps_the_labels_of_an_episode(dataset):
         "operator": "ada",
     }
     assert not {"start_time", "time_is_guessed"} & found.keys()
-    guessed = meta_info(dataset, replace(episode, labels={}), RecordingTime.of(dataset, None))
-    assert guessed["time_is_guessed"] is True

@@ -4,7 +4,7 @@ import pytest
 from fake_videos import FakeVideos
 from teleop_client import SessionDeleted
 from teleop_client.push import film_sender
-from teleop_client.push.film_sender import FilmRefused, FilmSender
+from teleop_client.push.film_sender import FilmRefused, FilmSender, Upload
 from teleop_client.push.target import PushStopped, Target
 
 BEGIN_US, END_US = 1779019200_000000, 1779019202_033333
@@ -31,7 +31,7 @@ def send(videos, film):
 
 
 def test_it_sends_a_film_with_exact_times(videos, send):
-    assert send()
+    assert send() is Upload.NEW
     assert videos.forms == [
         {
             "path": "/teleop/videos",
@@ -44,13 +44,13 @@ def test_it_sends_a_film_with_exact_times(videos, send):
         }
     ]
     assert videos.headers[0]["Authorization"] == "Bearer key"
-    assert not send()  # the server has it
+    assert send() is Upload.KNOWN
 
 
 def test_it_repeats_an_upload_that_the_server_could_not_take(videos, send, monkeypatch):
     monkeypatch.setattr(film_sender, "DELAYS", film_sender.Delays(first=0.01, most=0.01))
     videos.answers = [(503, {}, {}), (429, {}, {}), (409, {}, {"code": "session_unknown"})]
-    assert send()
+    assert send() is Upload.NEW
     assert len(videos.forms) == 4
 
 
@@ -58,7 +58,7 @@ def test_it_knows_a_film_that_was_cut_by_another_version(videos, send):
     same = f"overlaps video 7 of camera front, from {BEGIN_US / 1e6} to {END_US / 1e6}"
     other = f"overlaps video 7 of camera front, from {BEGIN_US / 1e6} to {BEGIN_US / 1e6 + 60}"
     videos.answers = [(409, {}, {"detail": same}), (409, {}, {"detail": other})]
-    assert not send()
+    assert send() is Upload.OTHER
     with pytest.raises(FilmRefused, match=r"HTTP 409 .*overlaps video 7"):
         send()
 
@@ -69,7 +69,7 @@ def test_it_knows_a_film_that_was_cut_by_another_version(videos, send):
         (400, FilmRefused, "HTTP 400"),
         (413, FilmRefused, "HTTP 413"),
         (410, SessionDeleted, "was deleted"),
-        (403, PushStopped, "refuses the robot's key for films: HTTP 403"),
+        (403, PushStopped, "refuses films of this robot: HTTP 403"),
     ],
 )
 def test_it_does_not_repeat_a_refused_upload(videos, send, status, error, sentence):
@@ -82,7 +82,7 @@ def test_it_does_not_repeat_a_refused_upload(videos, send, status, error, senten
 def test_it_gives_up_and_says_why(videos, send, monkeypatch):
     monkeypatch.setattr(film_sender, "PATIENCE_S", 0.0)
     videos.answers = [(503, {}, {"detail": "the disk is full"})]
-    with pytest.raises(PushStopped, match=r"a film of front could not be uploaded .*the disk is full.*push again"):
+    with pytest.raises(PushStopped, match=r"a film of front could not be uploaded .*the disk is full"):
         send()
 
 

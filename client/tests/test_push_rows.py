@@ -99,6 +99,19 @@ def test_it_reads_files_whose_row_groups_are_no_episodes(v3, sizes):
     assert all_frames(v3) == expected
 
 
+def test_it_reads_the_footer_of_a_file_once_for_all_its_episodes(v3, monkeypatch):
+    real, found = pq.ParquetFile, []
+
+    def opened(path, metadata=None, **options):
+        found.append((path.relative_to(v3).as_posix(), metadata is None))
+        return real(path, metadata=metadata, **options)
+
+    monkeypatch.setattr(pq, "ParquetFile", opened)
+    all_frames(v3)
+    assert found.count((DATA, True)) == 1
+    assert found.count((DATA, False)) == len(LENGTHS)
+
+
 def test_it_finds_rows_that_do_not_follow_each_other(v3):
     expected = all_frames(v3)
     order = [*range(89), 90, 89, *range(91, ROWS)]
@@ -118,12 +131,13 @@ def test_a_missing_value_is_no_number(v3):
     ("columns", "message"),
     [
         ({"episode_index": [0] * ROWS}, "has 225 rows of episode 0; 90 expected"),
+        ({"episode_index": ["0"] * ROWS}, "has no column episode_index of integers"),
         ({"action": [[1.0] * 6] * 3 + [[1.0] * 5, [1.0] * 7] + [[1.0] * 6] * (ROWS - 5)}, "action has rows without 6"),
         ({"action": [None] * 2 + [[1.0] * 6] * (ROWS - 2)}, "action has rows without 6"),
         ({"action": [1.0] * ROWS}, "action is double; lists of 6 values expected"),
         ({"action": [["x"] * 6] * ROWS}, "action is string; float32 expected"),
     ],
-    ids=["rows of others", "lists of other lengths", "no list", "no lists", "texts"],
+    ids=["rows of others", "episodes as texts", "lists of other lengths", "no list", "no lists", "texts"],
 )
 def test_it_refuses_rows_that_are_not_as_described(v3, columns, message):
     edit_table(v3 / DATA, **columns)

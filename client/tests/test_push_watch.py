@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import signal
+import time
 
 import pytest
 from push_fixtures import V3_H264, V21_AV1
@@ -40,8 +42,13 @@ def receipts(tmp_path):
 
 
 @pytest.fixture
-def watcher(folder, push, receipts):
-    return Watcher(folder, push, receipts())
+def watcher(folder, push, receipts, shown):
+    return Watcher(folder, push, receipts(), shown.append)
+
+
+@pytest.fixture
+def shown():
+    return []
 
 
 def test_it_pushes_a_dataset_once_when_it_no_longer_changes(folder, watcher, push):
@@ -55,7 +62,7 @@ def test_it_pushes_a_dataset_once_when_it_no_longer_changes(folder, watcher, pus
     assert push.seen == [("towels", [])]
 
 
-def test_it_waits_for_a_footer(folder, watcher, push, caplog):
+def test_it_waits_for_a_footer(folder, watcher, push, shown):
     towels = shutil.copytree(V3_H264, folder / "towels")
     file = towels / "data/chunk-000/file-000.parquet"
     complete = file.read_bytes()
@@ -63,7 +70,7 @@ def test_it_waits_for_a_footer(folder, watcher, push, caplog):
     for _ in range(3):
         watcher.look()
     assert push.seen == []
-    assert caplog.text.count("is not complete yet") == 1
+    assert ["is not complete yet" in text for text in shown] == [True]
     file.write_bytes(complete)
     for _ in range(2):
         watcher.look()
@@ -84,7 +91,7 @@ def test_it_remembers_complete_sessions_after_a_restart(folder, watcher, push, r
     shutil.copytree(V3_H264, folder / "towels")
     for _ in range(2):
         watcher.look()
-    again = Watcher(folder, push, receipts())
+    again = Watcher(folder, push, receipts(), print)
     for _ in range(2):
         again.look()
     assert push.seen[1] == ("towels", ["key-0", "key-1", "key-2"])
@@ -113,14 +120,33 @@ def test_it_leaves_a_broken_dataset_until_it_changes(folder, watcher, push):
     assert len(push.seen) == 2
 
 
-def test_it_reports_an_unusable_dataset_once(folder, watcher, push, caplog):
+def test_it_reports_an_unusable_dataset_once(folder, watcher, push, shown):
     towels = shutil.copytree(V3_H264, folder / "towels")
     (towels / "meta/info.json").write_text(json.dumps({"codebase_version": "v1.6"}))
     shutil.copytree(V21_AV1, folder / "zebra")
     for _ in range(4):
         watcher.look()
-    assert caplog.text.count("cannot be pushed") == 1
+    assert ["cannot be pushed" in text for text in shown] == [True]
     assert push.seen == [("zebra", [])]
+
+
+def test_it_tries_again_if_it_cannot_note_what_it_has_pushed(folder, push, tmp_path, shown):
+    (tmp_path / "file").touch()
+    watcher = Watcher(folder, push, Receipts(tmp_path / "file" / ".pushed", "http://server", "arm"), shown.append)
+    shutil.copytree(V3_H264, folder / "towels")
+    assert [watcher.look() for _ in range(3)] == [True, False, False]
+    assert ["cannot be pushed now: [Errno 17] File exists" in text for text in shown] == [True]
+
+
+def test_it_ends_at_sigterm_with_success(watcher, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda _: signal.raise_signal(signal.SIGTERM))
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as caught:
+            watcher.run()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert caught.value.code == 0
 
 
 def test_it_finds_datasets_but_follows_no_links(folder, tmp_path):

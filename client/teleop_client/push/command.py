@@ -85,7 +85,8 @@ def rate(text: str) -> float:
 
 def run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     """Push one dataset, or watch a folder; return the exit code."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    # The progress and the summary say it; the client's log would repeat it at each attempt to connect.
+    logging.getLogger("teleop_client").addHandler(logging.NullHandler())
     target = _target(parser, options)
     try:
         from . import pushing, watch  # they import the packages of the extra
@@ -111,9 +112,10 @@ def run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     try:
         if options.watch:
             receipts = watch.Receipts(default_folder() / RECEIPTS, options.url, options.robot)
-            watch.Watcher(options.watch, push, receipts).run()
-        return INCOMPLETE if push(open_dataset(options.dataset)).faults else COMPLETE
-    except DatasetUnusable as error:
+            watch.Watcher(options.watch, push, receipts, lambda text: progress.end([text])).run()
+        summary = push(open_dataset(options.dataset, allow_unfinished=options.skip_broken))
+        return INCOMPLETE if summary.faults else COMPLETE
+    except (DatasetUnusable, OSError) as error:
         progress.end([f"{options.dataset} cannot be pushed: {error}"])
         return USAGE
     except KeyboardInterrupt:

@@ -85,7 +85,10 @@ def open_dataset(root: Path, allow_unfinished: bool = False) -> Dataset:
     faults += [*_wrong_totals(info, episodes), *_gaps(episodes)]
     episodes = [*with_success(root, info, episodes)]
     if faults and not allow_unfinished:
-        raise DatasetUnfinished(f"the dataset is being written, or its recording was killed: {_shown(faults)}")
+        raise DatasetUnfinished(
+            "the dataset is being written, or its recording was killed (then --skip-broken sends the complete "
+            f"episodes): {_shown(faults)}"
+        )
     return Dataset(root, info, episodes, tasks, faults)
 
 

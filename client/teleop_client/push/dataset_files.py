@@ -92,12 +92,15 @@ def read_json_lines(root: Path, relative: str) -> Iterator[dict[str, Any]]:
                 yield _parse(line, f"{relative}: line {number}")
 
 
-def open_parquet(root: Path, path: Path) -> pq.ParquetFile:
-    """Open a Parquet file of the dataset, after its footer was checked; use it as a context manager."""
+def open_parquet(root: Path, path: Path, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
+    """Open a Parquet file of the dataset, after its footer was checked; use it as a context manager.
+
+    With the `metadata` of an earlier call the footer is not read again.
+    """
     relative = path.relative_to(root).as_posix()
     check_footer(root, path)
     try:
-        return pq.ParquetFile(path, buffer_size=BUFFER_BYTES, pre_buffer=False)
+        return pq.ParquetFile(path, metadata=metadata, buffer_size=BUFFER_BYTES, pre_buffer=False)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DatasetUnusable(f"{relative} has an unreadable footer: {_first_line(error)}") from None
 

@@ -23,7 +23,8 @@ SCALARS = NUMBERS | {"bool", "string"}
 IMAGES = "observation.images."
 CAMERA = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")  # the names that the server takes
 MAX_CAMERA = 100
-_FRAME_KEYS = {"observation", "action", "frames", *INDEXES}  # of a frame, with a meaning of their own
+# Names that have a meaning of their own in a frame; the last one is a parameter of RobotClient.send.
+_FRAME_KEYS = {"observation", "action", "frames", *INDEXES, "self"}
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from .dataset import Dataset
 from .dataset_files import check_regular
 from .dataset_types import DatasetUnusable, Episode, FilmSpan
 from .film_pictures import ROUNDING_S, FilmIndex, FilmUnreadable, Thumbnail, is_same, read_index, thumbnails
+from .films import MOST_OFF
 from .rows import Column, columns_of
 
 TOLERANCE_S = 1e-4  # LeRobot's reader takes no picture that is farther from its row
-MOST_OFF = 0.25  # of the time between two rows. A picture that is farther off may belong to either row
 FROZEN_S = 1.5
 MOVED = 0.05  # of the largest range of a joint in the episode; a robot at rest may well see the same picture
 
@@ -44,8 +44,8 @@ class _Shot(NamedTuple):
         return Finding(self.episode.index, kind, f"episode {self.episode.index}: {self.camera}: {text}", is_broken)
 
 
-def examine(dataset: Dataset, episodes: Sequence[Episode], decode: bool = True) -> list[Finding]:
-    """Return all findings, first those of the whole dataset. Without `decode` no picture is decoded.
+def examine(dataset: Dataset, episodes: Sequence[Episode]) -> list[Finding]:
+    """Return all findings, first those of the whole dataset.
 
     Rows are read once. Of films all packets are read, and about one picture a second is decoded.
     """
@@ -55,7 +55,7 @@ def examine(dataset: Dataset, episodes: Sequence[Episode], decode: bool = True) 
     shots = [_Shot(episode, camera, span) for episode in episodes for camera, span in episode.films.items()]
     shots.sort(key=lambda shot: (shot.span.path, shot.span.start_s))
     for path, group in groupby(shots, lambda shot: shot.span.path):
-        findings += _examine_film(dataset, path, list(group), decode)
+        findings += _examine_film(dataset, path, list(group))
     return sorted(findings, key=lambda finding: -1 if finding.episode is None else finding.episode)
 
 
@@ -91,7 +91,7 @@ def _wrong_indexes(
             yield key, f"{key} is {columns[key][row]:.10g} in row {first + row}; {values[row]:.10g} expected"
 
 
-def _examine_film(dataset: Dataset, path: Path, shots: list[_Shot], decode: bool) -> Iterator[Finding]:
+def _examine_film(dataset: Dataset, path: Path, shots: list[_Shot]) -> Iterator[Finding]:
     """Yield the findings of a film, in which several episodes may be."""
     name = path.relative_to(dataset.root).as_posix()
     try:
@@ -105,8 +105,7 @@ def _examine_film(dataset: Dataset, path: Path, shots: list[_Shot], decode: bool
         return
     for shot in shots:
         yield from _examine_times(dataset, shot, index)
-    if decode:
-        yield from _examine_pictures(dataset, path, shots, index)
+    yield from _examine_pictures(dataset, path, shots, index)
 
 
 def _examine_times(dataset: Dataset, shot: _Shot, index: FilmIndex) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 import http.client
 import random
 import time
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ..camera.film_upload import videos_url
 from ..encoding import key_header
 from ..errors import SessionDeleted
 from ..reconnect import Backoff, Delays
-from .target import AGAIN, PATIENCE_S, PushStopped, Target
+from .target import PATIENCE_S, PushStopped, Target
 
 DELAYS = Delays(first=1.0, most=15.0)
 _LATER = {408, 425, 429}
@@ -21,6 +22,14 @@ _KEY = {401, 403}
 
 class FilmRefused(Exception):
     """The server will never take this film."""
+
+
+class Upload(Enum):
+    """What became of a film that the server now has."""
+
+    NEW = "new"
+    KNOWN = "known"
+    OTHER = "other"  # the server has another film of the same time
 
 
 class FilmSender:
@@ -32,8 +41,8 @@ class FilmSender:
         ssl = network.connect_options(url=target.url, ca_file=target.ca_file).get("ssl")
         self._options: dict[str, Any] = {"ssl": ssl, "kbit_s": target.upload_kbit_s, "wait": _sleep}
 
-    def send(self, film: Path, session: str, camera: str, start_us: int, end_us: int) -> bool:
-        """Upload a film; return whether it is new to the server.
+    def send(self, film: Path, session: str, camera: str, start_us: int, end_us: int) -> Upload:
+        """Upload a film, until the server has it.
 
         Raise FilmRefused, SessionDeleted, PushStopped, or OSError for the disk.
         """
@@ -50,34 +59,34 @@ class FilmSender:
             why, delay_s = "", 0.0
             try:
                 answer = FilmRequest(self._url, **self._options).post(self._headers, fields, film)
-                if (is_new := _is_new(answer, start_us, end_us)) is not None:
-                    return is_new
-                why, delay_s = _said(answer), answer.retry_after_s or 0.0
+                if outcome := _outcome(answer, start_us, end_us):
+                    return outcome
+                why, delay_s = _text(answer), answer.retry_after_s or 0.0
             except (*network.ERRORS, http.client.HTTPException) as error:
                 why = network.explain(error, self._target.url, True)[0]
             delay_s = delay_s or backoff.next()
             if time.monotonic() + delay_s > give_up_s:
-                raise PushStopped(f"a film of {camera} could not be uploaded within {PATIENCE_S:.0f} s: {why}; {AGAIN}")
+                raise PushStopped(f"a film of {camera} could not be uploaded within {PATIENCE_S:.0f} s: {why}")
             time.sleep(delay_s)
 
 
-def _is_new(answer: Answer, start_us: int, end_us: int) -> bool | None:
-    """Return whether the film was stored now; None to try again later. Raise for a refusal."""
+def _outcome(answer: Answer, start_us: int, end_us: int) -> Upload | None:
+    """Return None to try again later. Raise for a refusal."""
     if answer.status in (200, 201):
-        return answer.status == 201
-    # Another version of FFmpeg may have cut other bytes out of the same pictures.
+        return Upload.NEW if answer.status == 201 else Upload.KNOWN
+    # Another version of FFmpeg has cut other bytes out of the same pictures, or the dataset's films were changed.
     if answer.status == 409 and f"from {start_us / 1e6} to {end_us / 1e6}" in answer.text:
-        return False
+        return Upload.OTHER
     if answer.status == 410:
         raise SessionDeleted("the session was deleted on the server")
     if answer.status in _KEY:
-        raise PushStopped(f"the server refuses the robot's key for films: {_said(answer)}")
+        raise PushStopped(f"the server refuses films of this robot: {_text(answer)}")
     if answer.status < 400 or answer.status >= 500 or answer.status in _LATER or answer.code == "session_unknown":
         return None
-    raise FilmRefused(_said(answer))
+    raise FilmRefused(_text(answer))
 
 
-def _said(answer: Answer) -> str:
+def _text(answer: Answer) -> str:
     return f"HTTP {answer.status} {answer.text[:500]}"
 
 

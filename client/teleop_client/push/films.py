@@ -19,7 +19,7 @@ from ..camera.film_file import FilmUnusable
 from .dataset_types import FilmSpan
 
 PIECE_S = 60  # at most, where the film has key frames
-MOST_OFF = 0.25  # of the time between two pictures. A picture that is farther off may belong to either row
+MOST_OFF = 0.25  # of the time between two rows. A picture that is farther off may belong to either row
 PLAIN = {"movflags": "faststart", "fflags": "bitexact"}  # bitexact: two cuts have the same bytes
 # x264 gives the same bytes again only for the same number of threads.
 X264 = {"preset": "veryfast", "crf": "18", "bf": "0", "threads": "4"}

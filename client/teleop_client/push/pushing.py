@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from .dataset import Dataset, DatasetUnusable, Episode
+from .dataset import Dataset, Episode
 from .doctor import Finding, examine
 from .episode import EpisodeResult, EpisodeSender
 from .episode_key import session_keys
 from .recording_time import RecordingTime
-from .target import PushStopped, Target
+from .target import Target
 
 Progress = Callable[[str], None]
 COUNTS = ("frames_sent", "frames_known", "frames_refused", "films_sent", "films_known", "film_bytes")
@@ -34,6 +35,7 @@ class Summary:
     def add(self, episode: Episode, result: EpisodeResult) -> None:
         for name in COUNTS:
             self.totals[name] += getattr(result, name)
+        self.is_stopped |= result.is_stopped
         self.notes += [f"episode {episode.index}: {note}" for note in result.notes]
         if result.is_deleted:
             self.left_out.append(
@@ -75,18 +77,21 @@ def push(
     done: Collection[str] = (),
     progress: Progress = lambda text: None,
 ) -> Summary:
-    """Send the chosen episodes whose sessions are not in `done`. Raise DatasetUnusable if their keys cannot be made."""
+    """Send the chosen episodes whose sessions are not in `done`. Raise DatasetUnusable if nobody knows their time."""
     begin_s, summary = time.monotonic(), Summary(dataset.name, is_dry_run)
+    time_of_rows = RecordingTime.of(dataset, recorded_at_s)
     progress("reading rows")
     keys = {each.index: key for each, key in zip(dataset.episodes, session_keys(dataset), strict=True)}
     episodes = [each for each in chosen if keys[each.index] not in done]
     summary.episodes, summary.earlier = len(episodes), len(chosen) - len(episodes)
-    summary.left_out += [f"{feature}: {reason}" for feature, reason in dataset.left_out.items()]
+    summary.left_out += dataset.left_out.values()
     progress(f"checking {len(episodes)} episodes")
     broken = _report(examine(dataset, episodes), skip_broken, summary)
     if not summary.faults and not is_dry_run:
-        sender = EpisodeSender(target, dataset, RecordingTime.of(dataset, recorded_at_s), progress)
+        sender = EpisodeSender(target, dataset, time_of_rows)
         _send_all(sender, [each for each in episodes if each.index not in broken], keys, summary, progress)
+    if any(map(time_of_rows.is_guessed, episodes)) and (is_dry_run or summary.totals["frames_sent"]):
+        summary.notes.append(time_of_rows.guess)
     summary.seconds = time.monotonic() - begin_s
     return summary
 
@@ -109,15 +114,15 @@ def _send_all(
     progress: Progress,
 ) -> None:
     for number, episode in enumerate(episodes, 1):
-        progress(f"episode {episode.index} ({number} of {len(episodes)})")
+        head = f"episode {episode.index} ({number} of {len(episodes)})"
+        progress(head)
         if (session := keys[episode.index]) is None:
             summary.faults.append(f"episode {episode.index}: its rows cannot be read")
             continue
-        try:
-            summary.add(episode, sender.send(episode, session))
-        except PushStopped as error:
-            summary.faults.append(str(error))
-            summary.is_stopped = True
+        summary.add(episode, sender.send(episode, session, partial(_show, progress, head)))
+        if summary.is_stopped:
             return
-        except (DatasetUnusable, OSError) as error:
-            summary.faults.append(f"episode {episode.index}: {error}")
+
+
+def _show(progress: Progress, head: str, text: str) -> None:
+    progress(f"{head}: {text}")

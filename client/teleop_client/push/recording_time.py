@@ -37,6 +37,12 @@ class RecordingTime:
             )
         return found
 
+    @property
+    def guess(self) -> str:
+        """Return a sentence about the guess."""
+        date = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self.begin_us / 1e6))
+        return f"the time of row 0 is guessed from that of meta/info.json: {date}; --recorded-at sets it"
+
     def start_us(self, episode: Episode) -> int:
         """Return the unix time of the first row of an episode."""
         if (label_s := _label_s(episode)) is not None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 PATIENCE_S = 120.0  # for an answer of the server. The client reconnects by itself meanwhile
 AGAIN = "push again to go on where it stopped"
+NO_KEY = "no key was given: set TELEOP_KEY or --key-file"
 
 
 class PushStopped(Exception):

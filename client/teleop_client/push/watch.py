@@ -1,15 +1,14 @@
 """Watch a folder for datasets: push each one when it is complete, and its new episodes when it has grown."""
 
-import logging
 import os
+import signal
+import sys
 import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from .dataset import Dataset, DatasetUnfinished, DatasetUnusable, open_dataset
 from .pushing import Summary
-
-logger = logging.getLogger("teleop_client")
 
 LOOK_S = 10.0  # a dataset that has not changed since the last look may be complete
 RETRY_S = 60.0  # after the server was away, or the disk was full
@@ -37,15 +36,18 @@ class Receipts:
 
 
 class Watcher:
-    """Looks at a folder again and again."""
+    """Looks at a folder again and again. `show` gets sentences about datasets that cannot be pushed."""
 
-    def __init__(self, folder: Path, push: Push, receipts: Receipts) -> None:
-        self._folder, self._push, self._receipts = folder, push, receipts
+    def __init__(self, folder: Path, push: Push, receipts: Receipts, show: Callable[[str], None]) -> None:
+        self._folder, self._push, self._receipts, self._show = folder, push, receipts, show
         self._seen: dict[Path, Signature] = {}  # at the last look
         self._settled: dict[Path, Signature] = {}  # nothing to do until it changes
         self._reported: set[str] = set()
 
     def run(self) -> None:
+        """Look until a signal comes."""
+        # systemd sends SIGTERM. Without a handler the film that is being cut would stay in the temporary folder.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         while True:
             time.sleep(LOOK_S if self.look() else RETRY_S)
 
@@ -65,6 +67,7 @@ class Watcher:
         """Push a dataset if it is complete; return False to try it again."""
         try:
             summary = self._push(open_dataset(root), self._receipts.keys)
+            self._receipts.add(summary.complete)
         except DatasetUnfinished as error:
             self._report(f"{root} is not complete yet: {error}")
             return True
@@ -74,7 +77,6 @@ class Watcher:
             self._report(f"{root} cannot be pushed now: {error}")
             return False
         else:
-            self._receipts.add(summary.complete)
             if summary.is_stopped:
                 return False
         self._settled[root] = signature
@@ -83,7 +85,7 @@ class Watcher:
     def _report(self, text: str) -> None:
         if text not in self._reported:
             self._reported.add(text)
-            logger.warning("%s", text)
+            self._show(text)
 
 
 def find_datasets(folder: Path) -> Iterator[Path]:

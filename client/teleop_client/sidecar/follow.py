@@ -29,7 +29,7 @@ class Sidecar:
         self._session_id: str | None = None  # of the server of this run
         self._ending: set[asyncio.Task[bool]] = set()
         self._is_all_stored = True
-        self._told: str | None = None  # the last reason why there is no connection
+        self._warned: str | None = None  # the last reason why there is no connection
 
     async def follow(self) -> None:
         """Connect to lerobot whenever it runs; a run ends when its server does not answer any more."""
@@ -40,7 +40,7 @@ class Sidecar:
                 self._on_closed(error)
             except (OSError, InvalidHandshake, FoxgloveError) as error:
                 self._end_run()
-                self._tell(self._explain(error))
+                self._warn(self._explain(error))
             await asyncio.sleep(RETRY_S)
 
     async def finish(self) -> bool:
@@ -72,7 +72,7 @@ class Sidecar:
         """Return the run of this server: after a lost connection it may be the one before."""
         if "playbackControl" in server.capabilities:
             raise FoxgloveError("it plays a recorded dataset, and no robot runs; `teleop push` sends datasets")
-        self._told = None
+        self._warned = None
         if self._run is None or server.session_id is None or server.session_id != self._session_id:
             self._end_run()
             self._run, self._session_id = self._new_run(), server.session_id
@@ -83,7 +83,7 @@ class Sidecar:
         if error.sent and error.sent.code == CloseCode.MESSAGE_TOO_BIG and self._run:
             self._run.leave_out_pictures()
             limit = f"a message of more than {MAX_MESSAGE_BYTES >> 20} MiB"
-            self._tell(f"{self._address} sent {limit}: the rest of this run is recorded without pictures")
+            self._warn(f"{self._address} sent {limit}: the rest of this run is recorded without pictures")
 
     def _end_run(self) -> None:
         """End the session in the background: lerobot may start again meanwhile."""
@@ -97,10 +97,10 @@ class Sidecar:
         self._ending.discard(task)
         self._is_all_stored &= not task.cancelled() and task.result()
 
-    def _tell(self, text: str) -> None:
+    def _warn(self, text: str) -> None:
         """Log why there is no connection, once until there was one or the reason changes."""
-        if text != self._told:
-            self._told = text
+        if text != self._warned:
+            self._warned = text
             logger.warning("%s", text)
 
     def _explain(self, error: Exception) -> str:

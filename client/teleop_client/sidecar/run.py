@@ -52,7 +52,7 @@ class Run:
         self._tick_s = 0.0
         self._periods_s: list[float] = []  # of the first ticks
         self._pictures: dict[str, PictureTopic] = {}  # by topic
-        self._told: set[str] = set()  # the subjects of the warnings so far
+        self._warned: set[str] = set()  # the subjects of the warnings so far
 
     # The topics
 
@@ -169,8 +169,8 @@ class Run:
 
     def _warn(self, subject: str, text: str) -> None:
         """Log a warning once for each subject."""
-        if subject not in self._told:
-            self._told.add(subject)
+        if subject not in self._warned:
+            self._warned.add(subject)
             logger.warning("%s", text)
 
     # The session
