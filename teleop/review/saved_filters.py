@@ -91,10 +91,13 @@ def check_query(query: QueryDict) -> None:
     ),
     partial_update=extend_schema(
         summary="Change a saved filter",
+        description="Changes the name or the query.",
         responses={200: SavedFilterSerializer, 409: problem("There is another filter with this name.")},
         examples=[examples.SAVED_FILTER],
     ),
-    destroy=extend_schema(summary="Delete a saved filter", responses={204: None}),
+    destroy=extend_schema(
+        summary="Delete a saved filter", description="Deletes the filter permanently.", responses={204: None}
+    ),
 )
 class SavedFilterViewSet(
     mixins.ListModelMixin,

@@ -105,6 +105,7 @@ class ReviewMixin:
         "it permanently. A robot that resumes the session restores it.",
         request=None,
         responses={200: SessionDetailSerializer, 409: problem("The session is live.")},
+        examples=[examples.SESSION_DETAIL],
         filters=False,
     )
     @action(detail=True, methods=["post"], permission_classes=[MayDelete])
@@ -113,8 +114,10 @@ class ReviewMixin:
 
     @extend_schema(
         summary="Restore a session from the trash",
+        description="Shows the session in lists, facets, statistics and exports again.",
         request=None,
         responses={200: SessionDetailSerializer},
+        examples=[examples.SESSION_DETAIL],
         filters=False,
     )
     @action(detail=True, methods=["post"], permission_classes=[MayDelete])

@@ -238,7 +238,7 @@ def test_it_signs_the_time_and_the_body():
     assert len(key_of(secret)) == 32
 
 
-@pytest.mark.parametrize("secret", ["", "whsec_c2hvcnQ=", "whsec_no base64", new_secret().removeprefix("whsec_")])
+@pytest.mark.parametrize("secret", ["", "whsec_c2hvcnQ=", "whsec_no base64", "A" * 43 + "="])
 def test_it_refuses_a_weak_secret(secret):
     with pytest.raises(ValidationError, match="24 to 64 random bytes expected"):
         check_secret(secret)
