@@ -86,5 +86,5 @@ def test_pages_recover_from_a_redis_outage(two_workers: Server, channels: Redis,
         wait_until(lambda: fleet.next()["full"], what="the fleet is still read from the database")
         channels.start() if how == "kill" else channels.thaw()
         wait_until(lambda: page.next()["frames"], what="frames again")
-        wait_until(lambda: any(each["rate_hz"] for each in fleet.next()["robots"]), what="rates again")
+        wait_until(lambda: any(each["rate_hz"] for each in fleet.next()["live"]), what="rates again")
         robots.end()

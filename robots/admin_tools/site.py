@@ -54,6 +54,14 @@ class OfferedQueries:
         return queryset.none(), False
 
 
+class PlainTitle:
+    """Mixin that names a list by its objects: "Sessions". Django's title is "Select teleop session to change"."""
+
+    def changelist_view(self, request, extra_context=None):
+        title = str(self.opts.verbose_name_plural).removeprefix("teleop ")
+        return super().changelist_view(request, {"title": title[0].upper() + title[1:]} | (extra_context or {}))
+
+
 class LoginForm(AdminAuthenticationForm):
     error_messages = AuthenticationForm.error_messages  # the admin's speak of a staff account
 
@@ -85,7 +93,7 @@ class Site(AdminSite):
         """Register a subclass in place of `admin_class`, so that every ModelAdmin has the bounds and the audit log."""
         admin_class = admin_class or AuditedAdmin
         # AuditedAdmin comes after the class, so that the class may override its methods.
-        bases = tuple(dict.fromkeys((OfferedQueries, admin_class, AuditedAdmin)))
+        bases = tuple(dict.fromkeys((OfferedQueries, PlainTitle, admin_class, AuditedAdmin)))
         bounded = type(admin_class.__name__, bases, {"__module__": admin_class.__module__})
         super().register(model_or_iterable, bounded, **options)
 

@@ -215,3 +215,9 @@ def test_a_robot_with_sessions_is_not_deleted(staff_admin, arm):
 def test_a_robot_without_sessions_is_deleted(staff_admin, arm):
     staff_admin.post(f"{LIST}arm/delete/", {"post": "yes"})
     assert not Robot.objects.exists()
+
+
+@pytest.mark.parametrize(("path", "title"), [(LIST, "Robots"), ("/admin/teleop/teleopsession/", "Sessions")])
+def test_a_list_is_named_by_its_objects(staff_admin, path, title):
+    page = staff_admin.get(path).content.decode()
+    assert f"<h1>{title}</h1>" in page and "Select" not in page.partition("</h1>")[0]

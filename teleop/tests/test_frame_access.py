@@ -45,7 +45,8 @@ DATASETS = ("datasets/formats/", "datasets/verification/")
 # `.frames` of an object other than a session.
 OTHER_FRAMES = (*MESSAGES, *DATASETS, "loadtest/", "videos/film/")
 # The string "data" with a meaning other than the column.
-OTHER_STRINGS = ("loadtest/run/processes.py", *DATASETS)  # PostgreSQL's folder, and a dataset's
+# PostgreSQL's folder, a key of Standard Webhooks, and a dataset's folder.
+OTHER_STRINGS = ("loadtest/run/processes.py", "teleop/webhooks/events.py", *DATASETS)
 TABLE = re.compile(r"teleop_teleopframe\b")
 INSERT = re.compile(r"\s*(INSERT INTO|COPY) teleop_teleopframe\b")
 

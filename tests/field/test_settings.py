@@ -30,6 +30,7 @@ UNUSABLE = {
     "CSRF_TRUSTED_ORIGINS": ["robots.example.org", "https://a/path", "ftp://a", "*", "https://", "https://a b", ","],
     "CORS_ALLOWED_ORIGINS": ["robots.example.org", "https://*.example.org", "*", "https://a:port", "https://u@a"],
     "TRUSTED_PROXIES": ["nginx", "10.0.0.1/33", "10.1.2.3/8", "10.0.0", "*", "10.0.0.1:80", "::g", "10.0.0.1-10.0.0.9"],
+    "WEBHOOK_PRIVATE_NETWORKS": ["intranet", "10.0.0.1/33", "*"],
     "ROBOT_AUTH": ["keys", "none", "1"],
     "INGEST_WRITER": ["copy", "bulk"],
     "LOG_FORMAT": ["xml", "jsonl"],
