@@ -48,7 +48,7 @@ robots=$!
 cat <<EOF
 
     $url/          live fleet page: user admin, password $password
-    $url/admin/    sessions to replay and label
+    $url/review    sessions to replay and label
     $url/docs      the REST API
     $url/health
     ws://127.0.0.1:$port/ws/log/<robot_id>    address for robots, with any id

@@ -120,16 +120,16 @@ def pages(browser: Browser, server: Server, scheme: str, session_id: int) -> Ite
     page.goto("/")
     page.wait_for_timeout(18_000)  # full small graphs make a file over the bound
     yield "fleet", page
-    page.goto("/review")
-    page.locator(".session img").first.wait_for()
+    page.goto("/review?live=false")
+    page.locator(".session img:not([hidden])").first.wait_for()
     yield "review", page
     page.goto(f"/sessions/{session_id}/replay?t=14.2")
     page.locator(".replay[data-state=paused]").wait_for()
     yield "replay", page
     if scheme == "light":
         page.set_viewport_size(PHONE)
-        page.goto("/review")
-        page.locator(".session img").first.wait_for()
+        page.goto("/review?live=false")
+        page.locator(".session img:not([hidden])").first.wait_for()
         yield "review-phone", page
     context.close()
 
