@@ -1,5 +1,6 @@
 """Erase a person: manage.py erase_person."""
 
+import re
 from io import StringIO
 
 import pytest
@@ -71,7 +72,7 @@ def test_it_erases_the_account_and_the_name_only(session):
     session.refresh_from_db()
     assert session.marks == [MARK | {"by": name} for name in ("removed user", "bob")]
     assert session.labels["task"] == "Fold b" and session.meta_info["operator"] == "removed user"
-    assert "ada" not in everything().lower().replace("metadata", "")
+    assert not re.search(r"\bada\b", everything().lower())  # as a word: a random token may contain these letters
     assert [each.get_decoded()["_auth_user_id"] for each in Session.objects.all()] == [
         str(User.objects.get(username="bob").pk)
     ]
