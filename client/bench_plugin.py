@@ -6,6 +6,7 @@ process. The time of the arm's own methods is subtracted. With lerobot installed
 
 import argparse
 import asyncio
+import importlib
 import itertools
 import json
 import os
@@ -153,7 +154,7 @@ def make_robot(url: str, cameras: int | None) -> Any:
     sys.modules[BenchArmConfig.__module__].BenchArm = BenchArm  # where lerobot looks for it
     if cameras is None:
         return make_robot_from_config(BenchArmConfig())
-    import lerobot_robot_teleop  # noqa: F401 - registers bench_arm_stream
+    importlib.import_module("lerobot_robot_teleop")  # registers bench_arm_stream
     from lerobot_robot_teleop.config import StreamConfig
 
     streamed = RobotConfig.get_choice_class("bench_arm_stream")

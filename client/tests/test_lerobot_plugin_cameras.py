@@ -81,7 +81,7 @@ def test_it_says_how_many_pictures_were_dropped(run_of_lerobot, make_arm, server
     assert re.search(r"\d+ of 30 pictures of camera front were dropped: this computer encodes too slowly", caplog.text)
 
 
-def test_it_says_what_a_full_disk_has_cost(run_of_lerobot, make_arm, server, caplog, monkeypatch):
+def test_it_counts_the_pictures_and_frames_lost_to_a_full_disk(run_of_lerobot, make_arm, server, caplog, monkeypatch):
     monkeypatch.setattr(run_of_lerobot.clients, "END_S", 0.1)
     monkeypatch.setattr("teleop_client.system.free_bytes", lambda _: 1 << 20)
     server.kill_now()

@@ -118,7 +118,7 @@ def test_it_describes_the_arms_of_a_bimanual_robot(run_of_lerobot, make_bimanual
     assert len(start["calibration_sha256"]) == 64
 
 
-def test_it_leaves_out_what_a_robot_cannot_tell(run_of_lerobot, make_arm, server, caplog, monkeypatch):
+def test_it_leaves_out_facts_that_a_robot_does_not_have(run_of_lerobot, make_arm, server, caplog, monkeypatch):
     arm = make_arm(server)
     arm.calibration = {"gripper": "unknown"}
     run_of_lerobot.teleoperate(arm, Events().teleop, frames=1)

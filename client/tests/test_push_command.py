@@ -136,7 +136,7 @@ def test_it_needs_the_time_of_a_recording_whose_files_have_none(tmp_path, capsys
     dataset = shutil.copytree(V3_H264, tmp_path / "towels")
     os.utime(dataset / "meta/info.json", (0, 0))
     assert push(dataset) == 2
-    assert "meta/info.json is of 1970-01-01, so nobody knows when it was recorded; set --recorded-at" in (
+    assert "meta/info.json is of 1970-01-01, so the time of the recording is not known; set --recorded-at" in (
         capsys.readouterr().err
     )
 

@@ -1,7 +1,6 @@
 """Datasets are opened with what they have: episodes, films, names, labels, and what is left out."""
 
 import json
-import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -17,16 +16,6 @@ JOINTS = tuple(
     f"{name}.pos" for name in ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 )
 TOWEL, CUBE = ("Fold the towel",), ("Put the cube into the box",)
-
-
-@pytest.fixture
-def v3(tmp_path):
-    return shutil.copytree(V3_H264, tmp_path / "towels")
-
-
-@pytest.fixture
-def v21(tmp_path):
-    return shutil.copytree(V21_AV1, tmp_path / "towels")
 
 
 def labels(root):

@@ -26,16 +26,6 @@ from teleop_client.push.doctor import examine
 FRONT_1 = V21_FRONT.format(1)
 
 
-@pytest.fixture
-def v3(tmp_path):
-    return shutil.copytree(V3_H264, tmp_path / "towels")
-
-
-@pytest.fixture
-def v21(tmp_path):
-    return shutil.copytree(V21_AV1, tmp_path / "towels")
-
-
 def findings(root):
     dataset = open_dataset(root, allow_unfinished=True)
     return examine(dataset, dataset.episodes)

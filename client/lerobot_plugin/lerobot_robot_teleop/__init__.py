@@ -9,7 +9,8 @@ try:
 
     register_streamed_types()
 except Exception as error:
-    # lerobot logs the error, and then says only that the robot's type is an invalid choice.
+    # Of any class: whatever fails, the user must see it. lerobot logs the error, and then says only that the robot's
+    # type is an invalid choice.
     sys.stderr.write(
         f"lerobot_robot_teleop: the robot types with _stream are not available: {type(error).__name__}: {error}\n"
     )

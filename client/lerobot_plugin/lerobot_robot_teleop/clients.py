@@ -65,7 +65,7 @@ class Clients:
     @never_raises
     def _end(self, client: RobotClient, labels: dict[str, Any]) -> None:
         try:
-            with contextlib.suppress(TeleopError):  # the client has logged it, and keeps on disk what is not sent
+            with contextlib.suppress(TeleopError):  # the client has logged the error, and keeps unsent frames on disk
                 client.end(END_S, labels)
         finally:
             client.close()

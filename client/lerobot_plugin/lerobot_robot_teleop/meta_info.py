@@ -21,7 +21,7 @@ logger = logging.getLogger(__package__)
 
 
 def describe(robot: Robot, stream: StreamConfig) -> dict[str, Any]:
-    """Return the meta_info of a connected robot. What a robot cannot tell is left out."""
+    """Return the meta_info of a connected robot. Facts that a robot does not have are left out."""
     found: dict[str, Any] = {"task": stream.task or option("dataset.single_task"), "lerobot": lerobot.__version__}
     for key, tell in TOLD.items():
         try:

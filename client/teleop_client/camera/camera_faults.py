@@ -51,7 +51,7 @@ class Faults:
         self._judge("resized", True, now, text, {"before": list(before), "after": list(after)})
 
     def pause(self, now: float) -> None:
-        """Expect no pictures until now: what comes after it is judged anew."""
+        """Forgive missing pictures up to now, and begin to count from here."""
         if self._last_s is not None:
             self._last_s = self._changed_s = now
             self._since_s = None

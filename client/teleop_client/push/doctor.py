@@ -22,7 +22,7 @@ MOVED = 0.05  # of the largest range of a joint in the episode; a robot at rest 
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with an episode, or with the whole dataset if `episode` is None.
+    """A fault of an episode, or of the whole dataset if `episode` is None.
 
     `is_broken` tells that the episode cannot be sent as it is; other findings are for people to look at.
     """

@@ -32,8 +32,8 @@ from .recording_time import RecordingTime, offset_us
 from .rows import frames
 from .target import AGAIN, NO_KEY, PATIENCE_S, Pace, PushStopped, Target
 
-MAX_UNACKNOWLEDGED = 1000  # frames of at most 64 KiB in memory: the client holds 64 MiB, and drops what is more
-WAIT_SHOWN_S = 1.0  # before the user is told why a push waits
+MAX_UNACKNOWLEDGED = 1000  # frames of at most 64 KiB in memory: the client holds 64 MiB, and drops further frames
+WAIT_SHOWN_S = 1.0  # then the progress line gives the reason for the wait
 MAX_FAULTS = 20  # named one by one
 
 _STOPS = (HandshakeRefused, KeyRevoked, SessionTaken, TeleopTimeout, PushStopped)
@@ -42,7 +42,7 @@ _FAULTS = (FrameRefused, MessageRefused, AcknowledgedFramesLost)
 
 @dataclass
 class EpisodeResult:
-    """What became of an episode. `faults` are sentences about what is not on the server as it is in the dataset."""
+    """The result of one episode. Each of `faults` is a sentence about data that the server lacks or has otherwise."""
 
     session: str
     frames_sent: int = 0

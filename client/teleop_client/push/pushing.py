@@ -18,7 +18,7 @@ COUNTS = ("frames_sent", "frames_known", "frames_refused", "films_sent", "films_
 
 @dataclass
 class Summary:
-    """What was pushed, and what was not. `faults` are failures; `left_out` was chosen, by an option or by staff."""
+    """The result of a push. `faults` are failures; an option or staff chose to leave out the sessions in `left_out`."""
 
     name: str
     is_dry_run: bool = False
@@ -77,7 +77,7 @@ def push(
     done: Collection[str] = (),
     progress: Progress = lambda text: None,
 ) -> Summary:
-    """Send the chosen episodes whose sessions are not in `done`. Raise DatasetUnusable if nobody knows their time."""
+    """Send the chosen episodes whose sessions are not in `done`. Raise DatasetUnusable if their time is not known."""
     begin_s, summary = time.monotonic(), Summary(dataset.name, is_dry_run)
     time_of_rows = RecordingTime.of(dataset, recorded_at_s)
     progress("reading rows")

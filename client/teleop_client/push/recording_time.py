@@ -33,7 +33,7 @@ class RecordingTime:
         if unix_seconds(found.begin_us / 1e6) is None and any(map(found.is_guessed, dataset.episodes)):
             date = time.strftime("%Y-%m-%d", time.gmtime(modified_us / 1e6))
             raise DatasetUnusable(
-                f"meta/info.json is of {date}, so nobody knows when it was recorded; set --recorded-at"
+                f"meta/info.json is of {date}, so the time of the recording is not known; set --recorded-at"
             )
         return found
 

@@ -26,7 +26,7 @@ class Target:
 
 
 class Pace:
-    """Keep the rate of what is sent below a limit, if there is one."""
+    """Limit the rate at which frames are sent, if there is a limit."""
 
     def __init__(self, kbit_s: float | None) -> None:
         self._bytes_s = kbit_s and kbit_s * 125

@@ -52,7 +52,7 @@ class Watcher:
             time.sleep(LOOK_S if self.look() else RETRY_S)
 
     def look(self) -> bool:
-        """Push what is complete; return False to wait longer before the next look."""
+        """Push the complete datasets; return False to wait longer before the next look."""
         for root in find_datasets(self._folder):
             signature = signature_of(root)
             if signature == self._settled.get(root):

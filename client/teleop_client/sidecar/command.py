@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import importlib
 import logging
 import os
 import signal
@@ -63,7 +64,7 @@ async def _run(sidecar: Sidecar) -> bool:
     try:
         await following
     except asyncio.CancelledError:
-        logger.info("sending what is left; Ctrl-C leaves it on this computer for the next run")
+        logger.info("sending the rest of the recording; Ctrl-C keeps it on this computer for the next run")
     for number in (signal.SIGINT, signal.SIGTERM):  # a second Ctrl-C leaves at once; the spool keeps the rest
         with contextlib.suppress(NotImplementedError):
             loop.remove_signal_handler(number)
@@ -132,7 +133,7 @@ def _client_options(options: argparse.Namespace) -> dict[str, Any]:
 def _images() -> ImageReader | None:
     """Return the module that reads pictures, or None without PyAV or numpy."""
     try:
-        from ..camera import film_recorder  # noqa: F401 - it takes half a second, before the first frame
+        importlib.import_module("teleop_client.camera.film_recorder")  # half a second, before the first frame
         from . import images
     except ImportError as error:
         logger.warning("pictures are left out (%s): pip install 'teleop-client[camera]' numpy", error)

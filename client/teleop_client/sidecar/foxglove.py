@@ -148,11 +148,10 @@ def _server_info(message: dict[str, Any]) -> ServerInfo:
 
 
 def _channel(value: Any) -> Channel:
-    fields = value if isinstance(value, dict) else {}
-    channel = Channel(fields.get("id"), fields.get("topic"), fields.get("encoding"), fields.get("schemaName"))  # type: ignore[arg-type]
-    if not isinstance(channel.id, int) or not all(isinstance(each, str) for each in channel[1:]):
-        raise FoxgloveError(f"it advertised {str(value)[:80]}; id, topic, encoding and schemaName expected")
-    return channel
+    match value:
+        case {"id": int(number), "topic": str(topic), "encoding": str(encoding), "schemaName": str(schema)}:
+            return Channel(number, topic, encoding, schema)
+    raise FoxgloveError(f"it advertised {str(value)[:80]}; id, topic, encoding and schemaName expected")
 
 
 def _list(message: dict[str, Any], name: str) -> list[Any]:

@@ -120,7 +120,10 @@ class BiSOFollower(Robot):
         return self._of_both(lambda side: self._arm(side).get_observation())
 
     def send_action(self, action):
-        of = lambda side: {key.removeprefix(f"{side}_"): action[key] for key in action if key.startswith(side)}  # noqa: E731
+
+        def of(side):
+            return {key.removeprefix(f"{side}_"): action[key] for key in action if key.startswith(side)}
+
         return self._of_both(lambda side: self._arm(side).send_action(of(side)))
 
     def disconnect(self):
