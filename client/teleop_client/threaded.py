@@ -37,7 +37,8 @@ def _flush_at_exit() -> None:
                 client.flush(EXIT_FLUSH_S)
             if pending := client.stats.pending:
                 logger.warning("the program exits without `close`: %d frames were not acknowledged", pending)
-            client.close()
+            with contextlib.suppress(TeleopError):  # another thread is closing it
+                client.close()
 
 
 class RobotClient:
