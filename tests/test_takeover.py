@@ -15,6 +15,7 @@ from tests.worker_connections import connected_to, wire_at
 pytestmark = pytest.mark.once
 
 SESSION = "fold-the-towel-17"
+SLEEPING = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep')"
 SLOW = {"INGEST_FLUSH_INTERVAL_MS": "600"}  # 900 ms with two workers: frames wait in the worker meanwhile
 
 
@@ -71,6 +72,35 @@ def test_it_greets_soon_if_the_other_worker_is_stopped(server: Server):
             finally:
                 psutil.Process(first).resume()
         assert old.receive_until_close()[0] == 4409
+
+
+def test_it_greets_although_the_other_worker_was_stopped_in_a_transaction(
+    server: Server, database: tuple[Postgres, str]
+):
+    """A trigger delays the first heartbeat, so that the worker is stopped while it has locked its sessions."""
+    first, second = two_workers(server)
+    with wire_at(server, first, f"locks?session={SESSION}") as old:
+        old.send(frame(0))
+        old.receive_until_ack(0)
+        database[0].execute(
+            f"""CREATE SEQUENCE updates;
+            CREATE FUNCTION delay() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                IF NEW.id = {old.greeting["session_id"]} AND nextval('updates') = 1 THEN PERFORM pg_sleep(1); END IF;
+                RETURN NEW; END $$;
+            CREATE TRIGGER delays BEFORE UPDATE ON teleop_teleopsession FOR EACH ROW EXECUTE FUNCTION delay()"""
+        )
+        try:
+            with connected_to(server, second) as end:
+                wait_until(lambda: database[0].fetch_value(SLEEPING), what="a heartbeat")
+                psutil.Process(first).suspend()
+                try:
+                    with robot_socket(server, f"locks?session={SESSION}", None, sock=end, open_timeout=20) as new:
+                        assert new.greeting["next_frame_index"] == 1
+                finally:
+                    psutil.Process(first).resume()
+            assert old.receive_until_close()[0] == 4409
+        finally:
+            database[0].execute("DROP FUNCTION delay CASCADE; DROP SEQUENCE updates")
 
 
 def test_it_drops_frames_that_the_other_worker_cannot_store(server: Server, database: tuple[Postgres, str]):

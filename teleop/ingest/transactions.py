@@ -8,6 +8,7 @@ from django.db import DataError, IntegrityError, OperationalError, connection, c
 
 RECONNECT_AFTER_FAILURES = 3
 READ_ONLY = "25006"
+IDLE_TIMEOUT_MS = 5_000  # longer than a worker pauses between two statements, and shorter than a handshake waits
 # One session or robot may be at fault; the server itself is in order: constraint, locks, limits, privileges, raise.
 ISOLATABLE_CLASSES = ("22", "23", "40", "42", "44", "54", "55", "P0")
 
@@ -66,6 +67,8 @@ def is_connection_lost() -> bool:
 def bounded_transaction(lock_timeout_ms: int, statement_timeout_ms: int = 0, writes: bool = True) -> Iterator[None]:
     """Open a transaction that waits at most `lock_timeout_ms` for any lock; 0 is no limit for a statement.
 
+    PostgreSQL ends the transaction of a process that was stopped inside it: its locks would keep robots waiting.
+
     On SQLite, BEGIN takes the lock of the one writer, so without `writes` no transaction is opened there.
 
     The limits are set inside the transaction: a pooler in transaction mode gives each one to another server process,
@@ -77,8 +80,9 @@ def bounded_transaction(lock_timeout_ms: int, statement_timeout_ms: int = 0, wri
         if is_postgresql:
             with connection.cursor() as cursor:
                 cursor.execute(
-                    "SELECT set_config('lock_timeout', %s, true), set_config('statement_timeout', %s, true)",
-                    [str(lock_timeout_ms), str(statement_timeout_ms)],
+                    "SELECT set_config('lock_timeout', %s, true), set_config('statement_timeout', %s, true),"
+                    " set_config('idle_in_transaction_session_timeout', %s, true)",
+                    [str(lock_timeout_ms), str(statement_timeout_ms), str(IDLE_TIMEOUT_MS)],
                 )
         yield
     check_replicated()
