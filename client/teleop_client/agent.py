@@ -3,18 +3,25 @@
 import argparse
 import asyncio
 import logging
+import random
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from . import errors
+from .command_options import rate
 from .connection import Link
 from .drain import SET_ASIDE, Outcome, drain_leftovers, folders, is_in_use, spools
 from .encoding import ROBOT_ID
 from .keys import Keys
+from .reconnect import DEFAULT_DELAYS, Backoff
 from .spool.session_spool import Spool, default_folder
+
+FAILED = {Outcome.LEFT, Outcome.DISABLED, Outcome.UNUSABLE, Outcome.SET_ASIDE}
 
 
 class Found(NamedTuple):
@@ -57,20 +64,40 @@ def _look(folder: Path, state: str | None = None) -> Found:
     return Found(folder.parent.name, folder.name, state, frames, size, changed_s)
 
 
-async def drain_all(folder: Path, keys: Keys, url: str | None, ca_file: str | None) -> Counter[Outcome]:
-    """Send every spool that no process uses; return how many had which outcome."""
-    counts: Counter[Outcome] = Counter()
-    for robot in robots(folder):
+class Agent:
+    """Send the spools in a folder. The server of a robot that staff have disabled is asked every 10 minutes only."""
 
-        def link_to(found: str | None, robot_id: str = robot.name) -> Link:
-            server = url or found
-            if server is None:
-                raise ValueError("it names no server: use --url")
-            is_tls = server.startswith(("wss:", "https:"))
-            return Link(server, robot_id, keys.of(robot_id), ca_file=ca_file if is_tls else None)
+    def __init__(
+        self,
+        folder: Path,
+        keys: Keys,
+        url: str | None = None,
+        ca_file: str | None = None,
+        upload_kbit_s: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._folder, self._keys, self._url, self._ca_file = folder, keys, url, ca_file
+        self._uploads = {"kbit_s": upload_kbit_s}
+        self._clock, self._backoff = clock, Backoff(DEFAULT_DELAYS, random.Random())
+        self._ask_at: dict[str, float] = {}  # by disabled robot
 
-        counts.update(await drain_leftovers(robot, link_to))
-    return counts
+    async def drain(self) -> Counter[Outcome]:
+        """Send every spool that no process uses; return how many had which outcome."""
+        counts: Counter[Outcome] = Counter()
+        for robot in robots(self._folder):
+            if self._clock() >= self._ask_at.get(robot.name, 0.0):
+                outcomes = await drain_leftovers(robot, partial(self._link, robot.name), uploads=self._uploads)
+                if Outcome.DISABLED in outcomes:
+                    self._ask_at[robot.name] = self._clock() + self._backoff.disabled()
+                counts.update(outcomes)
+        return counts
+
+    def _link(self, robot_id: str, found: str | None) -> Link:
+        server = self._url or found
+        if server is None:
+            raise ValueError("it names no server: use --url")
+        is_tls = server.startswith(("wss:", "https:"))
+        return Link(server, robot_id, self._keys.of(robot_id), ca_file=self._ca_file if is_tls else None)
 
 
 def show(found: list[Found]) -> str:
@@ -98,6 +125,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--keys", type=Path, help="a file of mode 0600 with a line for each robot: its id and its key"
     )
     draining.add_argument("--ca-file", help="the company's own CA, in PEM format")
+    draining.add_argument("--upload-kbit-s", type=rate, metavar="N", help="upload films with at most so much")
     draining.add_argument("--every", type=float, metavar="S", help="look again every S seconds, and do not end")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -108,10 +136,11 @@ def main(arguments: list[str] | None = None) -> int:
         keys = Keys(options.keys)
     except (OSError, ValueError) as error:
         parser.error(str(error))
+    agent = Agent(options.spool_dir, keys, options.url, options.ca_file, options.upload_kbit_s)
     while True:
-        counts = asyncio.run(drain_all(options.spool_dir, keys, options.url, options.ca_file))
+        counts = asyncio.run(agent.drain())
         if options.every is None:
-            return 1 if counts[Outcome.LEFT] or counts[Outcome.UNUSABLE] or counts[Outcome.SET_ASIDE] else 0
+            return 1 if FAILED & counts.keys() else 0
         time.sleep(options.every)
 
 

@@ -18,7 +18,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from . import encoding
-from .camera.cameras import Cameras, is_available
+from .camera.cameras import FEW_FRAMES, Cameras, is_available
+from .command_options import LEAST_KBIT_S
 from .connection import Link, SessionConnection, in_thread
 from .drain import drain_leftovers
 from .errors import ClientClosed, SpoolUnusable, TeleopError, TeleopTimeout
@@ -102,11 +103,13 @@ class AsyncRobotClient:
             min_free_bytes=(min_free_bytes, 0, inf),
             max_held_frames=(max_held_frames, 1, inf),
             max_held_bytes=(max_held_bytes, 1, inf),
+            upload_kbit_s=(LEAST_KBIT_S if upload_kbit_s is None else upload_kbit_s, LEAST_KBIT_S, inf),
         )
         for name, callback in (("on_ack", on_ack), ("on_error", on_error)):
             if callback is not None and not callable(callback):
                 raise ValueError(f"{name} is {callback!r:.40}; a function or None expected")
         self.robot_id = robot_id
+        self.lingers = bool(linger_s)  # `send` leaves it to the event loop to look for frames, and wakes nothing
         self._link = Link(
             url,
             robot_id,
@@ -137,9 +140,12 @@ class AsyncRobotClient:
         self._is_closed = False
         self._past: Counter[str] = Counter()  # counts of the sessions that are complete
         self._finishing: dict[SessionConnection, asyncio.Task[None]] = {}
+        self._closing = asyncio.Lock()
         self._leftovers: asyncio.Task[None] | None = None
         self._has_leftovers = asyncio.Event()
         self._cameras: Cameras | None = None
+        # A drain's films wait while frames or films of this client's sessions do.
+        self._uploads: dict[str, Any] = {"kbit_s": upload_kbit_s, "may_upload": lambda: not self._is_behind}
         if cameras and self._spool_dir is not None and is_available():
             self._cameras = Cameras(self._link, self._reporter, lambda: self._connection, upload_kbit_s, strict)
         # A frame belongs to the session before a call of new_session, or to the one after it.
@@ -213,11 +219,15 @@ class AsyncRobotClient:
             while not self.protocol.greeted:  # noqa: ASYNC110 - of the current session, whichever it is then
                 await asyncio.sleep(LEFTOVERS_POLL_S)
             self._has_leftovers.clear()
-            options = self._options | {"reporter": Reporter(None, None)}
-            await drain_leftovers(robot_folder, lambda _: self._link, **options)
+            await drain_leftovers(robot_folder, lambda _: self._link, uploads=self._uploads, **self._options)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LEFTOVERS_INTERVAL_S):
                     await self._has_leftovers.wait()
+
+    @property
+    def _is_behind(self) -> bool:
+        films = self._cameras.counts()["films"]["waiting"] if self._cameras else 0
+        return bool(films) or self.protocol.pending >= FEW_FRAMES
 
     def send(
         self,
@@ -250,11 +260,12 @@ class AsyncRobotClient:
         """Do `send` for another thread; without `linger_s` it must then cause a call of `wake` in the event loop."""
         if self.is_running:
             with self._sending:
-                moment = self.protocol.moment()
+                protocol = self._connection.protocol
+                moment = protocol.moment()
                 if self._cameras:
                     observation = self._cameras.take_images(observation, timestamp, moment)
                     extra = self._cameras.take_images(extra, timestamp, moment) if extra else extra
-                return self.protocol.send(observation, action, timestamp, extra, frame_index, moment)
+                return protocol.send(observation, action, timestamp, extra, frame_index, moment)
         self.protocol.reject(self._why_not_running())
         return None
 
@@ -348,11 +359,6 @@ class AsyncRobotClient:
         return self.protocol.next_frame_index
 
     @property
-    def lingers(self) -> bool:
-        """Return whether `send` leaves it to the event loop to look for frames, and wakes nothing."""
-        return bool(self._link.linger_s)
-
-    @property
     def is_forked(self) -> bool:
         """Return whether this process was forked after `start`: it has a copy of the socket, but not of the thread."""
         return bool(self._process) and os.getpid() != self._process
@@ -408,18 +414,25 @@ class AsyncRobotClient:
         return self.protocol.frame_count or 0
 
     async def close(self) -> None:
-        """Close without ending the session. Frames that are not acknowledged stay in the spool, if there is one."""
+        """Close without ending the session. Frames that are not acknowledged stay in the spool, if there is one.
+
+        If another task is closing the client, wait for it.
+        """
         if self._process and not self.is_forked:
             self._is_closed = True
-            for task in filter(None, [self._leftovers, *self._finishing.values()]):
-                task.cancel()
-                await asyncio.wait([task])
-            if self._cameras:
-                await self._cameras.previews.close()
-                timeout_s = FILMS_S if self._cameras.is_server_there else 0.0
-                await in_thread(partial(self._cameras.finish, self._connection, timeout_s))
-                await in_thread(self._cameras.close)
-            await self._leave(self._connection)
+            async with self._closing:
+                await self._close()
+
+    async def _close(self) -> None:
+        for task in filter(None, [self._leftovers, *self._finishing.values()]):
+            task.cancel()
+            await asyncio.wait([task])
+        if self._cameras:
+            await self._cameras.previews.close()
+            timeout_s = FILMS_S if self._cameras.is_server_there else 0.0
+            await in_thread(partial(self._cameras.finish, self._connection, timeout_s))
+            await in_thread(self._cameras.close)
+        await self._leave(self._connection)
 
     async def _leave(self, connection: SessionConnection) -> None:
         await connection.close()

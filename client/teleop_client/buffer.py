@@ -2,6 +2,7 @@
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass
+from itertools import takewhile
 from threading import RLock
 
 from .clock import TimeBase
@@ -14,6 +15,7 @@ WIRE_OVERHEAD = 80
 NONE = 1 << 31
 # Of a spool's frames so many are also in memory, for the wire; the others are read again when their turn comes.
 MEMORY_FRAMES, MEMORY_BYTES = 6000, 8 << 20
+SMALL_BYTES = 16 << 10  # below the 32 KiB from which on websockets waits for the socket
 LOAD_BYTES = 64 << 10
 
 
@@ -92,6 +94,12 @@ class FrameBuffer:
     @property
     def in_flight(self) -> int:
         return len(self._in_flight)
+
+    @property
+    def is_small(self) -> bool:
+        """Return whether all frames together make a message of at most SMALL_BYTES."""
+        frames = len(self._unsent) + len(self._in_flight)
+        return self._cursor is None and self._bytes + frames * WIRE_OVERHEAD <= SMALL_BYTES
 
     @property
     def first_unsent(self) -> int:
@@ -223,11 +231,11 @@ class FrameBuffer:
 
     def pop_through(self, index: int) -> list[Frame]:
         """Remove and return the frames on the wire up to `index`."""
-        popped: list[Frame] = []
         with self._lock:
-            while self.first_in_flight <= index:
-                popped.append(self._in_flight.popitem(last=False)[1])
-            self._bytes -= sum(len(frame.data) for frame in popped)
+            popped = list(takewhile(lambda frame: frame.index <= index, self._in_flight.values()))
+            for frame in popped:
+                del self._in_flight[frame.index]
+                self._bytes -= len(frame.data)
         self._release()
         return popped
 

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.connection import broadcast
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Frame, Opcode
+from websockets.protocol import Event
 from websockets.typing import Subprotocol
 
 from . import network
@@ -20,7 +23,6 @@ logger = logging.getLogger("teleop_client")
 CLOSE_TIMEOUT_S = 2.0
 CHECK_INTERVAL_S = 1.0
 READ_BYTES = 16 << 10
-SMALL_BYTES = 8 << 10  # below the 32 KiB from which on websockets waits for the socket
 
 
 async def in_thread(function: Callable[[], None]) -> None:
@@ -29,6 +31,21 @@ async def in_thread(function: Callable[[], None]) -> None:
         await asyncio.to_thread(function)
     except RuntimeError:  # the interpreter exits, and starts no more threads
         function()
+
+
+class Socket(ClientConnection):
+    """A WebSocket that can pass text messages to a function as they arrive.
+
+    Each wakeup of a task costs the robot as much as a frame, and `recv` needs one for each ack.
+    """
+
+    on_text: Callable[[str], None] | None = None
+
+    def process_event(self, event: Event) -> None:
+        if self.on_text and isinstance(event, Frame) and event.opcode is Opcode.TEXT and event.fin:
+            self.on_text(str(event.data, "utf-8", "replace"))
+        else:
+            super().process_event(event)
 
 
 class Link:
@@ -56,6 +73,7 @@ class Link:
         self._options: dict[str, Any] = {
             "additional_headers": key_header(key),
             "subprotocols": [Subprotocol(SUBPROTOCOL)],
+            "create_connection": Socket,
             "open_timeout": connect_timeout_s,
             "ping_interval": ping_interval_s,
             "ping_timeout": ping_timeout_s,
@@ -63,7 +81,7 @@ class Link:
             **network.connect_options(url=url, ca_file=ca_file, ssl=ssl, proxy=proxy, compression=compression),
         }
 
-    def film_uploader(self, kbit_s: float | None, **options: Any) -> FilmUploader:
+    def film_uploader(self, kbit_s: float | None = None, **options: Any) -> FilmUploader:
         """Return an uploader of films to the same server. Raises ValueError for the rate."""
         ssl = self._options.get("ssl")
         return FilmUploader(self.url, self.robot_id, self._key, ssl=ssl, proxy=self.proxy, kbit_s=kbit_s, **options)
@@ -89,6 +107,7 @@ class SessionConnection:
         self._task: asyncio.Task[None] | None = None
         self._writable = asyncio.Event()
         self._progress = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name=f"teleop {self._link.robot_id}")
@@ -192,7 +211,9 @@ class SessionConnection:
             async with asyncio.timeout(self._link.connect_timeout_s):
                 self._receive(await connection.recv())
             self._writable.set()
-            async for message in connection:
+            if isinstance(connection, Socket):
+                connection.on_text = self._receive
+            async for message in connection:  # that have arrived before
                 self._receive(message)
         except TimeoutError:
             return CODE_NETWORK, f"no greeting within {self._link.connect_timeout_s} s"
@@ -207,25 +228,50 @@ class SessionConnection:
         self._progress.set()
 
     async def _write(self, connection: ClientConnection) -> None:
-        loop = asyncio.get_running_loop()
         try:
             while True:
                 self._writable.clear()
+                self._write_few(connection)
                 while (message := self.protocol.next_message()) is not None:
-                    # A small message into an empty buffer cannot wait, and a timeout costs as much as its frame.
-                    is_small = len(message) <= SMALL_BYTES and not connection.transport.get_write_buffer_size()
-                    async with asyncio.timeout(None if is_small else self._link.stall_s):
+                    async with asyncio.timeout(self._link.stall_s):
                         await connection.send(message, text=True)
                 if self.protocol.must_sync:
                     await in_thread(self.protocol.sync)
                     continue
                 self.protocol.report_waiting()
-                # `send` wakes no thread: this looks again after the linger time.
-                timer = loop.call_later(self._link.linger_s, self._writable.set) if self._link.linger_s else None
+                self._linger(connection)
                 await self._writable.wait()
-                if timer:
-                    timer.cancel()
+                self._stop_lingering()
         except TimeoutError:
             connection.transport.abort()
         except ConnectionClosed:
             pass  # _read has its code
+        finally:
+            self._stop_lingering()
+
+    def _write_few(self, connection: ClientConnection) -> bool:
+        """Write the frames that wait, if they are few; return whether nothing else is to be done now.
+
+        A small message into an empty buffer cannot wait. `send` costs as much as a frame for being ready to.
+        """
+        if connection.transport.get_write_buffer_size() or not self.protocol.next_is_small:
+            return False
+        if (message := self.protocol.next_message()) is not None:
+            broadcast([connection], message.decode())  # that of websockets 16.0 sends bytes as binary
+        return not self.protocol.must_sync
+
+    def _linger(self, connection: ClientConnection) -> None:
+        """Look for frames after the linger time, because `send` wakes no thread, and write them if they are few."""
+        if self._link.linger_s:
+            self._timer = asyncio.get_running_loop().call_later(self._link.linger_s, self._look, connection)
+
+    def _look(self, connection: ClientConnection) -> None:
+        if self._write_few(connection):
+            self.protocol.report_waiting()
+            self._linger(connection)
+        else:
+            self._writable.set()
+
+    def _stop_lingering(self) -> None:
+        if self._timer:
+            self._timer.cancel()

@@ -18,6 +18,7 @@ from .camera.film_file import FOLDER, has_waiting
 from .connection import Link, SessionConnection, in_thread
 from .encoding import SESSION
 from .protocol import ClientProtocol
+from .reporting import Reporter
 from .spool.session_spool import Spool
 
 logger = logging.getLogger("teleop_client")
@@ -36,6 +37,7 @@ class Outcome(Enum):
     EMPTY = "empty"  # it only remembers how far its session is
     IN_USE = "in use"  # by a client, or by another drain; or another connection has the session
     LEFT = "left"  # the server is not reachable, or refuses the key; a later drain may send it
+    DISABLED = "disabled"  # the server takes nothing of this robot; a drain may ask again after some minutes
     UNUSABLE = "unusable"  # of a newer version, or not this robot's; the log says why
     SET_ASIDE = "set aside"  # the server will never take it
 
@@ -69,7 +71,10 @@ def spools(robot_folder: Path) -> list[Path]:
 
 
 async def drain_leftovers(robot_folder: Path, link_to: Callable[[str | None], Link], **options: Any) -> list[Outcome]:
-    """Send all spools of one robot that no process uses; stop at the first that cannot be sent now."""
+    """Send all spools of one robot that no process uses; stop at the first that cannot be sent now.
+
+    The options are those of `drain`.
+    """
     outcomes: list[Outcome] = []
     for folder in spools(robot_folder):
         try:
@@ -77,15 +82,18 @@ async def drain_leftovers(robot_folder: Path, link_to: Callable[[str | None], Li
         except Exception:  # one spool must not stop the others
             logger.exception("spool %s", folder)
             outcomes.append(Outcome.UNUSABLE)
-        if outcomes[-1] is Outcome.LEFT:  # the server is not reachable, or refuses the robot's key
+        if outcomes[-1] in (Outcome.LEFT, Outcome.DISABLED):  # it would be the same with the next spool
             break
     return outcomes
 
 
-async def drain(folder: Path, link_to: Callable[[str | None], Link], **options: Any) -> Outcome:
-    """Send the frames, the events and the end in one spool, and delete it. It never takes a session from a client.
+async def drain(
+    folder: Path, link_to: Callable[[str | None], Link], uploads: dict[str, Any] | None = None, **options: Any
+) -> Outcome:
+    """Send the frames, the events, the end and the films in one spool, and delete it; take no session from a client.
 
-    `link_to` returns the link to the server whose URL the spool names; it may raise ValueError.
+    `link_to` returns the link to the server whose URL the spool names; it may raise ValueError. `uploads` are options
+    of FilmUploader, and `options` those of ClientProtocol.
     """
     if not (folder / "lock").exists():
         return Outcome.EMPTY
@@ -106,13 +114,14 @@ async def drain(folder: Path, link_to: Callable[[str | None], Link], **options: 
         logger.error("spool %s: %s", folder, error)
         spool.log.close()
         return Outcome.UNUSABLE
-    protocol = ClientProtocol(**options)
+    reporter = Reporter(None, None)  # of this spool alone: the log shows its counts
+    protocol = ClientProtocol(**options | {"reporter": reporter})
     protocol.attach(spool, is_drain=True)
     outcome = Outcome.LEFT
     try:
         outcome = Outcome.SENT if spool.is_empty else await _send(folder, link, protocol, spool)
-        if outcome is Outcome.SENT and has_waiting(films) and not await _upload(films, link, protocol, spool):
-            outcome = Outcome.LEFT
+        if outcome is Outcome.SENT and has_waiting(films):
+            outcome = await _upload(films, link, protocol, spool, reporter, uploads or {})
     finally:
         await in_thread(partial(protocol.leave, is_done=outcome is Outcome.SENT))
     stats = protocol.stats
@@ -136,18 +145,28 @@ async def _send(folder: Path, link: Link, protocol: ClientProtocol, spool: Spool
     return _outcome(protocol, spool)
 
 
-async def _upload(films: Path, link: Link, protocol: ClientProtocol, spool: Spool) -> bool:
-    """Upload the films of a dead process, until a client wants the spool; return whether none is left."""
-    uploader = link.film_uploader(None)
+async def _upload(
+    films: Path, link: Link, protocol: ClientProtocol, spool: Spool, reporter: Reporter, uploads: dict[str, Any]
+) -> Outcome:
+    """Upload the films of a dead process, until a client wants the spool."""
+    kinds = set()
+
+    def report(_: str, facts: dict[str, Any]) -> None:
+        kinds.add(facts["error"])
+        reporter.report(errors.FilmError(facts["text"]))
+
+    uploader = link.film_uploader(**uploads, report=report)
     work = asyncio.create_task(asyncio.to_thread(uploader.drain, films, films.parent.name, protocol.time_of))
     try:
         while not work.done() and not spool.is_wanted:
             await asyncio.wait([work], timeout=POLL_S)
         uploader.stop()
-        return not await work
+        if not await work:
+            return Outcome.SENT
+        return Outcome.DISABLED if "disabled" in kinds else Outcome.LEFT
     except ImportError:
         logger.error("%s: films need PyAV: install the extra `camera` of this package", films)
-        return False
+        return Outcome.LEFT
     finally:
         uploader.stop()
 
@@ -158,7 +177,7 @@ async def _run(connection: SessionConnection, spool: Spool) -> None:
     seen, last_s = None, time.monotonic()
     while time.monotonic() - last_s < IDLE_S and not spool.is_wanted:
         await connection.has_progress(POLL_S)
-        if protocol.done or protocol.is_drained:
+        if protocol.done or protocol.is_drained or protocol.is_disabled:
             return
         if seen != (seen := protocol.counts()):
             last_s = time.monotonic()
@@ -167,6 +186,8 @@ async def _run(connection: SessionConnection, spool: Spool) -> None:
 def _outcome(protocol: ClientProtocol, spool: Spool) -> Outcome:
     if protocol.is_drained or (protocol.frame_count is not None and not protocol.pending):
         return Outcome.SENT
+    if protocol.is_disabled:
+        return Outcome.DISABLED
     if isinstance(protocol.error, errors.SessionTaken):
         return Outcome.IN_USE
     if isinstance(protocol.error, errors.SessionDeleted):

@@ -5,11 +5,12 @@ import json
 import math
 import re
 from collections.abc import Iterable
-from types import NoneType
+from functools import lru_cache
+from operator import add
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from .values import MAX_NAMES, Cleaner
+from .values import MAX_NAMES, Cleaner, scalar
 
 MAX_MESSAGE_BYTES = 1 << 20
 MAX_FRAME_BYTES = 64 << 10
@@ -26,8 +27,6 @@ _YEAR_2000, _YEAR_2100 = 946684800.0, 4102444800.0
 _RESERVED = {"frame_index", "frames"}
 # LeRobot's keys, which stand for an observation or an action: `observation.state`.
 _FLAT = ("observation.", "action.")
-# The types of values that need no closer look, if the json module accepts them: it refuses NaN.
-_PLAIN = {float, bool, NoneType}
 # The parts of a frame, the types of each, and these in words.
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "observation": ((dict,), "dict"),
@@ -64,7 +63,8 @@ def key_header(key: str | None) -> dict[str, str] | None:
     return {"Authorization": f"Bearer {key}"} if key else None
 
 
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+# Cleaner bounds the levels, so a search for circles would be in vain.
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False).encode
 
 
 class EncodedFrame(NamedTuple):
@@ -100,15 +100,32 @@ def encode_frame(observation: Any, action: Any, timestamp: Any, extra: dict[str,
 
 
 def _encode_plain(parts: dict[str, Any]) -> bytes | None:
-    """Return the JSON of a frame that can be sent as it is, as almost all; None if a closer look is necessary."""
-    for part in parts.values():
-        if type(part) is not dict or len(part) > MAX_NAMES // 2 or not _PLAIN.issuperset(map(type, part.values())):
+    """Return the JSON of a frame that has only floats, as almost all; None if a closer look is necessary."""
+    texts = []
+    for name, part in parts.items():
+        if (text := _encode_floats(part)) is None:
             return None
-    try:
-        encoded = _encode(parts).encode()
-    except (TypeError, ValueError):  # a key is not text, a number is not finite
+        texts.append(f'"{name}":{text}')
+    encoded = f"{{{','.join(texts)}}}".encode()
+    return encoded if texts and len(encoded) <= MAX_FRAME_BYTES else None
+
+
+def _encode_floats(part: Any) -> str | None:
+    """Return the JSON of a dict of finite floats, of Python or numpy, in half the time of the json module."""
+    if type(part) is not dict or len(part) > MAX_NAMES // 2 or not {str}.issuperset(map(type, part)):
         return None
-    return encoded if parts and len(encoded) <= MAX_FRAME_BYTES and b"\\u0000" not in encoded else None
+    numbers = list(part.values())
+    if not {float}.issuperset(map(type, numbers)):
+        numbers = [value if type(value) is float else scalar(value) for value in numbers]
+    if None in numbers or not all(map(math.isfinite, numbers)) or (keys := _keys(tuple(part))) is None:
+        return None
+    return f"{{{','.join(map(add, keys, map(repr, numbers)))}}}"
+
+
+@lru_cache(maxsize=64)
+def _keys(names: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return names as the keys of a JSON object, with colons; None if one has characters that need a closer look."""
+    return tuple(f"{_encode(name)}:" for name in names) if all(map(str.isprintable, names)) else None
 
 
 def unix_seconds(value: Any) -> float | None:

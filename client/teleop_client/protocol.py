@@ -60,6 +60,7 @@ class ClientProtocol:
         self.frame_count: int | None = None
         self.error: errors.Fatal | None = None
         self.greeted = False
+        self.is_disabled = False  # by staff, and reported
         self.on_preview: Callable[[dict[str, Any]], None] | None = None  # of a client with cameras
         self.must_sync = False  # the spool, before frames are written: their times and indexes have just been settled
         self._buffer = FrameBuffer(max_held_frames, max_held_bytes)
@@ -83,7 +84,6 @@ class ClientProtocol:
         self._joints: dict[str, list[str]] = {}
         self._connections = 0
         self._dropping = False
-        self._is_disabled = False  # by staff, and reported
         self._last_stored = -1
         self._careful_through = -1
         self._batch_bytes = encoding.MAX_MESSAGE_BYTES - 64
@@ -275,9 +275,8 @@ class ClientProtocol:
         """Write down how far the server has the frames, and report a spool that takes no more; called every second."""
         if self._spool:
             if (problem := self._spool.log.problem) and problem != self._problem:
-                self._reporter.report(
-                    errors.SpoolUnusable(f"the spool {self._spool.folder} takes no frames: {problem}")
-                )
+                why = f"{problem}: {self._spool.log.bound}" if self._spool.log.is_full else problem
+                self._reporter.report(errors.SpoolUnusable(f"the spool {self._spool.folder} takes no frames: {why}"))
             self._problem = problem
             if (damaged := self._spool.log.damaged_segments) > self._damaged:
                 text = f"{damaged} segments of the spool {self._spool.folder} are damaged: frames in them may be lost"
@@ -354,7 +353,8 @@ class ClientProtocol:
 
     def moment(self) -> tuple[float, TimeBase]:
         """Return the present time, in seconds since a time base."""
-        return self._wall.since_s(), self._wall.base
+        base = self._wall.base
+        return self._wall.elapsed_s() - base.elapsed_s, base
 
     def time_of(self, since_s: float, base: dict[str, Any]) -> float | None:
         """Return the unix time of a moment of this session, or None as long as its time base is not fixed."""
@@ -364,12 +364,17 @@ class ClientProtocol:
         return None
 
     def has_room(self, film_bytes: int, share: float) -> bool:
-        """Return whether films, which have so many bytes, and frames use less than this share of the quota."""
+        """Return whether films, which have so many bytes, and frames use less than this share of the quota.
+
+        Raises OSError with the bound in numbers if the spool takes no frames either.
+        """
         if self._spool is None:
             return False
         log = self._spool.log
         log.other_bytes = film_bytes
-        return not log.is_full and log.used_bytes + film_bytes < share * log.quota_bytes
+        if log.is_full:
+            raise OSError(f"{log.problem}: {log.bound}")
+        return log.used_bytes + film_bytes < share * log.quota_bytes
 
     @property
     def next_frame_index(self) -> int:
@@ -408,6 +413,12 @@ class ClientProtocol:
         if message is not None:
             self._messages += 1
         return message
+
+    @property
+    def next_is_small(self) -> bool:
+        """Return whether the next message, if there is one, has frames only, and is small."""
+        is_control = not self._start_sent or self._end is not None or len(self._events) > len(self._events_sent)
+        return not is_control and self._buffer.is_small
 
     def _next_control(self) -> bytes | None:
         if not self._start_sent:
@@ -508,7 +519,7 @@ class ClientProtocol:
             self._first_greeting(next_frame_index, encoding.unix_seconds(message.get("time")))
         self._connections += 1
         self.greeted = True
-        self._is_disabled = False
+        self.is_disabled = False
         self._acknowledge(self._buffer.pop_stored(next_frame_index))
 
     def _first_greeting(self, next_frame_index: int, server_time_s: float | None) -> None:
@@ -577,7 +588,7 @@ class ClientProtocol:
         self._buffer.rewind()
         if code in reconnect.CODES_STOP and not self.done:
             error, text = reconnect.CODES_STOP[code]
-            self._stop(error(f"{text} ({code} {reason})"))
+            self._stop(error(f"{text} ({reconnect.in_words(code, reason)})"))
         if self.done:
             return None
         if code in reconnect.CODES_AT_FAULT:
@@ -587,7 +598,7 @@ class ClientProtocol:
             return self._backoff.staff()
         if code == reconnect.CODE_DISABLED:
             return self._wait_until_enabled()
-        return self._back_off(f"connection closed: {code} {reason}", is_local)
+        return self._back_off(f"connection closed: {reconnect.in_words(code, reason)}", is_local)
 
     def not_connected(self, why: str, is_local: bool) -> float | None:
         """Handle a connection that was not made, for this reason in words."""
@@ -618,8 +629,8 @@ class ClientProtocol:
 
     def _wait_until_enabled(self) -> float:
         """Report once that staff disabled the robot; return the long delay. The frames stay in the spool."""
-        if not self._is_disabled:
-            self._is_disabled = True
+        if not self.is_disabled:
+            self.is_disabled = True
             text = "staff have disabled this robot on the server; the client keeps its frames and asks every 10 minutes"
             self._reporter.report(errors.RobotDisabled(text))
         return self._backoff.disabled()
@@ -632,7 +643,8 @@ class ClientProtocol:
             self._refuse(self._buffer.pop_through(self._careful_through), f"closed_{code}", reason)
             return
         self._careful_through = max(self._careful_through, self._buffer.last_in_flight)
-        self._reporter.report(errors.MessageRefused(f"connection closed for an unusable message: {code} {reason}"))
+        why = reconnect.in_words(code, reason)
+        self._reporter.report(errors.MessageRefused(f"connection closed for an unusable message: {why}"))
 
     def _back_off(self, why: str, is_local: bool = False) -> float:
         self._reporter.last_error = why

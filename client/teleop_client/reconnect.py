@@ -44,6 +44,11 @@ class Delays:
 DEFAULT_DELAYS = Delays()
 
 
+def in_words(code: int, reason: str) -> str:
+    """Return a close code with its reason, which may be empty."""
+    return f"{code} {reason}".rstrip()
+
+
 def is_disabled(status: int, body: bytes | bytearray | None) -> bool:
     """Return whether a refused handshake says that staff have disabled the robot."""
     return status == 403 and _answer(body).get("code") == REFUSAL_DISABLED

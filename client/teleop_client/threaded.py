@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 WAIT_S = 0.2
 EXIT_FLUSH_S = 2.0
+OWN_THREAD = "this call waits for the client's thread, so a callback in that thread cannot make it"
 
 
 logger = logging.getLogger("teleop_client")
@@ -37,8 +38,7 @@ def _flush_at_exit() -> None:
                 client.flush(EXIT_FLUSH_S)
             if pending := client.stats.pending:
                 logger.warning("the program exits without `close`: %d frames were not acknowledged", pending)
-            with contextlib.suppress(TeleopError):  # another thread is closing it
-                client.close()
+            client.close()
 
 
 class RobotClient:
@@ -50,6 +50,7 @@ class RobotClient:
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._client = AsyncRobotClient(*args, **kwargs)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._closing = threading.RLock()  # a signal handler may call `close` during `close`
         self.robot_id = self._client.robot_id
 
     def start(self) -> Self:
@@ -124,8 +125,18 @@ class RobotClient:
         return frame_count
 
     def close(self) -> None:
+        """Close without ending the session. If another thread is closing the client, wait for it."""
+        if self._running_loop() and self._is_own_thread():
+            raise ClientClosed(OWN_THREAD)
+        if self._running_loop():  # a forked process may have a copy of the lock that is never released
+            with self._closing:
+                self._close()
+
+    def _close(self) -> None:
+        if self._running_loop():
+            with contextlib.suppress(ClientClosed):  # a signal handler has closed it meanwhile
+                self._call(self._client.close())
         if loop := self._running_loop():
-            self._call(self._client.close())
             _running.discard(self)
             loop.call_soon_threadsafe(loop.stop)
             self._thread.join()
@@ -149,6 +160,9 @@ class RobotClient:
         is_running = self._loop is not None and not self._loop.is_closed() and not self._client.is_forked
         return self._loop if is_running else None
 
+    def _is_own_thread(self) -> bool:
+        return threading.current_thread() is self._thread
+
     def _call_soon(self, function: Callable[..., object], *args: Any) -> None:
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # another thread has closed the client since
@@ -156,11 +170,9 @@ class RobotClient:
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         if loop := self._running_loop():
-            if threading.current_thread() is self._thread:
+            if self._is_own_thread():
                 work.close()
-                raise ClientClosed(
-                    "this call waits for the client's thread, so a callback in that thread cannot make it"
-                )
+                raise ClientClosed(OWN_THREAD)
             future = asyncio.run_coroutine_threadsafe(work, loop)
             while True:  # on Windows, Ctrl-C cannot interrupt a wait without a timeout
                 with contextlib.suppress(FutureTimeout):

@@ -80,7 +80,7 @@ def _format(value: Any) -> _Decimals | None:
     return _FORMATS.get(name.removeprefix("torch."))
 
 
-def _scalar(value: Any) -> float | None:
+def scalar(value: Any) -> float | None:
     """Return a finite scalar of numpy as a float, or None for any other value."""
     try:
         decimals = _FORMATS.get(type(value).__name__)
@@ -133,7 +133,7 @@ class Cleaner:
                 self.note(key or "frame", "names", "has too many keys for a frame")
                 break
             # Almost all values of a robot are such: these lines are the cost of a clean frame.
-            number = value if type(value) is float else _scalar(value)
+            number = value if type(value) is float else scalar(value)
             if number is not None and isfinite(number) and type(name) is str and name.isprintable():
                 cleaned[name] = number
                 self._names -= 1
@@ -217,7 +217,7 @@ class Cleaner:
         self._take_elements(len(elements))
         numbers: list[Any] = elements
         if not {float}.issuperset(map(type, elements)):
-            numbers = [item if type(item) is float else _scalar(item) for item in elements]
+            numbers = [item if type(item) is float else scalar(item) for item in elements]
         if None not in numbers and all(map(isfinite, numbers)):
             return numbers
         return [self._element(element, key, f"{place}[{at}]", level + 1) for at, element in enumerate(elements)]

@@ -30,6 +30,7 @@ class FakeServer:
         self.time: float | None = None  # of the greeting
         self.port = 0
         self.status: int | None = None  # the HTTP status with which to answer the handshake
+        self.body = ""  # of that answer
         self.greet = True
         self.ack = True
         self.end = True
@@ -90,7 +91,7 @@ class FakeServer:
     def _door(self, connection: ServerConnection, request: Any) -> Any:
         self.headers.append(dict(request.headers.raw_items()))
         self.paths.append(request.path)
-        return connection.respond(HTTPStatus(self.status), "") if self.status else None
+        return connection.respond(HTTPStatus(self.status), self.body) if self.status else None
 
     async def _robot(self, connection: ServerConnection) -> None:
         if connection.request and "/ws/preview/" in connection.request.path:

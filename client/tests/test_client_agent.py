@@ -164,6 +164,21 @@ async def test_a_key_that_is_revoked_during_a_drain_leaves_the_rest(spool_dir):
     assert [found.frames for found in agent.found_spools(spool_dir)] == [3]
 
 
+@on_loop
+async def test_it_asks_the_server_of_a_disabled_robot_every_ten_minutes_only(spool_dir):
+    now = 0.0
+    await offline(3)
+    async with FakeServer() as server:
+        server.status, server.body = 403, '{"detail":"robot robot_A is disabled","code":"robot_disabled"}'
+        draining = agent.Agent(spool_dir, agent.Keys(None), server.url, clock=lambda: now)
+        assert await draining.drain() == {Outcome.DISABLED: 1}
+        now = 599.0
+        assert await draining.drain() == {}
+        assert len(server.headers) == 1
+        server.status, now = None, 661.0
+        assert await draining.drain() == {Outcome.SENT: 1}
+
+
 def test_it_refuses_a_key_file_that_others_may_read(key_file):
     key_file.chmod(0o640)
     with pytest.raises(ValueError, match="has the mode 0640; 0600 expected"):

@@ -55,8 +55,17 @@ def test_it_writes_a_frame_in_the_order_of_its_joints():
 
 
 def test_it_writes_the_same_bytes_with_and_without_a_closer_look():
-    observation = {"b.pos": 1.5, "a.pos": 1e-7, "ok": True, "none": None, 7: 0.1}
-    assert encoded(observation).data == encoded(observation, note="").data.replace(b',"note":""', b"")
+    numpy = pytest.importorskip("numpy")
+    observation = {"b.pos": 1.5, "a.pos": 1e-7, 'a "key" \\ é': -0.0, "": 1e22, "least": 5e-324}
+    action = observation | {"a.pos": numpy.float32(27.392338), "b.pos": numpy.float64(0.1)}
+    found, looked = encoded(observation, action), encoded(observation, action, note="")
+    assert found.data == looked.data.replace(b',"note":""', b"")
+    assert found.joints == looked.joints
+
+
+@pytest.mark.parametrize("value", [True, None, 7])
+def test_it_writes_a_value_that_is_no_float_in_place(value):
+    assert frame({"a": 0.5, "ok": value, "b": 0.5})["observation"] == {"a": 0.5, "ok": value, "b": 0.5}
 
 
 @pytest.mark.parametrize(

@@ -201,6 +201,12 @@ def test_it_retries_if_the_server_is_not_ready(status):
     assert core.error is None
 
 
+@pytest.mark.parametrize(("reason", "said"), [("", "(4409)"), ("robot taken", "(4409 robot taken)")])
+def test_it_names_the_close_code_and_the_reason_if_there_is_one(core, reason, said):
+    core.closed(4409, reason)
+    assert str(core.error) == f"another connection took the session {said}"
+
+
 DISABLED = b'{"detail":"robot arm is disabled","code":"robot_disabled"}'
 
 

@@ -16,6 +16,7 @@ from teleop_client import (
     SessionTaken,
     TeleopTimeout,
 )
+from teleop_client.drain import is_in_use
 
 SOON = Delays(first=0.01, most=0.05, slow=0.02, staff=0.02)
 SESSION = "session-of-the-tests"
@@ -220,7 +221,7 @@ async def test_it_reconnects_if_the_server_is_unresponsive(deaf, frames):
         for _ in range(frames):
             client.send({"s": "x" * 60000})
         await client.flush(10)
-        assert client.stats.reconnects == 1
+        assert client.stats.reconnects >= 1  # more if this process is too busy to answer a ping within 0.2 s
 
 
 @on_loop
@@ -235,6 +236,31 @@ async def test_close_does_not_wait_for_an_unresponsive_server(deaf):
         deaf.read_on()
         await until(lambda: not deaf.connections)
         assert len(stored(deaf)) < 200
+
+
+@on_loop
+async def test_a_second_close_waits_for_the_first(connect, spool_dir, monkeypatch):
+    entered, may_leave, leave = [], threading.Event(), AsyncRobotClient._leave
+
+    async def slow_leave(client, connection):
+        entered.append(connection)
+        await asyncio.to_thread(may_leave.wait)
+        await leave(client, connection)
+
+    monkeypatch.setattr(AsyncRobotClient, "_leave", slow_leave)
+    async with FakeServer() as server:
+        client = connect(server)
+        client.start()
+        first = asyncio.create_task(client.close())
+        await until(lambda: entered)
+        second = asyncio.create_task(client.close())
+        order = []
+        second.add_done_callback(lambda _: order.append(is_in_use(spool_dir / "robot_A" / SESSION)))
+        await asyncio.sleep(0)
+        may_leave.set()
+        await asyncio.gather(first, second)
+        assert order == [False]
+        await client.close()
 
 
 @on_loop

@@ -37,7 +37,7 @@ def offline(count, **options):
 
 
 def drain(spool_dir, url=None, keys=None):
-    return agent.drain_all(spool_dir, agent.Keys(keys), url, None)
+    return agent.Agent(spool_dir, agent.Keys(keys), url).drain()
 
 
 def events(server, kind):
@@ -102,6 +102,17 @@ async def test_a_client_sends_what_another_session_of_the_robot_has_left(spool_d
     async with FakeServer() as server, client(server.url):
         await until(lambda: list(server.sessions.get("the-session-before", ())) == [0, 1, 2])
         await until(lambda: not (spool_dir / "robot_A" / "the-session-before").exists())
+
+
+@on_loop
+async def test_the_log_has_the_frames_of_each_session_that_was_left(spool_dir, caplog):
+    caplog.set_level("INFO", "teleop_client")
+    await offline(3, session="the-first-session")
+    await offline(2, session="the-second-session")
+    async with FakeServer() as server, client(server.url):
+        await until(lambda: caplog.text.count("frames sent") == 2)
+    assert "the-first-session: sent; 3 frames sent" in caplog.text
+    assert "the-second-session: sent; 2 frames sent" in caplog.text
 
 
 @on_loop
@@ -445,6 +456,7 @@ async def test_a_spool_that_cannot_be_used_does_not_stop_the_others(spool_dir):
         ("max_spool_bytes", 0),
         ("max_held_frames", 0),
         ("min_free_bytes", -1),
+        ("upload_kbit_s", 8),
         ("fps", 29.97),
         ("meta_info", [1]),
         ("session", ""),

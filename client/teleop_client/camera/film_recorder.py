@@ -21,8 +21,8 @@ Report = Callable[[str, dict[str, Any]], None]
 class Recording:
     """The films of one camera in one session.
 
-    `moment` returns the present time: seconds since a TimeBase, and this base. While `room` returns False no film is
-    begun.
+    `moment` returns the present time: seconds since a TimeBase, and this base. While `room` returns False or raises
+    OSError no film is begun.
     """
 
     def __init__(self, folder: Path, moment: Callable[[], tuple[float, Any]], room: Callable[[], bool]) -> None:
@@ -163,8 +163,7 @@ class Recorder:
         """Begin a film with this picture; return None if that is not possible now."""
         if now < self._retry_at:
             return None
-        if not picture.recording.room():
-            self._failed("room", "the spool has reached its quota, and takes no films")
+        if not self._has_room(picture.recording):
             return None
         self._begun_at = now
         about = {"camera": self._name, "start": _start(picture)}
@@ -181,6 +180,16 @@ class Recorder:
             except OSError as error:
                 self._failed("disk", error)
                 return None
+
+    def _has_room(self, recording: Recording) -> bool:
+        """Return whether the spool takes films; if not, report the reason."""
+        try:
+            if recording.room():
+                return True
+            self._failed("room", "the spool has reached its quota, and takes no films")
+        except OSError as error:
+            self._failed("room", error)
+        return False
 
     def _failed(self, kind: str, error: object) -> None:
         """Report an error, and try again later; in place of an encoder of the hardware use libx264 at once."""

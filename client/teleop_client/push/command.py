@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..command_options import rate
 from ..connection import Link
 from ..encoding import unix_seconds
 from ..keys import read_key
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 COMPLETE, INCOMPLETE, USAGE, INTERRUPTED = 0, 1, 2, 130
 PROGRESS_INTERVAL_S = 0.2
-LEAST_KBIT_S = 16
 RECEIPTS = ".pushed"  # a name that no robot has: the folder has one of each robot
 EPILOG = """TELEOP_KEY is the robot's key, if there is no --key-file. Exit codes: 0, all chosen episodes are on the
 server, except those that an option or staff have left out; 1, something is missing, and stderr says what; 2, the
@@ -71,16 +71,6 @@ def moment(text: str) -> float:
     if seconds is None:
         raise argparse.ArgumentTypeError(f"{text!r}; a time such as 2026-05-17T14:00:00+02:00 expected")
     return seconds
-
-
-def rate(text: str) -> float:
-    try:
-        kbit_s = float(text)
-    except ValueError:
-        kbit_s = 0.0
-    if not kbit_s >= LEAST_KBIT_S:
-        raise argparse.ArgumentTypeError(f"{text!r}; a number of at least {LEAST_KBIT_S} expected")
-    return kbit_s
 
 
 def run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:

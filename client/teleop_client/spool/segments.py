@@ -93,6 +93,7 @@ class SegmentLog:
         """
         self.problem: str | None = None  # why appends fail now, in words
         self.is_full = False  # the quota or min_free_bytes is reached
+        self.bound = ""  # the one that is nearer, in numbers
         self.other_bytes = 0  # of other files of the owner, which count towards the quota
         self.interval_s = sync_interval_s
         self._checkpoint = checkpoint
@@ -340,12 +341,18 @@ class SegmentLog:
 
     def _update_room(self) -> None:
         try:
-            free = system.free_bytes(self._folder.path) - self._min_free_bytes
+            free_bytes = system.free_bytes(self._folder.path)
         except OSError:
-            free = self.quota_bytes  # a write will find out
+            free_bytes = self.quota_bytes + self._min_free_bytes  # a write will find out
         with self._lock:
-            allowed = self.quota_bytes - self.used_bytes - self.other_bytes
-            self._full = "the spool has reached its quota" if allowed <= free else "the disk is almost full"
+            used_bytes, free = self.used_bytes + self.other_bytes, free_bytes - self._min_free_bytes
+            allowed = self.quota_bytes - used_bytes
+            if allowed <= free:
+                self._full = "the spool has reached its quota"
+                self.bound = f"it has {used_bytes:,} bytes, and max_spool_bytes is {self.quota_bytes:,}"
+            else:
+                self._full = "the disk is almost full"
+                self.bound = f"{free_bytes:,} bytes are free, and min_free_bytes is {self._min_free_bytes:,}"
             room = min(free, allowed)
             if room < (min(ROOM_TO_GO_ON, self.quota_bytes // 4) if self.is_full else 1):
                 self._room, self.is_full, self.problem = 0, True, self._full
