@@ -247,10 +247,17 @@ LOGGING = {
             "timestamp": True,
         },
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["request_id"]}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": LOG_FORMAT,
+            "filters": ["refused_request", "request_id"],
+        }
+    },
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "filters": {
         "rate": {"()": "teleop.monitoring.logs.RateLimit", "most": 10, "seconds": 10},
+        "refused_request": {"()": "teleop.monitoring.logs.RefusedRequest"},
         "request_id": {"()": "teleop.monitoring.logs.RequestId"},
     },
     "loggers": {

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from django.apps import apps
 from django.db import connections, models, transaction
-from django.db.models import Count, Exists, ExpressionWrapper, F, Max, Min, OuterRef, Q, Subquery
+from django.db.models import Count, Exists, Func, Max, Min, OuterRef, Q, Subquery
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce, Now
 
@@ -18,12 +18,28 @@ from teleop.label_columns import MAX_LABEL
 DELETE_BATCH = 5_000
 MAX_DURATIONS = 500
 REMEMBERED = timedelta(days=366)  # deleted sessions, for robots that come back with their data
+
+
+class Elapsed(Func):
+    """The time between two columns, to the microsecond.
+
+    SQLite computes it by itself: Django's difference would call a Python function for each row, which took 0.6 s for
+    100,000 sessions in place of 0.2. A text has no fraction if that is 0.
+    """
+
+    arity, arg_joiner, template = 2, " - ", "(%(expressions)s)"
+    output_field = models.DurationField()
+    seconds = "CAST(round((julianday(substr({0}, 1, 19)) - julianday(substr({1}, 1, 19))) * 86400) AS integer)"
+    fraction = "CAST(substr(substr({0}, 21) || '000000', 1, 6) AS integer)"
+
+    def as_sqlite(self, compiler, connection):
+        end, start = (compiler.compile(column)[0] for column in self.get_source_expressions())
+        end_us, start_us = map(self.fraction.format, (end, start))
+        return f"({self.seconds.format(end, start)} * 1000000 + {end_us} - {start_us})", []
+
+
 # TeleopSession.duration_s as an expression of ended sessions.
-DURATION = Coalesce(
-    "steady_duration",
-    ExpressionWrapper(F("end_time") - F("start_time"), models.DurationField()),
-    output_field=models.DurationField(),
-)
+DURATION = Coalesce("steady_duration", Elapsed("end_time", "start_time"), output_field=models.DurationField())
 # The orders of lists of sessions; a live session has no duration, and comes after all others.
 LENGTH = Coalesce(DURATION, timedelta(), output_field=models.DurationField())
 ORDERS = {

@@ -4,11 +4,12 @@ from math import isfinite
 from django.conf import settings
 from django.core.validators import RegexValidator
 from rest_framework import serializers
-from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.exceptions import APIException, PermissionDenied, ValidationError
 
 from robots.api.exceptions import Conflict, TooLarge
 from robots.api.fields import StrictCharField, StrictFields
-from robots.models import ROBOT_ID
+from robots.models import ROBOT_ID, Robot
+from robots.querysets import RobotDisabled
 from teleop.frames.parameters import WholeField
 from teleop.models import DeletedSession, TeleopSession
 from teleop.protocol import MAX_TIMESTAMP, MIN_TIMESTAMP, SESSION_KEY
@@ -169,8 +170,15 @@ def session_with_key(robot_id: str, key: str) -> TeleopSession:
     raise SessionUnknown(robot_id, key)
 
 
+def check_enabled(robot_id: str) -> None:
+    """Raise PermissionDenied if the robot is disabled now; a long upload may have begun before."""
+    if Robot.objects.filter(pk=robot_id, disabled=True).exists():
+        refusal = RobotDisabled(robot_id)
+        raise PermissionDenied({"detail": refusal.detail, "code": refusal.code})
+
+
 class UploadSerializer(StrictFields, serializers.Serializer):
-    """A chunk of one camera's video."""
+    """A chunk of one camera's video. `is_person` of the context: a person may upload for a disabled robot."""
 
     session = WholeField(1, MAX_ID, help_text="The session's id. It or session_key is required.")
     session_key = StrictCharField(
@@ -235,10 +243,13 @@ class UploadSerializer(StrictFields, serializers.Serializer):
         key, robot_id = attrs.pop("session_key", None), attrs.pop("robot", None)
         if (key is None) == ("session" not in attrs):
             raise ValidationError({"session": ["session or session_key is required, and only one of them"]})
-        if key is not None:
-            attrs["session"] = session_with_key(self._robot_of_key(robot_id), key)
-        elif robot_id is not None:
+        if key is None and robot_id is not None:
             raise ValidationError({"robot": [f"robot is {robot_id}; session_key, in place of session, expected"]})
+        owner = attrs["session"].robot_id if key is None else self._robot_of_key(robot_id)
+        if not self.context["is_person"]:
+            check_enabled(owner)
+        if key is not None:
+            attrs["session"] = session_with_key(owner, key)
         return attrs
 
     def _robot_of_key(self, robot_id: str | None) -> str:

@@ -52,7 +52,8 @@ def responses(*media_types: str) -> dict:
         description="Stores a chunk of one camera's video, unchanged. When the response arrives, the file is on the "
         "server's disk. If the same chunk is already stored, the response is 200, so a client may repeat an upload. "
         "A robot's key may upload to the robot's own sessions. A robot may name its session by `session_key`, and a "
-        "person by `robot` and `session_key`: then the answer to an unknown key is 409, to a deleted session 410.",
+        "person by `robot` and `session_key`: then the answer to an unknown key is 409, to a deleted session 410. A "
+        "disabled robot gets 403 with the code `robot_disabled`, also without a key (ROBOT_AUTH=open).",
         request={"multipart/form-data": UploadSerializer},
         responses={
             201: UploadedVideoSerializer,
@@ -85,7 +86,8 @@ class VideoViewSet(AuditedDestroyMixin, mixins.ListModelMixin, mixins.RetrieveMo
     def create(self, request):
         check_room(int(request.META.get("CONTENT_LENGTH") or 0))  # the server has refused a body that is too large
         robot = request.auth if isinstance(request.auth, Robot) else None
-        upload = UploadSerializer(data=request.data, context={"robot": robot})
+        context = {"robot": robot, "is_person": request.user.is_authenticated}
+        upload = UploadSerializer(data=request.data, context=context)
         upload.is_valid(raise_exception=True)
         chunk, file = upload.chunk(), upload.validated_data["file"]
         self.check_object_permissions(request, chunk.session)

@@ -99,7 +99,7 @@ class SessionColumns(admin.ModelAdmin):
 
     @admin.display(description="pages")
     def pages(self, session):
-        replay = display.link(reverse("session-replay", args=[session.pk]), "replay")
+        replay = display.link(reverse("session-replay", args=[session.pk], query=session.list_query), "replay")
         live = display.link(reverse("robot-live", args=[session.robot_id]), "live") if session.is_live else ""
         return format_html("{} {}", replay, live)
 

@@ -22,6 +22,7 @@ from teleop.api.filters import TrashFilter
 from teleop.api.serializers import SessionChangeSerializer
 from teleop.models import STAFF_LABELS, SessionIsLive, TeleopSession
 from teleop.review.bulk import change_all
+from teleop.review.search import search
 
 MOST_NAMED = 100
 MOST_EXPORTED = 1000  # by their ids, in an address of at most 16 KiB
@@ -66,6 +67,10 @@ class TeleopSessionAdmin(SessionColumns):
 
     def get_changelist(self, request, **kwargs):
         return SessionChangeList
+
+    def get_search_results(self, request, queryset, search_term):
+        """Search as GET /sessions does, so that a replay that is opened from the list finds the same sessions."""
+        return search(queryset, search_term), False
 
     def save_model(self, request, obj, form, change):
         self._label(request, obj.pk, form.labels)

@@ -162,7 +162,9 @@ POSITION = OpenApiExample(
     "The third of eight", {"position": 3, "total": 8, "previous": 79, "next": 62}, response_only=True
 )
 BULK = OpenApiExample(
-    "Labels and tags", {"ids": [17, 18], "meta_info": {"success": False}, "add_tags": ["slip"]}, request_only=True
+    "Labels and tags",
+    {"ids": [17, 18], "meta_info": {"task": "Fold the towel", "operator": "Kim"}, "add_tags": ["slip"]},
+    request_only=True,
 )
 BULK_ANSWER = OpenApiExample(
     "One of two", {"changed": [17], "refused": {"18": "session 18 is live; end it first"}}, response_only=True

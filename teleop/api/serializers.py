@@ -277,18 +277,30 @@ class OwnSessionSerializer(SessionDetailSerializer):
         return shown | {"meta_info": session.meta_of_robot} | hidden
 
 
+class LabelField(StrictCharField):
+    """A label as text, not empty; its errors name the label, the value and the bound."""
+
+    def run_validation(self, data=serializers.empty):
+        is_given = data is not None and data is not serializers.empty
+        if is_given and not (isinstance(data, str) and 0 < len(data) <= self.max_length):
+            length = f" ({len(data):,} characters)" if isinstance(data, str) else ""
+            name, bound = self.field_name or self.parent.field_name, f"1 to {self.max_length:,} characters"
+            raise ValidationError(f"{name} is {data!r:.40}{length}; a text of {bound} expected")
+        return super().run_validation(data)
+
+
 class MetaChangesSerializer(serializers.Serializer):
     """Changes of meta_info. The labels listed here have types; any other key accepts any JSON value."""
 
-    task = StrictCharField(max_length=500, required=False, allow_null=True)
+    task = LabelField(max_length=500, required=False, allow_null=True)
     success = StrictBooleanField(required=False, allow_null=True)
     tags = serializers.ListField(
-        child=StrictCharField(max_length=MAX_TAG), max_length=MAX_TAGS, required=False, allow_null=True
+        child=LabelField(max_length=MAX_TAG), max_length=MAX_TAGS, required=False, allow_null=True
     )
-    operator = StrictCharField(
+    operator = LabelField(
         max_length=MAX_OPERATOR, required=False, allow_null=True, help_text="The person who operated the robot."
     )
-    note = StrictCharField(max_length=10_000, required=False, allow_null=True)
+    note = LabelField(max_length=10_000, required=False, allow_null=True)
 
     def to_internal_value(self, data):
         if isinstance(data, dict) and MARKS in data:

@@ -24,6 +24,7 @@ class Kind(NamedTuple):
     the end, under the condition that nobody else has. `give_up` stores that there is no result, with the reason; the
     object is then not due. `cpu_s` is the processor time that one object may take; `memory_bytes` is the memory, of
     every object or of this one. `blocked` returns why no work of this kind can be begun now, such as a full disk.
+    `next_due_s` returns in how many seconds the next object is due that is not due now, if the kind knows.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Kind(NamedTuple):
     memory_bytes: int | Callable[[Any], int]
     cpu_s: Callable[[Any], float]
     blocked: Callable[[], str | None] = lambda: None
+    next_due_s: Callable[[], float | None] = lambda: None
 
     @property
     def model(self) -> type[Model]:

@@ -135,6 +135,13 @@ def is_work_left() -> bool:
         return is_begun or any(kind.due().exists() for kind in KINDS.values())
 
 
+def next_work_s() -> float | None:
+    """Return in how many seconds work is due that now waits for its time, such as a retry; None if none does."""
+    with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, writes=False):
+        waits_s = [kind.next_due_s() for kind in KINDS.values()]
+    return min((wait_s for wait_s in waits_s if wait_s is not None), default=None)
+
+
 def note_refusals(refusals: Mapping[str, HandshakeRefused]) -> None:
     """Keep the reasons of refused handshakes, by robot, where staff can read them."""
     with bounded_transaction(LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS):

@@ -80,7 +80,9 @@ class Worker:
         self.tap = live_tap.Tap(self.connections, partial(channel_layer.send, live_tap.GROUP))
         send_previews = partial(channel_layer.send, previews.GROUP)
         self.previews = previews.Previews(self.connections, send_previews, self.note_refusal)
-        self._background = BackgroundProcess(lambda: self._read(presence.is_work_left))
+        self._background = BackgroundProcess(
+            lambda: self._read(presence.is_work_left), lambda: self._read(presence.next_work_s)
+        )
         self._tasks: set[asyncio.Task] = set()
         self._background_task = self._in_background(self._background.run())
         self._background_task.add_done_callback(self._on_essential_end)

@@ -29,6 +29,18 @@ class RequestId(logging.Filter):
         return True
 
 
+class RefusedRequest(logging.Filter):
+    """A filter that removes the traceback of a request that the server refused: the client is at fault.
+
+    Django logs PermissionDenied and SuspiciousOperation with one, and any client can cause them.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if getattr(record, "status_code", 500) < 500:
+            record.exc_info = record.exc_text = None
+        return True
+
+
 class Masked(logging.Formatter):
     """A formatter that masks keys everywhere: Django and Twisted log a request with its query string."""
 

@@ -3,9 +3,9 @@
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from robots.api.fields import StrictBooleanField, StrictCharField, StrictFields
+from robots.api.fields import StrictBooleanField, StrictFields
 from teleop.api.filters import MAX_ID
-from teleop.api.serializers import MAX_TAG, MAX_TAGS, MetaChangesSerializer
+from teleop.api.serializers import MAX_TAG, MAX_TAGS, LabelField, MetaChangesSerializer
 
 MAX_BULK = 1000
 
@@ -59,7 +59,7 @@ class StrictIntegerField(serializers.IntegerField):
 
 class TagsField(serializers.ListField):
     def __init__(self, **kwargs):
-        super().__init__(child=StrictCharField(max_length=MAX_TAG), max_length=MAX_TAGS, required=False, **kwargs)
+        super().__init__(child=LabelField(max_length=MAX_TAG), max_length=MAX_TAGS, required=False, **kwargs)
 
 
 class BulkSerializer(StrictFields, serializers.Serializer):

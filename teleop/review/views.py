@@ -83,7 +83,8 @@ class ReviewMixin:
 
     @extend_schema(
         summary="Change many sessions",
-        description="Labels, tags, trashes or restores up to 1,000 sessions, one after the other. A session that "
+        description="Labels (task, success, operator, note), tags, trashes or restores up to 1,000 sessions, one after "
+        "the other. A session that "
         "cannot be changed, such as a live one that should be trashed, does not stop the change of the others. `trash` "
         "needs the permission to delete sessions.",
         request=BulkSerializer,

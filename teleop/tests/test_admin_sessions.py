@@ -60,6 +60,35 @@ def test_it_shows_the_frame_rate_the_missing_frames_and_the_quality(staff_viewer
         assert f"?session={session.pk}" in page and f"/sessions/{session.pk}/replay" in page
 
 
+@pytest.mark.parametrize(
+    "query, of_replay",
+    [
+        ("", ""),
+        ("robot=arm&q=fold&trash=", "?robot=arm&search=fold"),
+        ("search=blue&q=fold", "?search=blue+fold"),
+        ("success=false&o=-4", "?success=false&ordering=longest"),  # columns 3 to 5: start, duration, task
+        ("o=3.-4", "?ordering=oldest"),
+        ("o=5", ""),
+        ("o=99", ""),
+    ],
+)
+def test_it_links_the_replay_with_the_selection_of_the_list(staff_viewer, query, of_replay):
+    session = labelled(task="fold blue", success=False)
+    link = f'href="/sessions/{session.pk}/replay{of_replay}"'.replace("&", "&amp;")
+    assert link in shown(staff_viewer.get(f"{LIST}?{query}"))
+
+
+def test_the_replay_stays_in_the_list_of_the_admin(staff_viewer):
+    sessions = [labelled(f"session-{number}", task=task) for number, task in enumerate(["Fold", "Sew", "fold it"])]
+    for session in sessions:
+        TeleopSession.objects.filter(pk=session.pk).update(start_time=T0 + timedelta(days=session.pk))
+    page = shown(staff_viewer.get(f"{LIST}?q=fold"))
+    path = f"/sessions/{sessions[0].pk}/replay?search=fold"
+    assert f'href="{path}"' in page
+    replay = shown(staff_viewer.get(path))
+    assert ">2 of 2<" in replay and f'rel="prev" href="/sessions/{sessions[2].pk}/replay?search=fold"' in replay
+
+
 def test_a_live_session_links_to_the_live_page_of_its_robot(staff_viewer):
     session = make_session(range(3), is_live=True)
     for page in (shown(staff_viewer.get(LIST)), shown(staff_viewer.get(page_of(session)))):

@@ -30,13 +30,17 @@ async def nothing_left() -> bool:
     return False
 
 
+async def nothing_waits() -> float | None:
+    return None
+
+
 async def appears(file) -> None:
     while not file.exists():  # noqa: ASYNC110 - another process makes it
         await asyncio.sleep(0.01)
 
 
-async def run(tell=lambda: None, wait_for=None) -> None:
-    task = asyncio.create_task(BackgroundProcess(nothing_left).run())
+async def run(tell=lambda: None, wait_for=None, is_left_over=nothing_left, next_due_s=nothing_waits) -> None:
+    task = asyncio.create_task(BackgroundProcess(is_left_over, next_due_s).run())
     await asyncio.sleep(0)
     tell()
     if wait_for:
@@ -54,6 +58,19 @@ def test_an_upload_starts_it(started):
 def test_it_gives_its_job_back_before_the_server_has_ended(started):
     asyncio.run(run(work_is_due, started))
     assert started.with_name("given back").exists()
+
+
+def test_work_that_waits_for_its_time_starts_it(started):
+    looks = iter([False, True])
+
+    async def is_left_over() -> bool:
+        return next(looks)
+
+    async def next_due_s() -> float:
+        return 0.01
+
+    asyncio.run(run(wait_for=started, is_left_over=is_left_over, next_due_s=next_due_s))
+    assert started.exists()
 
 
 def test_it_does_not_start_without_work(started):

@@ -1,3 +1,4 @@
+import io
 import json
 import logging
 import os
@@ -7,7 +8,7 @@ import sys
 import pytest
 
 from teleop.asgi import request_ids
-from teleop.monitoring.logs import JSONFormatter, RateLimit, RequestId, TextFormatter
+from teleop.monitoring.logs import JSONFormatter, RateLimit, RefusedRequest, RequestId, TextFormatter
 
 LOG_A_LINE = """
 import os, logging, django
@@ -34,6 +35,48 @@ def test_it_reports_the_number_of_suppressed_records():
     now[0] = 10.0
     assert limit.filter(late := record())
     assert late.getMessage() == "refused arm (3 more were not logged)"
+
+
+MANY_FIELDS = {f"field-{number}": "" for number in range(1001)}
+BROKEN_FORM = {"data": b"--x", "content_type": "multipart/form-data; boundary="}
+
+
+@pytest.fixture
+def logged(monkeypatch) -> io.StringIO:
+    """Return the text that the handler of the settings writes."""
+    (handler,) = (handler for handler in logging.getLogger().handlers if handler.name == "stderr")
+    monkeypatch.setattr(handler, "stream", io.StringIO())
+    return handler.stream
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "request_, status, line",
+    [
+        ({"path": "/review"}, 403, "Forbidden (Permission denied): /review"),
+        ({"path": "/admin/teleop/teleopsession/"}, 403, "Forbidden (Permission denied): /admin/teleop/teleopsession/"),
+        ({"path": "/no-such-page"}, 404, "Not Found: /no-such-page"),
+        ({"path": "/", "headers": {"host": "evil.example"}}, 400, "Invalid HTTP_HOST header: 'evil.example'"),
+        ({"path": "/admin/login/", "data": MANY_FIELDS}, 400, "number of GET/POST parameters exceeded"),
+        ({"path": "/admin/login/", **BROKEN_FORM}, 400, "Bad request (Unable to parse request body): /admin/login/"),
+    ],
+    ids=["page", "admin", "unknown path", "host", "fields", "form"],
+)
+def test_it_logs_a_refused_request_in_one_line(staff_outsider, logged, request_, status, line):
+    """Send requests of a person without permissions, and of clients that are broken or malicious."""
+    send = staff_outsider.post if "data" in request_ else staff_outsider.get
+    assert send(**request_).status_code == status
+    (found,) = logged.getvalue().splitlines()
+    assert line in found
+
+
+def test_an_error_of_the_server_keeps_its_traceback():
+    try:
+        raise ValueError
+    except ValueError:
+        failed = logging.LogRecord("django.request", logging.ERROR, __file__, 1, "failed", (), sys.exc_info())
+    failed.status_code = 500
+    assert RefusedRequest().filter(failed) and failed.exc_info
 
 
 def test_json_format_writes_an_object_with_the_extras():

@@ -66,6 +66,25 @@ def test_it_uses_the_action_if_there_is_no_observation():
     assert computed(session)["jerk"] == pytest.approx(50 * math.pi**3 / 2, rel=0.01)
 
 
+@pytest.mark.parametrize(
+    "observation_of",
+    [
+        lambda position: {"pan": position, "lift": 1, "mode": "hold", "is_held": True, "pan.load": position},
+        lambda position: {"arm": {"pan": position, "lift": 1}, "gripper": None},
+        lambda position: {"qpos": [position, 1]},
+    ],
+    ids=["flat", "in an object", "another list"],
+)
+def test_it_takes_all_numbers_for_joints_if_no_name_tells_a_position(observation_of):
+    def data(index):
+        return {"observation": observation_of(swings(index)["observation"]["pan.pos"])}
+
+    session = ended(data=data)
+    quality = computed(session)
+    assert (quality["idle_share"], quality["jerk"]) == (0.0, pytest.approx(50 * math.pi**3 / 2, rel=0.01))
+    assert session.sparkline
+
+
 def test_it_uses_the_joints_of_the_first_frame():
     """It ignores other joints that replace them in the middle of the session."""
     other = {"observation": {"elbow.pos": 1e30}}

@@ -94,6 +94,14 @@ def test_it_shows_frame_counts_rate_and_joints(viewer, recorded):
     }
 
 
+def test_it_shows_numbers_as_joints_if_no_name_tells_a_position(viewer):
+    session = make("other-names")
+    data = {"observation": {"left": {"pan": 1, "load": 2}, "mode": "hold", "held": True}, "action": {"pan": 0.5}}
+    record(session, [0], lambda index: data)
+    shown = viewer.get(f"/sessions/{session.pk}").json()
+    assert shown["joints"] == {"observation": ["left.pan"], "action": ["pan"]}
+
+
 def test_it_shows_each_camera_once(viewer, recorded):
     for camera, start in (("wrist", 0), ("front", 0), ("front", 1)):
         add_video(recorded, camera, start)
@@ -248,8 +256,8 @@ def test_a_robot_does_not_overwrite_staff_labels(curator, arm):
         ({"meta_info": {"tags": [5]}}, "tags"),
         ({"meta_info": {"tags": ["x"] * 51}}, "no more than 50 elements"),
         ({"meta_info": {"operator": 5}}, "operator"),
-        ({"meta_info": {"operator": "x" * 151}}, "no more than 150 characters"),
-        ({"meta_info": {"note": "x" * 10_001}}, "no more than 10000 characters"),
+        ({"meta_info": {"operator": "x" * 151}}, "(151 characters); a text of 1 to 150 characters expected"),
+        ({"meta_info": {"note": "x" * 10_001}}, "(10,001 characters); a text of 1 to 10,000 characters expected"),
         ({"meta_info": {"x": "y" * 65_536}}, "bytes as compact JSON; at most 65536 expected"),
     ],
 )

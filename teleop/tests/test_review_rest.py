@@ -164,6 +164,19 @@ def test_it_orders_by_duration(viewer):
         assert list(place.values()) == [position, 4, around[position - 1], around[position + 1]]
 
 
+def test_it_orders_by_duration_to_the_microsecond(viewer):
+    late = T0.replace(hour=23, minute=59, second=59)  # these sessions end on the next day
+    for key, start, more in (
+        ("a", T0, timedelta(microseconds=1)),
+        ("b", late + timedelta(microseconds=999_999), timedelta()),
+        ("c", late + timedelta(microseconds=1), timedelta(microseconds=-1)),
+        ("d", late.replace(year=2096, microsecond=500_000), timedelta(microseconds=2)),
+    ):
+        make(key, start=start, seconds=(timedelta(seconds=20) + more).total_seconds())
+    assert keys(viewer, "ordering=longest") == ["d", "a", "b", "c"]
+    assert keys(viewer, "min_duration=20") == ["d", "b", "a"]
+
+
 def test_it_shows_the_poster_of_the_first_camera_that_has_one(viewer, recorded):
     add_video(recorded["fold"], "wrist")
     add_video(recorded["fold"], "wrist", start=5.0)
@@ -213,6 +226,29 @@ def test_it_labels_many_sessions(curator, recorded):
     assert (labels["plain"]["success"], labels["plain"]["tags"]) == (False, ["slip", "left"])
     assert labels["stack"]["tags"] == ["cups"]
     assert AuditEntry.objects.filter(action="changed").count() == 2
+
+
+def test_it_sets_the_task_and_the_operator_of_many_sessions(curator, recorded):
+    ids = [recorded["stack"].pk, recorded["plain"].pk]
+    answer = bulk(curator, ids=ids, meta_info={"task": "Sew", "operator": "Kim"}, seen={"operator": None})
+    sentence = f"session {ids[0]}: someone else has changed operator; read the session again"
+    assert (answer.status_code, answer.json()) == (200, {"changed": ids[1:], "refused": {str(ids[0]): sentence}})
+    assert keys(curator, "task=Sew&operator=Kim") == ["plain"]
+    bulk(curator, ids=ids[1:], meta_info={"task": None, "operator": None}, seen={"task": "Sew", "operator": "Kim"})
+    assert TeleopSession.objects.get(key="plain").meta_info == {}
+
+
+@pytest.mark.parametrize(
+    "labels, sentence",
+    [
+        ({"task": "x" * 501}, f"task is '{'x' * 39} (501 characters); a text of 1 to 500 characters expected"),
+        ({"task": ""}, "task is '' (0 characters); a text of 1 to 500 characters expected"),
+        ({"operator": 5}, "operator is 5; a text of 1 to 150 characters expected"),
+    ],
+)
+def test_it_names_the_bound_of_a_label_of_many_sessions(curator, recorded, labels, sentence):
+    answer = bulk(curator, ids=[recorded["plain"].pk], meta_info=labels)
+    assert (answer.status_code, answer.json()) == (400, {"meta_info": {next(iter(labels)): [sentence]}})
 
 
 def test_it_changes_the_others_if_one_is_refused(curator, recorded):

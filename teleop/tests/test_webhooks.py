@@ -12,6 +12,7 @@ from robots.models import Robot
 from teleop.background.kinds import KINDS
 from teleop.background.models import Job
 from teleop.background.worker import Worker
+from teleop.ingest import presence
 from teleop.models import TeleopSession
 from teleop.quality import job as quality
 from teleop.tests.recordings import make_session
@@ -172,6 +173,22 @@ def test_it_retries_until_the_receiver_accepts(webhook, receiver):
     first, _, third = receiver.requests
     assert (first.headers["webhook-id"], first.body) == (third.headers["webhook-id"], third.body)
     assert (webhook.failures, delivery.error, delivery.answer) == (0, "", "")
+
+
+def test_it_knows_when_the_next_attempt_is_due(webhook, receiver):
+    receiver.answers = [answers(500)] * 2
+    assert presence.next_work_s() is None
+    webhook.announce(*TEST)
+    for delay_s in RETRY_DELAYS_S[:2]:
+        assert presence.is_work_left() and presence.next_work_s() is None
+        runs(webhook)
+        assert not presence.is_work_left()
+        assert 0 < presence.next_work_s() <= delay_s
+        pass_time(seconds=delay_s)
+    Webhook.objects.update(resumes_at=Now() + timedelta(seconds=300))
+    assert 290 < presence.next_work_s() <= 300
+    Webhook.objects.update(is_enabled=False)
+    assert presence.next_work_s() is None
 
 
 def test_the_receiver_can_verify_the_signature(webhook, receiver):

@@ -45,4 +45,12 @@ def give_up(webhook: Webhook, reason: str) -> None:
     webhook.pause(reason, webhook.failures, PAUSE_AFTER_ERROR)
 
 
-WEBHOOK = Kind("webhook", due, run, give_up, MEMORY_BYTES, lambda webhook: CPU_S)
+WEBHOOK = Kind(
+    "webhook",
+    due,
+    run,
+    give_up,
+    MEMORY_BYTES,
+    lambda webhook: CPU_S,
+    next_due_s=lambda: WebhookDelivery.objects.next_due_s(),
+)

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import models, transaction
 from django.db.models import Exists, OuterRef, Q
-from django.db.models.functions import Now
+from django.db.models.functions import Greatest, Now
 
 from robots.models import Robot
 from teleop.webhooks.events import OF_STATUS, EventType, body_of, robot_data, session_data
@@ -113,6 +113,13 @@ class DeliveryQuerySet(models.QuerySet):
         """Select what can be attempted now, the oldest first."""
         is_open = {"webhook__is_enabled": True, "webhook__resumes_at__lte": Now()}
         return self.pending().filter(next_attempt_at__lte=Now(), **is_open).order_by("pk")
+
+    def next_due_s(self) -> float | None:
+        """Return in how many seconds the next waiting delivery is due; None if none waits."""
+        waiting = self.pending().filter(webhook__is_enabled=True)
+        times = waiting.annotate(due_at=Greatest("next_attempt_at", "webhook__resumes_at")).order_by("due_at")
+        next_, now = times.filter(due_at__gt=Now()).values_list("due_at", Now()).first() or (None, None)
+        return (next_ - now).total_seconds() if next_ else None
 
     def expired(self):
         """Select pending deliveries whose event is too old for another attempt."""

@@ -2,7 +2,9 @@
 
 import pytest
 
+from robots.models import Robot
 from robots.tests.api_clients import person
+from videos import views
 from videos.models import VideoChunk
 from videos.tests.video_files import upload
 
@@ -55,6 +57,26 @@ def test_open_mode_lets_anonymous_clients_upload_and_read(anonymous, settings, s
 def test_open_mode_limits_a_robot_with_a_key_to_its_own_sessions(settings, session, leg, arm):
     settings.ROBOT_AUTH = "open"
     assert [upload(client, session).status_code for client in (leg, arm)] == [400, 201]
+
+
+@pytest.mark.parametrize("changes", [{}, {"session": None, "robot": "arm", "session_key": "not-there-yet"}])
+def test_open_mode_refuses_a_disabled_robot(anonymous, admin, settings, session, changes):
+    settings.ROBOT_AUTH = "open"
+    Robot.objects.filter(pk="arm").update(disabled=True)
+    answer = upload(anonymous, session, **changes)
+    assert (answer.status_code, answer.json()["code"]) == (403, "robot_disabled")
+    assert answer.json()["detail"].startswith("robot arm is disabled")
+    assert not VideoChunk.objects.exists()
+    assert upload(admin, session).status_code == 201
+
+
+def test_it_refuses_a_robot_that_was_disabled_during_its_upload(arm, session, monkeypatch):
+    def receive(length: int) -> None:
+        Robot.objects.filter(pk="arm").update(disabled=True)
+
+    monkeypatch.setattr(views, "check_room", receive)  # the body is read after it
+    answer = upload(arm, session)
+    assert (answer.status_code, answer.json()["code"]) == (403, "robot_disabled")
 
 
 @pytest.mark.parametrize(

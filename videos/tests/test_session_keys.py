@@ -142,9 +142,9 @@ def test_open_mode_lets_anonymous_clients_name_a_robot_and_a_key(anonymous, sett
 
 @pytest.mark.once
 def test_an_unknown_key_costs_one_more_query(arm, session, django_assert_num_queries):
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(8):
         assert upload_by_key(arm, session).status_code == 201
-    with django_assert_num_queries(3):  # the robot, its session, its deleted session
+    with django_assert_num_queries(4):  # the key, whether the robot is enabled, its session, its deleted session
         assert upload_by_key(arm, session, "evening-run").status_code == 409
 
 

@@ -230,8 +230,8 @@ def test_it_refuses_an_upload_if_the_session_is_deleted_meanwhile(arm, session, 
     assert not files(media)
 
 
-def test_an_upload_takes_seven_queries(arm, session, django_assert_num_queries):
-    with django_assert_num_queries(7):  # user; session; its lock, overlaps and the row in a savepoint
+def test_an_upload_takes_eight_queries(arm, session, django_assert_num_queries):
+    with django_assert_num_queries(8):  # key; session; its robot; its lock, overlaps and the row in a savepoint
         assert upload(arm, session).status_code == 201
 
 
