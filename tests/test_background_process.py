@@ -79,6 +79,7 @@ def test_it_logs_a_failed_process_and_ingest_continues(start_server, tmp_path):
     records(server, 60)
 
 
+@pytest.mark.long
 def test_another_server_does_the_work_if_the_setting_says_separate(server: Server):
     assert server.settings["BACKGROUND_WORK"] == "separate"
     records(server, 0, 60)

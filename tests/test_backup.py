@@ -13,7 +13,7 @@ from tests.chaos.environment import postgres_database, serving
 from tests.robot_socket import frame, robot_socket
 from tests.services import ROOT, Postgres, postgres_program
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.long]
 FRAMES = "SELECT session_id, frame_index, timestamp, robot_id, data::text FROM teleop_teleopframe ORDER BY frame_index"
 BACKED_UP, ACKNOWLEDGED = 100, 120
 

@@ -46,6 +46,7 @@ class WithoutRedis(Server):
         return is_ok(f"{self.url}/health/live")
 
 
+@pytest.mark.long
 def test_it_starts_and_serves_without_redis(transactional_db, _server: Server, tmp_path: Path):
     settings = _server.settings | {"REDIS_URL": f"redis://127.0.0.1:{free_port()}/0", "ROBOT_AUTH": "open"}
     with WithoutRedis(tmp_path, "--workers", "2", **settings) as server, robot_socket(server, key=None) as robot:

@@ -37,6 +37,7 @@ def wheels() -> dict[str, bytes]:
     return build(ROOT)
 
 
+@pytest.mark.long
 def test_a_build_elsewhere_makes_the_same_bytes_and_removes_older_wheels(wheels: dict[str, bytes], tmp_path: Path):
     for folder in ("client/teleop_client", "client/lerobot_plugin/lerobot_robot_teleop", "deploy"):
         shutil.copytree(ROOT / folder, tmp_path / folder)

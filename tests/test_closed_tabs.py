@@ -80,6 +80,7 @@ def test_closed_tabs_release_their_database_connections(server: Server, headers:
             assert requests.get(f"{server.url}/robots", headers=headers, timeout=2).status_code == 200
 
 
+@pytest.mark.long
 def test_it_returns_503_if_all_database_connections_are_in_use(server: Server, headers: dict[str, str]):
     def health() -> dict:
         return requests.get(f"{server.url}/health", timeout=2).json()

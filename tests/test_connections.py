@@ -44,7 +44,9 @@ def greeted(client: RawClient) -> RawClient:
     return client
 
 
-@pytest.mark.parametrize("count", [1, 300], ids=["a frame", "as many as the window takes"])
+@pytest.mark.parametrize(
+    "count", [pytest.param(1, marks=pytest.mark.long), 300], ids=["a frame", "as many as the window takes"]
+)
 def test_a_reset_after_frames_closes_only_its_own_connection(server: Server, count: int):
     """The first write to such a socket raised "UVPoll closed"; if it was a ping, it ended all pings."""
     before = len(server.output())

@@ -41,6 +41,7 @@ def start(target: Path, environment: dict[str, str], *options: str) -> subproces
 
 
 @pytest.mark.once
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_killed_export_leaves_nothing_visible_and_the_next_one_completes(environment, tmp_path: Path):
     began = time.monotonic()

@@ -218,7 +218,7 @@ def test_it_reconnects_after_one_of_its_database_sessions_ended(server: Server, 
     assert TeleopSession.objects.get(robot="arm").meta_info == {"task": "Fold the towel"}
 
 
-@pytest.mark.parametrize("is_released", [True, False])
+@pytest.mark.parametrize("is_released", [pytest.param(True, marks=pytest.mark.long), False])
 def test_sigterm_answers_a_handshake_with_1012_and_leaves_no_live_session(start_server, is_released: bool):
     server = start_server()
     with ExitStack() as stack, holding(server, SESSIONS) as other:
@@ -233,6 +233,7 @@ def test_sigterm_answers_a_handshake_with_1012_and_leaves_no_live_session(start_
     assert live() == []
 
 
+@pytest.mark.long
 def test_sigterm_answers_a_handshake_with_1012_while_the_database_is_frozen():
     with postgres_database() as (service, url), serving(url) as server, ExitStack() as stack:
         service.freeze()

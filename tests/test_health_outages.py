@@ -60,6 +60,7 @@ def test_it_names_a_frozen_service_within_1500_ms_and_recovers(own_server, datab
         wait_until(lambda: health(own_server)[0] == 200)
 
 
+@pytest.mark.long
 def test_it_names_a_stopped_service_and_recovers(own_server, database, channels):
     assert ask_of_the_database(own_server) == 401  # on a connection that PostgreSQL's restart breaks
     for part, service in (("database", database), ("channel_layer", channels)):

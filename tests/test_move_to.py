@@ -151,6 +151,7 @@ def progress(there: psycopg.Connection) -> int:
     return count
 
 
+@pytest.mark.long
 def test_it_continues_after_a_kill_at_any_moment(source, service):
     """The target orders texts by another collation than SQLite, as most installations of PostgreSQL do."""
     service.execute("CREATE DATABASE killed TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'")
@@ -194,6 +195,7 @@ def test_it_copies_resumes_and_compares(source, migrated_target):
     assert "the databases differ in teleop_teleopframe" in end.stderr
 
 
+@pytest.mark.long
 def test_it_refuses_a_target_with_other_robots(source, migrated_target):
     with psycopg.connect(migrated_target) as there:
         columns = "id, status, key_hash, last_error_code, last_error_detail"

@@ -58,6 +58,7 @@ def test_it_stores_resumes_and_ends_a_session(server: Server, database: Postgres
     assert end_time is not None
 
 
+@pytest.mark.long
 def test_it_delays_only_the_robot_whose_session_is_locked(server: Server, bouncer: PgBouncer, database: Postgres):
     with Fleet(server.url, Ledger(), count=5) as fleet:
         lock_rows(fleet, database.url, seconds=6)
@@ -65,6 +66,7 @@ def test_it_delays_only_the_robot_whose_session_is_locked(server: Server, bounce
         all_end(fleet, database.url)
 
 
+@pytest.mark.long
 def test_it_loses_no_frame_while_pgbouncer_restarts(server: Server, bouncer: PgBouncer, database: Postgres):
     with Fleet(server.url, Ledger(), count=5) as fleet:
         restart(fleet, bouncer, times=2)

@@ -46,6 +46,7 @@ def test_pictures_reach_a_page_at_any_worker(two_workers: Server, headers, camer
             assert shows(fleet, camera, name) == ["front"]
 
 
+@pytest.mark.long
 def test_nothing_is_sent_without_a_page_that_wants_pictures(two_workers: Server, channels: Redis, headers):
     one, another = (worker.pid for worker in workers(two_workers))
     listener = redis_client.Redis(port=channels.port).pubsub(ignore_subscribe_messages=True)
@@ -71,7 +72,7 @@ def test_nothing_is_sent_without_a_page_that_wants_pictures(two_workers: Server,
             assert camera.receive_until_close() == Close.ENDED
 
 
-@pytest.mark.parametrize("how", ["kill", "freeze"])
+@pytest.mark.parametrize("how", ["kill", pytest.param("freeze", marks=pytest.mark.long)])
 def test_pictures_return_after_a_redis_outage(two_workers: Server, channels: Redis, headers, how: str):
     one, another = (worker.pid for worker in workers(two_workers))
     with (
@@ -105,6 +106,7 @@ def wants_again(robot) -> bool:
         return False
 
 
+@pytest.mark.long
 def test_a_page_recovers_after_the_robots_worker_was_killed(two_workers: Server, headers):
     register("killed")
     one, another = workers(two_workers)

@@ -113,7 +113,7 @@ def stored() -> list:
     ]
 
 
-@pytest.mark.parametrize("dataset", [V3, V21])
+@pytest.mark.parametrize("dataset", [V3, pytest.param(V21, marks=pytest.mark.long)])
 def test_it_pushes_every_value_and_picture_once(server: Server, key: str, dataset: Path, capsys):
     assert push(server, dataset, "--recorded-at", RECORDED_AT) == 0
     check(dataset, datetime.fromisoformat(RECORDED_AT).timestamp())
@@ -130,6 +130,7 @@ def test_it_pushes_every_value_and_picture_once(server: Server, key: str, datase
     assert "Frames: 0 sent, 225 known, 0 refused. Films: 0 sent, 6 known" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_it_pushes_films_with_few_key_frames(server: Server, key: str, tmp_path: Path):
     dataset = shutil.copytree(V3, tmp_path / "towels")
     film = dataset / "videos/observation.images.wrist/chunk-000/file-000.mp4"
@@ -165,6 +166,7 @@ def test_a_killed_push_continues_in_its_own_time(server: Server, key: str, tmp_p
     assert all(session.meta_info["time_is_guessed"] for session in TeleopSession.objects.all())
 
 
+@pytest.mark.long
 def test_a_push_survives_a_restart_of_the_server(server: Server, key: str):
     codes: list[int] = []
     options = ("--recorded-at", RECORDED_AT, "--upload-kbit-s", 2 * SLOW_KBIT_S)

@@ -101,6 +101,7 @@ def check_pictures(most_missing: int) -> None:
 
 @pytest.mark.once
 @pytest.mark.timeout(120)
+@pytest.mark.long
 def test_the_films_of_a_robot_show_each_frame_at_its_time(server: Server, key: str, spool_dir: Path):
     counts = run(server.url, key, 0, 11, "end")
     dropped = max(counts[camera]["dropped"] for camera in CAMERAS)  # on a busy machine

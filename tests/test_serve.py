@@ -75,6 +75,7 @@ def test_it_refuses_a_port_in_use():
 
 
 @pytest.mark.django_db
+@pytest.mark.long
 def test_it_refuses_a_port_in_use_by_workers(lasting: Server, settings):
     """Sockets that share a port would divide its connections without an error."""
     settings.REDIS_URL = REDIS

@@ -98,6 +98,7 @@ def test_it_disconnects_a_robot_that_does_not_read(server: Server):
     assert rss(server) - before < 20 * 2**20
 
 
+@pytest.mark.long
 def test_it_disconnects_a_client_that_answers_no_ping(url: str):
     """The server pings after 1 s and disconnects 1 s later; a client that sends only pongs stays connected."""
     with (

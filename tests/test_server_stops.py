@@ -47,7 +47,7 @@ def acks(messages: list[dict]) -> list[int]:
     return [message["frame_index"] for message in messages if message["type"] == "ack"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_it_stores_received_frames_and_closes_with_1012(url: str, number: signal.Signals):
     frames = [frame(index) for index in range(500)]
     with (

@@ -56,7 +56,7 @@ def public_folder():
 SLEEP = "import time; print('up', flush=True); time.sleep(60)"
 
 
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("end", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_services_end_with_the_test_run(end: signal.Signals, public_folder: str):
     command = [sys.executable, "-m", "tests.services", sys.executable, "-c", SLEEP]
     environment = os.environ | {"TMPDIR": public_folder}

@@ -49,6 +49,7 @@ def test_it_applies_to_web_requests_only():
     assert shown("manage.py", "shell", "--no-imports", "-c", COMMAND) == "0"
 
 
+@pytest.mark.long
 def test_it_keeps_a_timeout_from_the_database_url():
     assert shown("-c", WEB_AND_INGEST, options="?options=-c%20statement_timeout%3D5s") == "5s\n0"
 

@@ -13,7 +13,7 @@ from tests.services import Redis, wait_until
 pytestmark = pytest.mark.once
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.long), 2])
 def test_it_restarts_when_a_task_of_a_worker_ends(channels: Redis, tmp_path: Path, workers: int):
     options = ("--workers", str(workers))
     settings = {"redis_url": channels.url, "how": "end_a_task_once", "MEDIA_ROOT": str(tmp_path)}

@@ -103,6 +103,7 @@ def test_it_greets_although_the_other_worker_was_stopped_in_a_transaction(
             database[0].execute("DROP FUNCTION delay CASCADE; DROP SEQUENCE updates")
 
 
+@pytest.mark.long
 def test_it_drops_frames_that_the_other_worker_cannot_store(server: Server, database: tuple[Postgres, str]):
     """A trigger answers "locked" for the session's frames, so that the old worker has parked them."""
     first, second = two_workers(server)

@@ -71,7 +71,7 @@ def test_workers_publish_only_while_a_page_watches(two_workers: Server, channels
         fleet.end()
 
 
-@pytest.mark.parametrize("how", ["kill", "freeze"])
+@pytest.mark.parametrize("how", ["kill", pytest.param("freeze", marks=pytest.mark.long)])
 def test_pages_recover_from_a_redis_outage(two_workers: Server, channels: Redis, headers, how: str):
     one, another = (worker.pid for worker in workers(two_workers))
     with (

@@ -96,7 +96,7 @@ def test_it_notices_a_take_over_without_redis_by_the_second_heartbeat(url: str, 
         assert (code, seconds < 2 * HEARTBEAT_S) == (4409, True)
 
 
-@pytest.mark.parametrize("how", ["kill", "freeze"])
+@pytest.mark.parametrize("how", [pytest.param("kill", marks=pytest.mark.long), "freeze"])
 def test_ingest_continues_without_redis_and_messages_resume(server: Server, channels: Redis, how: str):
     with Fleet(server.url, Ledger(), ROBOTS) as fleet:
         wait_until_settled(fleet)

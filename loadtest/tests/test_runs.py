@@ -79,12 +79,14 @@ def test_it_detects_one_dropped_frame_in_a_hundred(dropped_and_slow):
     assert dropped_and_slow["problems"] == ["9 of 900 acknowledged frames are not stored"]
 
 
+@pytest.mark.long
 def test_it_detects_a_slow_server(dropped_and_slow):
     row = dropped_and_slow["row"]
     assert row["p95_ms"] > 250
     assert verdict(row, is_sound=True, bottleneck=None) == "missed"
 
 
+@pytest.mark.long
 def test_it_detects_acks_sent_before_commit():
     found = against("early", duration_s=4)
     lost = found["row"]["acked"] - found["row"]["stored"]
@@ -93,6 +95,7 @@ def test_it_detects_acks_sent_before_commit():
     assert any("lost" in what and "acknowledged" in what for what in found["result"]["failures"])
 
 
+@pytest.mark.long
 def test_ctrl_c_stops_all_processes_and_writes_partial_results(tmp_path):
     process = start(tmp_path, "--robots", "5", "--duration", "60")
     family = psutil.Process(process.pid)

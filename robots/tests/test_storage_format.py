@@ -144,6 +144,7 @@ for target in (["robots"], ["robots", "0002"], ["robots"]):
 
 @pytest.mark.once
 @pytest.mark.django_db
+@pytest.mark.long
 def test_its_migration_can_be_reversed_and_reapplied(tmp_path: Path):
     file = tmp_path / "db.sqlite3"
     end = manage("shell", "--no-imports", "-c", THERE_AND_BACK, DATABASE_URL=f"sqlite:///{file}")

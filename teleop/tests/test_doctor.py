@@ -103,9 +103,10 @@ def test_it_fails_if_a_folder_is_not_writable(settings, monkeypatch):
     ("environment", "lines"),
     [
         ({"DATABASE_URL": "postgresql://127.0.0.1:1/none"}, ["failed   database       connection failed: "]),
-        (
+        pytest.param(
             {"DATABASE_URL": "sqlite:///:memory:", "REDIS_URL": "redis://127.0.0.1:1/0"},
             ["failed   migrations", "failed   channel layer  ConnectionError"],
+            marks=pytest.mark.long,
         ),
     ],
 )

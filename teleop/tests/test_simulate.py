@@ -81,7 +81,7 @@ def test_it_sends_flat_frames_at_a_steady_rate(server):
     assert took_s == pytest.approx(49 / 50, abs=0.005)
 
 
-@pytest.mark.parametrize("auth", ["required", "open"])
+@pytest.mark.parametrize("auth", ["required", pytest.param("open", marks=pytest.mark.long)])
 @pytest.mark.django_db(transaction=True)
 def test_the_first_robot_records_its_cameras(server, open_server, auth):
     videos = apps.get_model("videos", "VideoChunk")
@@ -103,6 +103,7 @@ def test_it_shows_one_line_a_second(server):
     assert all(part in lines[1] for part in ("frames/s", "acked/s", "pending", "ack p50", "p95"))
 
 
+@pytest.mark.long
 def test_it_rewrites_one_line_in_a_terminal(server):
     class Terminal(StringIO):
         def isatty(self):
@@ -114,7 +115,7 @@ def test_it_rewrites_one_line_in_a_terminal(server):
     assert out.getvalue().count("\r\033[K") == 3
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 @pytest.mark.django_db(transaction=True)
 def test_it_ends_its_sessions_when_it_is_stopped(open_server, start, number):
     process = start("--robots", "2", "--url", open_server.url)
@@ -125,6 +126,7 @@ def test_it_ends_its_sessions_when_it_is_stopped(open_server, start, number):
     assert not TeleopSession.objects.live().exists()
 
 
+@pytest.mark.long
 def test_it_waits_for_an_unreachable_server_and_loses_no_frames(server, start):
     server.stop()
     key = Robot.objects.create(pk="robot_001").issue_key()

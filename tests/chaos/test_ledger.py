@@ -154,6 +154,7 @@ def test_it_catches_a_server_that_acknowledges_before_the_commit():
             all_end(fleet, url)
 
 
+@pytest.mark.long
 def test_it_catches_a_server_that_drops_one_frame_in_2000():
     with (
         sqlite_file() as url,

@@ -1,5 +1,7 @@
 """Kill each process while a few robots stream. `make chaos` is the long form."""
 
+import pytest
+
 from tests.chaos.database_faults import every_row_rejected
 from tests.chaos.environment import postgres_database, serving, sqlite_file
 from tests.chaos.failover import fail_over
@@ -42,6 +44,7 @@ def test_it_loses_no_frame_on_postgresql():
         all_end(fleet, url)
 
 
+@pytest.mark.long
 def test_it_loses_no_frame_with_two_workers():
     with (
         postgres_database() as (_, url),
@@ -55,6 +58,7 @@ def test_it_loses_no_frame_with_two_workers():
         all_end(fleet, url)
 
 
+@pytest.mark.long
 def test_it_loses_no_frame_in_a_failover_to_a_synchronous_standby():
     with postgres_pair() as (primary, standby):
         url = url_of_both(primary, standby)
@@ -63,6 +67,7 @@ def test_it_loses_no_frame_in_a_failover_to_a_synchronous_standby():
             all_end(fleet, url)
 
 
+@pytest.mark.long
 def test_it_loses_no_frame_of_killed_programs_of_robots(tmp_path):
     with sqlite_file() as url, serving(url) as server, ProcessFleet(server.url, tmp_path, count=2) as fleet:
         wait_until_settled(fleet)
@@ -74,6 +79,7 @@ def test_it_loses_no_frame_of_killed_programs_of_robots(tmp_path):
         all_end(fleet, url)
 
 
+@pytest.mark.long
 def test_it_loses_no_film_that_it_answered(tmp_path):
     with (
         sqlite_file() as url,

@@ -33,7 +33,7 @@ def step_clock(server: Server, seconds: int) -> None:
     urllib.request.urlopen(f"{server.url}/step-clock/{seconds}", timeout=10).close()
 
 
-@pytest.mark.parametrize("seconds", [-TWO_HOURS_S, TWO_HOURS_S])
+@pytest.mark.parametrize("seconds", [-TWO_HOURS_S, pytest.param(TWO_HOURS_S, marks=pytest.mark.long)])
 def test_it_pings_and_closes_a_half_open_connection(server: Server, seconds: int):
     with raw_client(server, "half_open") as client:
         client.socket.sendall(client.handshake)

@@ -296,6 +296,7 @@ class WaitingServer(Server):
         return "waiting for the database of DATABASE_URL: " in self.output()
 
 
+@pytest.mark.long
 def test_serve_waits_for_a_database_that_is_not_there_yet(database: Postgres, tmp_path: Path):
     server = WaitingServer(tmp_path, DATABASE_URL=url_of(database), REDIS_URL="", ROBOT_AUTH="open")
     database.stop()

@@ -64,6 +64,7 @@ def test_it_has_the_pictures_of_other_containers_in_their_order(proxy, tmp_path,
     assert [float(each) for each in times(made)] == pytest.approx([n / 30 for n in range(60)], abs=0.0005)
 
 
+@pytest.mark.long
 def test_the_clock_of_a_transport_stream_may_begin_again(proxy, tmp_path):
     shown = pictures(proxy(remuxed("h264_bframes_noedit.mp4", tmp_path / "film.ts", shift_s=95_440)))
     assert [round(picture.time * 30) for picture in shown] == [number_of(picture) for picture in shown]
