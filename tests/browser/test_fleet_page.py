@@ -29,7 +29,10 @@ def state(robot_id: str, **changes) -> dict:
 
 
 def answering(page: Page, robots, live=lambda n: []) -> None:
-    """Answer in place of the server: the n-th has `robots(n)` and `live(n)`, and is full without the latter."""
+    """Answer in place of the server: the n-th has `robots(n)` and `live(n)`, and is full without the latter.
+
+    No session has stored frames.
+    """
 
     def attend(socket) -> None:
         answers = iter(range(1_000_000))
@@ -43,6 +46,7 @@ def answering(page: Page, robots, live=lambda n: []) -> None:
         socket.on_message(answer)
 
     page.route_web_socket("**/ws/fleet", attend)
+    page.route("**/sessions/*/frames?*", lambda route: route.fulfill(json={"results": []}))
 
 
 def test_a_tile_follows_the_robot_status(visit, server, viewer):
@@ -71,6 +75,32 @@ def test_a_tile_shows_the_error_of_a_refused_frame(visit, server, viewer):
         robot.send(frame(0, timestamp=1e18))
         robot.receive("error")
         expect(tile(page, "arm").locator(".error")).to_contain_text("timestamp is 1e+18")
+
+
+def test_a_graph_begins_with_stored_frames(visit, server, viewer, console):
+    console.expect("willReadFrequently")
+    register("arm")
+    with robot_socket(server) as robot:
+        for begin in range(0, 1500, 100):  # 25 s
+            robot.send({"frames": [frame(index) for index in range(begin, begin + 100)]})
+            robot.receive_until_ack(begin + 99)
+        page = visit("/", viewer)
+        is_drawn = """share => {
+          const { width, height } = document.querySelector(".graph canvas");
+          const context = document.querySelector(".graph canvas").getContext("2d");
+          return width && context.getImageData(width * share, 0, 3, height).data.some((value) => value);
+        }"""
+        page.wait_for_function(is_drawn, arg=0.25, timeout=20_000)  # live it would take 22 s
+
+
+def test_an_offline_robot_with_an_error_is_offline(visit, viewer):
+    error = {"code": "invalid_frame", "detail": "observation is a list", "at": "2026-01-01T12:00:00Z"}
+    page = visit(BLANK, viewer, is_new=True)
+    answering(page, lambda n: [state("arm", status="offline", values=[], rate_hz=None, last_error=error)])
+    page.goto("/")
+    expect(tile(page, "arm").locator(".status")).to_have_text("offline")
+    expect(tile(page, "arm").locator(".error")).to_have_text(re.compile("^Last error .* ago: observation is a list$"))
+    expect(page.locator(".chip b")).to_have_text(["1", "0", "0", "0", "1"])
 
 
 def test_it_sorts_robots_with_problems_first(visit, viewer):

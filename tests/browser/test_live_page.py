@@ -201,6 +201,21 @@ def test_it_keeps_the_joint_selection_after_a_reload(visit, viewer, arm):
     expect(page.locator(".row h2")).to_have_text(["lift"])
 
 
+def test_groups_fold_and_stay_folded(visit, viewer, arm):
+    page = visit("/robots/arm/live", viewer)
+    names = ["left_pan.pos", "right_pan.pos", "right_lift.pos", "lift.pos"]
+    stream(arm, range(60), lambda index: frame(index, observation=dict.fromkeys(names, 1.0)))
+    groups = page.get_by_role("group", name="Groups of joints").get_by_role("button")
+    expect(groups).to_have_text(["Left 1", "Right 2"])
+    groups.last.press("Enter")
+    expect(page.locator(".row h2")).to_have_text(["left_pan", "lift"])
+    page.reload()
+    expect(page.locator(".row h2")).to_have_text(["left_pan", "lift"])
+    expect(groups.last).to_have_attribute("aria-expanded", "false")
+    groups.last.click()
+    expect(page.locator(".row h2")).to_have_text(["left_pan", "right_pan", "right_lift", "lift"])
+
+
 def test_all_plots_have_one_time_axis(visit, viewer, arm):
     page = visit("/robots/arm/live", viewer)
     names = ["pan.pos", "a_joint_with_a_name_that_is_much_too_long_for_its_place.pos", "lift.pos"]

@@ -129,7 +129,7 @@ def test_it_saves_a_label_set_by_key(replay, curator):
     session = film_session(frames=10)
     page = replay(session, user=curator)
     page.keyboard.press("f")
-    expect(page.get_by_text("Success saved")).to_be_visible()
+    expect(page.get_by_text("Label saved")).to_be_visible()
     session.refresh_from_db()
     assert session.meta_info == {"success": False} and session.staff_labels == ["success"]
     page.keyboard.press("s")

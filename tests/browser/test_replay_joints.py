@@ -53,6 +53,23 @@ def test_it_hides_groups_and_remembers_them(page):
     assert values(page, "left_arm.pos") == ["60.00", "60.50", "-0.500"]
 
 
+def test_groups_fold_and_stay_folded(page):
+    left = page.locator(".group").get_by_role("button", name="Left")
+    left.press("Enter")
+    expect(left).to_have_attribute("aria-expanded", "false")
+    expect(page.locator(".joint:visible h3")).to_have_text(["right_arm", "closed"])
+    page.get_by_text("Joints", exact=True).click()
+    page.locator(".chooser").get_by_role("button", name="Right").press("Enter")
+    expect(page.locator(".chooser label:visible")).to_have_text(["All left", "left_arm", "All right", "closed"])
+    page.reload()
+    expect(page.locator(".replay[data-state=paused]")).to_be_visible()
+    expect(page.locator(".joint:visible h3")).to_have_text(["right_arm", "closed"])
+    left.press("Enter")
+    assert values(page, "left_arm.pos") == ["60.00", "60.50", "-0.500"]
+    page.get_by_text("Joints", exact=True).click()
+    expect(page.locator(".chooser [aria-expanded=false]")).to_have_accessible_name("Right")
+
+
 def test_it_shows_the_values_under_the_pointer_until_the_clock_moves(page):
     box = page.locator("[data-joint=closed] .u-over").bounding_box()
     page.mouse.move(box["x"] + box["width"] * 0.75, box["y"] + 10)

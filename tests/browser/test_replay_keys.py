@@ -30,6 +30,8 @@ def test_letters_are_keys_by_position(page):
     wait_until(lambda: meta_info() == {"success": False})
     page.evaluate(PRESS, ["KeyS", "S"])  # Caps Lock
     wait_until(lambda: meta_info() == {"success": True})
+    page.keyboard.press("c")
+    wait_until(lambda: meta_info() == {})
 
 
 def test_keys_enter_and_leave_fields_which_are_saved(page):
@@ -45,6 +47,10 @@ def test_keys_enter_and_leave_fields_which_are_saved(page):
     expect(page.get_by_label("Tags")).to_have_value("blue")
     page.keyboard.press("u")
     wait_until(lambda: meta_info() == {"note": "slips\nfalls"})
+    page.keyboard.press("l")
+    page.keyboard.type("Fold")
+    page.keyboard.press("Enter")
+    wait_until(lambda: meta_info() == {"note": "slips\nfalls", "task": "Fold"})
 
 
 def test_a_text_is_saved_while_it_is_written(page):

@@ -61,6 +61,41 @@ def test_a_mark_is_renamed_moved_and_removed(visit, curator):
     expect(page.locator(".marks li")).to_have_count(1)
 
 
+def test_u_undoes_changes_of_marks(visit, curator):
+    page = replay(visit, curator, SLIP, FALL)
+    edit(page, "Change the note of")
+    page.keyboard.type("!")
+    page.keyboard.press("Enter")
+    edit(page, "Move to the cursor: slips!")
+    edit(page, "Remove slips!")
+    expect(page.locator("#toast")).to_contain_text(f"Removed slips! {DASH} ada.")
+    page.keyboard.press("m")
+    page.keyboard.press("Escape")
+    for marks in (
+        [(3, "falls")],
+        [(2, "slips!"), (3, "falls")],
+        [(1, "slips!"), (3, "falls")],
+        [(1, "slips"), (3, "falls")],
+    ):
+        page.keyboard.press("u")
+        wait_until(lambda marks=marks: stored() == marks, what=f"the marks are {marks}")
+        expect(page.locator(".marks li")).to_have_count(len(marks))
+
+
+def test_undo_replaces_no_trim(visit, curator):
+    page = replay(visit, curator, SLIP | {"kind": "trim_start"}, query="?t=2")
+    page.keyboard.press("i")
+    wait_until(lambda: stored() == [(2, "")])
+    page.keyboard.press("u")
+    wait_until(lambda: stored() == [(1, "slips")])
+    edit(page, "Remove Trim start: slips")
+    wait_until(lambda: stored() == [])
+    TeleopSession.objects.update(meta_info={"marks": [FALL | {"kind": "trim_start"}]})
+    page.keyboard.press("u")
+    expect(page.locator("#toast")).to_contain_text("cannot be undone: the trim start was set again")
+    assert stored() == [(3, "falls")]
+
+
 def test_it_shows_the_note_that_somebody_else_has_written(visit, curator, console):
     console.expect("status of 409")
     page = replay(visit, curator, SLIP)

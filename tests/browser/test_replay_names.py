@@ -15,8 +15,8 @@ const column = (name) => ({ name, timestamps: [1], values: [1] });
 @pytest.mark.parametrize(
     "expression, expected",
     {
-        "['left_gripper.pos', 'arm_right.pos', 'leftover.pos', 'motor_1.temperature', '0'].map(groupOf)": [
-            *("Left", "Right", "", "Motors", "")
+        "['left_gripper.pos', 'arm_right.pos', 'leftover.pos', 'motor_1.temperature', 'head_pan.pos'].map(groupOf)": [
+            *("Left", "Right", "", "Motors", "Head")
         ],
         "['gripper.pos', 'position', 'joint_positions.0'].map(labelOf)": ["gripper", "position", "joint_positions.0"],
         "placeOf('action.state.0')": {"part": "action", "joint": "0"},

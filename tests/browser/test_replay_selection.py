@@ -72,10 +72,10 @@ def test_shift_labels_and_goes_on_and_u_undoes_it_from_there(visit, curator, ses
     page = replay(visit, curator, sessions[0])
     page.keyboard.press("Shift+F")
     shows(page, sessions[1])
-    expect(page.locator("#toast")).to_contain_text(f"Session {sessions[0].pk}: success is “failure”.")
+    expect(page.locator("#toast")).to_contain_text(f"Session {sessions[0].pk}: label is “failure”.")
     assert labels(sessions[0]) == {"success": False}
     page.keyboard.press("u")
-    expect(page.locator("#toast")).to_contain_text(f"Session {sessions[0].pk}: success is empty again.")
+    expect(page.locator("#toast")).to_contain_text(f"Session {sessions[0].pk}: label is empty again.")
     assert labels(sessions[0]) == {}
     assert labels(sessions[1]) == {}
 
@@ -96,7 +96,7 @@ def test_it_does_not_leave_while_a_label_is_not_saved(visit, curator, sessions, 
     page = replay(visit, curator, sessions[0])
     page.route(f"**/sessions/{sessions[0].pk}", lambda route: route.abort())
     page.keyboard.press("f")
-    expect(page.get_by_role("alert")).to_contain_text("Success is not saved: the server does not answer")
+    expect(page.get_by_role("alert")).to_contain_text("Label is not saved: the server does not answer")
     page.keyboard.press("n")
     expect(page.locator("#toast")).to_contain_text("A label is not saved.")
     page.get_by_role("button", name="Discard").click()
@@ -110,7 +110,7 @@ def test_u_undoes_labels_one_by_one(visit, curator, sessions):
     for key in "sf":
         page.keyboard.press(key)
         wait_until(lambda key=key: labels(sessions[0]) == {"success": key == "s"})
-    expect(page.locator(".saved")).to_have_text("Success saved")
+    expect(page.locator(".saved")).to_have_text("Label saved")
     for value in (True, None):
         page.keyboard.press("u")
         wait_until(lambda value=value: labels(sessions[0]).get("success") is value)

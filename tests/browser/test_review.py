@@ -82,6 +82,11 @@ def stored_label(which: TeleopSession):
     return TeleopSession.objects.get(pk=which.pk).labels["success"]
 
 
+def stored(sessions: list[TeleopSession]) -> list[dict]:
+    found = TeleopSession.objects.in_bulk()
+    return [found[each.pk].meta_info for each in sessions]
+
+
 def log_in(page: Page) -> None:
     page.get_by_label("Username").fill("admin")
     page.get_by_label("Password").fill("secret of admin")
@@ -234,6 +239,46 @@ def test_it_labels_many_sessions_and_undoes_each_to_its_own_label(review):
     expect(page.locator("#selected")).to_have_text("6 selected")
     press(page, "Escape")
     expect(page.locator("#bulk")).to_be_hidden()
+
+
+def test_it_sets_task_and_operator_and_undoes_each_to_its_own(review):
+    sessions = six()
+    before = [each.meta_info for each in sessions]
+    page = review()
+    press(page, "a", "l")
+    task, operator = (page.locator("#labelling").get_by_label(name) for name in ("Task", "Operator"))
+    expect(task).to_have_attribute("placeholder", "They differ, and stay as they are")
+    operator.fill(" kim ")
+    operator.press("Enter")
+    expect(page.locator("#toast")).to_contain_text("6 sessions: operator “kim”")
+    expect(page.locator("[data-facet=operator] .value")).to_have_text(["kim6"])
+    assert stored(sessions) == [labels | {"operator": "kim"} for labels in before]
+    press(page, "Escape", "j", "l")  # the first session only
+    expect(task).to_have_value("Fold the towel")
+    task.fill("")
+    operator.fill("ada")
+    operator.press("Enter")
+    expect(row(page, sessions[0]).locator(".task")).to_have_text("No task")
+    wait_until(lambda: stored(sessions)[0] == {"success": True, "operator": "ada", "tags": ["towel"]})
+    press(page, "u", "u")
+    wait_until(lambda: stored(sessions) == before)
+    expect(page.locator("#toast")).to_contain_text("Undone: 6 sessions")
+
+
+def test_it_undoes_what_was_done_before_a_failure(review, console):
+    console.expect("ERR_FAILED")
+    sessions = six()
+    before = stored(sessions)
+    page = review()
+    page.route(
+        "**/sessions/bulk", lambda route: route.abort() if "false" in route.request.post_data else route.continue_()
+    )
+    press(page, "a", "c")  # first those with success, then those with failure
+    expect(page.locator("#toast")).to_contain_text("6 sessions: No label. Not changed: the server does not answer")
+    assert [each.get("success") for each in stored(sessions)] == [None, None, False, False, False, None]
+    page.unroute("**/sessions/bulk")
+    press(page, "u")
+    wait_until(lambda: stored(sessions) == before)
 
 
 def test_deleting_goes_on_to_the_next_session_and_can_be_undone(review):

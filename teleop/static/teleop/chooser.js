@@ -1,56 +1,74 @@
-// Which joints are plotted: a box for each, one for each group, and all. The browser keeps the choice.
+// Which joints are plotted: a box for each, one for each group, and all. Groups fold.
 
+import { Folding } from "./folding.js";
 import { groupOf, labelOf } from "./jointvalues.js";
-import { jointVariable } from "./plot.js";
-
-const KEY = "replay.hidden";
-const MOST_NAMES = 500; // of all robots, that are kept
 
 export class Chooser {
-  hidden = new Set(read());
+  #folding = new Folding("chooser.folded");
 
-  /** `element` is a <details>; `onChange(hidden)` is called with the names that are hidden, also at the beginning. */
-  constructor(element, names, onChange) {
-    Object.assign(this, { element, names, onChange });
+  /** `element` is a <details>, `hidden` the Set of names that are not plotted, which a choice changes. `colourOf(name)` is
+   *  CSS; `onChange()` is called after each choice. */
+  constructor(element, { hidden, colourOf, onChange }) {
+    Object.assign(this, { element, hidden, colourOf, onChange, names: [] });
     this.list = element.querySelector("ul");
     this.count = element.querySelector(".count");
     element.addEventListener("change", ({ target }) => this.#choose(target));
-    element.addEventListener("click", ({ target: { name } }) => ["all", "none"].includes(name) && this.#set(names, name === "all"));
+    element.addEventListener("click", ({ target: { name } }) => ["all", "none"].includes(name) && this.#set(this.names, name === "all"));
     element.addEventListener("keydown", (event) => event.key === "Escape" && this.#close(event));
     document.addEventListener("click", ({ target }) => element.contains(target) || (element.open = false));
-    element.hidden = names.length < 2;
-    this.#build();
+  }
+
+  /** Offers these joints. */
+  show(names) {
+    if (names.join() === this.names.join()) return;
+    this.names = names;
+    this.element.hidden = names.length < 2;
+    const groups = Map.groupBy(names, groupOf);
+    const items = [...groups].flatMap(([group, members]) => (group && groups.size > 1 ? [this.#group(group, members)] : this.#items(members)));
+    this.list.replaceChildren(...items);
     this.#tell();
   }
 
-  #build() {
-    const groups = Map.groupBy(this.names, groupOf);
-    for (const [group, names] of groups) {
-      if (group && groups.size > 1) this.list.append(item(`All ${group.toLowerCase()}`, { group }));
-      for (const name of names) this.list.append(item(labelOf(name), { name, colour: jointVariable(this.names.indexOf(name)) }));
-    }
+  #items(names) {
+    return names.map((name) => item(labelOf(name), { name, colour: this.colourOf(name) }));
+  }
+
+  /** A box for all joints of the group, and a list of them that folds. */
+  #group(group, names) {
+    const element = item(`All ${group.toLowerCase()}`, { group });
+    const list = document.createElement("ul");
+    list.append(...this.#items(names));
+    list.hidden = this.#folding.has(group);
+    const fold = this.#folding.button(group, (isFolded) => (list.hidden = isFolded));
+    fold.setAttribute("aria-label", group);
+    element.prepend(fold);
+    element.append(list);
+    return element;
   }
 
   #choose({ checked, dataset }) {
-    this.#set(dataset.group === undefined ? [dataset.name] : this.names.filter((name) => groupOf(name) === dataset.group), checked);
+    this.#set(dataset.group === undefined ? [dataset.name] : this.#membersOf(dataset.group), checked);
+  }
+
+  #membersOf(group) {
+    return this.names.filter((name) => groupOf(name) === group);
   }
 
   #set(names, isShown) {
     for (const name of names) this.hidden[isShown ? "delete" : "add"](name);
-    localStorage.setItem(KEY, JSON.stringify([...this.hidden].slice(-MOST_NAMES)));
     this.#tell();
+    this.onChange();
   }
 
   #tell() {
     for (const box of this.list.querySelectorAll("input")) {
       const { name, group } = box.dataset;
-      const shown = (group === undefined ? [name] : this.names.filter((each) => groupOf(each) === group)).map((each) => !this.hidden.has(each));
+      const shown = (group === undefined ? [name] : this.#membersOf(group)).map((each) => !this.hidden.has(each));
       box.checked = shown.every(Boolean);
       box.indeterminate = !box.checked && shown.some(Boolean);
     }
     const shown = this.names.filter((name) => !this.hidden.has(name)).length;
     this.count.textContent = shown < this.names.length ? ` ${shown} of ${this.names.length}` : "";
-    this.onChange(this.hidden);
   }
 
   #close(event) {
@@ -67,7 +85,7 @@ function item(text, { name, group, colour }) {
   label.append(box);
   if (colour) {
     const line = document.createElement("i");
-    line.style.setProperty("--colour", `var(--${colour})`);
+    line.style.setProperty("--colour", colour);
     label.append(line);
   }
   label.append(text);
@@ -75,12 +93,4 @@ function item(text, { name, group, colour }) {
   element.append(label);
   element.classList.toggle("whole", group !== undefined);
   return element;
-}
-
-function read() {
-  try {
-    return JSON.parse(localStorage.getItem(KEY)) ?? [];
-  } catch {
-    return []; // not ours: a choice that cannot be read is no choice
-  }
 }

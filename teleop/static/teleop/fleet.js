@@ -19,6 +19,7 @@ const tiles = new Map();
 const visible = new Set();
 const byName = new Intl.Collator("en", { numeric: true }).compare; // robot_9 before robot_10
 let drawing = null;
+let filling = null;
 let isSorted = true;
 let toldAt = 0;
 let wanting;
@@ -55,6 +56,15 @@ async function drawDue() {
   }
 }
 
+/** Graphs on the screen begin with stored frames, which are read one robot after the other. */
+function fillSoon() {
+  filling ??= fillDue().finally(() => (filling = null));
+}
+
+async function fillDue() {
+  for (let tile; (tile = [...visible].find(({ isUnfilled }) => isUnfilled)) && !document.hidden; drawSoon()) await tile.fill();
+}
+
 function hear({ full, robots, live = [] }) {
   const now = performance.now();
   const isFirst = tiles.size === 0;
@@ -68,6 +78,7 @@ function hear({ full, robots, live = [] }) {
   if (full || isChanged) isSorted = false;
   if (now - toldAt > SORT_MS) tell(now);
   if (isFirst) sort();
+  fillSoon();
   return drawSoon();
 }
 

@@ -1,5 +1,6 @@
 // A row a joint, all on one time axis: its name, the values under the cursor, its plot; and one cursor through them all.
 
+import { Folding } from "./folding.js";
 import { groupOf, labelOf } from "./jointvalues.js";
 import { Playhead } from "./playhead.js";
 import { action, axis, bands, flags, jointColour, observation, onTheme, plotIn, short, uPlot } from "./plot.js";
@@ -32,6 +33,7 @@ const digitsFor = (step) => Math.min(3, Math.max(0, -Math.floor(Math.log10(step)
 export class Joints {
   #rows = new Map();
   #groups = new Map(); // name -> the element with its rows
+  #folding = new Folding("joints.folded");
   #texts = new Map(); // name -> its element
   #unseen = new Set(); // elements of rows that are scrolled away
   marks = [];
@@ -65,6 +67,7 @@ export class Joints {
       row.plot.setData(tableOf(joint), false);
     }
     for (const [name, group] of this.#groups) group.firstChild.hidden = !name || this.#groups.size < 2;
+    this.#fold();
     this.#redraw();
   }
 
@@ -177,12 +180,19 @@ export class Joints {
     if (!this.#groups.has(name)) {
       const [group, heading] = ["section", "h2"].map((tag) => document.createElement(tag));
       group.className = "group";
-      heading.textContent = name;
+      const fold = this.#folding.button(name, () => this.#fold());
+      fold.append(name);
+      heading.append(fold);
       group.append(heading);
       this.rows.append(group);
       this.#groups.set(name, group);
     }
     return this.#groups.get(name);
+  }
+
+  /** Of a group without a heading nothing folds. */
+  #fold() {
+    for (const [name, group] of this.#groups) group.classList.toggle("folded", !group.firstChild.hidden && this.#folding.has(name));
   }
 
   #paintNames() {

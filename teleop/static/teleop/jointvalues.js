@@ -3,8 +3,8 @@
 import { servoName } from "./servo.js";
 
 const PARTS = ["observation", "action"];
-const SIDE = /(?:^|[_./ -])(left|right)(?=[_./ -]|$)/i;
-const GROUPS = { left: "Left", right: "Right" };
+const GROUP = /(?:^|[_./ -])(left|right|head|torso)(?=[_./ -]|$)/i;
+const GROUPS = { left: "Left", right: "Right", head: "Head", torso: "Torso" };
 const POSITION = /\.pos$|^(joint_positions\.)?\d+$/;
 
 /** A joint by its name in the observation or action: LeRobot's `observation.state.0` and `action.0` are the same one. */
@@ -19,10 +19,10 @@ export function placeOf(name) {
 /** The name that people read. */
 export const labelOf = (joint) => joint.replace(/\.pos$/, "");
 
-/** Left, Right or Motors; "" for all others. */
+/** Left, Right, Head, Torso or Motors; "" for all others. */
 export function groupOf(joint) {
   if (servoName(joint)) return "Motors";
-  return GROUPS[SIDE.exec(joint)?.[1].toLowerCase()] ?? "";
+  return GROUPS[GROUP.exec(joint)?.[1].toLowerCase()] ?? "";
 }
 
 /** The order of the colours: positions, as the fleet shows them, then other values, those beside both parts, motors. */

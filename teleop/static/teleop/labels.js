@@ -10,6 +10,8 @@ const NAMES = ["success", "task", "tags", "operator", "note"];
 const PAUSE_MS = 1000; // in writing, after which a text is saved
 const WORDS = { true: "success", false: "failure" };
 
+/** What people read for the name of a label. */
+export const wordOf = (name) => (name === "success" ? "label" : name);
 export const inWords = (value) => (Array.isArray(value) ? value.join(", ") : (WORDS[value] ?? value ?? ""));
 const isSame = (one, other) => JSON.stringify(one ?? null) === JSON.stringify(other ?? null);
 
@@ -129,7 +131,7 @@ export class Labels {
   #take(session) {
     const changed = NAMES.filter((name) => !isSame(session.meta_info?.[name], this.#seen[name]) && !this.#isFocused(name));
     for (const name of changed) this.#show(name, session.meta_info?.[name] ?? null);
-    const list = changed.map((name) => `${name}: ${quoted(session.meta_info?.[name] ?? null)}`);
+    const list = changed.map((name) => `${wordOf(name)}: ${quoted(session.meta_info?.[name] ?? null)}`);
     if (changed.length && this.notice.hidden) this.#say(`Someone else has changed ${list.join("; ")}.`, "warning");
     this.onChange(session);
   }
@@ -190,5 +192,5 @@ export class Labels {
   }
 }
 
-const capital = (name) => name[0].toUpperCase() + name.slice(1);
+const capital = (name) => wordOf(name)[0].toUpperCase() + wordOf(name).slice(1);
 const quoted = (value) => (inWords(value) === "" ? "empty" : `“${inWords(value)}”`);

@@ -4,8 +4,9 @@
 // For tests and the curious: `page.series()` is what is plotted.
 
 import * as api from "./api.js";
+import { Chooser } from "./chooser.js";
 import { inWords as eventInWords } from "./events.js";
-import { labelOf } from "./jointvalues.js";
+import { GroupBar } from "./groupbar.js";
 import { keyOf } from "./keys.js";
 import { Marks } from "./marks.js";
 import { Cameras } from "./previews.js";
@@ -36,6 +37,8 @@ const rows = new Rows($("rows"), WINDOW_S, (time) => {
   $("time").textContent = time === null ? "" : timeOfDay(time);
 });
 const cameras = new Cameras($("previews"), $("camera"));
+const groups = new GroupBar($("groups"), () => plotChosen());
+const chooser = new Chooser($("joints"), { hidden, colourOf: (name) => rows.colourOf(name), onChange: choose });
 let session = null;
 let pointed = null;
 let isPaused = false;
@@ -163,14 +166,15 @@ function inWords(status, session_id) {
     return session_id ? "Connected; no frames yet." : "The robot has no live session.";
   }
   if (!rows.shown.joints.size) return "The frames have no values.";
-  return $("rows").childElementCount ? "" : "No joint is selected.";
+  return $("rows").childElementCount ? "" : "All joints are hidden or folded.";
 }
 
 function draw() {
   const columns = servo.take(recent.columns());
   const names = [...columns.joints.keys()].slice(0, MOST_JOINTS);
-  rows.show(columns, (name) => !hidden.has(name) && names.includes(name));
-  listJoints(names);
+  groups.show(names);
+  plotChosen(columns, names);
+  chooser.show(names);
   const missing = recent.frames.reduce((sum, frame, at, all) => sum + missingBetween(all[at - 1], frame), 0);
   $("missing").textContent = recent.last ? missing : "–";
   $("missing").classList.toggle("trouble", missing > 0);
@@ -178,25 +182,15 @@ function draw() {
 
 const missingBetween = (a, b) => (a?.session === b.session ? Math.max(0, b.index - a.index - 1) : 0);
 
-function listJoints(names) {
-  const list = $("joints").querySelector("ul");
-  if (list.dataset.names === names.join()) return;
-  list.dataset.names = names.join();
-  list.replaceChildren(...names.map((name) => {
-    const [item, label, box, line] = ["li", "label", "input", "i"].map((tag) => document.createElement(tag));
-    Object.assign(box, { type: "checkbox", value: name, checked: !hidden.has(name) });
-    line.style.setProperty("--joint", rows.colourOf(name));
-    label.append(box, line, labelOf(name));
-    item.append(label);
-    return item;
-  }));
+/** The plots of joints that are neither hidden nor in a folded group. */
+function plotChosen(columns = rows.shown, names = chooser.names) {
+  rows.show(columns, (name) => names.includes(name) && !hidden.has(name) && !groups.isFolded(name));
 }
 
 function choose() {
-  for (const box of $("joints").querySelectorAll("input")) hidden[box.checked ? "delete" : "add"](box.value);
   const query = new URLSearchParams([...hidden].map((name) => ["hide", name]));
   history.replaceState(null, "", query.size ? `?${query}` : location.pathname);
-  rows.show(rows.shown, (name) => !hidden.has(name));
+  plotChosen();
 }
 
 function pause() {
@@ -206,19 +200,9 @@ function pause() {
   if (!isPaused) draw();
 }
 
-$("joints").addEventListener("change", choose);
-$("joints").addEventListener("click", ({ target: { value, tagName } }) => {
-  if (tagName !== "BUTTON") return;
-  for (const box of $("joints").querySelectorAll("input")) box.checked = value === "all";
-  choose();
-});
-document.addEventListener("click", ({ target }) => {
-  if (!$("joints").contains(target)) $("joints").open = false;
-});
 $("pause").addEventListener("click", pause);
 document.addEventListener("keydown", (event) => {
   const key = keyOf(event);
-  if (key === "Escape") $("joints").open = false;
   if (event.target.closest("input, textarea, button, summary, a")) return;
   if (key === " ") pause();
   else if (key === "m" && session) marks.begin();

@@ -11,9 +11,10 @@ export class MarkList {
   #marks = [];
   #named = null; // whose note the form has: {timestamp: a promise, note}
 
-  /** `element` is the section of marks; people who may change them have its form and its buttons. */
-  constructor(element, path, { clock, frames, timeline, onChange }) {
-    Object.assign(this, { element, path: `${path}/marks`, clock, frames, timeline, onChange });
+  /** `element` is the section of marks; people who may change them have its form and its buttons.
+   *  `onChange(marks)` gets all marks, `onDone(what, change)` a change that was made here, in words and for takeBack(). */
+  constructor(element, path, { clock, frames, timeline, onChange, onDone }) {
+    Object.assign(this, { element, path: `${path}/marks`, clock, frames, timeline, onChange, onDone });
     this.notice = element.querySelector(".notice");
     this.form = element.querySelector("form");
     if (!this.form) return;
@@ -41,14 +42,15 @@ export class MarkList {
   add() {
     if (!this.mayChange) return undefined;
     const timestamp = this.#timestamp();
-    const made = this.#change(async () => post(this.path, { timestamp: await timestamp }));
+    const made = this.#change(async () => this.#post({ timestamp: await timestamp }, "mark"));
     this.#ask({ timestamp, note: "" }, this.clock.time);
     return made;
   }
 
   /** Trims at the frame that is shown: a mark of this kind moves there. */
   set(kind) {
-    return this.mayChange && this.#change(async () => post(this.path, { timestamp: await this.#timestamp(), kind }));
+    const words = KINDS[kind].toLowerCase();
+    return this.mayChange && this.#change(async () => this.#post({ timestamp: await this.#timestamp(), kind }, words));
   }
 
   /** To the next mark (1), or the one before (-1). */
@@ -71,15 +73,35 @@ export class MarkList {
     this.form.hidden = true;
     this.#named = null;
     const note = this.note.value.trim();
-    if (mark && note !== mark.note) this.#edit(mark, { note, seen_note: mark.note });
+    if (mark && note !== mark.note) this.#edit(mark, () => ({ note }), "note of a mark");
   }
 
-  #edit({ timestamp }, changes) {
-    return this.#change(async () => patch(`${this.path}/${await timestamp}`, changes));
+  /** An earlier mark of this kind goes away. */
+  async #post(mark, what) {
+    const removed = this.#marks.filter(({ kind }) => kind && kind === mark.kind).map(asSent);
+    const marks = await post(this.path, mark);
+    this.onDone(what, { added: [mark.timestamp], ...(removed.length && { removed }) });
+    return marks;
   }
 
-  async #moveHere(mark) {
-    await this.#change(async () => patch(`${this.path}/${mark.timestamp}`, { timestamp: await this.#timestamp(), seen_note: mark.note }));
+  #edit(mark, changes, what) {
+    return this.#change(async () => {
+      const before = { timestamp: await mark.timestamp, note: mark.note };
+      const given = await changes();
+      const marks = await patch(`${this.path}/${before.timestamp}`, { ...given, seen_note: mark.note });
+      this.onDone(what, { edited: [before, { ...before, ...given }] });
+      return marks;
+    });
+  }
+
+  /** All marks of people at this time: the server removes them together. */
+  #remove({ timestamp }) {
+    const removed = this.#marks.filter((mark) => mark.timestamp === timestamp && !mark.event);
+    return this.#change(async () => {
+      const marks = await remove(`${this.path}/${timestamp}`);
+      this.onDone(`removed ${removed.map(({ text }) => text).join(", ")}`, { removed: removed.map(asSent) });
+      return marks;
+    });
   }
 
   async #timestamp() {
@@ -123,8 +145,8 @@ export class MarkList {
       edits.className = "edits";
       edits.append(
         button("✎", "Change the note of", mark, () => this.#ask(mark, time)),
-        button("⇥", "Move to the cursor:", mark, () => this.#moveHere(mark)),
-        button("×", "Remove", mark, () => this.#change(() => remove(`${this.path}/${mark.timestamp}`))),
+        button("⇥", "Move to the cursor:", mark, () => this.#edit(mark, async () => ({ timestamp: await this.#timestamp() }), "move of a mark")),
+        button("×", "Remove", mark, () => this.#remove(mark)),
       );
       item.append(edits);
     }
@@ -132,6 +154,7 @@ export class MarkList {
   }
 }
 
+const asSent = ({ timestamp, kind, note }) => ({ timestamp, kind, note });
 const textOf = ({ kind, note, by }) => `${[KINDS[kind], note].filter(Boolean).join(": ") || "Marked"} – ${by}`;
 
 function button(sign, what, mark, act) {

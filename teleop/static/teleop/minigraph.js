@@ -3,7 +3,8 @@
 
 import { colour, jointColour } from "./plot.js";
 
-const WINDOW_MS = 30_000;
+export const WINDOW_S = 30;
+const WINDOW_MS = 1000 * WINDOW_S;
 const GAP_MS = 2500; // robots that are not on the screen have a sample a second: what is further apart has no line
 const LARGEST = 1e300; // the difference of two such is finite
 const MARGIN = 2; // pixels
@@ -28,6 +29,14 @@ export class MiniGraph {
     this.#samples.splice(0, Math.max(recent - 1, 0));
   }
 
+  /** Adds samples from before the first one. */
+  fill(samples) {
+    const [first] = this.#samples[0] ?? [Infinity];
+    const older = samples.filter(([at]) => at < first).map(([at, values]) => [at, values.map(bounded)]);
+    this.#samples.unshift(...older);
+    this.reset();
+  }
+
   /** Draws all again next time, as after a change of the theme. */
   reset() {
     this.#drawn = null;
@@ -50,7 +59,7 @@ export class MiniGraph {
     else context.clearRect(0, 0, width, height);
     const isAll = pixels >= width;
     const right = isAll ? end : this.#drawn.end + (pixels / width) * WINDOW_MS;
-    this.#lines(context, isAll ? 0 : this.#drawn.from, range, right, isGrey);
+    this.#lines(context, isAll ? -Infinity : this.#drawn.from, range, right, isGrey);
     this.#drawn = { key, end: right, from: this.#samples.at(-1)[0] };
   }
 

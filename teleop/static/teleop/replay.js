@@ -10,12 +10,15 @@ import { Drawing } from "./drawing.js";
 import { inWords } from "./events.js";
 import { Frames } from "./frames.js";
 import { Joints } from "./joints.js";
+import { keepNames, readNames } from "./keptnames.js";
 import { MarkList } from "./marklist.js";
+import { jointVariable } from "./plot.js";
 import { jointsOf, View } from "./series.js";
 import { SessionActions } from "./sessionactions.js";
 import { Timeline } from "./timeline.js";
 import { Track } from "./track.js";
 
+const HIDDEN = "replay.hidden"; // key of the browser's storage
 const POINTS = 2000;
 const MOST_COLUMNS = 64;
 const FEWEST_FRAMES = 10; // that a zoom shows
@@ -41,16 +44,17 @@ async function start() {
   clock.addEventListener("change", drawing.change);
   view.addEventListener("change", drawing.change);
 
-  const marks = new MarkList(find("section.marks"), path, { ...parts, onChange: (all) => showMarks(parts, all) });
+  const marks = new MarkList(find("section.marks"), path, {
+    ...parts,
+    onChange: (all) => showMarks(parts, all),
+    onDone: (what, change) => actions.undo.noteMarks(what, change),
+  });
   const actions = new SessionActions(page, session, marks);
   page.classList.toggle("without-video", !timeline.cameras.size);
   showEvents(session, events, parts);
   tellWhatIsMissing(session, timeline, picture);
   plots(parts.joints, view, timeline, picture);
-  new Chooser(find(".chooser"), parts.joints.names, (hidden) => {
-    parts.joints.choose(hidden);
-    drawing.change();
-  });
+  chooseJoints(parts.joints, drawing);
   controls(page, { ...parts, drawing });
   keys(page, parts, { ...actions.keys, ...marksKeys(marks), Escape: () => parts.cameras.enlarge(null) });
   clock.seek(Number(new URL(location).searchParams.get("t")) || 0);
@@ -144,6 +148,22 @@ function plots(joints, view, timeline, whole) {
     joints.show(jointsOf(picture.series, timeline.origin));
     tell(picture);
   };
+}
+
+/** The browser keeps the joints that are hidden. */
+function chooseJoints(joints, drawing) {
+  const hidden = readNames(HIDDEN);
+  const choose = () => {
+    joints.choose(hidden);
+    drawing.change();
+  };
+  const onChange = () => {
+    keepNames(HIDDEN, hidden);
+    choose();
+  };
+  const colourOf = (name) => `var(--${jointVariable(joints.names.indexOf(name))})`;
+  new Chooser(find(".chooser"), { hidden, colourOf, onChange }).show(joints.names);
+  choose();
 }
 
 /** The address has the moment, so that a link opens at it: rounded up, as a frame begins at its time. */

@@ -4,7 +4,7 @@
 import { ApiError, get } from "./api.js";
 import { isTyping, keyOf } from "./keys.js";
 import { Changes } from "./reviewchanges.js";
-import { TagDialog } from "./reviewdialogs.js";
+import { LabelDialog, TagDialog } from "./reviewdialogs.js";
 import { Facets } from "./reviewfacets.js";
 import { List } from "./reviewlist.js";
 import { changed, exportQuery, filtersOf, inWords, pageQuery, replayQuery, restQuery, withoutFilters } from "./reviewquery.js";
@@ -29,6 +29,7 @@ const changes = new Changes(list, { say: (text, { undo, ...rest } = {}) => say(t
 const facets = new Facets(find("#facets"), choose);
 const saved = new SavedFilters(find("#saved"), document.querySelector("#saving"), { choose, say, robots: list.robots });
 const tagging = may.change ? new TagDialog(document.querySelector("#tagging"), (rows, added, removed) => changes.tag(rows, added, removed)) : null;
+const labelling = may.change ? new LabelDialog(document.querySelector("#labelling"), (rows, labels) => changes.label(rows, labels)) : null;
 
 history.scrollRestoration = "manual"; // the rows come later than the browser would scroll
 start();
@@ -77,6 +78,7 @@ async function readCounts(number = newest) {
   facets.showCounts(found);
   showChips();
   tagging?.suggest(found.tag);
+  labelling?.suggest(found);
 }
 
 function countSoon() {
@@ -158,7 +160,8 @@ function showSelection(selected) {
 
 /** `rows` default to the selected ones, else the current one. */
 const act = {
-  label: (success, rows = list.targets) => may.change && withRows(rows, () => changes.label(rows, success)),
+  label: (success, rows = list.targets) => may.change && withRows(rows, () => changes.label(rows, { success })),
+  describe: (rows = list.targets) => may.change && withRows(rows, () => labelling.open(rows)),
   tag: (rows = list.targets) => may.change && withRows(rows, () => tagging.open(rows)),
   trash: (rows = list.targets) => may.delete && withRows(rows, () => changes.trash(rows, query.get("trash") !== "true")),
   export: () => may.export && location.assign(exportAddress()),
@@ -196,6 +199,7 @@ const KEYS = {
   c: () => act.label(null),
   u: () => may.change && changes.undo(),
   t: () => act.tag(),
+  l: () => act.describe(),
   x: () => list.toggle(list.current),
   X: () => list.toggle(list.current, true),
   a: () => list.selectAll(list.selected.length < list.rows.length),
@@ -229,6 +233,7 @@ const BULK = {
   failure: () => act.label(false),
   none: () => act.label(null),
   tags: () => act.tag(),
+  labels: () => act.describe(),
   trash: () => act.trash(),
   export: act.export,
   all: () => list.selectAll(true),

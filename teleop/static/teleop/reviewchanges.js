@@ -19,17 +19,13 @@ export class Changes {
     Object.assign(this, { list, say, onChange });
   }
 
-  label(rows, success) {
+  /** Give all rows these labels, for example {task: "Fold the towel", operator: null}. */
+  label(rows, labels) {
     return this.#enqueue(async () => {
       await this.#readAll(rows);
-      const others = rows.filter((row) => valueOf(row, "success") !== success);
-      const groups = groupedBy(others, (row) => valueOf(row, "success"));
-      const steps = [...groups].map(([before, members]) => ({
-        ids: idsOf(members),
-        change: { meta_info: { success }, seen: { success: before } },
-        reverse: { meta_info: { success: before }, seen: { success } },
-      }));
-      await this.#do(steps, `${subject(idsOf(rows))}: ${WORDS.get(success)}`);
+      const steps = Object.entries(labels).flatMap(([name, value]) => labelSteps(rows, name, value));
+      const words = Object.entries(labels).map(([name, value]) => (name === "success" ? WORDS.get(value) : inWords(name, value)));
+      await this.#do(steps, `${subject(idsOf(rows))}: ${words.join(", ")}`);
     });
   }
 
@@ -53,10 +49,11 @@ export class Changes {
 
   undo() {
     return this.#enqueue(async () => {
-      const last = this.#done.pop();
+      const last = this.#done.at(-1);
       if (!last) return this.say("There is nothing to undo.");
       const reversed = last.steps.map(({ ids, change, reverse }) => ({ ids, change: reverse, reverse: change })).reverse();
       const { refused } = await this.#apply(reversed);
+      this.#done.pop();
       this.say(withRefusals(`Undone: ${last.text}`, refused), { kind: refused.length ? "error" : "" });
     });
   }
@@ -77,20 +74,28 @@ export class Changes {
     this.say(withRefusals(done.length ? text : "Nothing was changed", refused), { undo: done.length > 0, kind: refused.length ? "error" : "" });
   }
 
-  /** Show labels at once; then those that the server has refused as they are there. */
+  /** What fails after a step was done is told like a refusal, so that the steps before it can be undone. */
   async #apply(steps) {
     const [done, refused] = [[], []];
-    for (const step of steps) {
-      const answer = await this.#send(step);
-      const ids = step.ids.filter((id) => answer.changed.includes(id));
-      if (ids.length) done.push({ ...step, ids });
-      if ("trash" in step.change) this.#move(ids, step.change.trash);
-      const others = Object.entries(answer.refused);
-      refused.push(...others.map(([, sentence]) => sentence));
-      if (others.length) await this.#readAgain(others.map(([id]) => Number(id)));
+    try {
+      for (const step of steps) refused.push(...(await this.#applyStep(step, done)));
+    } catch (error) {
+      if (!done.length) throw error;
+      refused.push(error.message);
     }
     this.onChange();
     return { done, refused };
+  }
+
+  /** Show labels at once; then those that the server has refused as they are there. Adds what is changed to `done`. */
+  async #applyStep(step, done) {
+    const answer = await this.#send(step);
+    const ids = step.ids.filter((id) => answer.changed.includes(id));
+    if (ids.length) done.push({ ...step, ids });
+    if ("trash" in step.change) this.#move(ids, step.change.trash);
+    const refused = Object.keys(answer.refused).map(Number);
+    if (refused.length) await this.#readAgain(refused);
+    return Object.values(answer.refused);
   }
 
   async #send({ ids, change }) {
@@ -140,6 +145,16 @@ function chunks(ids) {
   return Array.from({ length: Math.ceil(ids.length / MOST_IDS) }, (_, place) => ids.slice(place * MOST_IDS, (place + 1) * MOST_IDS));
 }
 
+/** One step for each value that the rows have now, so that undo gives each row its own value back. */
+function labelSteps(rows, name, value) {
+  const others = rows.filter((row) => valueOf(row, name) !== value);
+  return [...groupedBy(others, (row) => valueOf(row, name))].map(([before, members]) => ({
+    ids: idsOf(members),
+    change: { meta_info: { [name]: value }, seen: { [name]: before } },
+    reverse: { meta_info: { [name]: before }, seen: { [name]: value } },
+  }));
+}
+
 function tagStep(rows, change, reverse, tag) {
   return { ids: idsOf(rows), change: { [change]: [tag] }, reverse: { [reverse]: [tag] } };
 }
@@ -152,6 +167,7 @@ function merged(meta, { meta_info: labels = {}, add_tags: added = [], remove_tag
 
 const valueOf = (row, name) => row.session.meta_info?.[name] ?? null;
 const idsOf = (rows) => rows.map(({ session }) => session.id);
+const inWords = (name, value) => (value === null ? `no ${name}` : `${name} “${value}”`);
 const subject = (ids) => (ids.length === 1 ? `Session ${ids[0]}` : `${ids.length} sessions`);
 
 function withRefusals(text, refused) {

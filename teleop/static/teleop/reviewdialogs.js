@@ -1,4 +1,4 @@
-// The dialog that adds tags to sessions and removes them.
+// The dialogs that change labels of sessions: tags are added and removed, task and operator are set.
 
 export class TagDialog {
   /** `apply(rows, added, removed)` is called with the tags that change. */
@@ -43,5 +43,38 @@ export class TagDialog {
     const added = this.form.elements.tags.value.split(",").map((tag) => tag.trim()).filter(Boolean);
     const removed = [...this.list.querySelectorAll("[aria-pressed=false]")].map(({ value }) => value).filter((tag) => !added.includes(tag));
     if (added.length || removed.length) this.apply(this.rows, [...new Set(added)], removed);
+  }
+}
+
+export class LabelDialog {
+  /** `apply(rows, labels)` is called with the labels that change; null removes one. */
+  constructor(dialog, apply) {
+    Object.assign(this, { dialog, apply, form: dialog.querySelector("form"), inputs: [...dialog.querySelectorAll("input")] });
+    this.form.addEventListener("submit", (event) => {
+      if (event.submitter?.value !== "cancel") this.#submit();
+    });
+  }
+
+  /** Values that the fields suggest: the facets of the list. */
+  suggest(found) {
+    for (const { name, list } of this.inputs) list.replaceChildren(...found[name].filter(({ value }) => value).map(({ value }) => new Option(value, value)));
+  }
+
+  /** A field has the value that all rows share. If they differ it is empty, and they stay unless it is filled in. */
+  open(rows) {
+    this.rows = rows;
+    this.dialog.querySelector("h2").textContent = rows.length === 1 ? `Session ${rows[0].session.id}` : `${rows.length} sessions`;
+    for (const input of this.inputs) {
+      const values = new Set(rows.map(({ labels }) => labels[input.name] ?? ""));
+      input.value = input.defaultValue = values.size === 1 ? [...values][0] : "";
+      input.placeholder = values.size === 1 ? "none" : "They differ, and stay as they are";
+    }
+    this.dialog.showModal();
+    this.inputs[0].select();
+  }
+
+  #submit() {
+    const changed = this.inputs.filter(({ value, defaultValue }) => value.trim() !== defaultValue.trim());
+    if (changed.length) this.apply(this.rows, Object.fromEntries(changed.map(({ name, value }) => [name, value.trim() || null])));
   }
 }

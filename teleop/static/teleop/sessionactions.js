@@ -14,7 +14,7 @@ export class SessionActions {
       onChange: (newest) => this.show(newest),
       onSaved: (...change) => this.undo.noteLabel(...change),
     });
-    this.undo = new Undo(session.id, { labels: this.labels, goTo: (id) => location.assign(`/sessions/${id}/replay${query()}`) });
+    this.undo = new Undo(session.id, { labels: this.labels, marks, goTo: (id) => location.assign(`/sessions/${id}/replay${query()}`) });
     this.show(session);
     this.#find("[name=trash]")?.addEventListener("click", () => this.trash());
     this.#find("[name=restore]")?.addEventListener("click", () => this.#change("restore"));
@@ -26,14 +26,17 @@ export class SessionActions {
     return {
       s: () => labels.set("success", true),
       f: () => labels.set("success", false),
+      c: () => labels.set("success", null),
       S: () => this.labelAndNext(true),
       F: () => this.labelAndNext(false),
       t: () => labels.focus("tags"),
+      l: () => labels.focus("task"),
       Enter: () => labels.focus("note"),
       u: () => undo.undo(),
       n: () => this.leave("next"),
       p: () => this.leave("prev"),
       b: () => page.querySelector("a.back").click(),
+      e: () => page.querySelector("a.export")?.click(),
       "#": () => this.trash(),
       Delete: () => this.trash(),
     };

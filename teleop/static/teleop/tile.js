@@ -1,7 +1,8 @@
 // A robot on the fleet page: its words, and a small graph of its joints over the last half minute.
 
-import { MiniGraph } from "./minigraph.js";
+import { MiniGraph, WINDOW_S } from "./minigraph.js";
 import { draw, isOld } from "./previews.js";
+import { readStored } from "./storedgraph.js";
 
 const LATE_MS = 500;
 const LOW_SHARE = 0.8; // of the session's own rate
@@ -22,6 +23,7 @@ export class Tile {
     this._graph = new MiniGraph(this.element.querySelector(".graph canvas"));
     this._robot = {};
     this._troubleUntil = 0;
+    this._isFilled = false;
     for (const link of this.element.querySelectorAll("[data-to=live]")) link.href = `/robots/${id}/live`;
     // The admin writes _ of a key as _5F.
     this.element.querySelector("[data-to=admin]").href = `/admin/robots/robot/${id.replaceAll("_", "_5F")}/change/`;
@@ -34,12 +36,30 @@ export class Tile {
     if (trouble) [this._troubleUntil, this._trouble] = [now + TROUBLE_STAYS_MS, trouble];
     const { status, values } = this._robot;
     this.status = status === "online" && now < this._troubleUntil ? "trouble" : status;
-    if (values?.some((value) => value !== null)) this._graph.add(now, values);
+    if (values?.some((value) => value !== null)) {
+      if (this._graph.isEmpty) this.writtenAt = -Infinity; // the words in its place have to go
+      this._graph.add(now, values);
+    }
     if (this.element.dataset.status !== this.status) {
       this.element.dataset.status = this.status;
       this.writtenAt = -Infinity;
     }
     this.isDrawn = false;
+  }
+
+  /** The robot sends, and its stored frames were not read yet. */
+  get isUnfilled() {
+    return !this._isFilled && Boolean(this._robot.frame_count) && !this._graph.isEmpty;
+  }
+
+  async fill() {
+    this._isFilled = true;
+    try {
+      this._graph.fill(await readStored(this._robot, WINDOW_S, performance.now()));
+      this.isDrawn = false;
+    } catch {
+      // The graph begins where the page was opened.
+    }
   }
 
   matches(text) {
@@ -61,7 +81,7 @@ export class Tile {
     this._say("lag", typeof ack_lag_ms === "number" ? `ack ${duration(ack_lag_ms)}` : "");
     this._say("frames", frame_count === null ? "" : `${count.format(frame_count)} ${frame_count === 1 ? "frame" : "frames"}`);
     this._say("silent", this._graph.isEmpty ? this._whyEmpty() : "");
-    this._say("error", last_error ? `${ago(last_error.at)}: ${last_error.detail || last_error.code}` : "").title =
+    this._say("error", last_error ? `Last error ${ago(last_error.at)}: ${last_error.detail || last_error.code}` : "").title =
       last_error ? `${last_error.code}: ${last_error.detail}` : "";
     this._parts.get("picture").classList.toggle("old", Boolean(this._picture) && isOld(this._picture));
     const replay = this._say("replay", session_id ? `Session ${session_id}` : "");
