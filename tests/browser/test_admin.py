@@ -13,6 +13,7 @@ pytestmark = pytest.mark.postgresql  # once is enough
 SESSIONS = "/admin/teleop/teleopsession/"
 
 
+@pytest.mark.long
 def test_times_are_local_with_utc_on_hover(visit, viewer):
     make_session(range(3))
     moment = visit(SESSIONS, viewer).locator("#result_list time").first
@@ -20,6 +21,7 @@ def test_times_are_local_with_utc_on_hover(visit, viewer):
     expect(moment).to_have_attribute("title", "2023-12-23 08:00:00 UTC")
 
 
+@pytest.mark.long
 def test_a_heartbeat_shows_its_age_with_the_time_on_hover(visit, viewer):
     robot = make_session().robot
     robot.last_heartbeat = datetime(2023, 12, 23, 8, tzinfo=UTC)
@@ -29,6 +31,7 @@ def test_a_heartbeat_shows_its_age_with_the_time_on_hover(visit, viewer):
     expect(heartbeat).to_have_attribute("title", "2023-12-23 09:00:00 (2023-12-23 08:00:00 UTC)")
 
 
+@pytest.mark.long
 def test_a_time_range_is_picked_in_local_time(visit, viewer):
     make_session(key="at-eight")
     make_session(start=T0.replace(hour=10), key="at-ten")
@@ -40,6 +43,7 @@ def test_a_time_range_is_picked_in_local_time(visit, viewer):
     expect(page.get_by_label("From")).to_have_value("2023-12-23T10:30")
 
 
+@pytest.mark.long
 def test_a_video_plays_in_place(visit, viewer):
     chunk = upload(make_session(range(60)), 0, 30)
     video = visit(f"/admin/videos/videochunk/{chunk.pk}/change/", viewer).locator("video")

@@ -66,6 +66,7 @@ def test_the_replay_shows_marks_of_the_robot_a_clock_step_and_a_restart(visit, c
         expect(page.locator(".frame")).to_have_text(f"frame {index}")
 
 
+@pytest.mark.long
 def test_a_click_on_a_flag_of_the_time_line_seeks_to_its_moment(visit, viewer):
     session = make_session(range(480))
     report(session, ("mark", 2, {"note": "cube lifted"}), STEP)
@@ -78,6 +79,7 @@ def test_a_click_on_a_flag_of_the_time_line_seeks_to_its_moment(visit, viewer):
         expect(page.locator(".frame")).to_have_text(f"frame {index}")
 
 
+@pytest.mark.long
 def test_a_thousand_events_neither_flood_nor_slow_the_replay(visit, viewer):
     session = make_session(range(480))
     report(session, *(("camera", n / 125, {"camera": "front", "fault": "slow"}) for n in range(1000)))
@@ -92,6 +94,7 @@ def test_a_thousand_events_neither_flood_nor_slow_the_replay(visit, viewer):
     expect(page.locator(".frame")).to_have_text("frame 479")
 
 
+@pytest.mark.long
 def test_the_replay_shows_values_of_the_wrong_type_as_text(visit, viewer):
     session = make_session(range(480))
     report(
@@ -136,6 +139,7 @@ def test_the_live_page_shows_events_and_marks_that_the_robot_sends_meanwhile(vis
     assert [event["kind"] for event in shown["events"]] == ["camera", "clock_step", "camera", "camera"]
 
 
+@pytest.mark.long
 def test_the_admin_shows_the_first_events_in_words_and_local_time(visit, viewer):
     session = make_session(range(3))
     page = visit(f"/admin/teleop/teleopsession/{session.pk}/change/", viewer)

@@ -86,6 +86,7 @@ def test_it_shows_why_an_export_is_refused(visit, curator, console):
     expect(page).to_have_url(re.compile("/exports/new"))
 
 
+@pytest.mark.long
 def test_the_list_of_sessions_exports_the_chosen_ones(visit, curator):
     session, _ = recorded(), recorded()
     page = visit(SESSIONS, curator)
@@ -118,6 +119,7 @@ def test_it_follows_an_export_until_its_files_are_there(visit, viewer):
     expect(page.get_by_role("link", name="Delete…")).to_have_count(0)
 
 
+@pytest.mark.long
 def test_it_shows_why_an_export_failed_and_offers_another_one(visit, curator):
     export = exported(state="failed", error="session 18 was resumed since the export was created")
     page = visit(f"/exports/{export.pk}/view", curator)
@@ -130,6 +132,7 @@ def test_it_shows_why_an_export_failed_and_offers_another_one(visit, curator):
     assert not Export.objects.exists()
 
 
+@pytest.mark.long
 def test_the_list_shows_exports_and_follows_their_progress(visit, viewer):
     waiting = exported("screws", "pending")
     done = exported()
@@ -146,6 +149,7 @@ def test_the_list_shows_exports_and_follows_their_progress(visit, viewer):
 
 
 @pytest.mark.parametrize("scheme", cases("light", "dark"))
+@pytest.mark.long
 def test_they_fit_a_phone(visit, curator, scheme):
     recorded()
     name = "all-robots-of-the-kitchen-2026-10-with-a-long-name"

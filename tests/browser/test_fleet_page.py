@@ -93,6 +93,7 @@ def test_a_graph_begins_with_stored_frames(visit, server, viewer, console):
         page.wait_for_function(is_drawn, arg=0.25, timeout=20_000)  # live it would take 22 s
 
 
+@pytest.mark.long
 def test_an_offline_robot_with_an_error_is_offline(visit, viewer):
     error = {"code": "invalid_frame", "detail": "observation is a list", "at": "2026-01-01T12:00:00Z"}
     page = visit(BLANK, viewer, is_new=True)
@@ -103,6 +104,7 @@ def test_an_offline_robot_with_an_error_is_offline(visit, viewer):
     expect(page.locator(".chip b")).to_have_text(["1", "0", "0", "0", "1"])
 
 
+@pytest.mark.long
 def test_it_sorts_robots_with_problems_first(visit, viewer):
     robots = [
         state("a-offline", status="offline", values=[], rate_hz=None, ack_lag_ms=None),
@@ -122,6 +124,7 @@ def test_it_sorts_robots_with_problems_first(visit, viewer):
     expect(tile(page, "e-late").locator(".status")).to_have_text("late acks, 2.0 s")
 
 
+@pytest.mark.long
 def test_it_keeps_the_rate_that_caused_the_trouble_while_the_rate_recovers(visit, viewer):
     """A session of another rate than 60 too: the words name both numbers."""
 
@@ -137,6 +140,7 @@ def test_it_keeps_the_rate_that_caused_the_trouble_while_the_rate_recovers(visit
     expect(page.get_by_label("Trouble 1")).to_have_count(1)
 
 
+@pytest.mark.long
 def test_it_plots_numbers_without_names_of_positions(visit, viewer, server):
     register("arm", "leg")
     page = visit("/", viewer)
@@ -150,6 +154,7 @@ def test_it_plots_numbers_without_names_of_positions(visit, viewer, server):
         expect(tile(page, "arm").locator(".silent")).to_have_text("")
 
 
+@pytest.mark.long
 def test_no_tile_moves_under_the_pointer(visit, viewer):
     page = visit(BLANK, viewer, is_new=True)
     leg = state("leg")
@@ -163,6 +168,7 @@ def test_no_tile_moves_under_the_pointer(visit, viewer):
     expect(page.locator(".tile").first).to_have_attribute("data-robot", "leg")
 
 
+@pytest.mark.long
 def test_search_and_filter_are_in_the_url(visit, viewer):
     Robot.objects.create(pk="arm", name="Left bench", status="error")
     Robot.objects.create(pk="leg")
@@ -184,10 +190,12 @@ def test_it_escapes_a_script_in_a_robot_name(visit, viewer):
     assert page.title().startswith("Fleet")
 
 
+@pytest.mark.long
 def test_it_shows_a_message_without_robots(visit, viewer):
     expect(visit("/", viewer).get_by_text("There are no robots yet")).to_be_visible()
 
 
+@pytest.mark.long
 def test_it_plots_extreme_values(visit, viewer):
     odd = [[1e30, -1e308, None], [1e308], [], [0.0, 0.0, 0.0, 5e-324]]
     page = visit(BLANK, viewer, is_new=True)
@@ -260,6 +268,7 @@ GRAPH = """async () => {
 }"""
 
 
+@pytest.mark.long
 def test_a_graph_moves_to_the_left_and_shows_a_gap_of_the_data(visit, viewer):
     """The window of 30 s has 300 pixels; the data have a gap of 5 s."""
     _, early, *_, end = visit("/", viewer).evaluate(GRAPH)

@@ -67,12 +67,14 @@ def test_a_group_narrows_the_page_and_the_address_keeps_it(visit, viewer, sessio
     expect(page.locator("#groups td").first).to_have_text("No operator")
 
 
+@pytest.mark.long
 def test_the_number_of_episodes_opens_the_list_of_these_sessions(visit, viewer, sessions):
     page = visit(f"{NOVEMBER}&by=robot", viewer)
     page.locator("#days .day").filter(has_text="2026-11-23").get_by_role("link").click()
     expect(page.locator("#sessions .session")).to_have_count(2)
 
 
+@pytest.mark.long
 def test_a_range_is_chosen_and_an_empty_one_says_so(visit, viewer, sessions):
     page = visit("/hours?from=2001-01-01&to=2001-01-02", viewer)
     expect(page.locator("#nothing")).to_be_visible()
@@ -81,6 +83,7 @@ def test_a_range_is_chosen_and_an_empty_one_says_so(visit, viewer, sessions):
     expect(page).to_have_url(re.compile(r"\?by=task&all=$"))
 
 
+@pytest.mark.long
 def test_it_shows_why_the_server_refuses(visit, viewer, sessions, console):
     console.expect("status of 400")
     notice = visit("/hours?from=2026-11-30&to=2026-11-01", viewer).locator("#notice")
@@ -88,6 +91,7 @@ def test_it_shows_why_the_server_refuses(visit, viewer, sessions, console):
 
 
 @pytest.mark.parametrize("scheme", cases("dark", "light"))
+@pytest.mark.long
 def test_it_fits_a_phone(visit, viewer, sessions, scheme):
     page = visit(NOVEMBER, viewer, viewport={"width": 390, "height": 800}, color_scheme=scheme)
     expect(page.locator("#days tbody tr")).to_have_count(5)

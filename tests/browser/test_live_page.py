@@ -66,6 +66,7 @@ def test_the_plot_follows_a_sine(visit, viewer, arm):
     expect(page.locator("[data-joint='pan.pos'] [data-part=observation]")).to_have_text("0.052")
 
 
+@pytest.mark.long
 def test_it_shows_the_last_thirty_seconds(visit, viewer, arm):
     page = visit("/robots/arm/live", viewer)
     expect(page.locator("#status")).to_have_text("online")
@@ -76,6 +77,7 @@ def test_it_shows_the_last_thirty_seconds(visit, viewer, arm):
     assert times[-1] - times[0] <= 30
 
 
+@pytest.mark.long
 def test_it_plots_frames_sent_before_the_page_was_opened(visit, viewer, arm):
     stream(arm, range(300))
     page = visit("/robots/arm/live", viewer)
@@ -85,6 +87,7 @@ def test_it_plots_frames_sent_before_the_page_was_opened(visit, viewer, arm):
     assert series(page)["gaps"] == []
 
 
+@pytest.mark.long
 def test_it_plots_frames_of_a_robot_that_stopped_sending(visit, viewer, arm):
     stream(arm, range(300))
     wait_for(visit("/robots/arm/live", viewer), 300)
@@ -116,6 +119,7 @@ def test_it_plots_a_joint_set_that_changes_mid_session(visit, viewer, arm):
     expect(page.locator(".row")).to_have_count(3)
 
 
+@pytest.mark.long
 def test_it_plots_extreme_values(visit, viewer, arm):
     page = visit("/robots/arm/live", viewer)
     expect(page.locator("#status")).to_have_text("online")
@@ -125,6 +129,7 @@ def test_it_plots_extreme_values(visit, viewer, arm):
     expect(page.locator("[data-joint='pan.pos'] [data-part=observation]")).to_have_text("-1.0e+30")
 
 
+@pytest.mark.long
 def test_it_shows_a_message_without_frames_or_values(visit, viewer, arm):
     page = visit("/robots/arm/live", viewer)
     expect(page.get_by_text("Connected; no frames yet.")).to_be_visible()
@@ -160,6 +165,7 @@ def test_it_follows_the_robot_status(visit, server, viewer):
     expect(page.get_by_role("link", name="Replay")).to_be_visible()  # of the robot's last session
 
 
+@pytest.mark.long
 def test_it_plots_a_new_session_after_a_gap(visit, server, viewer):
     register("arm")
     page = visit("/robots/arm/live", viewer)
@@ -174,6 +180,7 @@ def test_it_plots_a_new_session_after_a_gap(visit, server, viewer):
     assert len(series(page)["gaps"]) == 1
 
 
+@pytest.mark.long
 def test_it_pauses_and_resumes_the_plot(visit, viewer, arm):
     page = visit("/robots/arm/live", viewer)
     expect(page.locator("#status")).to_have_text("online")
@@ -187,6 +194,7 @@ def test_it_pauses_and_resumes_the_plot(visit, viewer, arm):
     wait_for(page, 120)
 
 
+@pytest.mark.long
 def test_it_keeps_the_joint_selection_after_a_reload(visit, viewer, arm):
     page = visit("/robots/arm/live", viewer)
     both = {"observation": {"pan.pos": 1.0, "lift.pos": 2.0}}
@@ -201,6 +209,7 @@ def test_it_keeps_the_joint_selection_after_a_reload(visit, viewer, arm):
     expect(page.locator(".row h2")).to_have_text(["lift"])
 
 
+@pytest.mark.long
 def test_groups_fold_and_stay_folded(visit, viewer, arm):
     page = visit("/robots/arm/live", viewer)
     names = ["left_pan.pos", "right_pan.pos", "right_lift.pos", "lift.pos"]
@@ -216,6 +225,7 @@ def test_groups_fold_and_stay_folded(visit, viewer, arm):
     expect(page.locator(".row h2")).to_have_text(["left_pan", "right_pan", "right_lift", "lift"])
 
 
+@pytest.mark.long
 def test_all_plots_have_one_time_axis(visit, viewer, arm):
     page = visit("/robots/arm/live", viewer)
     names = ["pan.pos", "a_joint_with_a_name_that_is_much_too_long_for_its_place.pos", "lift.pos"]
@@ -225,6 +235,7 @@ def test_all_plots_have_one_time_axis(visit, viewer, arm):
     assert len({tuple(span) for span in page.locator(".u-over").evaluate_all(spans)}) == 1
 
 
+@pytest.mark.long
 def test_the_cursor_shows_the_values_of_all_joints(visit, viewer, arm):
     page = visit("/robots/arm/live", viewer)
     expect(page.locator("#status")).to_have_text("online")
@@ -294,6 +305,7 @@ def test_it_shows_why_a_mark_was_refused_and_keeps_the_note(visit, curator, cons
     expect(page.get_by_placeholder("Note")).to_have_value("the gripper slips")
 
 
+@pytest.mark.long
 def test_an_offline_robot_has_its_last_error_and_its_last_sessions(visit, viewer):
     moment = datetime(2026, 1, 5, 8, tzinfo=UTC)
     session = make_session(range(2), is_live=True)
@@ -312,6 +324,7 @@ def test_an_offline_robot_has_its_last_error_and_its_last_sessions(visit, viewer
 
 
 @pytest.mark.parametrize("width", cases(390, 820, 1366))
+@pytest.mark.long
 def test_buttons_are_on_the_screen_whatever_the_name(visit, curator, arm, width):
     Robot.objects.update(name="A name that is much too long for the bar of the page " * 3)
     page = visit("/robots/arm/live", curator, viewport={"width": width, "height": 844})
@@ -326,6 +339,7 @@ def test_buttons_are_on_the_screen_whatever_the_name(visit, curator, arm, width)
 
 
 @pytest.mark.parametrize("key", cases("ㅡ", "M"))
+@pytest.mark.long
 def test_the_key_of_a_mark_is_that_of_its_place(visit, curator, arm, key):
     """With a Korean layout, or with Caps Lock, the key has another letter."""
     stream(arm, range(3))
@@ -337,6 +351,7 @@ def test_the_key_of_a_mark_is_that_of_its_place(visit, curator, arm, key):
     expect(page.get_by_placeholder("Note")).to_be_focused()
 
 
+@pytest.mark.long
 def test_a_low_rate_is_shown_with_the_expected_one(visit, viewer):
     register("arm")
     page = visit(BLANK, viewer, is_new=True)

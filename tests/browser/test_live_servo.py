@@ -27,6 +27,7 @@ def cells(page: Page) -> list[str]:
     return page.locator("#servo li :is(b, span)").all_inner_texts()
 
 
+@pytest.mark.long
 def test_it_shows_the_values_of_each_motor_and_no_plots_of_them(visit, viewer, arm):  # noqa: F811
     page = visit("/robots/arm/live", viewer)
     expect(page.locator("#status")).to_have_text("online")
@@ -53,6 +54,7 @@ def test_it_marks_values_over_their_limits_in_colour_and_words(visit, viewer, ar
     expect(page.locator("#servo .over")).to_have_count(0)
 
 
+@pytest.mark.long
 def test_it_uses_the_limits_of_the_robot_and_of_its_session(visit, viewer, arm):  # noqa: F811
     Robot.objects.update(meta_info={"limits": {"temperature": 60, "current": "low"}})
     arm.send({"type": "start", "meta_info": {"limits": {"pan.temperature": 40, "voltage": [6, 7]}}})
@@ -64,6 +66,7 @@ def test_it_uses_the_limits_of_the_robot_and_of_its_session(visit, viewer, arm):
     expect(page.locator("#servo .ignored")).to_have_text(ignored)
 
 
+@pytest.mark.long
 def test_it_hides_the_panel_if_the_motors_report_nothing(visit, viewer, arm):  # noqa: F811
     page = visit("/robots/arm/live", viewer)
     expect(page.locator("#status")).to_have_text("online")

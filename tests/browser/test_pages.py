@@ -50,6 +50,7 @@ def test_the_api_page_works_under_the_content_security_policy(visit):
     assert "script-src" not in page.request.get("/docs").headers["content-security-policy"]  # so default-src applies
 
 
+@pytest.mark.long
 def test_the_api_page_has_the_theme_and_a_way_back(visit, viewer):
     page = visit("/docs", viewer, color_scheme="dark")
     expect(page.locator("html")).to_have_class("dark-mode")
@@ -59,6 +60,7 @@ def test_the_api_page_has_the_theme_and_a_way_back(visit, viewer):
     expect(page.locator("html")).not_to_have_class("dark-mode")
 
 
+@pytest.mark.long
 def test_the_pages_share_the_theme_of_the_admin(visit, admin):
     page = visit("/admin/", admin, color_scheme="dark")
     page.goto("/")

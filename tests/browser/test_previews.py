@@ -93,6 +93,7 @@ def test_the_live_page_shows_all_cameras_with_their_age(visit, server, viewer, a
         assert all(box["x"] >= 0 and box["x"] + box["width"] <= page.viewport_size["width"] for box in boxes)
 
 
+@pytest.mark.long
 def test_an_old_picture_is_grey_and_a_new_one_is_not(visit, server, viewer, arm, robot_id):
     page = visit(f"/robots/{robot_id}/live", viewer)
     request(arm)
@@ -107,6 +108,7 @@ def test_an_old_picture_is_grey_and_a_new_one_is_not(visit, server, viewer, arm,
         expect_colour(camera(page, "front").locator("canvas"), RED)
 
 
+@pytest.mark.long
 def test_it_explains_why_there_is_no_preview(visit, viewer, arm, robot_id):
     page = visit(f"/robots/{robot_id}/live", viewer)
     expect(page.locator("#status")).to_have_text("online")
@@ -115,6 +117,7 @@ def test_it_explains_why_there_is_no_preview(visit, viewer, arm, robot_id):
     expect(page.locator("#previews")).to_be_hidden()
 
 
+@pytest.mark.long
 def test_a_damaged_picture_leaves_the_last_one(visit, server, viewer, arm, robot_id):
     page = visit(f"/robots/{robot_id}/live", viewer)
     request(arm)
@@ -168,6 +171,7 @@ def test_a_hidden_page_wants_no_pictures(visit, viewer, arm, robot_id):
     wait_until(lambda: page.evaluate("1") and wanted == [[robot_id], [], [robot_id]])
 
 
+@pytest.mark.long
 def test_the_fleet_page_wants_pictures_of_visible_tiles_only(visit, viewer):
     register(*(f"robot_{number:03}" for number in range(80)))
     page = visit(BLANK, viewer, is_new=True, viewport={"width": 1920, "height": 1080})

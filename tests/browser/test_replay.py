@@ -103,6 +103,7 @@ def test_a_playing_video_stays_in_sync_with_the_clock(replay, rate):
     assert abs(page.evaluate(READ, "front") / FPS - frame_shown(page) / 60) <= 1 / FPS
 
 
+@pytest.mark.long
 def test_comma_and_period_step_by_one_frame_across_gaps(replay):
     session = make_session([*range(100), *range(160, 200)], data=indexed)
     page = replay(session, "?t=1.633334")
@@ -114,6 +115,7 @@ def test_comma_and_period_step_by_one_frame_across_gaps(replay):
         expect(page.locator(".joint .observation")).to_have_text(f"{frame:.1f}" if frame > 99 else f"{frame:.2f}")
 
 
+@pytest.mark.long
 def test_the_url_keeps_the_time_and_opens_at_it(replay):
     session = film_session()
     page = replay(session, "?task=Fold")
@@ -147,6 +149,7 @@ def test_it_saves_task_tags_and_note_on_blur(replay, curator):
     wait_until(lambda: TeleopSession.objects.get().meta_info == meta)
 
 
+@pytest.mark.long
 def test_it_ignores_shortcuts_typed_into_a_note(replay, curator):
     page = replay(film_session(frames=10), user=curator)
     page.get_by_label("Note").press_sequentially("safe pens?")
@@ -175,6 +178,7 @@ def test_it_asks_before_overwriting_a_concurrent_label(replay, curator, console)
     wait_until(lambda: TeleopSession.objects.get().meta_info == {"success": False})
 
 
+@pytest.mark.long
 def test_it_shows_changes_by_others_on_focus(replay, curator):
     session = film_session(frames=10)
     page = replay(session, user=curator)
@@ -201,6 +205,7 @@ def test_a_viewer_has_no_controls_and_may_not_change_labels(replay, console):
     assert session.meta_info["success"] is False
 
 
+@pytest.mark.long
 def test_it_shows_a_gap_in_the_frames(replay):
     session = make_session([*range(100), *range(400, 500)], data=indexed)
     page = replay(session, "?t=4")
@@ -212,6 +217,7 @@ def test_it_shows_a_gap_in_the_frames(replay):
 
 
 @pytest.mark.parametrize("step_s, width", cases((-7200, 1920), (365 * 86400, 390)))
+@pytest.mark.long
 def test_it_gives_each_frame_room_if_the_clock_stepped(replay, step_s, width):
     session = film_session()
     after = session.frames.filter(frame_index__gte=240)
@@ -232,6 +238,7 @@ def test_it_gives_each_frame_room_if_the_clock_stepped(replay, step_s, width):
     assert abs(page.evaluate(READ, "front") / FPS - frame_shown(page) / 60) <= 1 / FPS
 
 
+@pytest.mark.long
 def test_it_shows_no_video_between_two_chunks(replay):
     session = film_session()
     upload(session, 0, 60)
@@ -263,6 +270,7 @@ def test_it_plays_across_the_end_of_a_chunk(replay):
     "indexes, says",
     [([], "The session has no frames and no video."), ([7], "")],
 )
+@pytest.mark.long
 def test_it_opens_a_session_with_no_frame_or_one(replay, indexes, says):
     page = replay(make_session(indexes, data=indexed))
     if says:
@@ -275,6 +283,7 @@ def test_it_opens_a_session_with_no_frame_or_one(replay, indexes, says):
     expect(page.locator(".cameras")).to_be_hidden()
 
 
+@pytest.mark.long
 def test_it_plays_a_session_with_video_only(replay):
     session = make_session()
     upload(session, 0, 60)
@@ -284,6 +293,7 @@ def test_it_plays_a_session_with_video_only(replay):
     assert page.evaluate(READ, "front") == 30
 
 
+@pytest.mark.long
 def test_it_shows_extreme_values(replay):
     huge = [1e30, -1e30, 1.7e308, -1.7e308, 0, 1e-300]
     page = replay(make_session(range(6), data=lambda index: {"observation": {"a.pos": huge[index], "b.pos": 1}}))
@@ -292,6 +302,7 @@ def test_it_shows_extreme_values(replay):
         page.keyboard.press(".")
 
 
+@pytest.mark.long
 def test_it_shows_a_row_for_each_joint_of_a_changing_set(replay):
     session = make_session(range(300), data=lambda _: {"observation": {"left.pos": 1}})
     record(session, range(300, 600), lambda _: {"observation": {"right.pos": 2}, "note": "the arm was changed"})
@@ -304,6 +315,7 @@ def test_it_shows_a_row_for_each_joint_of_a_changing_set(replay):
     expect(page.locator("[data-joint='left.pos'] .observation")).to_have_text(NOTHING)
 
 
+@pytest.mark.long
 def test_next_and_previous_keep_the_filter(replay):
     newest, _other, oldest = [
         film_session(frames=2, key=f"session-{n}", robot=robot) for n, robot in enumerate(["arm", "leg", "arm"])
@@ -344,6 +356,7 @@ def test_it_loads_every_frame_of_a_zoomed_range(replay):
     expect(page.locator(".track .window")).to_be_hidden()
 
 
+@pytest.mark.long
 def test_question_mark_shows_the_keys(replay):
     page = replay(film_session(frames=2))
     page.keyboard.press("?")

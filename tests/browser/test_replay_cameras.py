@@ -110,6 +110,7 @@ def test_a_camera_with_a_network_error_names_it_and_plays_after_it(replay, conso
     assert page.evaluate(READ, "front") == 0
 
 
+@pytest.mark.long
 def test_a_wrong_first_picture_makes_no_storm_of_seeks(replay):
     page = replay(film_session("front"), edit=lambda video: {"first_picture_s": -1.0, "stretch": 1})
     settle(page)
@@ -122,6 +123,7 @@ def test_a_wrong_first_picture_makes_no_storm_of_seeks(replay):
 
 
 @pytest.mark.parametrize("stretch, duration_s", cases((40, 0.1), (0.02, 200)))
+@pytest.mark.long
 def test_a_film_of_a_very_wrong_rate_stops_nothing(replay, stretch, duration_s):
     page = replay(film_session("front"), edit=lambda video: {"stretch": stretch, "duration_s": duration_s})
     settle(page)
@@ -153,6 +155,7 @@ def test_it_shows_a_pending_film_when_its_proxy_is_made(replay):
         ({"codec": "hevc", "pixel_format": "gray12le"}, "front: depth (gray12le), no preview"),
     ),
 )
+@pytest.mark.long
 def test_it_offers_the_file_of_a_film_without_preview(replay, facts, says):
     session = film_session("front")
     page = replay(session, edit=lambda video: {"preview": "none"} | facts)
@@ -164,6 +167,7 @@ def test_it_offers_the_file_of_a_film_without_preview(replay, facts, says):
     settle(page)
 
 
+@pytest.mark.long
 def test_a_camera_can_be_enlarged(replay):
     page = replay(film_session("front", "top", "wrist"))
     button = page.get_by_role("button", name="Enlarge: front")
@@ -182,6 +186,7 @@ def test_a_camera_can_be_enlarged(replay):
     wait_until(lambda: page.evaluate("document.fullscreenElement?.dataset.camera") == "wrist")
 
 
+@pytest.mark.long
 def test_a_hidden_camera_loads_nothing_and_comes_back(replay):
     session = film_session("front", "wrist", chunks=2)
     asked: list[str] = []
@@ -205,6 +210,7 @@ def test_a_hidden_camera_loads_nothing_and_comes_back(replay):
     assert page.evaluate(READ, "front") == 7 * FPS
 
 
+@pytest.mark.long
 def test_sound_is_off_until_it_is_asked_for(replay):
     page = replay(film_session("front", "wrist"), edit=lambda video: {"has_audio": video["camera_key"] == "front"})
     muted = "camera => [...document.querySelectorAll(`[data-camera=${camera}] video`)].map((video) => video.muted)"
@@ -217,6 +223,7 @@ def test_sound_is_off_until_it_is_asked_for(replay):
     expect(page.get_by_role("button", name="Sound: wrist")).to_have_count(0)
 
 
+@pytest.mark.long
 def test_the_next_chunk_is_loaded_before_its_turn(replay):
     page = replay(film_session("front", "wrist", chunks=2, seconds=1))
     for camera in ("front", "wrist"):

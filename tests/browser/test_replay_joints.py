@@ -37,6 +37,7 @@ def test_it_shows_numbers_booleans_texts_and_differences(page):
     expect(page.locator(".joint h3")).to_have_text(["left_arm", "right_arm", "closed"])
 
 
+@pytest.mark.long
 def test_it_hides_groups_and_remembers_them(page):
     page.get_by_text("Joints", exact=True).click()
     page.get_by_label("All left").uncheck()
@@ -53,6 +54,7 @@ def test_it_hides_groups_and_remembers_them(page):
     assert values(page, "left_arm.pos") == ["60.00", "60.50", "-0.500"]
 
 
+@pytest.mark.long
 def test_groups_fold_and_stay_folded(page):
     left = page.locator(".group").get_by_role("button", name="Left")
     left.press("Enter")
@@ -70,6 +72,7 @@ def test_groups_fold_and_stay_folded(page):
     expect(page.locator(".chooser [aria-expanded=false]")).to_have_accessible_name("Right")
 
 
+@pytest.mark.long
 def test_it_shows_the_values_under_the_pointer_until_the_clock_moves(page):
     box = page.locator("[data-joint=closed] .u-over").bounding_box()
     page.mouse.move(box["x"] + box["width"] * 0.75, box["y"] + 10)

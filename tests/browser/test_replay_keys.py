@@ -53,6 +53,7 @@ def test_keys_enter_and_leave_fields_which_are_saved(page):
     wait_until(lambda: meta_info() == {"note": "slips\nfalls", "task": "Fold"})
 
 
+@pytest.mark.long
 def test_a_text_is_saved_while_it_is_written(page):
     note = page.get_by_label("Tags")
     note.press_sequentially("one, ")

@@ -96,6 +96,7 @@ def test_undo_replaces_no_trim(visit, curator):
     assert stored() == [(3, "falls")]
 
 
+@pytest.mark.long
 def test_it_shows_the_note_that_somebody_else_has_written(visit, curator, console):
     console.expect("status of 409")
     page = replay(visit, curator, SLIP)
@@ -107,6 +108,7 @@ def test_it_shows_the_note_that_somebody_else_has_written(visit, curator, consol
     expect(page.locator(".marks li")).to_contain_text([f"0:01.0 grasps {DASH} ada"])
 
 
+@pytest.mark.long
 def test_keys_jump_between_marks(visit, viewer):
     page = replay(visit, viewer, SLIP, FALL)
     for key, frame in [("j", 180), ("j", 180), ("k", 60)]:

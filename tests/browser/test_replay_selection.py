@@ -57,6 +57,7 @@ def test_a_deleted_session_gives_way_to_the_next_and_u_brings_it_back(visit, cur
     assert not TeleopSession.objects.in_trash().exists()
 
 
+@pytest.mark.long
 def test_a_session_in_the_trash_is_restored_by_a_button(visit, curator):
     session = make_session(range(30))
     TeleopSession.objects.update(trashed_at=T0)
@@ -68,6 +69,7 @@ def test_a_session_in_the_trash_is_restored_by_a_button(visit, curator):
     assert not TeleopSession.objects.in_trash().exists()
 
 
+@pytest.mark.long
 def test_shift_labels_and_goes_on_and_u_undoes_it_from_there(visit, curator, sessions):
     page = replay(visit, curator, sessions[0])
     page.keyboard.press("Shift+F")
@@ -91,6 +93,7 @@ def test_it_does_not_undo_what_somebody_else_has_changed(visit, curator, session
     assert labels(sessions[0]) == {"success": True}
 
 
+@pytest.mark.long
 def test_it_does_not_leave_while_a_label_is_not_saved(visit, curator, sessions, console):
     console.expect("Failed to load resource")
     page = replay(visit, curator, sessions[0])
@@ -105,6 +108,7 @@ def test_it_does_not_leave_while_a_label_is_not_saved(visit, curator, sessions, 
     shows(page, sessions[1])
 
 
+@pytest.mark.long
 def test_u_undoes_labels_one_by_one(visit, curator, sessions):
     page = replay(visit, curator, sessions[0])
     for key in "sf":

@@ -47,6 +47,7 @@ def test_keys_set_the_pair_at_the_frame_that_is_shown(visit, curator):
     wait_until(lambda: shaded(page) == [[0, 25], [87.5, 100]])
 
 
+@pytest.mark.long
 def test_a_button_moves_a_mark_of_the_pair(visit, curator):
     page = replay(visit, curator, *TRIMMED)
     wait_until(lambda: shaded(page) == [[0, 25], [75, 100]])
@@ -56,6 +57,7 @@ def test_a_button_moves_a_mark_of_the_pair(visit, curator):
     wait_until(lambda: shaded(page) == [[0, 50], [75, 100]])
 
 
+@pytest.mark.long
 def test_a_mark_of_the_pair_is_removed(visit, curator):
     page = replay(visit, curator, *TRIMMED)
     page.get_by_label(f"Remove Trim start {DASH} ada").click()
@@ -72,6 +74,7 @@ def test_it_shows_why_a_start_after_the_end_is_refused(visit, curator, console):
     assert kinds() == [("trim_start", 2), ("trim_end", 6)]
 
 
+@pytest.mark.long
 def test_a_viewer_sees_the_pair_and_cannot_change_it(visit, viewer):
     page = replay(visit, viewer, *TRIMMED)
     expect(page.locator(".marks li")).to_have_count(2)

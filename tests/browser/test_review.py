@@ -147,6 +147,7 @@ def test_it_counts_the_values_and_the_address_holds_what_is_chosen(review):
     expect_rows(page, sessions)
 
 
+@pytest.mark.long
 def test_it_finds_parts_of_words_and_says_if_there_are_none(review):
     sessions = six()
     page = review()
@@ -184,6 +185,7 @@ def test_keys_label_tag_and_undo(review):
     assert stored_label(first) is True
 
 
+@pytest.mark.long
 def test_keys_work_by_their_position(review):
     sessions = six()
     page = review()
@@ -208,6 +210,7 @@ def test_it_neither_overwrites_nor_undoes_over_a_label_of_someone_else(review):
     assert stored_label(second) is True
 
 
+@pytest.mark.long
 def test_it_shows_no_label_that_is_not_saved_and_no_session_that_is_deleted(review, console):
     console.expect("ERR_FAILED")
     first, second, *others = six()
@@ -265,6 +268,7 @@ def test_it_sets_task_and_operator_and_undoes_each_to_its_own(review):
     expect(page.locator("#toast")).to_contain_text("Undone: 6 sessions")
 
 
+@pytest.mark.long
 def test_it_undoes_what_was_done_before_a_failure(review, console):
     console.expect("ERR_FAILED")
     sessions = six()
@@ -327,6 +331,7 @@ def test_it_saves_renames_and_deletes_filters(review, curator):
     expect(chip).to_be_visible()
 
 
+@pytest.mark.long
 def test_it_reads_more_sessions_and_comes_back_to_the_one_that_was_opened(review):
     sessions = [session(number, task=f"Task {number}") for number in range(120)]
     page = review("?ordering=oldest")
@@ -344,6 +349,7 @@ def test_it_reads_more_sessions_and_comes_back_to_the_one_that_was_opened(review
     assert len(shown(page)) < 120
 
 
+@pytest.mark.long
 def test_it_shows_that_a_session_has_ended_and_that_there_is_a_new_one(review):
     live = session(1, task="Fold the towel")
     TeleopSession.objects.filter(pk=live.pk).update(end_time=None)
@@ -368,6 +374,7 @@ def test_it_exports_the_selected_sessions_or_the_filters(review, console):
     expect(page).to_have_url(re.compile(f"/exports/new\\?sessions={sessions[4].pk},{sessions[3].pk}$"))
 
 
+@pytest.mark.long
 def test_it_judges_the_quality_by_the_usual_range_of_the_task(review):
     good, bad = session(1, task="Fold", seconds=20), session(2, task="Fold", seconds=20)
     ranges = {"jerk": [200, 900], "duration_s": [10, 30]}
@@ -400,6 +407,7 @@ def test_it_returns_403_without_permission(visit, console):
     expect(page.get_by_role("heading")).to_have_text("Permission denied")
 
 
+@pytest.mark.long
 def test_it_says_which_filter_is_wrong(visit, curator, console):
     console.expect("status of 400")
     six()
@@ -420,6 +428,7 @@ def test_long_and_hostile_texts_fit_a_phone(review, viewport, scheme):
     assert page.evaluate("document.documentElement.scrollWidth") == viewport["width"]
 
 
+@pytest.mark.long
 def test_a_phone_filters_in_a_sheet(review):
     sessions = six()
     page = review(viewport=PHONE)

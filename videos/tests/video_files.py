@@ -22,7 +22,6 @@ CONTAINERS = {  # how FFmpeg names each, and a codec that it takes
 }
 
 
-@cache
 def film(
     seconds: float = 1.0,
     kind: str = "video",
@@ -32,7 +31,15 @@ def film(
     codec: str = "",
     pixels: str = "yuv420p",
 ) -> bytes:
-    """Return a film of grey pictures, or of silence (`kind="sound"`); with `first="index"` it plays while it loads."""
+    """Return a film of grey pictures, or of silence (`kind="sound"`); with `first="index"` it plays while it loads.
+
+    Equal arguments, also those by default, return the same bytes: an encoder on a busy machine may write others.
+    """
+    return _film(seconds, kind, shade, first, container, codec, pixels)
+
+
+@cache
+def _film(seconds: float, kind: str, shade: int, first: str, container: str, codec: str, pixels: str) -> bytes:
     import av
     import numpy
 
