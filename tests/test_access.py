@@ -290,9 +290,11 @@ async def notify_none(**notice: object) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _without_log(monkeypatch) -> None:
-    """Turn logging off: Django logs each refusal with a traceback, which takes as long as the request."""
-    monkeypatch.setattr(logging.root.manager, "disable", logging.CRITICAL)
+def _without_log() -> Iterator[None]:
+    """Turn logging off: Django logs each refusal, which takes as long as the request."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture(autouse=True)

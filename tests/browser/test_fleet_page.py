@@ -86,9 +86,10 @@ def test_a_graph_begins_with_stored_frames(visit, server, viewer, console):
             robot.receive_until_ack(begin + 99)
         page = visit("/", viewer)
         is_drawn = """share => {
-          const { width, height } = document.querySelector(".graph canvas");
-          const context = document.querySelector(".graph canvas").getContext("2d");
-          return width && context.getImageData(width * share, 0, 3, height).data.some((value) => value);
+          const canvas = document.querySelector(".graph canvas");
+          if (!canvas?.width) return false;
+          const picture = canvas.getContext("2d").getImageData(canvas.width * share, 0, 3, canvas.height);
+          return picture.data.some((value) => value);
         }"""
         page.wait_for_function(is_drawn, arg=0.25, timeout=20_000)  # live it would take 22 s
 
