@@ -51,7 +51,7 @@ hypothesis.settings.register_profile("short", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("short")
 
 FILLED_BY_MIGRATIONS = {"auth_group", "auth_group_permissions", "auth_permission", "django_content_type"}
-HAVE_LONG_FILES = ("tests", "loadtest", "videos")
+HAVE_LONG_FILES = ("tests", "loadtest", "videos", "client")
 available = {
     "sqlite": connection.vendor == "sqlite",
     "postgresql": connection.vendor == "postgresql",

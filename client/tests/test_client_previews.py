@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 from fake_server import FakeServer, until
-from teleop_client.aio import FILMS_S
+from teleop_client import aio
 from test_client_sockets import on_loop
 from test_client_spool import client
 
@@ -14,6 +14,12 @@ REQUEST = {"type": "preview", "cameras": ["front"], "interval_s": 0.5, "lease_s"
 RED = np.full((480, 640, 3), (255, 0, 0), np.uint8)
 
 pytest.importorskip("av")
+
+
+@pytest.fixture(autouse=True)
+def _no_wait_for_films(monkeypatch):
+    """Wait for no film at the end: the server of these tests takes none."""
+    monkeypatch.setattr(aio, "FILMS_S", 0.0)
 
 
 async def ask(server, **fields):
@@ -94,6 +100,7 @@ async def test_it_waits_after_the_server_has_refused_a_picture():
 
 @on_loop
 async def test_it_waits_for_the_last_films_after_the_server_has_closed_the_connection(monkeypatch):
+    monkeypatch.setattr(aio, "FILMS_S", 3.0)
     waited = []
     async with FakeServer() as server:
         robot = client(server.url).start()
@@ -103,4 +110,4 @@ async def test_it_waits_for_the_last_films_after_the_server_has_closed_the_conne
         robot.wake()
         await until(lambda: robot.protocol.frame_count is not None and not robot.protocol.greeted)
         await robot.close()
-    assert waited == [FILMS_S]
+    assert waited == [3.0]
