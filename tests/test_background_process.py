@@ -70,6 +70,7 @@ exec /usr/bin/setpriv "$@"
 """
 
 
+@pytest.mark.long
 def test_it_logs_a_failed_process_and_ingest_continues(start_server, tmp_path):
     (tmp_path / "setpriv").write_text(FAILS_FOR_BACKGROUND_WORK)
     (tmp_path / "setpriv").chmod(0o755)

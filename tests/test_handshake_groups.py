@@ -155,6 +155,7 @@ def test_it_leaves_no_live_session_after_an_aborted_handshake(server: Server, ha
     assert len(live("leg")) == 1
 
 
+@pytest.mark.long
 def test_an_aborted_handshake_leaves_the_session_to_its_owner(server: Server, handshakes: Handshakes):
     """The owner's heartbeat is due while the handshake waits, and is written right after the handshake."""
     with robot_socket(server, HERE) as owner:

@@ -217,6 +217,7 @@ def test_it_reports_an_unreachable_target(source):
     assert "Traceback" not in end.stderr
 
 
+@pytest.mark.long
 def test_it_refuses_a_target_of_a_later_format(source, migrated_target):
     with psycopg.connect(migrated_target) as there:
         there.execute("UPDATE robots_storageformat SET number = 2")

@@ -181,6 +181,7 @@ def test_a_push_survives_a_restart_of_the_server(server: Server, key: str):
     check(V3, datetime.fromisoformat(RECORDED_AT).timestamp())
 
 
+@pytest.mark.long
 def test_it_leaves_out_a_deleted_session(server: Server, key: str, capsys):
     assert push(server, V3, "--recorded-at", RECORDED_AT) == 0
     TeleopSession.objects.latest("start_time").delete()

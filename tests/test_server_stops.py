@@ -127,6 +127,7 @@ def test_it_closes_with_1013_over_its_pending_limit_and_stores_the_rest(service:
         assert robot.greeting["next_frame_index"] == taken
 
 
+@pytest.mark.long
 def test_it_exits_while_the_database_is_frozen(service: Postgres, server: Server):
     """The server accepts no new frames, acknowledges only stored ones, and asks the robots to try again later.
 
