@@ -10,7 +10,7 @@ import orjson
 from prometheus_client import Counter
 
 from robots.close_codes import Close
-from teleop.clock_steps import ClockWatch
+from teleop.ingest.clock_watch import ClockWatch
 from teleop.ingest.not_finite import has_constant
 from teleop.ingest.parse import Event as RobotEvent
 from teleop.ingest.parse import Frame, Refusal, Start, parse

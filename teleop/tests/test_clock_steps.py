@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teleop.clock_steps import LONGEST_PAUSE_S, MAX_STEPS, ClockWatch, merged, span
+from teleop.clock_steps import LONGEST_PAUSE_S, MAX_STEPS, merged, span
 from teleop.frames.steady_times import clock_steps, steady, step_sizes
+from teleop.ingest.clock_watch import ClockWatch
 from teleop.ingest.types import Row
 
 FPS = 60
