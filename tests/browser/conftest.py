@@ -132,9 +132,12 @@ def log_in(page: Page, user: User, server: Server) -> None:
 
 
 def clear(page: Page) -> None:
-    """End the page, and forget what it and its test have left in the browser."""
+    """End the page, and forget what it and its test have left in the browser.
+
+    The routes stay until the page has ended: the server would refuse what the test answers in its place.
+    """
+    page.goto(BLANK)
     page.evaluate("localStorage.clear(), sessionStorage.clear()")
     page.unroute_all(behavior="ignoreErrors")
-    page.goto(BLANK)
     page.context.clear_cookies()
     page.mouse.move(0, 0)
