@@ -71,6 +71,7 @@ row_copy.BATCH_ROWS = 1000  # so that 1200 frames take two batches
 execute_from_command_line(sys.argv)
 """
 MOVE_TO = [sys.executable, "-c", IN_SMALL_BATCHES, "move_to"]
+OTHERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
 
 def move(source: str, target: str) -> subprocess.CompletedProcess:
@@ -166,6 +167,7 @@ def test_it_continues_after_a_kill_at_any_moment(source, service):
                 wait_until(lambda: progress(there) >= moment or copying.poll() is not None, 30)  # noqa: B023
                 copying.kill()
             assert copying.returncode in (0, -signal.SIGKILL)
+            wait_until(lambda: there.execute(OTHERS).fetchone() == (0,), what="PostgreSQL ends its statement")
     end = move(source, target)
     assert end.returncode == 0, end.stderr
     check_equal(source, target)
