@@ -8,7 +8,7 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 
 from robots import audit
-from robots.accounts import admin as people_admin  # noqa: F401 - registers people and tokens
+from robots.accounts import admin as people_admin  # noqa: F401 - Django imports only this module of an app's admin
 from robots.admin_tools import client_wheel, display
 from robots.admin_tools.forms import RobotForm
 from robots.admin_tools.read_only import ReadOnlyAdmin

@@ -65,7 +65,7 @@ def _look(folder: Path, state: str | None = None) -> Found:
 
 
 class Agent:
-    """Send the spools in a folder. The server of a robot that staff have disabled is asked every 10 minutes only."""
+    """Send the spools in a folder. For a robot that staff have disabled, connect only every 10 minutes."""
 
     def __init__(
         self,

@@ -130,7 +130,7 @@ def test_it_reports_an_unusable_dataset_once(folder, watcher, push, shown):
     assert push.seen == [("zebra", [])]
 
 
-def test_it_tries_again_if_it_cannot_note_what_it_has_pushed(folder, push, tmp_path, shown):
+def test_it_retries_if_it_cannot_write_the_list_of_pushed_episodes(folder, push, tmp_path, shown):
     (tmp_path / "file").touch()
     watcher = Watcher(folder, push, Receipts(tmp_path / "file" / ".pushed", "http://server", "arm"), shown.append)
     shutil.copytree(V3_H264, folder / "towels")

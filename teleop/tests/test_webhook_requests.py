@@ -11,7 +11,7 @@ import threading
 import pytest
 from django.core.exceptions import ValidationError
 
-from teleop.tests.webhook_receiver import LOOPBACK, Receiver, answers, receiver_fixture  # noqa: F401 - fixture
+from teleop.tests.webhook_receiver import LOOPBACK, Receiver, answers
 from teleop.webhooks import addresses, request
 from teleop.webhooks.request import MAX_ANSWER_BYTES, post
 from teleop.webhooks.signature import check_secret, key_of, new_secret, signed_headers

@@ -17,7 +17,7 @@ from teleop.models import TeleopSession
 from teleop.quality import job as quality
 from teleop.tests.recordings import make_session
 from teleop.tests.session_leases import beats, opens, releases
-from teleop.tests.webhook_receiver import answers, receiver_fixture  # noqa: F401 - fixture
+from teleop.tests.webhook_receiver import answers
 from teleop.webhooks import job, request
 from teleop.webhooks.models import RETRY_DELAYS_S, AnnouncedStatus, Webhook, WebhookDelivery
 from teleop.webhooks.signature import signed_headers

@@ -16,13 +16,13 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 os.environ.setdefault("SECRET_KEY", "bench")
 django.setup()
 
-from django.contrib.auth.models import User  # noqa: E402
-from django.db import connection  # noqa: E402
-from django.test import Client  # noqa: E402
-from django.test.utils import CaptureQueriesContext  # noqa: E402
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
-from teleop.models import TeleopFrame, TeleopSession  # noqa: E402
-from videos.models import VideoChunk  # noqa: E402
+from teleop.models import TeleopFrame, TeleopSession
+from videos.models import VideoChunk
 
 RUNS, MOST_MS = 5, 300
 ROBOTS, SESSIONS, FRAMES, VIDEOS = (

@@ -22,18 +22,18 @@ import django
 
 django.setup()
 
-import orjson  # noqa: E402 - the settings read the environment
-from django.contrib.auth.models import User  # noqa: E402
-from django.core.management import call_command  # noqa: E402
-from django.utils import timezone  # noqa: E402
-from playwright.sync_api import CDPSession, Page, WebSocket, sync_playwright  # noqa: E402
+import orjson
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.utils import timezone
+from playwright.sync_api import CDPSession, Page, WebSocket, sync_playwright
 
-from robots import channel_layer  # noqa: E402
-from robots.models import Robot  # noqa: E402
-from teleop.ingest import live_tap  # noqa: E402
-from teleop.models import TeleopSession  # noqa: E402
-from tests.browser.conftest import CHROMIUM, log_in, new_page  # noqa: E402
-from tests.services import Server  # noqa: E402
+from robots import channel_layer
+from robots.models import Robot
+from teleop.ingest import live_tap
+from teleop.models import TeleopSession
+from tests.browser.conftest import CHROMIUM, log_in, new_page
+from tests.services import Server
 
 SIZE = {"width": 1920, "height": 1080}
 MEASURED_S, FILLED_S = 10, 31

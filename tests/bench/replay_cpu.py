@@ -19,20 +19,20 @@ FOLDER = tempfile.TemporaryDirectory(prefix="replay-cpu-")
 os.environ |= {"DATABASE_URL": f"sqlite:///{FOLDER.name}/db.sqlite3", "MEDIA_ROOT": FOLDER.name, "REDIS_URL": ""}
 os.environ |= {"DJANGO_SETTINGS_MODULE": "config.settings", "SECRET_KEY": "bench", "DJANGO_ALLOW_ASYNC_UNSAFE": "1"}
 
-import django  # noqa: E402 - the settings read the environment
+import django
 
 django.setup()
 
-from django.contrib.auth.models import User  # noqa: E402
-from django.core.management import call_command  # noqa: E402
-from playwright.sync_api import CDPSession, Page, sync_playwright  # noqa: E402
-from psutil import Process  # noqa: E402
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from playwright.sync_api import CDPSession, Page, sync_playwright
+from psutil import Process
 
-from teleop.models import TeleopSession  # noqa: E402
-from teleop.tests.recordings import make_session  # noqa: E402
-from tests.browser.conftest import CHROMIUM, log_in, new_page  # noqa: E402
-from tests.browser.video_fixtures import FPS, upload  # noqa: E402
-from tests.services import Server  # noqa: E402
+from teleop.models import TeleopSession
+from teleop.tests.recordings import make_session
+from tests.browser.conftest import CHROMIUM, log_in, new_page
+from tests.browser.video_fixtures import FPS, upload
+from tests.services import Server
 
 SESSION_S, PLAYED_S, WARM_UP_S, FROM_S = 60, 10, 3, 5
 SIZE = {"width": 1366, "height": 768}

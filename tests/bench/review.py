@@ -21,14 +21,14 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 os.environ.setdefault("SECRET_KEY", "bench")
 django.setup()
 
-from django.contrib.auth.models import User  # noqa: E402
-from django.core.management import call_command  # noqa: E402
-from django.db import connection  # noqa: E402
-from django.test import Client  # noqa: E402
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
 
-from robots.models import Robot  # noqa: E402
-from teleop.models import TeleopSession  # noqa: E402
-from videos.models import VideoChunk  # noqa: E402
+from robots.models import Robot
+from teleop.models import TeleopSession
+from videos.models import VideoChunk
 
 RUNS, BATCH, ROBOTS = 9, 2000, 100
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -34,7 +34,7 @@ class EpisodeListener(logging.Handler):
         try:
             if record.name == "root" and isinstance(record.msg, str) and not record.args:
                 self._follow(record.msg)
-        except Exception:
+        except Exception:  # as in each handler of logging: a record must not raise in the code that logs
             self.handleError(record)
 
     def _follow(self, sentence: str) -> None:

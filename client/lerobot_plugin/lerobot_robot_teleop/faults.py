@@ -39,7 +39,7 @@ def never_raises(method: Callable[Concatenate[T, P], None]) -> Callable[Concaten
     def guarded(self: T, /, *args: P.args, **kwargs: P.kwargs) -> None:
         try:
             method(self, *args, **kwargs)
-        except Exception:
+        except Exception:  # a fault of the stream must not stop the loop that moves the robot
             self.faults.report(method.__name__)
 
     return guarded
