@@ -398,6 +398,7 @@ def answered(table: str, clients: dict[str, Client], places: dict[str, int]) -> 
 
 
 @pytest.mark.django_db
+@pytest.mark.timeout(240)  # 1,500 requests: 10 s alone, and more than 60 on a slow machine with other load
 @pytest.mark.parametrize("by_token, table", [(True, REST), (False, PAGES)], ids=["rest", "pages"])
 def test_it_answers_each_role_with_the_listed_status(places, by_token: bool, table: str):
     assert answered(table, clients(by_token), places) == lines(table)
