@@ -4,6 +4,7 @@ import atexit
 import gc
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
@@ -31,6 +32,7 @@ from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.db import DatabaseError, connection, transaction
 from django.test import TransactionTestCase
 
+Server.is_forked = True  # a start takes a third of the CPU; tests/test_serve.py starts servers as users do
 settings.WHITENOISE_AUTOREFRESH = True  # otherwise each test client reads the heads of all static files
 PBKDF2PasswordHasher.iterations = 1000  # Django's million takes a second a password
 settings.MEDIA_ROOT = os.environ["MEDIA_ROOT"]  # a process of xdist read its settings before this file
@@ -67,12 +69,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if item.get_closest_marker("django_db") or "django_db_setup" in fixtures or _is_database_test(cls):
             item.add_marker("database")
     yield
-    # Files of seconds come last, so that no process of xdist waits for another one: 25 s of 290.
-    items.sort(key=lambda item: item.path.relative_to(config.rootpath).parts[0] not in HAVE_LONG_FILES)
+    # Files of seconds come first and files of few tests last, so that no process of xdist waits for another one.
+    tests_of = Counter(item.path for item in items)
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.relative_to(config.rootpath).parts[0]
+        return -len(items) if folder in HAVE_LONG_FILES else -tests_of[item.path]
+
+    items.sort(key=place)
 
 
 def pytest_collection_finish() -> None:
     gc.freeze()  # all that collection has made stays; scanning it again and again took a twentieth of the CPU
+    gc.set_threshold(20_000)  # the default, 700, takes 4 % of the CPU
     gc.enable()
 
 

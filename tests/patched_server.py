@@ -23,6 +23,8 @@ class PatchedServer(Server):
     def __init__(self, how: str, *args, **settings) -> None:
         super().__init__(*args, **settings)
         self.how = how
+        if how == "step_clock_on_request":
+            self.is_forked = False  # a fork has Twisted already, which keeps the clock that it has imported
 
     def command(self) -> list[str | Path]:
         python, _, *rest = super().command()

@@ -23,6 +23,7 @@ from psycopg import sql
 
 from loadtest.run import processes
 from loadtest.run.processes import ROOT, free_port, is_running, program
+from tests.forked_server import ForkedProcess
 
 __all__ = ["ROOT", "free_port", "is_running", "postgres_program", "program"]
 
@@ -97,12 +98,19 @@ class Redis(Service, processes.Redis):
 class Server(Service, processes.Server):
     """`manage.py serve`; `settings` are environment variables that override those of the tests."""
 
+    is_forked = False  # conftest.py sets it
+
     def __init__(self, folder: Path, *options: str, **settings: str) -> None:
         # Tests of a server use one robot id for many robots: no rate limit on its connections. A process for background
         # work would take 1 s of CPU after each session, and would write jobs beside tests that count them.
         defaults = {"HANDSHAKES_PER_ROBOT": "0", "NEW_SESSIONS_PER_ROBOT": "0", "BACKGROUND_WORK": "separate"}
         super().__init__(folder, *options, **{"DEBUG": "0", "ROBOT_AUTH": "key"} | defaults | settings)
         self.ws_url = f"ws://127.0.0.1:{self.port}"
+
+    def launch(self) -> subprocess.Popen[bytes] | ForkedProcess:
+        if not self.is_forked:
+            return super().launch()
+        return ForkedProcess([str(part) for part in self.command()[1:]], ROOT, self.environment(), self.log)
 
     def answers(self) -> bool:
         """Return whether the server and all that it needs work: the log may be that of an earlier start."""

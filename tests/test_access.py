@@ -19,7 +19,7 @@ from django.apps import apps
 from django.contrib.auth.models import Group, Permission, User
 from django.core.cache import cache
 from django.core.files.base import ContentFile
-from django.db import transaction
+from django.db import connections, transaction
 from django.template.response import SimpleTemplateResponse, TemplateResponse
 from django.test import Client
 from django.urls import URLPattern, get_resolver, resolve
@@ -483,9 +483,12 @@ def test_it_admits_only_the_listed_roles_to_each_websocket(places, settings, mon
     everyone = clients(by_token=False)
 
     async def ask_all() -> list[list[str]]:
-        return [
-            [path, *[await let_in(path, everyone[who], is_page=who not in ROBOTS) for who in WHO]]
-            for path, *_ in lines(SOCKETS)
-        ]
+        try:
+            return [
+                [path, *[await let_in(path, everyone[who], is_page=who not in ROBOTS) for who in WHO]]
+                for path, *_ in lines(SOCKETS)
+            ]
+        finally:
+            await database_sync_to_async(connections.close_all)()  # the pool would miss this thread's connection
 
     assert asyncio.run(ask_all()) == lines(SOCKETS)

@@ -27,6 +27,7 @@ REDIS = "redis://127.0.0.1:1/0"  # a server that does not start never connects t
 class Announced(Server):
     """A server that counts as up once it has logged so."""
 
+    is_forked = False
     listening = 0  # workers that listened then
 
     def answers(self) -> bool:

@@ -23,10 +23,14 @@ pytestmark = [
 
 
 @pytest.fixture
-def only_exports(monkeypatch):
+def only_exports():
     import_module("datasets.build")  # once, and not in each forked process
-    for name in [name for name in KINDS if name != "export"]:
-        monkeypatch.delitem(KINDS, name)
+    registered = KINDS.copy()
+    KINDS.clear()
+    KINDS["export"] = registered["export"]
+    yield
+    KINDS.clear()
+    KINDS.update(registered)  # in their order
 
 
 @pytest.fixture

@@ -78,10 +78,20 @@ class Service(ABC):
         self.stop()
 
     def start(self) -> Self:
+        self.process = self.launch()
+        try:
+            self.limit()
+            self._wait_until_up()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def launch(self) -> subprocess.Popen[Any]:
         # Even after SIGKILL of this process, the kernel stops the programs that it started.
         guard = ["setpriv", "--pdeathsig", self.stop_signal.name.removeprefix("SIG")] if shutil.which("setpriv") else []
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
+            return subprocess.Popen(
                 [*guard, *self.command()],
                 cwd=ROOT,
                 env=self.environment(),
@@ -91,13 +101,6 @@ class Service(ABC):
                 start_new_session=True,  # this process handles Ctrl-C, and then ends the others
                 **self.account,
             )
-        try:
-            self.limit()
-            self._wait_until_up()
-        except BaseException:
-            self.stop()
-            raise
-        return self
 
     def _wait_until_up(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -139,10 +142,11 @@ class Service(ABC):
         return processes
 
     def processes(self) -> list[psutil.Process]:
-        if self.process.poll() is not None:
+        try:
+            parent = psutil.Process(self.process.pid)
+            return [parent, *parent.children(recursive=True)] if self.process.poll() is None else []
+        except psutil.NoSuchProcess:  # it ended meanwhile
             return []
-        parent = psutil.Process(self.process.pid)
-        return [parent, *parent.children(recursive=True)]
 
     def output(self) -> str:
         return self.log.read_text(errors="replace")

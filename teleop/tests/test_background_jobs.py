@@ -30,10 +30,10 @@ def nothing(session, report):
 
 
 @pytest.fixture
-def work(monkeypatch):
-    """Return a function that registers a kind of work in place of all others: it sets `fps` of a session to DONE."""
-    for name in list(KINDS):
-        monkeypatch.delitem(KINDS, name)
+def work():
+    """Yield a function that registers a kind of work in place of all others: it sets `fps` of a session to DONE."""
+    registered = KINDS.copy()
+    KINDS.clear()
 
     def add(does=nothing, name="halve", memory_bytes=2**30, cpu_s=20.0, blocked=lambda: None):
         def run(session, report):
@@ -45,9 +45,11 @@ def work(monkeypatch):
 
         due = TeleopSession.objects.filter(fps=DUE).order_by("pk")
         kind = Kind(name, due.all, run, give_up, memory_bytes, lambda session: cpu_s, blocked)
-        monkeypatch.setitem(KINDS, name, kind)
+        KINDS[name] = kind
 
-    return add
+    yield add
+    KINDS.clear()
+    KINDS.update(registered)  # in their order
 
 
 @pytest.fixture
@@ -276,7 +278,7 @@ def test_more_urgent_work_is_done_within_a_long_job(work, session, monkeypatch):
     TeleopSession.objects.filter(pk=other.pk).update(fps=DONE)
     work(name="urgent")
     urgent = KINDS["urgent"]._replace(due=TeleopSession.objects.filter(pk=other.pk, fps=DUE).all)
-    monkeypatch.setitem(KINDS, "urgent", urgent)
+    KINDS["urgent"] = urgent
 
     def long(session, report):
         TeleopSession.objects.filter(pk=other.pk).update(fps=DUE)
@@ -285,7 +287,7 @@ def test_more_urgent_work_is_done_within_a_long_job(work, session, monkeypatch):
 
     work(long, name="slow")
     slow = KINDS["slow"]._replace(due=TeleopSession.objects.filter(pk=session.pk, fps=DUE).all)
-    monkeypatch.setitem(KINDS, "slow", slow)
+    KINDS["slow"] = slow
     assert Worker().do_next()
     assert (state_of(session), state_of(other)) == (DONE, DONE)
     assert not Job.objects.exists()

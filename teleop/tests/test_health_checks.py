@@ -96,5 +96,5 @@ def test_it_answers_head_without_a_body():
         ("GET", "/health/live", True),
     ],
 )
-def test_it_passes_other_requests_to_the_application(method: str, path: str, origin: bool):
+def test_it_passes_other_requests_to_the_application(probes, method: str, path: str, origin: bool):
     assert [message["status"] for message in answer(method, path, origin)] == [418]

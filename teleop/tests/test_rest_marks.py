@@ -167,12 +167,12 @@ def test_it_returns_400_for_a_patch_of_marks(curator, arm, session):
 @pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True)
 def test_it_stores_both_of_two_concurrent_marks(curator, session):
-    together = threading.Barrier(2)
+    together, answers = threading.Barrier(2), []
 
     def mark(timestamp: float) -> None:
         try:
             together.wait(5)
-            curator.post(f"/sessions/{session.pk}/marks", {"timestamp": timestamp})
+            answers.append(curator.post(f"/sessions/{session.pk}/marks", {"timestamp": timestamp}))
         finally:
             connection.close()
 
@@ -182,4 +182,5 @@ def test_it_stores_both_of_two_concurrent_marks(curator, session):
             each.start()
         for each in both:
             each.join(10)
+    assert [answer.content for answer in answers if answer.status_code != 201] == []
     assert len(marks_of(session)) == 20
