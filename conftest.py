@@ -48,8 +48,8 @@ database = settings.DATABASES["default"]
 if "sqlite3" in database["ENGINE"]:  # Django's default is in memory; a server cannot open it
     database.setdefault("TEST", {})["NAME"] = str(Path(database["NAME"]).with_name("test.sqlite3"))
 
-# A busy machine is no failure. Each run draws other examples, so half of Hypothesis' 100 find the same in two runs.
-hypothesis.settings.register_profile("short", deadline=None, max_examples=50)
+# A busy machine is no failure. Each run draws other examples, so a third of Hypothesis' 100 find the same in three runs.
+hypothesis.settings.register_profile("short", deadline=None, max_examples=33)
 hypothesis.settings.load_profile("short")
 
 FILLED_BY_MIGRATIONS = {"auth_group", "auth_group_permissions", "auth_permission", "django_content_type"}

@@ -112,6 +112,7 @@ def test_the_films_of_a_robot_show_each_frame_at_its_time(server: Server, key: s
 
 
 @pytest.mark.once
+@pytest.mark.long
 @pytest.mark.timeout(120)
 def test_films_survive_an_outage_a_kill_and_a_restart(server: Server, key: str, spool_dir: Path):
     run(server.url, key, 0, 3, "kill")

@@ -74,6 +74,7 @@ def test_it_greets_soon_if_the_other_worker_is_stopped(server: Server):
         assert old.receive_until_close()[0] == 4409
 
 
+@pytest.mark.long
 def test_it_greets_although_the_other_worker_was_stopped_in_a_transaction(
     server: Server, database: tuple[Postgres, str]
 ):

@@ -15,7 +15,7 @@ from robots.accounts.views import PasswordLinkPage
 from robots.models import AuditEntry
 from robots.tests.admin_clients import client_of, shown
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 ADD = "/admin/auth/user/add/"
 TOKENS = "/admin/robots/apitoken/"
 PASSWORD = "correct horse battery"

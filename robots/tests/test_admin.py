@@ -14,7 +14,7 @@ from robots.models import AuditEntry, Robot
 from robots.tests.admin_clients import shown
 from teleop.tests.recordings import make_session
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 LIST = "/admin/robots/robot/"
 SCRIPT = "<script>alert(1)</script>"
 

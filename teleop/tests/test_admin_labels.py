@@ -13,7 +13,7 @@ from teleop.tests.test_admin_sessions import LIST, ODD, SEEN, act, labelled, pag
 from teleop.tests.test_rest_sessions import add_video
 from videos.models import VideoChunk
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 
 @pytest.mark.parametrize("meta", ODD[:4])

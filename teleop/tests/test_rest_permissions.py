@@ -9,7 +9,7 @@ from robots.models import Robot
 from teleop.api.serializers import QualitySerializer
 from teleop.models import TeleopSession
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 LABEL = {"meta_info": {"success": True}}
 READ = ["/robots", "/robots/arm", "/robots/arm/status", "/sessions", "/sessions/{}", "/sessions/{}/frames"]

@@ -142,6 +142,7 @@ def test_it_finds_a_greeting_below_the_last_acknowledged_frame(ledger: Ledger):
     assert "greeted with 5" in ledger.faults(session(), stored())[0]
 
 
+@pytest.mark.long
 def test_it_catches_a_server_that_acknowledges_before_the_commit():
     with (
         sqlite_file() as url,
