@@ -48,7 +48,7 @@ database = settings.DATABASES["default"]
 if "sqlite3" in database["ENGINE"]:  # Django's default is in memory; a server cannot open it
     database.setdefault("TEST", {})["NAME"] = str(Path(database["NAME"]).with_name("test.sqlite3"))
 
-# A busy machine is no failure. Each run draws other examples, so a third of Hypothesis' 100 find the same in three runs.
+# A busy machine is no failure. Each run draws other examples: a third of Hypothesis' 100 finds the same in three runs.
 hypothesis.settings.register_profile("short", deadline=None, max_examples=33)
 hypothesis.settings.load_profile("short")
 

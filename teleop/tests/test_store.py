@@ -1,9 +1,10 @@
 """Rows of a group that are stored, refused or have to wait, and cases in which the whole group waits."""
 
+import select
 from contextlib import closing, contextmanager, suppress
 
 import pytest
-from django.db import DataError, OperationalError, ProgrammingError, connection, connections
+from django.db import DataError, InternalError, OperationalError, ProgrammingError, connection, connections
 
 from robots.models import Robot
 from teleop.ingest import isolation, store, transactions
@@ -375,6 +376,14 @@ def test_it_resets_its_timeouts_after_the_transaction(both_writers, sessions):
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_setting('lock_timeout'), current_setting('statement_timeout')")
         assert cursor.fetchone() == ("0", "0")
+
+
+@pytest.mark.postgresql
+def test_postgresql_ends_the_transaction_of_a_stopped_process(sessions, monkeypatch):
+    monkeypatch.setattr(transactions, "IDLE_TIMEOUT_MS", 50)
+    with pytest.raises(InternalError, match="idle-in-transaction"), transactions.bounded_transaction(1000):
+        select.select([connection.connection], [], [], 10)  # like a stopped process, it sends nothing
+        TeleopSession.objects.exists()
 
 
 def test_it_keeps_a_working_connection(sessions):
