@@ -82,6 +82,15 @@ def test_u_undoes_changes_of_marks(visit, curator):
         expect(page.locator(".marks li")).to_have_count(len(marks))
 
 
+def test_a_mark_that_is_still_being_moved_can_be_removed(visit, curator):
+    page = replay(visit, curator, SLIP, FALL)
+    page.evaluate("for (const name of ['Move', 'Remove']) document.querySelector(`.marks li [title^=${name}]`).click()")
+    wait_until(lambda: stored() == [(3, "falls")])
+    expect(page.locator(".marks .notice")).to_be_hidden()
+    page.keyboard.press("u")
+    wait_until(lambda: stored() == [(2, "slips"), (3, "falls")])
+
+
 def test_undo_replaces_no_trim(visit, curator):
     page = replay(visit, curator, SLIP | {"kind": "trim_start"}, query="?t=2")
     page.keyboard.press("i")

@@ -90,15 +90,16 @@ export class MarkList {
       const given = await changes();
       const marks = await patch(`${this.path}/${before.timestamp}`, { ...given, seen_note: mark.note });
       this.onDone(what, { edited: [before, { ...before, ...given }] });
+      Object.assign(mark, given); // the next change of this mark may wait already
       return marks;
     });
   }
 
   /** All marks of people at this time: the server removes them together. */
-  #remove({ timestamp }) {
-    const removed = this.#marks.filter((mark) => mark.timestamp === timestamp && !mark.event);
+  #remove(mark) {
     return this.#change(async () => {
-      const marks = await remove(`${this.path}/${timestamp}`);
+      const removed = this.#marks.filter(({ timestamp, event }) => timestamp === mark.timestamp && !event);
+      const marks = await remove(`${this.path}/${mark.timestamp}`);
       this.onDone(`removed ${removed.map(({ text }) => text).join(", ")}`, { removed: removed.map(asSent) });
       return marks;
     });
