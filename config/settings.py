@@ -94,7 +94,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "csp.middleware.CSPMiddleware",
+    "robots.middleware.PagePolicy",
 ]
 ROOT_URLCONF = "config.urls"
 ASGI_APPLICATION = "config.asgi.application"
@@ -172,6 +172,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["robots.api.permissions.Permissions"],
     "DEFAULT_THROTTLE_CLASSES": ["robots.api.throttling.AnonymousThrottle"],
     "DEFAULT_RENDERER_CLASSES": ["robots.api.renderers.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "robots.api.renderers.Negotiation",
     "DEFAULT_PARSER_CLASSES": ["robots.api.parsers.StrictJSONParser"],
     "DEFAULT_PAGINATION_CLASS": "robots.api.pagination.Pages",
     "DEFAULT_FILTER_BACKENDS": ["robots.api.filters.StrictFilterBackend"],

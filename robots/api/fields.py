@@ -11,11 +11,14 @@ from rest_framework.exceptions import ValidationError
 
 from robots.meta_info import problem_with
 
-# Functions that do the same as a method of DRF.
+# Functions that do the same as a method of DRF, with what `reader` reads.
 BUILT_IN = {
     serializers.CharField.to_representation: str,
     serializers.IntegerField.to_representation: int,
     serializers.FloatField.to_representation: float,
+    serializers.BooleanField.to_representation: bool,
+    serializers.ChoiceField.to_representation: str,
+    serializers.PrimaryKeyRelatedField.to_representation: lambda key: key,
 }
 
 
@@ -98,6 +101,8 @@ class SharedFields(serializers.ModelSerializer):
 
 def reader(field: serializers.Field) -> Callable:
     """Return a function that reads the field's value from a model instance."""
+    if type(field) is serializers.PrimaryKeyRelatedField:
+        return attrgetter(f"{field.source}_id")
     if type(field).get_attribute is not serializers.Field.get_attribute:
         return field.get_attribute
     return attrgetter(field.source) if field.source != "*" else lambda instance: instance

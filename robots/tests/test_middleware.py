@@ -101,6 +101,18 @@ def test_it_compresses_nothing_for_clients_that_do_not_accept_it(rf):
     assert "Content-Encoding" not in CompressJSON(lambda request: response)(rf.get("/sessions"))
 
 
+@pytest.mark.parametrize("path, has_policy", [("/admin/login/", True), ("/review", True), ("/robots", False)])
+def test_it_sends_a_content_security_policy_with_all_but_json(db, path: str, has_policy: bool):
+    assert ("Content-Security-Policy" in Client().get(path)) is has_policy
+
+
+@pytest.mark.parametrize(
+    "accept, status", [("*/*", 200), ("application/json", 200), ("text/*, */*;q=0.1", 200), ("image/png", 406)]
+)
+def test_it_negotiates_the_type_of_a_list(admin, accept: str, status: int):
+    assert admin.get("/robots", headers={"Accept": accept}).status_code == status
+
+
 def test_it_allows_caching_of_static_files(db):
     answer = Client().get("/static/teleop/page.css")
     assert answer.status_code == 200

@@ -39,6 +39,12 @@ def test_it_shows_quality_in_the_list_and_the_detail(viewer, quality):
     assert viewer.get(f"/sessions/{session.pk}").json()["quality"] == quality
 
 
+def test_it_shows_the_quality_of_another_version_without_unknown_values(viewer):
+    stored = {name: value for name, value in QUALITY.items() if name != "clock_steps"}
+    judged("judged-one", stored | {"of_a_later_version": 1})
+    assert viewer.get("/sessions").json()["results"][0]["quality"] == QUALITY
+
+
 @pytest.mark.parametrize(
     "query, found",
     [
