@@ -1,6 +1,7 @@
 """A page and a robot at different workers, and the behaviour of the page without Redis."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import count, takewhile
 
 import psutil
@@ -74,12 +75,11 @@ def test_workers_publish_only_while_a_page_watches(two_workers: Server, channels
 @pytest.mark.parametrize("how", ["kill", pytest.param("freeze", marks=pytest.mark.long)])
 def test_pages_recover_from_a_redis_outage(two_workers: Server, channels: Redis, headers, how: str):
     one, another = (worker.pid for worker in workers(two_workers))
-    with (
-        Fleet(two_workers.url, Ledger(), count=1) as robots,
-        watching_at(two_workers, one, "fleet", headers) as fleet,
-        watching_at(two_workers, another, "live/robot_000", headers) as page,
-    ):
-        wait_until_settled(robots)
+    with ExitStack() as stack:
+        robots = stack.enter_context(Fleet(two_workers.url, Ledger(), count=1))
+        wait_until_settled(robots)  # a robot has no page before it is registered
+        fleet = stack.enter_context(watching_at(two_workers, one, "fleet", headers))
+        page = stack.enter_context(watching_at(two_workers, another, "live/robot_000", headers))
         wait_until(lambda: page.next()["frames"], what="frames")
         getattr(channels, how)()
         wait_until(lambda: page.next()["rate_hz"] is None, what="the page hears that nothing is heard")

@@ -94,8 +94,10 @@ def locked():
             cursor.execute("BEGIN" if is_postgresql else "BEGIN IMMEDIATE")
             if is_postgresql:
                 cursor.execute("LOCK TABLE teleop_teleopframe")
-        yield
-    execute("SET lock_timeout = 0" if is_postgresql else "PRAGMA busy_timeout = 20000")
+        try:
+            yield
+        finally:
+            execute("SET lock_timeout = 0" if is_postgresql else "PRAGMA busy_timeout = 20000")
 
 
 def execute(statement):
@@ -427,7 +429,7 @@ def test_it_checks_all_rows_of_a_group_with_the_same_triggers(sessions, monkeypa
             if len(rows) == 1 and not tried:
                 tried.append(rows)
                 with closing(connections["default"].copy()) as other, other.cursor() as cursor:
-                    cursor.execute("SET lock_timeout = '100ms'")
+                    cursor.execute("BEGIN; SET LOCAL lock_timeout = '100ms'")  # another test gets this connection
                     with suppress(OperationalError):
                         cursor.execute("DROP TRIGGER fails ON teleop_teleopframe")
 
