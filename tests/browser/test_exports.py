@@ -81,7 +81,9 @@ def test_it_shows_why_an_export_is_refused(visit, curator, console):
     page.goto(f"/exports/new?sessions={session.pk}")
     expect(page.locator("#selection")).to_have_text(f"session {session.pk}")
     page.get_by_label("Name").fill("taken")
+    page.evaluate("document.querySelector('#size').textContent = '?'")
     page.get_by_role("button", name="Create export").click()
+    expect(page.locator("#size")).not_to_have_text("?")  # the estimate comes 0.4 s after the name
     expect(page.get_by_role("alert")).to_contain_text("there is an export with the name taken")
     expect(page).to_have_url(re.compile("/exports/new"))
 

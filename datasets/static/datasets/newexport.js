@@ -13,6 +13,7 @@ filters.delete("sessions");
 const selection = ids.length ? { sessions: ids } : { where: Object.fromEntries(filters) };
 let newest = 0;
 let isCreating = false;
+let refusal = ""; // of the last try to create it; an estimate that comes later leaves it there
 let timer;
 
 form.elements.name.value = suggestedName(filters, ids, today());
@@ -28,6 +29,7 @@ function showSelection() {
 
 function change() {
   clearTimeout(timer);
+  refusal = "";
   for (const only of form.querySelectorAll("[data-only]")) only.hidden = only.dataset.only !== form.elements.format.value;
   timer = setTimeout(estimate, newest ? TYPING_MS : 0);
 }
@@ -41,7 +43,7 @@ async function estimate() {
     find("#episodes").replaceChildren(small("at least "), count(found.episodes));
     find("#hours").textContent = hours(found.hours);
     find("#size").textContent = `${size(found.bytes)}`;
-    say(found.shortage ? `The disk has too little space: ${found.shortage}` : "", "error");
+    say(found.shortage ? `The disk has too little space: ${found.shortage}` : refusal, "error");
     form.elements.create.disabled = isCreating || Boolean(found.shortage);
   } catch (error) {
     if (number !== newest) return;
@@ -59,7 +61,8 @@ async function create(event) {
     location.assign(`/exports/${id}/view`);
   } catch (error) {
     form.elements.create.disabled = isCreating = false;
-    say(`The export is not created: ${error.message}`, "error");
+    refusal = `The export is not created: ${error.message}`;
+    say(refusal, "error");
   }
 }
 
