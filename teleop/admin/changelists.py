@@ -1,9 +1,13 @@
-from django.contrib.admin.views.main import ChangeList
+import re
+from collections.abc import Mapping, Sequence
+
+from django.contrib.admin.views.main import ORDER_VAR, SEARCH_VAR, ChangeList
 from django.urls import reverse
 
 from teleop.api.filters import SessionFilter, TrashFilter
 from teleop.models import TeleopFrame
 
+NUMBER_OF_A_COLUMN = re.compile(r"-?[0-9]{1,3}")
 # The orders of GET /sessions, by column and direction. If the list has another order, the replay's is newest first.
 ORDERS = {("started", "asc"): "oldest", ("duration", "asc"): "shortest", ("duration", "desc"): "longest"}
 
@@ -13,22 +17,24 @@ class SessionChangeList(ChangeList):
         """Read the cameras of the page's sessions in one query; the property would take one query per session."""
         super().get_results(request)
         self.result_list = self.result_list.with_cameras()
-        query = self.query_of_replay(request)
+        query = query_of_replay(request.GET, self.list_display)
         for session in self.result_list:
             session.list_query = query
         is_exportable = not self.query and not shows_trash(request) and may_export(request)
         self.export_url = export_url(filters_of(request)) if is_exportable else None
 
-    def query_of_replay(self, request) -> dict[str, str]:
-        """Return the filters, the search and the order of this list by their names in GET /sessions."""
-        query = {name: value for name, value in request.GET.items() if name in TrashFilter.base_filters and value}
-        if self.query:
-            query["search"] = f"{query.get('search', '')} {self.query}".strip()
-        columns = dict(enumerate(self.list_display))
-        for number, direction in self.get_ordering_field_columns().items():
-            order = ORDERS.get((columns.get(number), direction))
-            return query | ({"ordering": order} if order else {})
-        return query
+
+def query_of_replay(parameters: Mapping[str, str], columns: Sequence[str]) -> dict[str, str]:
+    """Return the filters, the search and the order of the list by their names in GET /sessions."""
+    query = {name: value for name, value in parameters.items() if name in TrashFilter.base_filters and value}
+    if words := parameters.get(SEARCH_VAR):
+        query["search"] = f"{query.get('search', '')} {words}".strip()
+    first = parameters.get(ORDER_VAR, "").partition(".")[0]
+    if NUMBER_OF_A_COLUMN.fullmatch(first):
+        column = dict(enumerate(columns)).get(int(first.removeprefix("-")))
+        if order := ORDERS.get((column, "desc" if first.startswith("-") else "asc")):
+            query["ordering"] = order
+    return query
 
 
 def may_export(request) -> bool:

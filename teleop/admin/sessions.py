@@ -4,10 +4,11 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.views.main import SEARCH_VAR
 from django.db import transaction
 from django.db.models import Sum
-from django.http import HttpResponseRedirect
+from django.http import HttpResponseRedirect, QueryDict
 from django.template.defaultfilters import filesizeformat
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.http import urlencode
 from rest_framework.exceptions import ValidationError
 
 from robots import audit
@@ -15,7 +16,7 @@ from robots.admin_tools import display
 from robots.admin_tools.sidebar import Sidebar
 from robots.close_codes import Close
 from robots.worker_messages import close_connections
-from teleop.admin.changelists import SessionChangeList, export_url, filters_of, may_export, shows_trash
+from teleop.admin.changelists import SessionChangeList, export_url, filters_of, may_export, query_of_replay, shows_trash
 from teleop.admin.forms import LabelForm, TaskForm
 from teleop.admin.session_columns import SessionColumns
 from teleop.api.filters import TrashFilter
@@ -67,6 +68,13 @@ class TeleopSessionAdmin(SessionColumns):
 
     def get_changelist(self, request, **kwargs):
         return SessionChangeList
+
+    def change_view(self, request, object_id, form_url="", extra_context=None):
+        """Link the replay with the selection of the list from which this page was opened."""
+        listed = QueryDict(request.GET.get("_changelist_filters"))
+        columns = ["action_checkbox"] * bool(self.get_actions(request)) + self.get_list_display(request)
+        context = {"list_query": urlencode(query_of_replay(listed, columns))} | (extra_context or {})
+        return super().change_view(request, object_id, form_url, context)
 
     def get_search_results(self, request, queryset, search_term):
         """Search as GET /sessions does, so that a replay that is opened from the list finds the same sessions."""

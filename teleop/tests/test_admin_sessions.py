@@ -70,12 +70,23 @@ def test_it_shows_the_frame_rate_the_missing_frames_and_the_quality(staff_viewer
         ("o=3.-4", "?ordering=oldest"),
         ("o=5", ""),
         ("o=99", ""),
+        ("o=x", ""),
     ],
 )
 def test_it_links_the_replay_with_the_selection_of_the_list(staff_viewer, query, of_replay):
     session = labelled(task="fold blue", success=False)
     link = f'href="/sessions/{session.pk}/replay{of_replay}"'.replace("&", "&amp;")
     assert link in shown(staff_viewer.get(f"{LIST}?{query}"))
+    assert link in shown(staff_viewer.get(page_of(session), {"_changelist_filters": query}))
+
+
+def test_it_links_the_replay_with_the_order_of_a_list_with_actions(staff_curator):
+    session = labelled()
+    for page in (
+        staff_curator.get(f"{LIST}?o=-5"),
+        staff_curator.get(page_of(session), {"_changelist_filters": "o=-5"}),
+    ):
+        assert f'href="/sessions/{session.pk}/replay?ordering=longest"' in shown(page)
 
 
 def test_the_replay_stays_in_the_list_of_the_admin(staff_viewer):
