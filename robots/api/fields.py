@@ -38,6 +38,8 @@ def check_range(values: dict) -> None:
 class StrictCharField(serializers.CharField):
     """Field that accepts only strings, unchanged: DRF would convert a number to a string and strip blanks."""
 
+    default_error_messages = {"max_length": "%(show_value)d characters; at most %(limit_value)d expected"}
+
     def __init__(self, **kwargs):
         super().__init__(**{"trim_whitespace": False} | kwargs)
 
@@ -45,6 +47,15 @@ class StrictCharField(serializers.CharField):
         if not isinstance(data, str):
             self.fail("invalid")
         return super().to_internal_value(data)
+
+
+class BoundedListField(serializers.ListField):
+    """List whose errors name its length and the bound."""
+
+    default_error_messages = {
+        "min_length": "%(show_value)d values; at least %(limit_value)d expected",
+        "max_length": "%(show_value)d values; at most %(limit_value)d expected",
+    }
 
 
 class StrictBooleanField(serializers.BooleanField):

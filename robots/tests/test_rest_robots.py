@@ -89,6 +89,11 @@ def test_it_refuses_an_invalid_change_and_names_the_field(admin, robot, change, 
     assert robot.name == "left arm"
 
 
+def test_it_names_the_length_of_a_text_and_the_bound(admin, robot):
+    answer = admin.patch("/robots/robot_A", {"name": "x" * 201})
+    assert answer.json() == {"name": ["201 characters; at most 200 expected"]}
+
+
 @pytest.mark.parametrize("levels, status", [(254, 200), (255, 400), (900, 400)])
 def test_it_accepts_meta_info_nested_up_to_254_levels(admin, robot, levels, status):
     body = f'{{"meta_info": {{"x": {"[" * (levels - 1)}{"]" * (levels - 1)}}}}}'

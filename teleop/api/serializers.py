@@ -8,7 +8,14 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from robots import audit
-from robots.api.fields import SharedFields, StrictBooleanField, StrictCharField, StrictFields, check_meta
+from robots.api.fields import (
+    BoundedListField,
+    SharedFields,
+    StrictBooleanField,
+    StrictCharField,
+    StrictFields,
+    check_meta,
+)
 from robots.api.serializers import LastErrorSerializer
 from teleop.background.process import work_is_due
 from teleop.frames.data import joints_of
@@ -298,9 +305,7 @@ class MetaChangesSerializer(serializers.Serializer):
 
     task = LabelField(max_length=500, required=False, allow_null=True)
     success = StrictBooleanField(required=False, allow_null=True)
-    tags = serializers.ListField(
-        child=LabelField(max_length=MAX_TAG), max_length=MAX_TAGS, required=False, allow_null=True
-    )
+    tags = BoundedListField(child=LabelField(max_length=MAX_TAG), max_length=MAX_TAGS, required=False, allow_null=True)
     operator = LabelField(
         max_length=MAX_OPERATOR, required=False, allow_null=True, help_text="The person who operated the robot."
     )

@@ -3,7 +3,7 @@
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from robots.api.fields import StrictBooleanField, StrictFields
+from robots.api.fields import BoundedListField, StrictBooleanField, StrictFields
 from teleop.api.filters import MAX_ID
 from teleop.api.serializers import MAX_TAG, MAX_TAGS, LabelField, MetaChangesSerializer
 
@@ -57,7 +57,7 @@ class StrictIntegerField(serializers.IntegerField):
         return super().to_internal_value(data)
 
 
-class TagsField(serializers.ListField):
+class TagsField(BoundedListField):
     def __init__(self, **kwargs):
         super().__init__(child=LabelField(max_length=MAX_TAG), max_length=MAX_TAGS, required=False, **kwargs)
 
@@ -65,9 +65,7 @@ class TagsField(serializers.ListField):
 class BulkSerializer(StrictFields, serializers.Serializer):
     """A change of many sessions."""
 
-    ids = serializers.ListField(
-        child=StrictIntegerField(min_value=1, max_value=MAX_ID), min_length=1, max_length=MAX_BULK
-    )
+    ids = BoundedListField(child=StrictIntegerField(min_value=1, max_value=MAX_ID), min_length=1, max_length=MAX_BULK)
     meta_info = MetaChangesSerializer(required=False, help_text="As in PATCH /sessions/{id}.")
     seen = serializers.DictField(
         required=False,

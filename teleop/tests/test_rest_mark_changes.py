@@ -51,7 +51,7 @@ def test_it_changes_only_the_mark_that_was_seen(curator, session):
         (2, {"note": "x"}, 404, f"has no mark of a person at {T0_S + 2}"),
         (1, {"note": "x", "seen_note": "falls"}, 409, "has the note 'slips' now; read it again"),
         (0, {"timestamp": T0_S + 6}, 400, "trim_start"),
-        (1, {"note": "x" * 501}, 400, "no more than 500 characters"),
+        (1, {"note": "x" * 501}, 400, "501 characters; at most 500 expected"),
         (1, {"by": "eve"}, 400, "unknown field by; timestamp, note, seen_note expected"),
     ],
 )

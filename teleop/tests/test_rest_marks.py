@@ -66,7 +66,7 @@ def test_it_deletes_a_mark_by_its_timestamp(curator, session):
         ({"timestamp": str(T0_S)}, "timestamp", "unix seconds between 2000 and 2100 expected"),
         ({"timestamp": True}, "timestamp", "timestamp is True"),
         ({"timestamp": None}, "timestamp", "null"),
-        ({"timestamp": T0_S, "note": "x" * 501}, "note", "no more than 500 characters"),
+        ({"timestamp": T0_S, "note": "x" * 501}, "note", "501 characters; at most 500 expected"),
         ({"timestamp": T0_S, "note": 5}, "note", "string"),
         ({"timestamp": T0_S, "colour": "red"}, "colour", "unknown field colour; timestamp, note, kind expected"),
         ({"timestamp": T0_S, "kind": "trim"}, "kind", "not a valid choice"),

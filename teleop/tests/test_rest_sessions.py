@@ -254,7 +254,7 @@ def test_a_robot_does_not_overwrite_staff_labels(curator, arm):
         ({"meta_info": {"success": "yes"}}, "'yes' is not a boolean; true or false expected"),
         ({"meta_info": {"tags": "towel"}}, "tags"),
         ({"meta_info": {"tags": [5]}}, "tags"),
-        ({"meta_info": {"tags": ["x"] * 51}}, "no more than 50 elements"),
+        ({"meta_info": {"tags": ["x"] * 51}}, "51 values; at most 50 expected"),
         ({"meta_info": {"operator": 5}}, "operator"),
         ({"meta_info": {"operator": "x" * 151}}, "(151 characters); a text of 1 to 150 characters expected"),
         ({"meta_info": {"note": "x" * 10_001}}, "(10,001 characters); a text of 1 to 10,000 characters expected"),

@@ -217,6 +217,13 @@ def bulk(client, **changes):
     return client.post("/sessions/bulk", changes)
 
 
+@pytest.mark.parametrize(
+    "count, says", [(0, "0 values; at least 1 expected"), (1001, "1001 values; at most 1000 expected")]
+)
+def test_it_names_how_many_ids_there_are_and_the_bound(curator, count, says):
+    assert bulk(curator, ids=[1] * count, trash=True).json() == {"ids": [says]}
+
+
 def test_it_labels_many_sessions(curator, recorded):
     ids = [recorded["fold"].pk, recorded["plain"].pk]
     answer = bulk(curator, ids=ids, meta_info={"success": False}, add_tags=["slip", "left"], remove_tags=["towel"])
