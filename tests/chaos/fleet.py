@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import tempfile
 import time
 import uuid
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from tests.chaos.ledger import Ledger, SessionRecord
 from tests.chaos.loop_thread import LoopThread
 from tests.chaos.simulated_robot import SHORT, frame_data
+from tests.services import memory_folder
 
 CONNECT_S = 60  # of a fleet that resumes; half of its attempts may reach a stopped worker
 
@@ -21,13 +23,13 @@ CONNECT_S = 60  # of a fleet that resumes; half of its attempts may reach a stop
 class Robot:
     """The real client with a recorder: frames given to it and messages from its socket go into the ledger."""
 
-    def __init__(self, url: str, robot_id: str, ledger: Ledger, session: str) -> None:
+    def __init__(self, url: str, robot_id: str, ledger: Ledger, session: str, spool_dir: str) -> None:
         # The client notices a frozen server, or a dead connection, in seconds.
         timeouts = {"connect_timeout_s": 5, "ping_interval_s": 2, "ping_timeout_s": 4}
         self.record = ledger.record(robot_id, session)
         self.record.meta_info = {"robot_type": "so101", "task": f"Fold towel {robot_id}"}
-        options = {"session": session, "meta_info": self.record.meta_info, "delays": SHORT} | timeouts
-        self.client = AsyncRobotClient(url, robot_id, **options)
+        options = {"session": session, "meta_info": self.record.meta_info, "delays": SHORT, "spool_dir": spool_dir}
+        self.client = AsyncRobotClient(url, robot_id, **options, **timeouts)
         self._receive, self.client.protocol.receive = self.client.protocol.receive, self._record_message
 
     def _record_message(self, text: str | bytes) -> None:
@@ -104,7 +106,10 @@ class Fleet(LoopThread):
         self._tasks: list[asyncio.Task] = []
         self._resumes = bool(sessions)
         keys = sessions or [str(uuid.uuid4()) for _ in range(count)]
-        self.robots = [Robot(url, f"robot_{number:03}", ledger, key) for number, key in enumerate(keys)]
+        # Another fleet stands for other computers: it has no spool of this one.
+        self._spools = tempfile.TemporaryDirectory(prefix="teleop-", dir=memory_folder(), ignore_cleanup_errors=True)
+        names = [f"robot_{number:03}" for number in range(len(keys))]
+        self.robots = [Robot(url, name, ledger, key, self._spools.name) for name, key in zip(names, keys, strict=True)]
         self.mutes = [Mute(url, f"mute_{number:03}", ledger) for number in range(mutes)]
 
     @property
@@ -162,3 +167,4 @@ class Fleet(LoopThread):
     async def _stop(self) -> None:
         await self._stop_sending()
         await asyncio.gather(*(robot.client.close() for robot in self.robots))
+        self._spools.cleanup()

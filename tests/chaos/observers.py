@@ -107,7 +107,7 @@ class WatchingPage(Observer):
                 websocket.send('{"type":"next"}')
                 answer = json.loads(websocket.recv(timeout=ANSWER_TIMEOUT_S))
                 self._wait_s = FIRST_WAIT_S
-                if any(robot["rate_hz"] for robot in answer.get("robots", [answer])):
+                if any(robot.get("rate_hz") for robot in answer.get("live", [answer])):
                     self.received_at = time.monotonic()
 
     def _check_login(self) -> None:
