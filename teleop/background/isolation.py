@@ -9,8 +9,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from django.db import InterfaceError, OperationalError, connections
@@ -21,6 +21,7 @@ from teleop.ingest.transactions import use_dedicated_connection
 RENEW_S = 10
 WALL_TIMES, WALL_EXTRA_S = 20, 600  # a process at the lowest priority may wait long for processor time
 PR_SET_PDEATHSIG = 1
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Failure(NamedTuple):
@@ -44,20 +45,42 @@ def run_isolated(kind: Kind, target: Any, renew: Callable[[float | None], bool])
     reader, writer = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
-    if (pid := os.fork()) == 0:
-        os.close(reader)
-        _run(kind, target, writer, memory_bytes, cpu_s)
-    os.close(writer)
+    pid = None
     try:
+        with _signals_delayed():
+            if (pid := os.fork()) == 0:
+                os.close(reader)
+                _run(kind, target, writer, memory_bytes, cpu_s)
+            os.close(writer)
         with os.fdopen(reader, "rb") as pipe:
             said = _listen(pipe, cpu_s, renew)
     finally:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)  # without effect on a process that has ended
-        _, status = os.waitpid(pid, 0)
+        if pid:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)  # without effect on a process that has ended
+            _, status = os.waitpid(pid, 0)
     if said is not None:
         return None if said == {} else Failure(**said)
     return _failure_of(os.waitstatus_to_exitcode(status), cpu_s)
+
+
+@contextmanager
+def _signals_delayed() -> Iterator[None]:
+    """Handle the signals that came meanwhile at the end.
+
+    Python calls functions around a fork which take and release locks, that of logging for example. If a handler raised
+    in one of them, Python would swallow the exception, and the lock would stay taken. Blocked signals would not do: a
+    thread of a library may receive them, and the handler runs in this thread all the same.
+    """
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for number in came:
+        signal.raise_signal(number)
 
 
 def _run(kind: Kind, target: Any, writer: int, memory_bytes: int, cpu_s: float) -> None:

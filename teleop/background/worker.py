@@ -14,7 +14,7 @@ from typing import Any
 from django.db import Error as DatabaseFailure
 from django.db import connections
 
-from teleop.background.isolation import Failure, run_isolated
+from teleop.background.isolation import STOP_SIGNALS, Failure, run_isolated
 from teleop.background.kinds import KINDS, Kind
 from teleop.background.models import LEASE, LOST, Job, JobQuerySet
 
@@ -175,7 +175,7 @@ def stopped_by_signals() -> Iterator[None]:
     def stop(*_) -> None:
         raise Stopped
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    before = {number: signal.signal(number, stop) for number in STOP_SIGNALS}
     try:
         yield
     except Stopped:

@@ -24,6 +24,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 DUE, DONE, GIVEN_UP = 60, 30, 15
 
+# The signal that this process gets in the function which Python calls in it after a fork.
+at_fork: dict[str, signal.Signals] = {}
+os.register_at_fork(after_in_parent=lambda: at_fork and signal.raise_signal(at_fork["signal"]))
+
 
 def nothing(session, report):
     """Do nothing before the result is stored."""
@@ -234,6 +238,15 @@ def test_a_signal_stops_the_worker_and_costs_no_attempt(work, session, monkeypat
     work()
     assert Worker().do_next()
     assert state_of(session) == DONE
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_while_python_forks_stops_the_worker(work, session, monkeypatch, number):
+    monkeypatch.setitem(at_fork, "signal", number)
+    work()
+    Worker().run(until_idle_s=0)
+    job = Job.objects.get()
+    assert (job.state, job.attempts, state_of(session)) == ("waiting", 0, DUE)
 
 
 def test_with_until_idle_it_does_all_due_work_and_all_further_attempts(work, session, monkeypatch):
