@@ -5,6 +5,7 @@ Proxies report in X-Forwarded-For and X-Forwarded-Proto, or in Forwarded (RFC 72
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from django.conf import settings
@@ -14,6 +15,7 @@ Network = IPv4Network | IPv6Network
 
 IPV4_MAPPED = ip_network("::ffff:0:0/96")  # how an IPv6 socket reports IPv4 clients: ::ffff:10.0.0.7
 IPV6_PREFIX = 64  # the network that a provider assigns to one customer
+MAX_CHARACTERS = 45  # of an address: 0000:0000:0000:0000:0000:ffff:255.255.255.255
 
 
 def client_address(peer: str | None, headers: Mapping[str, str]) -> str | None:
@@ -69,8 +71,14 @@ def joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 
 def parse(address: str | None) -> Address | None:
     """Parse an address; a scope id (fe80::1%eth0) is left out, and an IPv4-mapped address becomes IPv4."""
+    text = (address or "").partition("%")[0]
+    return _parse(text) if len(text) <= MAX_CHARACTERS else None
+
+
+@lru_cache(maxsize=4096)  # each request parses its peer several times: 6 us
+def _parse(text: str) -> Address | None:
     try:
-        parsed = ip_address((address or "").partition("%")[0])
+        parsed = ip_address(text)
     except ValueError:
         return None
     return getattr(parsed, "ipv4_mapped", None) or parsed

@@ -11,14 +11,14 @@ from rest_framework.exceptions import ValidationError
 
 from robots.meta_info import problem_with
 
-# Functions that do the same as a method of DRF, with what `reader` reads.
-BUILT_IN = {
-    serializers.CharField.to_representation: str,
-    serializers.IntegerField.to_representation: int,
-    serializers.FloatField.to_representation: float,
-    serializers.BooleanField.to_representation: bool,
-    serializers.ChoiceField.to_representation: str,
-    serializers.PrimaryKeyRelatedField.to_representation: lambda key: key,
+# What is read from the database has the type already that these methods of DRF would convert it to.
+UNCHANGED = {
+    serializers.CharField.to_representation,
+    serializers.IntegerField.to_representation,
+    serializers.FloatField.to_representation,
+    serializers.BooleanField.to_representation,
+    serializers.ChoiceField.to_representation,
+    serializers.PrimaryKeyRelatedField.to_representation,
 }
 
 
@@ -93,11 +93,15 @@ class SharedFields(serializers.ModelSerializer):
 
     @classmethod
     @cache
-    def output_fields(cls) -> list[tuple[str, Callable, Callable]]:
-        """Return the name of each field, a function that reads its value from a model instance, and its conversion."""
+    def output_fields(cls) -> list[tuple[str, Callable, Callable | None]]:
+        """Return the name of each field, a function that reads its value from a row, and its conversion, if any."""
         fields = [field for field in cls().fields.values() if not field.write_only]
         return [
-            (field.field_name, reader(field), BUILT_IN.get(type(field).to_representation, field.to_representation))
+            (
+                field.field_name,
+                reader(field),
+                None if type(field).to_representation in UNCHANGED else field.to_representation,
+            )
             for field in fields
         ]
 
@@ -106,7 +110,7 @@ class SharedFields(serializers.ModelSerializer):
         shown = {}
         for name, read, convert in self.output_fields():
             value = read(instance)
-            shown[name] = None if value is None else convert(value)
+            shown[name] = value if convert is None or value is None else convert(value)
         return shown
 
 

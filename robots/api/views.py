@@ -15,7 +15,7 @@ from rest_framework.viewsets import ModelViewSet
 
 from robots import audit
 from robots.api import examples, tokens
-from robots.api.compiled import CompiledList
+from robots.api.compiled import CompiledRows
 from robots.api.exceptions import Conflict
 from robots.api.filters import RobotFilter
 from robots.api.mixins import AuditedDestroyMixin
@@ -64,7 +64,7 @@ KEEPS_ITS_ID = problem("The id differs from the robot's id.")
 )
 class RobotViewSet(AuditedDestroyMixin, ModelViewSet):
     queryset = Robot.objects.all()
-    listed = CompiledList(queryset)
+    listed = CompiledRows(queryset)
     serializer_class = RobotSerializer
     filterset_class = RobotFilter
     lookup_value_regex = ROBOT_ID.pattern

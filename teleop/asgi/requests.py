@@ -1,9 +1,8 @@
 """Execution of Django's requests: a limited number at a time, and each runs to its end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
 
 import orjson
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
@@ -41,39 +40,47 @@ class Requests:
         task.add_done_callback(self._running.discard)
         await asyncio.shield(task)
 
-    @asynccontextmanager
-    async def _thread(self) -> AsyncIterator[None]:
-        """Run the request's synchronous code in one thread, which keeps Django's objects for the next request."""
+    async def _run(self, scope: dict, receive: Callable, send: Callable) -> None:
+        has_turn = needs_turn(scope)
+        if has_turn and not await self._has_turn_in_time():
+            await refuse(send)
+            return
+
+        def end_turn() -> None:
+            nonlocal has_turn
+            if has_turn:
+                has_turn = False
+                self._turns.release()
+
+        async def send_and_end_turn(message: dict) -> None:
+            if message["type"] == "http.response.start":
+                end_turn()
+            await send(message)
+
+        # One thread for the request's synchronous code, which keeps Django's objects for the next request.
         thread = self._idle.pop() if self._idle else ThreadPoolExecutor(max_workers=1, thread_name_prefix="request")
         try:
             async with ThreadSensitiveContext(executor=thread):
-                yield
+                try:
+                    await self._application(scope, receive, send_and_end_turn)
+                except BaseException:
+                    await sync_to_async(connections.close_all)()  # in the thread that opened them
+                    raise
         finally:
+            end_turn()
             if len(self._idle) < MAX_AT_WORK:
                 self._idle.append(thread)
             else:
                 thread.shutdown(wait=False)
 
-    async def _run(self, scope: dict, receive: Callable, send: Callable) -> None:
-        async with self._thread(), AsyncExitStack() as turn:
-            if needs_turn(scope):
-                try:
-                    async with asyncio.timeout(MAX_WAIT_S):
-                        await turn.enter_async_context(self._turns)
-                except TimeoutError:
-                    await refuse(send)
-                    return
-
-            async def send_and_end_turn(message: dict) -> None:
-                if message["type"] == "http.response.start":
-                    await turn.aclose()
-                await send(message)
-
-            try:
-                await self._application(scope, receive, send_and_end_turn)
-            except BaseException:
-                await sync_to_async(connections.close_all)()  # in the thread that opened them
-                raise
+    async def _has_turn_in_time(self) -> bool:
+        if not self._turns.locked():
+            return await self._turns.acquire()  # at once: a timeout is made only for those that wait
+        try:
+            async with asyncio.timeout(MAX_WAIT_S):
+                return await self._turns.acquire()
+        except TimeoutError:
+            return False
 
 
 def needs_turn(scope: dict) -> bool:

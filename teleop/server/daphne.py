@@ -111,6 +111,7 @@ class Server(DaphneServer):
         self.http_factory.protocol = BoundedChannel
         self.http_factory.timeOut = timeouts.REQUEST_TIMEOUT_S
         self.http_factory.buildProtocol = self._build_http_protocol
+        self.http_factory.log = lambda request: None  # Twisted would write a line for each request, which goes nowhere
         # Daphne discards Twisted's log, including its errors.
         errors = [LogLevelFilterPredicate(LogLevel.error)]
         globalLogPublisher.addObserver(FilteringLogObserver(STDLibLogObserver("twisted"), errors))

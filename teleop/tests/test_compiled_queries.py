@@ -39,6 +39,12 @@ def test_it_returns_the_same_instances_as_the_queryset(sessions, queryset):
         assert (instance._state.adding, instance._state.db) == (False, "default")
 
 
+def test_rows_have_the_same_values_as_the_instances(sessions):
+    robots = RobotSerializer(Robot.objects.all(), many=True).data
+    assert robots[0]["last_error"]["code"] == "wrong_key"
+    assert RobotSerializer(RobotViewSet.listed.fetch(limit=10), many=True).data == robots
+
+
 def test_it_reads_left_out_fields_when_they_are_used(sessions):
     compiled = CompiledQuery(as_listed(TeleopSession.objects.filter(pk=sessions[2].pk)))
     assert compiled.fetch()[0].meta_info == {"note": "x" * 5000}

@@ -78,6 +78,6 @@ def main(requests: int, turns: int) -> None:
 
 if __name__ == "__main__":
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=200)
+    parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--turns", type=int, default=5)
     main(**vars(parser.parse_args()))
