@@ -138,8 +138,10 @@ export class Labels {
 
   async #lookAgain() {
     await this.#saving;
+    const before = this.#saving;
     try {
-      this.#take(await get(this.path));
+      const session = await get(this.path);
+      if (this.#saving === before) this.#take(session); // otherwise it may be older than what was set meanwhile
     } catch (error) {
       if (error.status === 404) this.#say("This session has been deleted.", "error");
     }

@@ -34,8 +34,12 @@ export class MarkList {
     return Boolean(this.form);
   }
 
+  /** What was read before a change was answered may be older than the change, whose answer has all marks. */
   async read() {
-    this.#show(await get(this.path));
+    await this.changed;
+    const before = this.changed;
+    const marks = await get(this.path);
+    if (this.changed === before) this.#show(marks);
   }
 
   /** Marks the frame that is shown, and asks for a note: what is typed next goes into it. */
@@ -119,7 +123,7 @@ export class MarkList {
         this.notice.hidden = true;
       } catch (error) {
         Object.assign(this.notice, { textContent: `The marks are not changed: ${error.message}`, hidden: false });
-        if ([404, 409].includes(error.status)) await this.read().catch(() => {});
+        await get(this.path).then((marks) => this.#show(marks), () => {});
       }
     });
     return this.changed;

@@ -6,6 +6,8 @@ import { timeOfDay } from "./rows.js";
 const form = document.querySelector("#marking");
 
 export class Marks {
+  #saving = Promise.resolve();
+
   /** `moment()` is the unix time to mark, `onChange(marks)` is told of all that there are. */
   constructor({ moment, onChange }) {
     this._moment = moment;
@@ -13,7 +15,8 @@ export class Marks {
     document.querySelector("#mark")?.addEventListener("click", () => this.begin());
     form?.addEventListener("submit", (event) => {
       event.preventDefault();
-      this._save();
+      const mark = { ...this._marked, note: form.elements.note.value };
+      this.#saving = this.#saving.then(() => this._save(mark));
     });
     form?.addEventListener("reset", () => (form.hidden = true));
     form?.addEventListener("keydown", ({ key }) => key === "Escape" && form.reset());
@@ -25,11 +28,13 @@ export class Marks {
     return this.read();
   }
 
+  /** What was read before a mark was saved may be older than the mark. */
   async read() {
-    const session = this._session;
+    await this.#saving;
+    const [session, saving] = [this._session, this.#saving];
     try {
       const marks = await api.get(`/sessions/${session}/marks`);
-      if (this._session === session) this._onChange(marks);
+      if (this._session === session && this.#saving === saving) this._onChange(marks);
     } catch {
       // drawn without marks: the live plots matter more
     }
@@ -46,14 +51,14 @@ export class Marks {
     form.elements.note.focus();
   }
 
-  async _save() {
-    const { session, timestamp } = this._marked;
+  async _save({ session, ...mark }) {
     try {
-      const marks = await api.post(`/sessions/${session}/marks`, { timestamp, note: form.elements.note.value });
+      const marks = await api.post(`/sessions/${session}/marks`, mark);
       if (this._session === session) this._onChange(marks);
       form.reset();
     } catch (error) {
       document.querySelector("#refused").textContent = error.message;
+      this.read();
     }
   }
 }
