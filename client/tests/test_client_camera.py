@@ -293,8 +293,22 @@ def test_it_survives_an_image_that_is_changed_after_write(camera):
 # The queue and the thread
 
 
+@pytest.mark.parametrize("size", [(480, 640, 3), (480, 640), (3, 48, 64)])
+def test_a_burst_of_small_pictures_waits(camera, size):
+    front, may_go_on = camera(), threading.Event()
+    take = front._recorder.take
+    front._recorder.take = lambda entry: may_go_on.wait(10) and take(entry)
+    images = [numpy.full(size, number, numpy.uint8) for number in range(31)]
+    assert all(front.write(image) for image in images)
+    assert front.counts()["waiting"] == 31
+    may_go_on.set()
+    assert front.close(30)
+    assert (front.counts()["encoded"], front.counts()["dropped"]) == (31, 0)
+
+
 def test_a_full_queue_drops_the_oldest_pictures(camera, monkeypatch):
     monkeypatch.setattr("teleop_client.camera.camera.QUEUE", 2)
+    monkeypatch.setattr("teleop_client.camera.camera.QUEUE_BYTES", 0)
     front, may_go_on, taken = camera(), threading.Event(), []
     take = front._recorder.take
 

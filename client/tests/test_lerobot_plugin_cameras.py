@@ -76,7 +76,8 @@ def test_it_streams_observations_in_which_images_are_missing(run_of_lerobot, mak
 
 
 def test_it_says_how_many_pictures_were_dropped(run_of_lerobot, make_arm, server, caplog, monkeypatch):
-    monkeypatch.setattr("teleop_client.camera.camera.QUEUE", 0)
+    for bound in ("QUEUE", "QUEUE_BYTES"):
+        monkeypatch.setattr(f"teleop_client.camera.camera.{bound}", 0)
     run_of_lerobot.teleoperate(make_arm(server, {"cameras": {"front": 0}}), Events().teleop, frames=30)
     assert re.search(r"\d+ of 30 pictures of camera front were dropped: this computer encodes too slowly", caplog.text)
 

@@ -1,6 +1,7 @@
 """Record a camera of the robot: `write` hands pictures to a thread, which encodes them into films."""
 
 import contextlib
+import math
 import os
 import queue
 import re
@@ -20,7 +21,8 @@ from .film_image import ImageInvalid
 if TYPE_CHECKING:
     from .film_recorder import Recording, Report
 
-QUEUE = 8  # pictures: opening an encoder takes the time of two or three of them
+QUEUE = 8  # pictures of any size: opening an encoder takes the time of two or three of them
+QUEUE_BYTES = 32 << 20  # of small pictures more: while LeRobot's plugin opens a session, 30 may come for it
 LOOK_S = 0.5  # between looks for faults
 FRAMES_PAUSE_S = 0.5  # without frames: the robot's program does something else, and its cameras are not at fault
 MAX_NAME = 100
@@ -78,6 +80,7 @@ class Camera:
         self._thread: threading.Thread | None = None
         # Pictures, and None to wake the thread. SimpleQueue is written in C: `put` takes microseconds.
         self._queue: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
+        self._most_waiting = QUEUE
         self._flushed: queue.SimpleQueue[threading.Event] = queue.SimpleQueue()
         self._errors: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()  # of `write`: its thread may not wait
         self._counts: Counter[str] = Counter()  # of `write`
@@ -127,12 +130,13 @@ class Camera:
         if kind[1] is None or kind != self._checked:  # checking each would take 0.03 ms in a robot's loop
             film_image.check(image)
             self._checked = kind
+            self._most_waiting = max(QUEUE, QUEUE_BYTES // math.prod(kind[1])) if kind[1] else QUEUE
         if copy:
             image = film_image.copied(image)
         self._counts["written"] += 1
         self._newest = image, time_s, base
         self._queue.put((image, recording, time_s, base))
-        while self._queue.qsize() > QUEUE:
+        while self._queue.qsize() > self._most_waiting:
             with contextlib.suppress(queue.Empty):
                 self._counts["dropped"] += self._queue.get_nowait() is not None
         return True
