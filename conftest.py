@@ -125,6 +125,15 @@ TransactionTestCase._fixture_teardown = delete_rows
 
 
 @pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """Close /health's own connection at the end, which would keep PostgreSQL from dropping the tests' database."""
+    yield
+    from teleop.monitoring.health import database_connection
+
+    database_connection().close()
+
+
+@pytest.fixture(scope="session")
 def database_url(django_db_setup: None) -> str:
     """Return DATABASE_URL with the name of the test database in place of its own."""
     return f"{os.environ['DATABASE_URL'].rpartition('/')[0]}/{Path(connection.settings_dict['NAME']).name}"

@@ -22,7 +22,6 @@ from datasets.models import Export
 from datasets.tests.export_rows import done
 from robots.models import Robot
 from teleop.models import TeleopFrame, TeleopSession
-from teleop.monitoring.health import database_connection
 from videos.models import VideoChunk
 from videos.tests.video_files import film
 
@@ -88,8 +87,6 @@ def openapi(request: pytest.FixtureRequest) -> BaseSchema:
 @pytest.fixture(autouse=True)
 def _administrator(transactional_db):
     Token.objects.create(user=User.objects.create_superuser("schemathesis"), key=TOKEN)
-    yield
-    database_connection().close()  # /health's connection would keep PostgreSQL from dropping the tests' database
 
 
 def existing(path: str) -> str | int:
