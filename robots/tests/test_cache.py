@@ -40,7 +40,7 @@ def test_it_counts_locally_after_one_timeout_of_redis(shared, service, monkeypat
     service.freeze()
     begin = time.monotonic()
     assert [count("key", 60) for _ in range(5)] == [1, 2, 3, 4, 5]
-    assert time.monotonic() - begin < 3 * TIMEOUT_S
+    assert time.monotonic() - begin < 5 * TIMEOUT_S
 
 
 def test_it_retries_redis_after_the_retry_interval(shared, monkeypatch):

@@ -1,5 +1,6 @@
 """Pages in a real browser, on the real server. Every test also checks that the browser's console stayed empty."""
 
+import asyncio
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -34,7 +35,11 @@ class Console(list):
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     assert os.path.exists(CHROMIUM), "sudo apt-get install chromium-headless-shell (as root, `make test` does it)"
+    # On uvloop, which the server's modules choose, no time limit of a test would end a call of Playwright.
+    chosen = asyncio.get_event_loop_policy()
+    asyncio.set_event_loop_policy(None)
     with sync_playwright() as playwright:
+        asyncio.set_event_loop_policy(chosen)
         yield playwright.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=os.geteuid() != 0)
 
 
