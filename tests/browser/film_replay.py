@@ -23,6 +23,14 @@ DRAWN = """() => new Promise((done) => {
   requestAnimationFrame(() => requestAnimationFrame(done));
   setTimeout(done, 5000);
 })"""
+WORK = """
+import django
+django.setup()
+from teleop.background.worker import Worker
+from teleop.ingest.transactions import use_dedicated_connection
+use_dedicated_connection()
+Worker().run(until_idle_s=0)
+"""
 INEXACT_S = 0.004  # the time on the page has milliseconds, and a phone's pictures are up to 2 ms late
 # The cursor's time and each camera's number, read at every drawing of the page for half a second.
 WATCH = f"""cameras => new Promise((done) => {{
@@ -94,9 +102,8 @@ def upload(server: Server, films: Films, folder: Path) -> TeleopSession:
 
 
 def make_previews(server: Server) -> None:
-    """Run the background work until all is done."""
-    command = [sys.executable, "manage.py", "background", "--until-idle"]
-    subprocess.run(command, cwd=ROOT, env=server.environment(), check=True)
+    """Do the background work until all is done. `manage.py background` would wait for spare processor time."""
+    subprocess.run([sys.executable, "-c", WORK], cwd=ROOT, env=server.environment(), check=True)
 
 
 def open_replay(visit: Callable[..., Page], session: TeleopSession, user: User, query="?t=0", **options) -> Page:
