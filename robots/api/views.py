@@ -18,7 +18,7 @@ from robots.api import examples, tokens
 from robots.api.compiled import CompiledRows
 from robots.api.exceptions import Conflict
 from robots.api.filters import RobotFilter
-from robots.api.mixins import AuditedDestroyMixin
+from robots.api.mixins import AuditedDestroyMixin, ListMixin
 from robots.api.parsers import StrictJSONParser
 from robots.api.renderers import JSONRenderer
 from robots.api.schema import problem, rendered_schema
@@ -62,7 +62,7 @@ KEEPS_ITS_ID = problem("The id differs from the robot's id.")
         responses={204: None, 409: problem("The robot has sessions.")},
     ),
 )
-class RobotViewSet(AuditedDestroyMixin, ModelViewSet):
+class RobotViewSet(AuditedDestroyMixin, ListMixin, ModelViewSet):
     queryset = Robot.objects.all()
     listed = CompiledRows(queryset)
     serializer_class = RobotSerializer

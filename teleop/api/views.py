@@ -19,6 +19,7 @@ from rest_framework.viewsets import GenericViewSet
 from robots import audit
 from robots.api.compiled import CompiledList
 from robots.api.exceptions import Conflict
+from robots.api.mixins import ListMixin
 from robots.api.permissions import MayChange
 from robots.api.schema import problem
 from robots.client_address import is_loopback
@@ -179,7 +180,7 @@ def _pulse_of(session: TeleopSession, pulse) -> dict:
 class SessionViewSet(
     MarksMixin,
     ReviewMixin,
-    mixins.ListModelMixin,
+    ListMixin,
     mixins.RetrieveModelMixin,
     mixins.DestroyModelMixin,
     GenericViewSet,

@@ -48,6 +48,8 @@ class OneCallHandler(ASGIHandler):
         response._handler_class = type(self)
         if not response.streaming:
             response.close()
+            # DRF's response and view refer to each other, and would keep the data until Python searches for cycles.
+            vars(response).pop("data", None)
         return response
 
     async def _stream(self, response: HttpResponseBase, receive: Callable, send: Callable) -> None:

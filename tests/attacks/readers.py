@@ -123,7 +123,7 @@ def site() -> Iterator[Site]:
             connection.execute(FRAMES.format(session=PLAIN, count=100, data=JOINTS))
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("VACUUM ANALYZE teleop_teleopframe")
-        with serving(url) as server:
+        with serving(url, BACKGROUND_WORK="serve") as server:
             found = Site(server, url)
             for path in ("series", "frames?format=parquet"):  # load Arrow into memory now
                 assert found.fetch(f"/sessions/{PLAIN}/{path}")[0] == 200
