@@ -49,7 +49,7 @@ class OneCallHandler(ASGIHandler):
         if not response.streaming:
             response.close()
             # DRF's response and view refer to each other, and would keep the data until Python searches for cycles.
-            vars(response).pop("data", None)
+            response.data = None
         return response
 
     async def _stream(self, response: HttpResponseBase, receive: Callable, send: Callable) -> None:
