@@ -8,7 +8,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from robots import audit
 from robots.api.exceptions import Conflict
-from robots.api.mixins import AuditedDestroyMixin
+from robots.api.mixins import AuditedDestroyMixin, ListMixin
 from robots.api.schema import problem
 from robots.models import Robot
 from teleop.background.process import work_is_due
@@ -74,7 +74,7 @@ def responses(*media_types: str) -> dict:
         summary="Delete a video", description="Deletes the chunk and its files permanently.", responses={204: None}
     ),
 )
-class VideoViewSet(AuditedDestroyMixin, mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericViewSet):
+class VideoViewSet(AuditedDestroyMixin, ListMixin, mixins.RetrieveModelMixin, GenericViewSet):
     queryset = VideoChunk.objects.order_by("session", "camera_key", "start_timestamp")
     serializer_class = VideoSerializer
     filterset_class = VideoFilter

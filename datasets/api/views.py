@@ -12,7 +12,7 @@ from datasets.api.filters import ExportFilter
 from datasets.api.serializers import DryRunSerializer, ExportSerializer, NewExportSerializer
 from datasets.models import Export
 from robots import audit
-from robots.api.mixins import AuditedDestroyMixin
+from robots.api.mixins import AuditedDestroyMixin, ListMixin
 from robots.api.schema import problem
 from videos.content import AnythingIsAccepted
 from videos.views import RANGE, responses
@@ -52,7 +52,7 @@ NOT_DONE = problem("There is no such export, or it is not done.")
         responses={204: None},
     ),
 )
-class ExportViewSet(AuditedDestroyMixin, mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericViewSet):
+class ExportViewSet(AuditedDestroyMixin, ListMixin, mixins.RetrieveModelMixin, GenericViewSet):
     queryset = Export.objects.order_by("-pk")
     serializer_class = ExportSerializer
     filterset_class = ExportFilter

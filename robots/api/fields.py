@@ -11,7 +11,7 @@ from rest_framework.exceptions import ValidationError
 
 from robots.meta_info import problem_with
 
-# What is read from the database has the type already that these methods of DRF would convert it to.
+# These methods of DRF convert a value to a type. A value from the database has this type already.
 UNCHANGED = {
     serializers.CharField.to_representation,
     serializers.IntegerField.to_representation,

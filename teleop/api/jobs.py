@@ -9,6 +9,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from robots import audit
 from robots.api.exceptions import Conflict
+from robots.api.mixins import ListMixin
 from robots.api.permissions import MayChange
 from robots.api.schema import problem
 from teleop.api import examples
@@ -60,7 +61,7 @@ class JobSerializer(serializers.ModelSerializer):
         examples=[examples.JOB],
     ),
 )
-class JobViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericViewSet):
+class JobViewSet(ListMixin, mixins.RetrieveModelMixin, GenericViewSet):
     queryset = Job.objects.order_by("-pk")
     serializer_class = JobSerializer
     filterset_class = JobFilter

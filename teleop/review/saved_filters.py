@@ -11,6 +11,7 @@ from rest_framework.viewsets import GenericViewSet
 from robots.api.exceptions import Conflict
 from robots.api.fields import StrictCharField, StrictFields
 from robots.api.filters import check_names
+from robots.api.mixins import ListMixin
 from robots.api.permissions import Permissions
 from robots.api.schema import problem
 from teleop.api import examples
@@ -100,7 +101,7 @@ def check_query(query: QueryDict) -> None:
     ),
 )
 class SavedFilterViewSet(
-    mixins.ListModelMixin,
+    ListMixin,
     mixins.CreateModelMixin,
     mixins.UpdateModelMixin,
     mixins.DestroyModelMixin,

@@ -34,5 +34,5 @@ class PictureTopic:
 
     @property
     def is_full(self) -> bool:
-        """Return whether so many pictures wait that the camera might drop one if another one came now."""
+        """Return whether the camera may drop a picture if another one comes now."""
         return self._camera.counts()["waiting"] >= QUEUE

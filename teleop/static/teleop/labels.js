@@ -141,7 +141,7 @@ export class Labels {
     const before = this.#saving;
     try {
       const session = await get(this.path);
-      if (this.#saving === before) this.#take(session); // otherwise it may be older than what was set meanwhile
+      if (this.#saving === before) this.#take(session); // a label that was set meanwhile is newer
     } catch (error) {
       if (error.status === 404) this.#say("This session has been deleted.", "error");
     }

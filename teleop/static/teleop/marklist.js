@@ -34,7 +34,7 @@ export class MarkList {
     return Boolean(this.form);
   }
 
-  /** What was read before a change was answered may be older than the change, whose answer has all marks. */
+  /** Shows all marks. If a change begins meanwhile, its answer is shown instead: it is newer, and has all marks too. */
   async read() {
     await this.changed;
     const before = this.changed;

@@ -28,7 +28,7 @@ export class Marks {
     return this.read();
   }
 
-  /** What was read before a mark was saved may be older than the mark. */
+  /** Shows all marks. If a mark is saved meanwhile, the answer to that is shown instead: it is newer. */
   async read() {
     await this.#saving;
     const [session, saving] = [this._session, this.#saving];
